@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// CompleteRequest says that a job is done.
+type CompleteRequest struct {
+	Token  jobs.ID         `json:"token" doc:"The token that came with the job." example:"4711"`
+	Result json.RawMessage `json:"result,omitempty" doc:"What came of it: any JSON of at most 1 MiB."`
+}
+
+// FailRequest says that an attempt failed.
+type FailRequest struct {
+	Token          jobs.ID      `json:"token" doc:"The token that came with the job." example:"4711"`
+	Error          jobs.Failure `json:"error" doc:"What went wrong."`
+	Retry          *bool        `json:"retry,omitempty" doc:"false: the job is dead, whatever its attempts. Defaults to true."`
+	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Wait so long for the next attempt, and not as the retry policy says."`
+}
+
+// SnoozeRequest puts a job off.
+type SnoozeRequest struct {
+	Token        jobs.ID `json:"token" doc:"The token that came with the job." example:"4711"`
+	DelaySeconds float64 `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"Available again after so long."`
+}
+
+// ReleaseRequest gives a job back.
+type ReleaseRequest struct {
+	Token jobs.ID `json:"token" doc:"The token that came with the job." example:"4711"`
+}
+
+// AckBatch says what became of many jobs.
+type AckBatch struct {
+	Acks []jobs.Ack `json:"acks" maxItems:"10000" doc:"What became of each."`
+}
+
+// AckResults answers an AckBatch.
+type AckResults struct {
+	Results []jobs.AckResult `json:"results" doc:"What became of each ack, in the same order."`
+}
+
+type ackOutput struct {
+	Body jobs.AckResult
+}
+
+type acksOutput struct {
+	Body AckResults
+}
+
+func (a *API) registerAcks() {
+	done := jobs.AckResult{ID: 4711, Status: jobs.AckOK}
+	failed := jobs.AckResult{ID: 4711, Status: jobs.AckOK, State: jobs.Retryable, RunAt: &exampleLater}
+	refusals := []jobs.Code{jobs.StaleToken, jobs.JobNotFound, jobs.Overloaded}
+	registerBody(a, huma.Operation{
+		OperationID: "completeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/complete", Tags: []string{tagWork},
+		Summary:     "A job is done",
+		Description: "Ends the job, and keeps its result. Exactly one completion of a lease is accepted: with a token that no longer holds the lease, nothing changes.",
+	}, shown{
+		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done, problems: refusals,
+	}, a.completeJob)
+	registerBody(a, huma.Operation{
+		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
+		Summary:     "An attempt failed",
+		Description: "The job is tried again after a while, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, it is dead. The answer says which.",
+	}, shown{
+		body: FailRequest{Token: 4711, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
+	}, a.failJob)
+	registerBody(a, huma.Operation{
+		OperationID: "snoozeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/snooze", Tags: []string{tagWork},
+		Summary: "Not now: put a job off", Description: "The job is available again after a delay. The attempt does not count.",
+	}, shown{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
+	registerBody(a, huma.Operation{
+		OperationID: "releaseJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/release", Tags: []string{tagWork},
+		Summary: "Give a job back", Description: "The job is available again at once, for any worker. The attempt does not count. A worker that shuts down releases what it has.",
+	}, shown{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
+	registerBody(a, huma.Operation{
+		OperationID: "ackJobs", Method: http.MethodPost, Path: "/v1/acks", Tags: []string{tagWork},
+		Summary: "Say what became of many jobs",
+		Description: "Does what completeJob, failJob, snoozeJob and releaseJob do, for up to 10,000 jobs in one transaction. " +
+			"A token that no longer holds its lease is refused alone, with a status of its own in the answer; a body that is not valid changes nothing at all.",
+	}, shown{
+		body: AckBatch{Acks: []jobs.Ack{
+			{ID: 4711, Token: 4711, Outcome: jobs.Complete, Result: json.RawMessage(`{"message_id": "m-1"}`)},
+			{ID: 4712, Token: 4712, Outcome: jobs.Fail, Error: &jobs.Failure{Message: "connection refused", Type: "SMTPError"}},
+			{ID: 4713, Token: 4713, Outcome: jobs.Snooze, DelaySeconds: new(60.0)},
+		}},
+		answer: AckResults{Results: []jobs.AckResult{
+			done, {ID: 4712, Status: jobs.AckOK, State: jobs.Retryable, RunAt: &exampleLater}, {ID: 4713, Status: jobs.AckStale},
+		}},
+	}, a.ackJobs)
+}
+
+func (a *API) completeJob(ctx context.Context, in *jobBodyInput, b *CompleteRequest) (*ackOutput, error) {
+	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Complete, Result: b.Result})
+}
+
+func (a *API) failJob(ctx context.Context, in *jobBodyInput, b *FailRequest) (*ackOutput, error) {
+	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Fail, Error: &b.Error, Retry: b.Retry, RetryInSeconds: b.RetryInSeconds})
+}
+
+func (a *API) snoozeJob(ctx context.Context, in *jobBodyInput, b *SnoozeRequest) (*ackOutput, error) {
+	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Snooze, DelaySeconds: &b.DelaySeconds})
+}
+
+func (a *API) releaseJob(ctx context.Context, in *jobBodyInput, b *ReleaseRequest) (*ackOutput, error) {
+	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Release})
+}
+
+func (a *API) ack(ctx context.Context, ack jobs.Ack) (*ackOutput, error) {
+	if ack.ID == 0 { // which the engine takes for an id that was left out
+		return nil, newProblem(ctx, jobs.JobNotFound, "there is no job 0")
+	}
+	result, err := a.engine.AckOne(ctx, ack)
+	if err != nil {
+		return nil, err
+	}
+	return &ackOutput{Body: result}, nil
+}
+
+func (a *API) ackJobs(ctx context.Context, _ *bodyInput, b *AckBatch) (*acksOutput, error) {
+	results, err := a.engine.Ack(ctx, b.Acks)
+	if err != nil {
+		return nil, err
+	}
+	return &acksOutput{Body: AckResults{Results: results}}, nil
+}

@@ -1,0 +1,86 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+)
+
+// Bodies do not go the way that huma has for them, which is to decode each twice, payloads and all. They come to register as a Payload
+// and are validated by huma's own validator, against the schema that the OpenAPI document shows, from an outline.
+
+// Payload is the body of an input, as it came. Its bytes are good until the operation returns.
+type Payload struct {
+	RawBody []byte
+}
+
+func (p Payload) payload() []byte { return p.RawBody }
+
+type bodyInput struct {
+	Payload
+}
+
+// decode reads a body: all that its schema says of it is true then.
+func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
+	body := new(B)
+	if !json.Valid(text) {
+		return nil, malformed(ctx, text)
+	}
+	schema := a.schemaOf(reflect.TypeFor[B]())
+	o := &outline{text: text, schemas: a.schemas()}
+	tree := o.value(schema)
+	if o.twice {
+		return nil, invalidAt(ctx, "body", "names a property twice")
+	}
+	var found huma.ValidateResult
+	place := huma.NewPathBuffer(make([]byte, 0, 128), 0)
+	place.Push("body")
+	huma.Validate(a.schemas(), schema, place, huma.ModeWriteToServer, tree, &found)
+	if len(found.Errors) > 0 {
+		return nil, refusal(ctx, http.StatusUnprocessableEntity, "", found.Errors)
+	}
+	if err := json.Unmarshal(text, body); err != nil {
+		return nil, unread(ctx, err)
+	}
+	return body, nil
+}
+
+// malformed says where JSON ends to be JSON.
+func malformed(ctx context.Context, text []byte) *Problem {
+	var syntax *json.SyntaxError
+	errors.As(json.Unmarshal(text, new(json.RawMessage)), &syntax)
+	return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", syntax.Offset))
+}
+
+// unread says why a body that is valid has no place in its Go type. What encoding/json says of it might quote the value.
+func unread(ctx context.Context, err error) *Problem {
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) { // to a schema, 5.0 and 5e0 are integers
+		return invalidAt(ctx, "body."+mismatch.Field, "must be a whole number, written without fraction and exponent")
+	}
+	return invalidAt(ctx, "body", "has an id or token that is too large")
+}
+
+// jsonFormat is how answers are written.
+var jsonFormat = huma.Format{
+	Marshal: func(w io.Writer, v any) error {
+		e := json.NewEncoder(deaf{w})
+		e.SetEscapeHTML(false)
+		return e.Encode(v)
+	},
+	Unmarshal: json.Unmarshal,
+}
+
+// deaf is a writer to a client that may have gone. That is no error: json.Encoder writes once, when everything is encoded.
+type deaf struct{ io.Writer }
+
+func (d deaf) Write(b []byte) (int, error) {
+	_, _ = d.Writer.Write(b)
+	return len(b), nil
+}

@@ -1,0 +1,127 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// call is what is known of a request besides the request itself.
+type call struct {
+	id     string
+	waited bool  // it asked to wait for something, so its duration says nothing
+	err    error // why it was answered with a status of 500 or more
+}
+
+type callKey struct{}
+
+// callOf is never nil, so that a problem can be made anywhere.
+func callOf(ctx context.Context) *call {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		return c
+	}
+	return &call{}
+}
+
+// requestID takes the client's own id where it is one, so that its log and ours can be read together.
+func requestID(r *http.Request) string {
+	id := r.Header.Get("X-Request-Id")
+	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && !strings.ContainsRune("-_.:/+=", c)
+	}) {
+		return rand.Text()
+	}
+	return id
+}
+
+// answer notes what becomes of a ResponseWriter.
+type answer struct {
+	http.ResponseWriter
+	status int // 0: nothing is written yet
+	bytes  int64
+}
+
+func (a *answer) WriteHeader(status int) {
+	if a.status == 0 || a.status < 200 {
+		a.status = status
+	}
+	a.ResponseWriter.WriteHeader(status)
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	if a.status == 0 {
+		a.status = http.StatusOK
+	}
+	n, err := a.ResponseWriter.Write(b)
+	a.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+
+// ServeHTTP answers a request, and sees to it that it is counted and logged however it ends.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	c := &call{id: requestID(r)}
+	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	out := &answer{ResponseWriter: w}
+	out.Header().Set("X-Request-Id", c.id)
+	out.Header().Set("X-Content-Type-Options", "nosniff")
+	a.metrics.inFlight.Inc()
+	defer func() {
+		cut := a.recovered(recover(), out, r, c)
+		if out.status == 0 {
+			out.status = http.StatusOK
+		}
+		took := time.Since(began)
+		a.metrics.inFlight.Dec()
+		a.metrics.done(r, c, out.status, took)
+		a.logCall(r, c, out, took)
+		if cut {
+			panic(http.ErrAbortHandler)
+		}
+	}()
+	a.dispatch(out, w, r)
+}
+
+// recovered answers after a panic. It says whether the connection must be cut, because part of an answer is out already.
+func (a *API) recovered(crash any, out *answer, r *http.Request, c *call) (cut bool) {
+	if crash == nil {
+		return false
+	}
+	if err, ok := crash.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		return true
+	}
+	c.err = fmt.Errorf("panic: %v\n%s", crash, debug.Stack())
+	if out.status != 0 {
+		return true
+	}
+	problemOf(r.Context(), c.err).write(out)
+	return false
+}
+
+// logCall logs a request: quietly, unless it was weir's fault. The query is left out, because people search for payloads.
+func (a *API) logCall(r *http.Request, c *call, out *answer, took time.Duration) {
+	level := slog.LevelDebug
+	if out.status >= 500 {
+		level = slog.LevelWarn
+	}
+	if !a.log.Enabled(r.Context(), level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", out.status),
+		slog.Float64("seconds", took.Seconds()), slog.Int64("bytes", out.bytes), slog.String("remote", r.RemoteAddr),
+	}
+	if c.err != nil {
+		attrs = append(attrs, slog.Any("error", c.err))
+	}
+	a.log.LogAttrs(r.Context(), level, "request", attrs...)
+}

@@ -1,0 +1,54 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// ClaimRequest asks for jobs.
+type ClaimRequest struct {
+	Worker       string   `json:"worker" minLength:"1" maxLength:"200" doc:"The worker's name." example:"mailer-1"`
+	Queues       []string `json:"queues" minItems:"1" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queues to take from, in equal shares. One need not exist yet." example:"mail"`
+	Limit        int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Take at most so many jobs. Defaults to 1."`
+	WaitSeconds  float64  `json:"wait_seconds,omitempty" minimum:"0" maximum:"60" doc:"Where there is no job, wait so long for one. Defaults to 0."`
+	LeaseSeconds int      `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of the leases. Defaults to each queue's own."`
+}
+
+// ClaimedJobs are jobs that the worker now has.
+type ClaimedJobs struct {
+	Jobs []jobs.ClaimedJob `json:"jobs" doc:"The jobs, those of the highest priority first; none if there was none."`
+}
+
+type claimOutput struct {
+	Body ClaimedJobs
+}
+
+func (a *API) registerClaims() {
+	registerBody(a, huma.Operation{
+		OperationID: "claimJobs", Method: http.MethodPost, Path: "/v1/claims", Tags: []string{tagWork},
+		Summary: "Claim jobs to work on",
+		Description: "Takes available jobs from queues: the highest priority first, within it first in, first out, several queues in equal shares. " +
+			"With `wait_seconds` an empty queue makes the call wait until a job is there or the time is up; an empty answer is no error.\n\n" +
+			"Each job comes with a token, the only proof of the lease, and is taken back at `lease_expires_at` unless a heartbeat moves that. " +
+			"A worker may be given a job that another one had begun: jobs are delivered at least once.",
+	}, shown{
+		body:   ClaimRequest{Worker: "mailer-1", Queues: []string{"mail"}, Limit: 10, WaitSeconds: 20, LeaseSeconds: 30},
+		answer: ClaimedJobs{Jobs: []jobs.ClaimedJob{exampleClaimedJob()}},
+	}, a.claimJobs)
+}
+
+func (a *API) claimJobs(ctx context.Context, _ *bodyInput, b *ClaimRequest) (*claimOutput, error) {
+	callOf(ctx).waited = b.WaitSeconds > 0
+	claimed, err := a.engine.Claim(ctx, jobs.ClaimRequest{
+		Worker: b.Worker, Queues: b.Queues, Limit: b.Limit, Wait: time.Duration(b.WaitSeconds * float64(time.Second)), LeaseSeconds: b.LeaseSeconds,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &claimOutput{Body: ClaimedJobs{Jobs: claimed}}, nil
+}

@@ -1,0 +1,114 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// bodyPatience is how long a body may take to come.
+const bodyPatience = 30 * time.Second
+
+// dispatch hands a request to its route, or says why it may not come in. raw is the connection's own ResponseWriter.
+func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
+	fallback, pattern := a.mux.Handler(r)
+	if pattern == "" {
+		unrouted(w, r, fallback)
+		return
+	}
+	r.Pattern = pattern // for the figures, if it goes no further
+	if p := a.unwelcome(r); p != nil {
+		p.write(w)
+		return
+	}
+	if r.ContentLength != 0 {
+		r.Header.Set("Content-Type", "application/json") // in case huma would not know it: Application/JSON
+		// MaxBytesReader has raw close the connection, if the body turns out too large.
+		r.Body = &timedBody{ReadCloser: http.MaxBytesReader(raw, r.Body, a.maxBody), connection: http.NewResponseController(w)}
+	}
+	a.mux.ServeHTTP(w, r)
+}
+
+// timedBody ends the deadline that huma set for reading a body when that is read. If it stayed, it would end the request: net/http goes
+// on reading the connection, to learn when a client goes away, and takes a deadline that passes for a client that has gone.
+type timedBody struct {
+	io.ReadCloser
+	connection *http.ResponseController
+}
+
+func (b *timedBody) Close() error {
+	err := b.ReadCloser.Close()
+	_ = b.connection.SetReadDeadline(time.Time{}) // not every ResponseWriter can; then none was set either
+	return err
+}
+
+// unrouted makes a problem of the plain text that ServeMux answers with where it has no route.
+func unrouted(w http.ResponseWriter, r *http.Request, fallback http.Handler) {
+	said := &discarded{header: http.Header{}}
+	fallback.ServeHTTP(said, r)
+	p := newProblem(r.Context(), routeNotFound, "there is nothing at this path")
+	if allow := said.header.Get("Allow"); said.status == http.StatusMethodNotAllowed {
+		p = newProblem(r.Context(), methodNotAllowed, "this path takes "+allow)
+		p.header = http.Header{"Allow": {allow}}
+	}
+	p.write(w)
+}
+
+// discarded is a ResponseWriter of which only the status and the header count.
+type discarded struct {
+	header http.Header
+	status int
+}
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
+func (d *discarded) WriteHeader(status int)      { d.status = status }
+
+// unwelcome says what is wrong with a request before anything of its body is read.
+func (a *API) unwelcome(r *http.Request) *Problem {
+	ctx := r.Context()
+	if err := a.origins.Check(r); err != nil {
+		return newProblem(ctx, crossOrigin, "the request comes from a page of another origin")
+	}
+	if r.ContentLength > a.maxBody {
+		return newProblem(ctx, bodyTooLarge, fmt.Sprintf("the body is larger than %d bytes", a.maxBody))
+	}
+	if r.ContentLength != 0 {
+		// An absent type is refused too: it is what a form or a script of another site can send without being asked.
+		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+		if err != nil || kind != "application/json" {
+			return newProblem(ctx, unsupportedMediaType, "send the body with Content-Type: application/json")
+		}
+	}
+	return badQuery(ctx, r.URL.RawQuery)
+}
+
+// badQuery refuses what huma would pass over: a filter that is dropped lists everything.
+func badQuery(ctx context.Context, query string) *Problem {
+	if query == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return invalidAt(ctx, "query", "is malformed")
+	}
+	var errs []ProblemError
+	for name, given := range values {
+		switch {
+		case len(given) > 1:
+			errs = append(errs, ProblemError{"query." + name, "is given more than once"})
+		case given[0] == "" && name != "cursor": // an empty cursor is the first page's
+			errs = append(errs, ProblemError{"query." + name, "is empty: leave it out"})
+		}
+	}
+	if len(errs) > 0 {
+		return newProblem(ctx, jobs.InvalidArgument, "the request is not valid", errs...)
+	}
+	return nil
+}

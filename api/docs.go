@@ -1,0 +1,51 @@
+package api
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/http"
+)
+
+// docsFiles is Swagger UI and the page that starts it. Nothing comes from another host.
+//
+//go:embed docs/*.html docs/*.js docs/*.css docs/*.png docs/*.txt docs/LICENSE docs/NOTICE
+var docsFiles embed.FS
+
+const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
+	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// serveDocs adds /docs/ and the OpenAPI documents. Each file is a route of its own, so that what is not there is a problem like elsewhere.
+func (a *API) serveDocs() error {
+	files, err := fs.Sub(docsFiles, "docs")
+	if err != nil {
+		return err
+	}
+	names, err := fs.Glob(files, "*")
+	if err != nil {
+		return err
+	}
+	server := http.StripPrefix("/docs", http.FileServerFS(files))
+	page := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", docsPolicy)
+		w.Header().Set("Cache-Control", "max-age=3600")
+		server.ServeHTTP(w, r)
+	})
+	a.mux.Handle("GET /docs/{$}", page)
+	for _, name := range names {
+		if name != "index.html" { // that is /docs/
+			a.mux.Handle("GET /docs/"+name, page)
+		}
+	}
+	for version, path := range map[string]string{"3.1": "/openapi.json", "3.0": "/openapi-3.0.json"} {
+		text, err := a.document(version)
+		if err != nil {
+			return fmt.Errorf("describing the API: %w", err)
+		}
+		a.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(text)
+		})
+	}
+	return nil
+}

@@ -1,0 +1,97 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"reflect"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+type enqueueInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"The same request sent again with the same key answers with the job of the first, for 24 hours."`
+	Payload
+}
+
+// JobBatch is the body of enqueueJobs, for the document: it is handed on without being decoded.
+type JobBatch struct {
+	Jobs []jobs.NewJob `json:"jobs" maxItems:"10000" doc:"The jobs, in the order in which they are to wait. All are enqueued or none."`
+}
+
+// EnqueuedJobs says what became of a batch.
+type EnqueuedJobs struct {
+	IDs        []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs; a duplicate's is that of the job which has its unique key."`
+	Duplicates int       `json:"duplicates" doc:"How many of them were there already."`
+}
+
+type enqueuedJob struct {
+	Status   int
+	Location string `header:"Location" doc:"The path of the job."`
+	Body     jobs.Job
+}
+
+type enqueuedJobs struct {
+	Body EnqueuedJobs
+}
+
+func (a *API) registerEnqueueing() {
+	duplicate := exampleJob()
+	duplicate.Duplicate = true
+	duplicate.UniqueKey = "order-42"
+	registerBody(a, huma.Operation{
+		OperationID: "enqueueJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
+		Summary: "Enqueue a job",
+		Description: "Stores a job, and answers once it is committed. It waits in its queue until a worker claims it, or first for its time if it has " +
+			"`run_at` or `delay_seconds`. Where its unique key or `Idempotency-Key` is known, nothing is stored, and the answer is 200 with the job that has the key.",
+	}, shown{
+		body: exampleNewJob(), answer: exampleJob(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull, jobs.Overloaded},
+		also: map[int]alsoSay{http.StatusOK: {"The unique key was taken: the job that has it", duplicate}},
+	}, a.enqueueJob)
+	register(a, huma.Operation{
+		OperationID: "enqueueJobs", Method: http.MethodPost, Path: "/v1/jobs/batch", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
+		Summary:     "Enqueue many jobs at once",
+		Description: "Stores up to 10,000 jobs in one transaction: all of them or, where one is not valid, none. It is by far the quickest way.",
+	}, shown{
+		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
+		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull},
+	}, a.enqueueJobs)
+}
+
+func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob) (*enqueuedJob, error) {
+	job.IdempotencyKey = in.IdempotencyKey
+	stored, err := a.engine.Enqueue(ctx, *job)
+	if err != nil {
+		return nil, err
+	}
+	out := &enqueuedJob{Status: http.StatusCreated, Location: "/v1/jobs/" + stored.ID.String(), Body: stored}
+	if stored.Duplicate {
+		out.Status = http.StatusOK
+	}
+	return out, nil
+}
+
+// enqueueJobs leaves the validation to the database, which has to do it for those who enqueue with SQL. Ten thousand jobs are validated
+// there once, and not decoded here at all.
+func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
+	var batch map[string]json.RawMessage
+	if err := json.Unmarshal(in.RawBody, &batch); err != nil || batch["jobs"] == nil || len(batch) > 1 {
+		_, err := decode[JobBatch](ctx, a, in.RawBody) // says what is wrong
+		return nil, cmp.Or(err, error(invalidAt(ctx, "body", "expected an object with jobs")))
+	}
+	done, err := a.engine.EnqueueBatch(ctx, batch["jobs"])
+	if err != nil {
+		return nil, err
+	}
+	out := &enqueuedJobs{Body: EnqueuedJobs{IDs: make([]jobs.ID, len(done))}}
+	for i, d := range done {
+		out.Body.IDs[i] = d.ID
+		if d.Duplicate {
+			out.Body.Duplicates++
+		}
+	}
+	return out, nil
+}

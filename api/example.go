@@ -1,0 +1,63 @@
+package api
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// The examples of the OpenAPI document tell of one job: a receipt to be sent for order 42.
+
+var (
+	exampleTime  = time.Date(2026, 1, 31, 9, 0, 0, 0, time.UTC)
+	exampleLater = exampleTime.Add(30 * time.Second)
+)
+
+func exampleNewJob() jobs.NewJob {
+	return jobs.NewJob{Kind: "send_receipt", Queue: "mail", Args: json.RawMessage(`{"order": 42}`), Priority: 8, Tags: []string{"receipts"}}
+}
+
+func exampleJob() jobs.Job {
+	return jobs.Job{
+		ID: 4711, Kind: "send_receipt", Queue: "mail", Args: json.RawMessage(`{"order": 42}`), Priority: 8, State: jobs.Available, MaxAttempts: 5, TimeoutSeconds: 300,
+		CreatedAt: exampleTime, Errors: []jobs.AttemptError{}, Tags: []string{"receipts"}, Metadata: json.RawMessage(`{}`),
+	}
+}
+
+func exampleCompletedJob() jobs.Job {
+	job := exampleJob()
+	job.State, job.Attempt, job.Worker = jobs.Completed, 2, "mailer-1"
+	started, finished := exampleTime.Add(5*time.Second), exampleTime.Add(6*time.Second)
+	job.StartedAt, job.FinishedAt = &started, &finished
+	job.Result = json.RawMessage(`{"message_id": "m-1"}`)
+	job.Errors = []jobs.AttemptError{{
+		Attempt: 1, At: exampleTime.Add(time.Second), Kind: "failed", Worker: "mailer-2", Message: "connection refused", Type: "SMTPError",
+	}}
+	return job
+}
+
+func exampleClaimedJob() jobs.ClaimedJob {
+	return jobs.ClaimedJob{
+		ID: 4711, Token: 4711, Kind: "send_receipt", Queue: "mail", Args: json.RawMessage(`{"order": 42}`), Attempt: 1, MaxAttempts: 5, Priority: 8,
+		TimeoutSeconds: 300, LeaseExpiresAt: exampleLater, CreatedAt: exampleTime, Tags: []string{"receipts"}, Metadata: json.RawMessage(`{}`),
+	}
+}
+
+func exampleQueue() jobs.Queue {
+	return jobs.Queue{
+		Name: "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, CreatedAt: exampleTime,
+		Retry:     jobs.RetryPolicy{Strategy: "exponential", BaseSeconds: new(2.0), MaxSeconds: new(3600.0), Jitter: new(true)},
+		Available: 1200, Running: 16, Scheduled: 40, Retryable: 3, Dead: 1, OldestAvailableSeconds: 12.5,
+	}
+}
+
+func exampleQueueStats() jobs.QueueStats {
+	return jobs.QueueStats{
+		Queue:   exampleQueue(),
+		Windows: []jobs.QueueWindow{{WindowSeconds: 60, Completed: 5400, Dead: 1, CompletedPerSecond: 90, MeanRunSeconds: 0.17, P95RunSeconds: 0.42}},
+		Failures: []jobs.QueueFailure{{
+			Kind: "send_receipt", Event: "failed", Type: "SMTPError", Message: "connection refused", Count: 7, LastAt: exampleTime, LastJobID: 4711,
+		}},
+	}
+}

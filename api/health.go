@@ -1,0 +1,76 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"runtime"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// Health says that all is well; otherwise the answer is a problem.
+type Health struct {
+	Status string `json:"status" enum:"ok" doc:"ok."`
+}
+
+type healthOutput struct {
+	Body Health
+}
+
+// Info is what a node says of itself.
+type Info struct {
+	Version         string    `json:"version" doc:"The version of weir." example:"0.1.0"`
+	GoVersion       string    `json:"go_version" doc:"The version of Go that it was built with." example:"go1.26.8"`
+	DatabaseVersion string    `json:"database_version,omitempty" doc:"The version of PostgreSQL; absent if the database does not answer." example:"15.8"`
+	Node            string    `json:"node" doc:"Names this run of this node."`
+	StartedAt       time.Time `json:"started_at" doc:"When the node started."`
+}
+
+type infoOutput struct {
+	Body Info
+}
+
+func (a *API) registerHealth() {
+	ok := Health{Status: "ok"}
+	register(a, huma.Operation{
+		OperationID: "getLiveness", Method: http.MethodGet, Path: "/livez", Tags: []string{tagService},
+		Summary: "Does the node live?", Description: "It answers, whatever the database does. A node that does not answer this should be started anew.",
+	}, shown{answer: ok, alone: true}, a.getLiveness)
+	register(a, huma.Operation{
+		OperationID: "getReadiness", Method: http.MethodGet, Path: "/readyz", Tags: []string{tagService},
+		Summary: "Should the node be sent requests?", Description: "503 while the database is out of reach or not migrated, and while the node is shutting down.",
+	}, shown{answer: ok}, a.getReadiness)
+	register(a, huma.Operation{
+		OperationID: "getInfo", Method: http.MethodGet, Path: "/v1/info", Tags: []string{tagService},
+		Summary: "What is this node?", Description: "Versions, and since when it runs.",
+	}, shown{answer: Info{
+		Version: "0.1.0", GoVersion: "go1.26.8", DatabaseVersion: "15.8", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", StartedAt: exampleTime,
+	}, alone: true}, a.getInfo)
+}
+
+func (a *API) getLiveness(context.Context, *struct{}) (*healthOutput, error) {
+	return &healthOutput{Body: Health{Status: "ok"}}, nil
+}
+
+func (a *API) getReadiness(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+	err := a.engine.Ready(ctx)
+	switch {
+	case err == nil:
+		return &healthOutput{Body: Health{Status: "ok"}}, nil
+	case jobs.CodeOf(err) == jobs.Unavailable:
+		return nil, err
+	}
+	callOf(ctx).err = err
+	return nil, newProblem(ctx, jobs.Unavailable, "the database is not as this weir needs it; the log says why")
+}
+
+func (a *API) getInfo(ctx context.Context, _ *struct{}) (*infoOutput, error) {
+	out := &infoOutput{Body: Info{Version: a.version, GoVersion: runtime.Version(), Node: a.engine.Node(), StartedAt: a.startedAt.UTC()}}
+	if version, err := a.engine.DatabaseVersion(ctx); err == nil {
+		out.Body.DatabaseVersion = version
+	}
+	return out, nil
+}

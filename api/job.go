@@ -1,0 +1,157 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// JobPath is the path of one job. It is a string for huma, which would take a jobs.ID for a number.
+type JobPath struct {
+	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The job's id." example:"4711"`
+}
+
+// id of a number that is too large is the largest there can be, which is no job's either.
+func (p JobPath) id() jobs.ID {
+	n, _ := strconv.ParseInt(p.ID, 10, 64)
+	return jobs.ID(n)
+}
+
+type jobOutput struct {
+	Body jobs.Job
+}
+
+type jobsInput struct {
+	State          jobs.State `query:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Only jobs in this state."`
+	Queue          string     `query:"queue" maxLength:"128" doc:"Only jobs of this queue."`
+	Kind           string     `query:"kind" maxLength:"200" doc:"Only jobs of this kind."`
+	Tenant         string     `query:"tenant" maxLength:"200" doc:"Only jobs of this tenant."`
+	Tag            string     `query:"tag" maxLength:"200" doc:"Only jobs with this tag."`
+	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker has or had last."`
+	Priority       int        `query:"priority" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
+	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued then or later."`
+	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued earlier."`
+	FinishedAfter  time.Time  `query:"finished_after" doc:"Only jobs that ended then or later."`
+	FinishedBefore time.Time  `query:"finished_before" doc:"Only jobs that ended earlier."`
+	MinAttempts    int        `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only jobs with so many attempts or more."`
+	HasError       Flag       `query:"has_error" doc:"Only jobs with a failed attempt (true), or without one (false)."`
+	Text           string     `query:"q" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, whatever its case."`
+	Paging
+}
+
+// JobPage is one page of a list of jobs.
+type JobPage struct {
+	Items      []jobs.Job `json:"items" doc:"The jobs, newest first."`
+	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type jobPageOutput struct {
+	Body JobPage
+}
+
+type jobBodyInput struct {
+	JobPath
+	Payload
+}
+
+// RetryRequest says how to run a job again.
+type RetryRequest struct {
+	ResetAttempts bool `json:"reset_attempts,omitempty" doc:"Forget the attempts so far. Defaults to false."`
+}
+
+func (a *API) registerJobs() {
+	cancelled, retried, edited := exampleJob(), exampleJob(), exampleJob()
+	cancelled.State = jobs.Cancelled
+	cancelled.FinishedAt = &exampleLater
+	retried.Attempt = 5
+	edited.Priority = 10
+	register(a, huma.Operation{
+		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
+		Summary: "Look at a job", Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts.",
+	}, shown{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
+	register(a, huma.Operation{
+		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{tagJobs},
+		Summary: "List jobs",
+		Description: "Jobs that pass all the filters given, newest first. A search that takes long ends its page early, so that a page may be " +
+			"empty although more pages follow. A parameter that is not known is refused.",
+	}, shown{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
+	registerBody(a, huma.Operation{
+		OperationID: "editJob", Method: http.MethodPatch, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
+		Summary:     "Change a job that waits",
+		Description: "Changes what is named and leaves the rest. A job that is available goes to the end of its priority. A job that runs or has ended cannot be changed.",
+	}, shown{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
+	register(a, huma.Operation{
+		OperationID: "cancelJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/cancel", Tags: []string{tagJobs},
+		Summary: "Cancel a job",
+		Description: "A job that waits is cancelled at once. One that runs goes on: its worker learns of it with its next heartbeat, and the job is cancelled " +
+			"when the worker gives it up or its lease ends.",
+	}, shown{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
+	registerBody(a, huma.Operation{
+		OperationID: "retryJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/retry", Tags: []string{tagJobs},
+		Summary:     "Run a job again now",
+		Description: "A job that has ended, or waits for a time, becomes available now, under the same id. Its attempts so far count, unless they are reset.",
+	}, shown{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
+}
+
+func (a *API) getJob(ctx context.Context, in *JobPath) (*jobOutput, error) {
+	return jobAnswer(a.engine.Job(ctx, in.id()))
+}
+
+func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {
+	after, err := in.position(ctx, "jobs")
+	if err != nil {
+		return nil, err
+	}
+	var before jobs.ID
+	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
+		return nil, badCursor(ctx)
+	}
+	page, err := a.engine.List(ctx, jobs.Filter{
+		State: in.State, Queue: in.Queue, Kind: in.Kind, Tenant: in.Tenant, Tag: in.Tag, Worker: in.Worker, Priority: in.Priority,
+		CreatedAfter: timeOrNil(in.CreatedAfter), CreatedBefore: timeOrNil(in.CreatedBefore),
+		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
+		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,
+	}, before, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
+	if page.Next != 0 {
+		out.Body.NextCursor = cursorTo("jobs", page.Next.String())
+	}
+	return out, nil
+}
+
+func (a *API) editJob(ctx context.Context, in *jobBodyInput, edit *jobs.Edit) (*jobOutput, error) {
+	if *edit == (jobs.Edit{}) {
+		return nil, invalidAt(ctx, "body", "names nothing to change") // and would still cost the job its place
+	}
+	return jobAnswer(a.engine.Edit(ctx, in.id(), *edit))
+}
+
+func (a *API) cancelJob(ctx context.Context, in *JobPath) (*jobOutput, error) {
+	return jobAnswer(a.engine.Cancel(ctx, in.id()))
+}
+
+func (a *API) retryJob(ctx context.Context, in *jobBodyInput, b *RetryRequest) (*jobOutput, error) {
+	return jobAnswer(a.engine.Retry(ctx, in.id(), b.ResetAttempts))
+}
+
+func jobAnswer(job jobs.Job, err error) (*jobOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &jobOutput{Body: job}, nil
+}
+
+func timeOrNil(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,81 @@
+package api
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the figures of HTTP. Their labels are bounded: a route is a pattern, never a path.
+type metrics struct {
+	requests *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+	waiting  *prometheus.HistogramVec
+	inFlight prometheus.Gauge
+}
+
+func newMetrics() *metrics {
+	return &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_http_requests_total", Help: "Requests by method, route (a pattern, or none) and status; 499: the client went away.",
+		}, []string{"method", "route", "status"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_http_request_duration_seconds", Help: "Time that requests took, but for those that asked to wait.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"method", "route"}),
+		waiting: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_http_long_poll_duration_seconds", Help: "Time that requests took which asked to wait.",
+			Buckets: []float64{.005, .025, .1, .5, 1, 2.5, 5, 10, 20, 30, 45, 61},
+		}, []string{"method", "route"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "weir_http_requests_in_flight", Help: "Requests under way, those that wait included.",
+		}),
+	}
+}
+
+func (m *metrics) all() []prometheus.Collector {
+	return []prometheus.Collector{m.requests, m.duration, m.waiting, m.inFlight}
+}
+
+// Describe and Collect make it a prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.all() {
+		c.Describe(ch)
+	}
+}
+
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.all() {
+		c.Collect(ch)
+	}
+}
+
+func (m *metrics) done(r *http.Request, c *call, status int, took time.Duration) {
+	method, route := methodOf(r), routeOf(r)
+	m.requests.WithLabelValues(method, route, strconv.Itoa(status)).Inc()
+	durations := m.duration
+	if c.waited {
+		durations = m.waiting
+	}
+	durations.WithLabelValues(method, route).Observe(took.Seconds())
+}
+
+// routeOf is the path of the pattern that ServeMux found: /v1/jobs/{id}.
+func routeOf(r *http.Request) string {
+	if r.Pattern == "" {
+		return "none"
+	}
+	_, path, _ := strings.Cut(r.Pattern, " ")
+	return path
+}
+
+func methodOf(r *http.Request) string {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+		return r.Method
+	}
+	return "other"
+}

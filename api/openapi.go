@@ -1,0 +1,308 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// documentVersion is the version of the description, not of weir: it changes when the description does in a way that clients notice.
+const documentVersion = "0.1.0"
+
+// The tags, which generators make classes of.
+const (
+	tagJobs    = "jobs"
+	tagWork    = "work"
+	tagQueues  = "queues"
+	tagService = "service"
+)
+
+func humaConfig() huma.Config {
+	c := huma.DefaultConfig("weir", documentVersion)
+	c.CreateHooks = nil // or every answer would carry $schema
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
+	c.RejectUnknownQueryParameters = true // a filter with a slip in its name would list everything
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.ID](), reflect.TypeFor[idSchema]())
+	c.Info.Description = "A job queue whose only dependency is PostgreSQL.\n\n" +
+		"Ids and tokens are strings. Times are as in RFC 3339, in UTC; durations are seconds, as numbers. A field that is not known is refused. " +
+		"Lists come in pages: pass `next_cursor` as `cursor` for the next one, until it is null; a page may be empty and not the last.\n\n" +
+		"What is not done is answered with a problem as in RFC 9457, whose `code` is for programs. Requests may name themselves with `X-Request-Id`."
+	c.Info.License = &huma.License{Name: "Apache 2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
+	c.Tags = []*huma.Tag{
+		{Name: tagJobs, Description: "What producers and people do: enqueue jobs, look at them, change their course."},
+		{Name: tagWork, Description: "What workers do: claim jobs, keep their leases, say what became of them."},
+		{Name: tagQueues, Description: "Queues: the defaults of their jobs, pauses, and how deep, how old and how fast they are."},
+		{Name: tagService, Description: "The node itself."},
+	}
+	return c
+}
+
+// schemaName gives the types of jobs that are called by a single word in Go the names that they need in a client's flat space.
+func schemaName(t reflect.Type, hint string) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	switch t {
+	case reflect.TypeFor[jobs.Edit]():
+		return "JobEdit"
+	case reflect.TypeFor[jobs.Unique]():
+		return "UniqueKey"
+	case reflect.TypeFor[jobs.BeatResult]():
+		return "HeartbeatResult"
+	}
+	return huma.DefaultSchemaNamer(t, hint)
+}
+
+// idSchema stands for jobs.ID, which knows nothing of huma.
+type idSchema struct{}
+
+func (idSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]+$"}
+}
+
+func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
+
+func (a *API) schemaOf(t reflect.Type) *huma.Schema { return a.schemas().Schema(t, false, "") }
+
+// shown is what the document shows of an operation besides its types.
+type shown struct {
+	body     any             // an example of the body
+	answer   any             // an example of the answer
+	bodyType reflect.Type    // of an input with a Payload; registerBody knows it
+	optional bool            // the body may be left out
+	problems []jobs.Code     // besides those that every operation may have
+	also     map[int]alsoSay // other statuses with the type of the answer
+	alone    bool            // it needs no database
+}
+
+// alsoSay is another way in which an operation may succeed.
+type alsoSay struct {
+	description string
+	answer      any
+}
+
+// registerBody adds an operation that has a body.
+func registerBody[I, B, O any, P interface {
+	*I
+	payload() []byte
+}](a *API, op huma.Operation, s shown, handler func(context.Context, *I, *B) (*O, error)) {
+	s.bodyType = reflect.TypeFor[B]()
+	register(a, op, s, func(ctx context.Context, in *I) (*O, error) {
+		text := P(in).payload()
+		if len(text) == 0 && s.optional {
+			return handler(ctx, in, new(B))
+		}
+		body, err := decode[B](ctx, a, text)
+		if err != nil {
+			return nil, err
+		}
+		return handler(ctx, in, body)
+	})
+}
+
+// register adds an operation. A handler's errors become problems here.
+func register[I, O any](a *API, op huma.Operation, s shown, handler func(context.Context, *I) (*O, error)) {
+	op.MaxBodyBytes = a.maxBody + 1 // http.MaxBytesReader is exact and comes first
+	op.BodyReadTimeout = bodyPatience
+	status := op.DefaultStatus
+	if status == 0 {
+		status = http.StatusOK
+	}
+	op.Responses = map[string]*huma.Response{strconv.Itoa(status): {Description: http.StatusText(status)}}
+	if s.answer != nil {
+		op.Responses[strconv.Itoa(status)].Content = map[string]*huma.MediaType{"application/json": {Example: s.answer}}
+	}
+	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
+	if !s.alone {
+		codes = append(codes, jobs.Unavailable)
+	}
+	if s.bodyType != nil {
+		op.SkipValidateBody = true // decode does it
+		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
+			"application/json": {Schema: a.schemas().Schema(s.bodyType, true, ""), Example: s.body},
+		}}
+		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
+	}
+	a.showProblems(&op, codes)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, problemOf(ctx, err)
+		}
+		return out, nil
+	})
+	if s.bodyType != nil {
+		delete(op.RequestBody.Content, "application/octet-stream") // huma's idea of a RawBody
+		op.RequestBody.Required = !s.optional
+	}
+	for other, say := range s.also {
+		schema := op.Responses[strconv.Itoa(status)].Content["application/json"].Schema
+		op.Responses[strconv.Itoa(other)] = &huma.Response{
+			Description: say.description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema, Example: say.answer}},
+		}
+	}
+}
+
+// showProblems documents what an operation may be answered with instead: for each status a response that all operations with the same
+// codes share, with an example a code.
+func (a *API) showProblems(op *huma.Operation, codes []jobs.Code) {
+	byStatus := map[int][]jobs.Code{}
+	for _, code := range codes {
+		status := kindOf(code).status
+		byStatus[status] = append(byStatus[status], code)
+	}
+	components := a.huma.OpenAPI().Components
+	if components.Responses == nil {
+		components.Responses = map[string]*huma.Response{}
+	}
+	for status, codes := range byStatus {
+		slices.Sort(codes)
+		name := responseName(codes)
+		if components.Responses[name] == nil {
+			components.Responses[name] = a.problemResponse(codes)
+		}
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + name}
+	}
+}
+
+// responseName makes JobNotFoundProblem of job_not_found, and joins several by Or.
+func responseName(codes []jobs.Code) string {
+	var names []string
+	for _, code := range codes {
+		name := ""
+		for word := range strings.SplitSeq(string(code), "_") {
+			name += strings.ToUpper(word[:1]) + word[1:]
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, "Or") + "Problem"
+}
+
+func (a *API) problemResponse(codes []jobs.Code) *huma.Response {
+	examples := map[string]*huma.Example{}
+	var titles []string
+	for _, code := range codes {
+		k := kindOf(code)
+		example := newProblem(context.Background(), code, k.example)
+		example.RequestID = "C5MVKRSCEBTIDGVAPD6UQRTVNZ"
+		if code == jobs.InvalidArgument {
+			example.Errors = []ProblemError{{"body.priority", "expected number <= 10"}}
+		}
+		examples[string(code)] = &huma.Example{Summary: k.title, Value: example}
+		titles = append(titles, fmt.Sprintf("`%s`: %s.", code, k.title))
+	}
+	response := &huma.Response{
+		Description: strings.Join(titles, " "),
+		Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: a.schemas().Schema(reflect.TypeFor[Problem](), true, ""), Examples: examples},
+		},
+	}
+	if newProblem(context.Background(), codes[0], "").header.Get("Retry-After") != "" {
+		response.Headers = map[string]*huma.Header{
+			"Retry-After": {Description: "Seconds to wait before the next try.", Schema: &huma.Schema{Type: huma.TypeInteger}},
+		}
+	}
+	return response
+}
+
+// refineSchemas says what huma cannot know: which raw JSON is an object, and that an answer may get new fields.
+func (a *API) refineSchemas() {
+	schemas := a.schemas().Map()
+	for _, name := range []string{"NewJob", "Job", "ClaimedJob"} {
+		metadata := schemas[name].Properties["metadata"]
+		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
+	}
+	failure := schemas["Job"].Properties["error"]
+	failure.Type, failure.AdditionalProperties = huma.TypeObject, true
+	failure.Properties = map[string]*huma.Schema{
+		"message": {Type: huma.TypeString, Description: "What went wrong."},
+		"type":    {Type: huma.TypeString, Description: "The class of the error."},
+		"stack":   {Type: huma.TypeString, Description: "Where it happened."},
+	}
+	closed := a.takenIn()
+	for name, schema := range schemas {
+		schema.PrecomputeMessages()
+		if !slices.Contains(closed, name) {
+			schema.AdditionalProperties = nil
+		}
+	}
+}
+
+// takenIn names the schemas that bodies are made of.
+func (a *API) takenIn() []string {
+	var names []string
+	var visit func(s *huma.Schema)
+	visit = func(s *huma.Schema) {
+		if s == nil {
+			return
+		}
+		if s.Ref != "" {
+			name := s.Ref[len("#/components/schemas/"):]
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+				visit(a.schemas().SchemaFromRef(s.Ref))
+			}
+			return
+		}
+		visit(s.Items)
+		for _, p := range s.Properties {
+			visit(p)
+		}
+	}
+	for _, item := range a.huma.OpenAPI().Paths {
+		for _, op := range []*huma.Operation{item.Post, item.Put, item.Patch} {
+			if op != nil && op.RequestBody != nil {
+				visit(op.RequestBody.Content["application/json"].Schema)
+			}
+		}
+	}
+	return names
+}
+
+// OpenAPI is the document that a node serves, in version 3.1 or 3.0 of OpenAPI.
+func OpenAPI(version string) ([]byte, error) {
+	return describe(Config{}).document(version)
+}
+
+func (a *API) document(version string) ([]byte, error) {
+	var text []byte
+	var err error
+	switch version {
+	case "3.1":
+		text, err = a.huma.OpenAPI().MarshalJSON()
+	case "3.0":
+		text, err = a.huma.OpenAPI().Downgrade()
+	default:
+		return nil, fmt.Errorf("there is a document for OpenAPI 3.1 and 3.0, and none for %q", version)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("describing the API: %w", err)
+	}
+	// Once more through a tree: indented and without HTML's escapes it can be read, and compared line by line.
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var tree any
+	if err := d.Decode(&tree); err != nil {
+		return nil, fmt.Errorf("describing the API: %w", err)
+	}
+	var out bytes.Buffer
+	e := json.NewEncoder(&out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	if err := e.Encode(tree); err != nil {
+		return nil, fmt.Errorf("describing the API: %w", err)
+	}
+	return bytes.TrimRight(out.Bytes(), "\n"), nil
+}

@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+func outlineOf(a *API, text, schema string) (any, *outline) {
+	o := &outline{text: []byte(text), schemas: a.schemas()}
+	return o.value(a.schemas().Map()[schema]), o
+}
+
+func TestAnOutlineIsTheTreeWithoutThePayloads(t *testing.T) {
+	t.Parallel()
+	a := describe(Config{})
+	text := ` { "kind" : "a\u00e9\"b" ,"args":{"x":[1,{"y":"}]\\\""}],"x":2}, "priority":-5e-1, "max_attempts":1e999,
+		"retry":{"strategy":null,"jitter":true,"max_seconds":3},"tags":[ "ü" , "t\\" ,3,[]] ,"unknown":[{"deep":1}], "metadata":{"m":{"a":1}}}  `
+	got, o := outlineOf(a, text, "NewJob")
+	inf := got.(map[string]any)["max_attempts"].(float64)
+	if inf < 1e308 {
+		t.Errorf("1e999 became %g", inf)
+	}
+	delete(got.(map[string]any), "max_attempts")
+	want := map[string]any{
+		"kind": "aé\"b", "args": true, "priority": -0.5, "retry": map[string]any{"strategy": nil, "jitter": true, "max_seconds": 3.0},
+		"tags": []any{"ü", "t\\", 3.0, []any{}}, "unknown": true, "metadata": map[string]any{"m": true},
+	}
+	if !reflect.DeepEqual(got, want) || o.twice {
+		t.Errorf("%#v", got)
+	}
+	for text, want := range map[string]any{`"a"`: "a", ` 3 `: 3.0, `null`: nil, `[]`: []any{}, `[ {"kind" : 1} , 2]`: []any{true, true}, `{}`: map[string]any{}} {
+		if got, _ := outlineOf(a, text, "NewJob"); !reflect.DeepEqual(got, want) {
+			t.Errorf("%s became %#v", text, got)
+		}
+	}
+}
+
+func TestANameGivenTwiceIsRefused(t *testing.T) {
+	t.Parallel()
+	a := describe(Config{})
+	if _, err := decode[jobs.NewJob](context.Background(), a, []byte(`{"kind": "a", "k\u0069nd": "b"}`)); err == nil {
+		t.Error("it is taken")
+	}
+	if _, err := decode[jobs.NewJob](context.Background(), a, []byte(`{"kind": "a", "args": {"x": 1, "x": 2}}`)); err != nil {
+		t.Errorf("in args, which may be anything: %v", err)
+	}
+}
+
+func TestPayloadsStayAsTheyAre(t *testing.T) {
+	t.Parallel()
+	a := describe(Config{})
+	for _, payload := range []string{
+		`123456789012345678901234567890.123456789`, `1e999`, `-0.0`, `null`, `"<ü&>\u2028\ud83d\ude00😀"`, `{"b":1,"a":[ 1 , 2 ]}`, `{"x":1,"x":2}`, `{"Kind":"kind"}`,
+		strings.Repeat("[", 9000) + strings.Repeat("]", 9000),
+	} {
+		job, err := decode[jobs.NewJob](context.Background(), a, []byte(`{"kind":"a","args":`+payload+`}`))
+		if err != nil || string(job.Args) != payload {
+			t.Errorf("%.50s: %v", payload, err)
+		}
+		batch, err := decode[AckBatch](context.Background(), a, []byte(`{"acks":[{"id":"1","token":"1","outcome":"complete","result":`+payload+`}]}`))
+		if err != nil || string(batch.Acks[0].Result) != payload {
+			t.Errorf("%.50s: %v", payload, err)
+		}
+	}
+}
+
+// FuzzOutline sees to it that an outline reads what is valid JSON to its very end, and agrees with encoding/json where nothing is left out.
+func FuzzOutline(f *testing.F) {
+	for _, text := range []string{
+		`{"a":1,"b":[{"c":"\"}\\"},[],{}],"d":{"e":null}}`, ` [ "\u00e9" , -1.5e+3 , true , false ] `, `{"b":[{"c":"x"},1],"c":"\\"}`, `"\ud800"`, `{"":{},"a":[[[]]]}`, `-0`,
+	} {
+		f.Add(text)
+	}
+	all := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{}}
+	all.Items = all
+	for _, name := range []string{"", "a", "b", "c", "d", "e"} {
+		all.Properties[name] = all
+	}
+	some := &huma.Schema{Type: huma.TypeObject, Properties: map[string]*huma.Schema{"a": {}, "b": all, "d": {Type: huma.TypeString}}}
+	f.Fuzz(func(t *testing.T, text string) {
+		if !json.Valid([]byte(text)) {
+			return
+		}
+		for _, schema := range []*huma.Schema{all, some, {}} {
+			o := &outline{text: []byte(text)}
+			tree := o.value(schema)
+			o.space()
+			if o.at != len(text) {
+				t.Fatalf("%q: stopped at byte %d", text, o.at)
+			}
+			var want any
+			if schema == all && !o.twice && json.Unmarshal([]byte(text), &want) == nil && onlyNames(want, all.Properties) && !reflect.DeepEqual(tree, want) {
+				t.Fatalf("%q: %#v", text, tree)
+			}
+		}
+	})
+}
+
+// onlyNames says whether a tree has no names but these.
+func onlyNames(tree any, names map[string]*huma.Schema) bool {
+	switch tree := tree.(type) {
+	case []any:
+		for _, v := range tree {
+			if !onlyNames(v, names) {
+				return false
+			}
+		}
+	case map[string]any:
+		for name, v := range tree {
+			if names[name] == nil || !onlyNames(v, names) {
+				return false
+			}
+		}
+	}
+	return true
+}

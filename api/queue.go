@@ -1,0 +1,165 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// QueuePath is the path of one queue.
+type QueuePath struct {
+	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queue's name." example:"mail"`
+}
+
+type queueOutput struct {
+	Body jobs.Queue
+}
+
+// QueuePage is one page of the list of queues.
+type QueuePage struct {
+	Items      []jobs.Queue `json:"items" doc:"The queues, by name."`
+	NextCursor *string      `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type queuePageOutput struct {
+	Body QueuePage
+}
+
+type queueBodyInput struct {
+	QueuePath
+	Payload
+}
+
+// PurgeRequest says which jobs of a queue to cancel.
+type PurgeRequest struct {
+	State jobs.State `json:"state" enum:"available" doc:"Those that may be claimed."`
+}
+
+// PurgeResult says how many there were.
+type PurgeResult struct {
+	Purged int64 `json:"purged" doc:"Jobs cancelled."`
+}
+
+type purgeOutput struct {
+	Body PurgeResult
+}
+
+type queueStatsOutput struct {
+	Body jobs.QueueStats
+}
+
+func (a *API) registerQueues() {
+	tags := []string{tagQueues}
+	missing := []jobs.Code{jobs.QueueNotFound}
+	settings := jobs.QueueSettings{Priority: 7, TimeoutSeconds: 60, Retry: &jobs.RetryPolicy{Strategy: "fixed", BaseSeconds: new(10.0)}}
+	set, paused := exampleQueue(), exampleQueue()
+	set.Priority, set.TimeoutSeconds, set.Retry = 7, 60, *settings.Retry
+	paused.Paused = true
+	register(a, huma.Operation{
+		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags,
+		Summary: "List queues", Description: "The queues by name, each with its settings and how many jobs are where. Counting takes about a second for ten million waiting jobs.",
+	}, shown{answer: QueuePage{Items: []jobs.Queue{exampleQueue()}}}, a.listQueues)
+	register(a, huma.Operation{
+		OperationID: "getQueue", Method: http.MethodGet, Path: "/v1/queues/{name}", Tags: tags,
+		Summary: "Look at a queue", Description: "A queue's settings, and how many jobs are where.",
+	}, shown{answer: exampleQueue(), problems: missing}, a.getQueue)
+	registerBody(a, huma.Operation{
+		OperationID: "putQueue", Method: http.MethodPut, Path: "/v1/queues/{name}", Tags: tags,
+		Summary: "Set all settings of a queue", Description: "Makes the queue where there is none. Settings that are not named go back to weir's defaults. Jobs that are enqueued already keep what they have.",
+	}, shown{body: settings, answer: set}, a.putQueue)
+	registerBody(a, huma.Operation{
+		OperationID: "editQueue", Method: http.MethodPatch, Path: "/v1/queues/{name}", Tags: tags,
+		Summary: "Change settings of a queue", Description: "Changes the settings that are named and leaves the rest. Jobs that are enqueued already keep what they have.",
+	}, shown{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: missing}, a.editQueue)
+	register(a, huma.Operation{
+		OperationID: "deleteQueue", Method: http.MethodDelete, Path: "/v1/queues/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Delete a queue without jobs", Description: "Its settings go with it. The next job of that name makes it anew.",
+	}, shown{problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.deleteQueue)
+	register(a, huma.Operation{
+		OperationID: "pauseQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/pause", Tags: tags,
+		Summary: "Pause a queue", Description: "From now on claims take nothing from it. Jobs that run go on, and enqueueing does too.",
+	}, shown{answer: paused, problems: missing}, a.pauseQueue)
+	register(a, huma.Operation{
+		OperationID: "resumeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/resume", Tags: tags,
+		Summary: "Resume a queue", Description: "Ends a pause. Claims that wait get its jobs at once.",
+	}, shown{answer: exampleQueue(), problems: missing}, a.resumeQueue)
+	registerBody(a, huma.Operation{
+		OperationID: "purgeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/purge", Tags: tags,
+		Summary: "Cancel all available jobs of a queue", Description: "Jobs that run, and those that wait for something, are left alone. Many jobs are cancelled in several transactions.",
+	}, shown{body: PurgeRequest{State: jobs.Available}, answer: PurgeResult{Purged: 1200}, problems: missing}, a.purgeQueue)
+	register(a, huma.Operation{
+		OperationID: "getQueueStats", Method: http.MethodGet, Path: "/v1/queues/{name}/stats", Tags: tags,
+		Summary: "See how deep, how old and how fast a queue is", Description: "Its jobs by where they are, what ended in the last 1, 5 and 60 minutes, and what failed most often in the last day.",
+	}, shown{answer: exampleQueueStats(), problems: missing}, a.getQueueStats)
+}
+
+func (a *API) listQueues(ctx context.Context, in *Paging) (*queuePageOutput, error) {
+	after, err := in.position(ctx, "queues")
+	if err != nil {
+		return nil, err
+	}
+	queues, err := a.engine.Queues(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &queuePageOutput{Body: QueuePage{Items: queues}}
+	if len(queues) > in.Limit {
+		out.Body.Items = queues[:in.Limit]
+		out.Body.NextCursor = cursorTo("queues", queues[in.Limit-1].Name)
+	}
+	return out, nil
+}
+
+func (a *API) getQueue(ctx context.Context, in *QueuePath) (*queueOutput, error) {
+	return queueAnswer(a.engine.Queue(ctx, in.Name))
+}
+
+func (a *API) putQueue(ctx context.Context, in *queueBodyInput, settings *jobs.QueueSettings) (*queueOutput, error) {
+	return queueAnswer(a.engine.SetQueue(ctx, in.Name, *settings, true))
+}
+
+// editQueue looks first, because a slip in the name must not make a queue.
+func (a *API) editQueue(ctx context.Context, in *queueBodyInput, settings *jobs.QueueSettings) (*queueOutput, error) {
+	if _, err := a.engine.Queue(ctx, in.Name); err != nil {
+		return nil, err
+	}
+	return queueAnswer(a.engine.SetQueue(ctx, in.Name, *settings, false))
+}
+
+func (a *API) deleteQueue(ctx context.Context, in *QueuePath) (*struct{}, error) {
+	return nil, a.engine.DeleteQueue(ctx, in.Name)
+}
+
+func (a *API) pauseQueue(ctx context.Context, in *QueuePath) (*queueOutput, error) {
+	return queueAnswer(a.engine.PauseQueue(ctx, in.Name))
+}
+
+func (a *API) resumeQueue(ctx context.Context, in *QueuePath) (*queueOutput, error) {
+	return queueAnswer(a.engine.ResumeQueue(ctx, in.Name))
+}
+
+func (a *API) purgeQueue(ctx context.Context, in *queueBodyInput, _ *PurgeRequest) (*purgeOutput, error) {
+	purged, err := a.engine.PurgeQueue(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &purgeOutput{Body: PurgeResult{Purged: purged}}, nil
+}
+
+func (a *API) getQueueStats(ctx context.Context, in *QueuePath) (*queueStatsOutput, error) {
+	stats, err := a.engine.QueueStats(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &queueStatsOutput{Body: stats}, nil
+}
+
+func queueAnswer(queue jobs.Queue, err error) (*queueOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &queueOutput{Body: queue}, nil
+}

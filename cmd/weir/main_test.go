@@ -1,0 +1,81 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestTheDataFolderIsWhereTheSystemKeepsSuch(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		system         string
+		uid            int
+		dataHome, home string
+		want           string
+	}{
+		{"linux", 1000, "", "/home/ann", "/home/ann/.local/share/weir"},
+		{"linux", 1000, "/data", "/home/ann", "/data/weir"},
+		{"linux", 1000, "relative", "/home/ann", "/home/ann/.local/share/weir"},
+		{"linux", 0, "", "/root", "/var/lib/weir"},
+		{"linux", 0, "/data", "/root", "/data/weir"},
+		{"linux", 1000, "", "", ""},
+		{"darwin", 501, "", "/Users/ann", "/Users/ann/Library/Application Support/weir"},
+	} {
+		if got := dataDirFor(c.system, c.uid, c.dataHome, c.home); got != c.want {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+}
+
+func TestWhatIsPrintedForTheShellIsOneWord(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"/var/lib/weir": "/var/lib/weir",
+		"/a b":          "'/a b'",
+		"it's $HOME":    `'it'\''s $HOME'`,
+		"":              "''",
+	} {
+		if got := shellQuote(text); got != want {
+			t.Errorf("%q becomes %s; want %s", text, got, want)
+		}
+	}
+}
+
+func TestAnAddressToListenOnIsMadeOneToConnectTo(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"127.0.0.1:8080": "127.0.0.1:8080",
+		"0.0.0.0:80":     "127.0.0.1:80",
+		"[::]:80":        "127.0.0.1:80",
+		"10.1.2.3:80":    "10.1.2.3:80",
+		"[::1]:80":       "[::1]:80",
+	} {
+		if got := reachable(address); got != want {
+			t.Errorf("%s becomes %s; want %s", address, got, want)
+		}
+	}
+}
+
+func TestProblemsAreOneLine(t *testing.T) {
+	t.Parallel()
+	p := &problem{Title: "A value is not what it should be", Detail: "the request is not valid", Hint: "Look it up."}
+	p.Errors = append(p.Errors, struct {
+		Message  string `json:"message"`
+		Location string `json:"location"`
+	}{"must be from 1 to 10", "body.priority"})
+	if got, want := p.Error(), "the request is not valid: priority must be from 1 to 10 (Look it up.)"; got != want {
+		t.Errorf("%q; want %q", got, want)
+	}
+}
+
+func TestTheCommandLineIsWellFormed(t *testing.T) {
+	t.Parallel()
+	ctx := context.Background()
+	var stdout, stderr bytes.Buffer
+	status := run(&stop{asked: ctx, insisted: ctx}, streams{in: strings.NewReader(""), out: &stdout, err: &stderr}, []string{"work", "--help"})
+	if status != 0 || !strings.Contains(stdout.String(), "WEIR_JOB_ID") {
+		t.Errorf("it ended with %d:\n%s%s", status, &stdout, &stderr)
+	}
+}

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/weirhq/weir/migrations"
+)
+
+type serveCommand struct {
+	databaseFlags
+	ListenDatabaseURL string  `help:"Another address of the same database, for what a pooler in transaction mode cannot do: LISTEN, migrations, chores. Defaults to --database-url." env:"WEIR_LISTEN_DATABASE_URL" placeholder:"URL"`
+	Migrate           bool    `help:"Migrate first. Any number of nodes may do so at once." env:"WEIR_MIGRATE"`
+	DrainSeconds      float64 `help:"When told to end: how long to say at /readyz that the node is not ready, and still take calls, before refusing connections." env:"WEIR_DRAIN_SECONDS" default:"1"`
+	nodeFlags
+}
+
+// Validate is called by kong.
+func (c *serveCommand) Validate() error {
+	if c.DrainSeconds < 0 {
+		return errors.New("--drain-seconds must not be negative")
+	}
+	return c.nodeFlags.Validate()
+}
+
+// Run serves until it is told to end.
+func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
+	log := c.logger(std.err)
+	listener, err := c.listen(ctx)
+	if err != nil {
+		return err
+	}
+	direct := c.ListenDatabaseURL
+	if direct == "" {
+		direct = c.DatabaseURL
+	}
+	if err := c.checkSchema(ctx, log, direct); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	n, err := newNode(ctx, c.nodeFlags, listener, log, c.DatabaseURL, direct)
+	if err != nil {
+		return err
+	}
+	n.drain = time.Duration(c.DrainSeconds * float64(time.Second))
+	log.Info("serving", "url", n.url(), "version", readBuild().version)
+	if err := n.run(stop); err != nil {
+		return err
+	}
+	log.Info("stopped")
+	return nil
+}
+
+// checkSchema returns an error unless the database has all the migrations that this program knows.
+func (c *serveCommand) checkSchema(ctx context.Context, log *slog.Logger, directURL string) error {
+	if c.Migrate {
+		if err := migrations.Up(ctx, directURL); err != nil {
+			return err
+		}
+	}
+	list, err := migrations.Status(ctx, directURL)
+	if err != nil {
+		return err
+	}
+	pending, newest := 0, int64(0)
+	for _, m := range list {
+		if m.AppliedAt.IsZero() {
+			pending++
+		} else {
+			newest = m.Version
+		}
+		if m.Name == "" {
+			log.Warn("the database has a migration of a newer weir", "version", m.Version)
+		}
+	}
+	switch {
+	case pending == 0:
+		return nil
+	case newest == 0:
+		return errors.New("the database does not have weir's schema: run weir migrate up, or start with weir serve --migrate")
+	default:
+		return fmt.Errorf("the database is at version %d and lacks %d migrations of this weir: run weir migrate up, or start with weir serve --migrate", newest, pending)
+	}
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+// echoFor is how long after a signal another one counts as the same: timeout(1) sends it to the process and to its group, and some
+// wrappers pass on what the terminal has already sent to all.
+const echoFor = 200 * time.Millisecond
+
+// stop is how this program is told to end. The first signal asks: finish in good order. The second insists: end at once, in whatever
+// order. A third one is left to the system, which kills.
+type stop struct {
+	asked    context.Context
+	insisted context.Context
+}
+
+func newStop() *stop {
+	signals := make(chan os.Signal, 3)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	asked, ask := context.WithCancel(context.Background())
+	insisted, insist := context.WithCancel(context.Background())
+	go func() {
+		<-signals
+		ask()
+		for asked := time.Now(); time.Since(asked) < echoFor; {
+			<-signals
+		}
+		insist()
+		signal.Stop(signals)
+	}()
+	return &stop{asked: asked, insisted: insisted}
+}

@@ -1,0 +1,111 @@
+//go:build unix
+
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"syscall"
+)
+
+// account is the ordinary user that the server runs as when this program runs as root, which PostgreSQL refuses to be.
+// A nil account means that the server runs as whoever runs this program.
+type account struct {
+	uid, gid int
+}
+
+// accountFor returns the account for a folder: the owner of a cluster that exists, for a new one the user postgres, or
+// nobody where there is no such user. It is nil unless this program runs as root.
+func accountFor(f *folder) (*account, error) {
+	if os.Geteuid() != 0 {
+		return nil, nil
+	}
+	if !f.empty {
+		info, err := os.Stat(filepath.Join(f.path, "PG_VERSION"))
+		if err != nil {
+			return nil, err
+		}
+		owner := info.Sys().(*syscall.Stat_t)
+		if owner.Uid == 0 {
+			return nil, errors.New("the cluster belongs to root, which PostgreSQL refuses to run as")
+		}
+		return &account{uid: int(owner.Uid), gid: int(owner.Gid)}, nil
+	}
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, uidErr := strconv.Atoi(u.Uid)
+		gid, gidErr := strconv.Atoi(u.Gid)
+		if err := errors.Join(uidErr, gidErr); err != nil {
+			return nil, fmt.Errorf("the user %s has no usable id: %w", name, err)
+		}
+		return &account{uid: uid, gid: gid}, nil
+	}
+	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
+}
+
+// name is the account's user name, or its number where the machine knows no name.
+func (a *account) name() string {
+	uid := strconv.Itoa(a.uid)
+	if u, err := user.LookupId(uid); err == nil {
+		return u.Username
+	}
+	return "with id " + uid
+}
+
+// sysProcAttr makes a process run as the account, in a process group of its own: a Ctrl-C at the terminal reaches this
+// program only, which then stops the server in its own time.
+func (a *account) sysProcAttr() *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true}
+	if a != nil {
+		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+	}
+	return attr
+}
+
+// chown gives a file to the account.
+func (a *account) chown(f *os.File) error {
+	if a == nil {
+		return nil
+	}
+	return f.Chown(a.uid, a.gid)
+}
+
+// explain turns a permission error from starting a program into one that names the folder in the way: most often the
+// home of root, which no other user may enter.
+func (a *account) explain(err error, paths ...string) error {
+	if a == nil || !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for _, path := range paths {
+		for dir := filepath.Dir(path); dir != "/"; dir = filepath.Dir(dir) {
+			info, statErr := os.Stat(dir)
+			if statErr != nil || a.mayEnter(info) {
+				continue
+			}
+			return fmt.Errorf("PostgreSQL runs as the user %s here, because it refuses root, and that user may not enter %s "+
+				"(%s), which is on the way to %s: use a folder elsewhere", a.name(), dir, info.Mode(), path)
+		}
+	}
+	return err
+}
+
+// mayEnter reads the permission bits only, which is enough to find the culprit once an attempt has failed.
+func (a *account) mayEnter(dir fs.FileInfo) bool {
+	owner := dir.Sys().(*syscall.Stat_t)
+	switch {
+	case int(owner.Uid) == a.uid:
+		return dir.Mode()&0o100 != 0
+	case int(owner.Gid) == a.gid:
+		return dir.Mode()&0o010 != 0
+	default:
+		return dir.Mode()&0o001 != 0
+	}
+}

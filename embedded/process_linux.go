@@ -1,0 +1,37 @@
+package embedded
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// endWithParent has the kernel ask the postmaster for a fast shutdown when the thread that started it dies, and so at
+// the latest when this program does. See startProcess for the thread.
+func endWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
+
+// children returns the child processes of a process.
+func children(parent int) ([]int, error) {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, entry := range entries {
+		pid, err := strconv.Atoi(entry.Name())
+		if err != nil {
+			continue // not a process
+		}
+		stat, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
+		if err != nil {
+			continue // it has ended meanwhile
+		}
+		// As in "4711 (postgres: a b) S 4700 …": the name may hold spaces and parentheses, what follows it may not.
+		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+		if len(fields) > 1 && string(fields[1]) == strconv.Itoa(parent) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}

@@ -1,0 +1,291 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/weirhq/weir/db"
+)
+
+// Outcome is what a worker says of a job that it has.
+type Outcome string
+
+// The outcomes.
+const (
+	Complete Outcome = "complete" // it is done
+	Fail     Outcome = "fail"     // this attempt failed
+	Snooze   Outcome = "snooze"   // not now: again after a delay, no attempt lost
+	Release  Outcome = "release"  // back at once, no attempt lost
+)
+
+// Failure is the error of a failed attempt.
+type Failure struct {
+	Message string `json:"message" doc:"What went wrong; cut after 8192 characters." example:"connection refused"`
+	Type    string `json:"type,omitempty" doc:"The class of the error; cut after 200 characters." example:"SMTPError"`
+	Stack   string `json:"stack,omitempty" doc:"Where it happened; cut after 16384 characters."`
+}
+
+// Ack ends a lease: it says what became of a job.
+type Ack struct {
+	ID             ID              `json:"id" doc:"The job."`
+	Token          ID              `json:"token" doc:"The token that came with it."`
+	Outcome        Outcome         `json:"outcome" enum:"complete,fail,snooze,release" doc:"What became of it."`
+	Result         json.RawMessage `json:"result,omitempty" doc:"With complete: any JSON."`
+	Error          *Failure        `json:"error,omitempty" doc:"With fail: what went wrong."`
+	Retry          *bool           `json:"retry,omitempty" doc:"With fail: false: it is dead, whatever its attempts. Defaults to true."`
+	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With fail: wait so long, not as the retry policy says."`
+	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With snooze: available again after so long."`
+}
+
+// AckStatus says whether an ack was accepted.
+type AckStatus string
+
+// The statuses. Only AckOK changed anything.
+const (
+	AckOK       AckStatus = "ok"
+	AckStale    AckStatus = "stale_token"
+	AckNotFound AckStatus = "not_found"
+)
+
+// AckResult says what became of an ack.
+type AckResult struct {
+	ID     ID         `json:"id" doc:"The job."`
+	Status AckStatus  `json:"status" enum:"ok,stale_token,not_found" doc:"ok, or why nothing changed."`
+	State  State      `json:"state,omitempty" doc:"The job's new state, if it was a fail."`
+	RunAt  *time.Time `json:"run_at,omitempty" doc:"When it is tried again, if it is retryable."`
+}
+
+// MaxBatch is how many jobs or acks one call takes.
+const MaxBatch = 10000
+
+const maxResult = 1 << 20
+
+// Ack ends many leases in one transaction and answers in the same order. A stale one fails alone. Errors: InvalidArgument.
+func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
+	return e.ack(ctx, e.pool, acks)
+}
+
+// ackTogether is Ack for acks that arrived one by one.
+func (e *Engine) ackTogether(ctx context.Context, acks []Ack) ([]AckResult, error) {
+	return e.ack(ctx, e.groupPool, acks)
+}
+
+func (e *Engine) ack(ctx context.Context, pool *pgxpool.Pool, acks []Ack) ([]AckResult, error) {
+	groups, err := groupAcks(acks)
+	if err != nil {
+		return nil, err
+	}
+	accepted := make(map[lease]AckResult, len(acks))
+	run := func(q *db.Queries) error {
+		for _, g := range groups {
+			if err := g.run(ctx, q, accepted); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(groups) == 1 {
+		err = run(db.New(pool))
+	} else {
+		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			if err := db.New(tx).LockLeases(ctx, idsOf(acks)); err != nil {
+				return err
+			}
+			return run(db.New(tx))
+		})
+	}
+	if err != nil {
+		return nil, fromDB("acknowledging", err)
+	}
+	return e.ackResults(ctx, acks, accepted)
+}
+
+// AckOne ends one lease; acks that arrive together are committed together. Errors: StaleToken, JobNotFound, InvalidArgument, Overloaded.
+func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
+	if ack.ID <= 0 {
+		return AckResult{}, refusalOf(ack.ID, false)
+	}
+	if err := ack.check(""); err != nil {
+		return AckResult{}, err
+	}
+	result, err := e.acks.do(ctx, ack)
+	if err != nil {
+		return AckResult{}, err
+	}
+	if result.Status != AckOK {
+		return AckResult{}, refusalOf(ack.ID, result.Status == AckStale)
+	}
+	return result, nil
+}
+
+// ackResults tells the refused ones apart: is the token stale, or is there no such job?
+func (e *Engine) ackResults(ctx context.Context, acks []Ack, accepted map[lease]AckResult) ([]AckResult, error) {
+	results := make([]AckResult, len(acks))
+	var refused []int64
+	for i, a := range acks {
+		r, ok := accepted[lease{a.ID, a.Token}]
+		if ok {
+			delete(accepted, lease{a.ID, a.Token}) // a second ack of the same job in one call is stale
+			e.metrics.acks.WithLabelValues(string(a.Outcome), string(AckOK)).Inc()
+		} else {
+			r = AckResult{ID: a.ID, Status: AckNotFound}
+			refused = append(refused, int64(a.ID))
+		}
+		results[i] = r
+	}
+	if len(refused) == 0 {
+		return results, nil
+	}
+	exist, err := e.q.JobsThatExist(ctx, refused)
+	if err != nil {
+		return nil, fromDB("looking up jobs", err)
+	}
+	known := make(map[ID]bool, len(exist))
+	for _, id := range exist {
+		known[ID(id)] = true
+	}
+	for i := range results {
+		if results[i].Status == AckNotFound {
+			if known[results[i].ID] {
+				results[i].Status = AckStale
+			}
+			e.metrics.acks.WithLabelValues(string(acks[i].Outcome), string(results[i].Status)).Inc()
+		}
+	}
+	return results, nil
+}
+
+// check refuses what SQL could not tell the caller the place of.
+func (a Ack) check(prefix string) error {
+	at := func(field string) string { return prefix + field }
+	const tenYears = 315360000
+	switch {
+	case a.ID <= 0:
+		return invalid(at("id"), "is required")
+	case a.Token <= 0:
+		return invalid(at("token"), "is required")
+	case a.Outcome == Complete && len(a.Result) > maxResult:
+		return invalid(at("result"), "must be at most 1 MiB")
+	case a.Outcome == Fail && (a.Error == nil || a.Error.Message == ""):
+		return invalid(at("error.message"), "is required with outcome fail")
+	case a.Outcome == Fail && a.RetryInSeconds != nil && !within(*a.RetryInSeconds, 0, tenYears):
+		return invalid(at("retry_in_seconds"), "must be from 0 to 315360000")
+	case a.Outcome == Snooze && a.DelaySeconds == nil:
+		return invalid(at("delay_seconds"), "is required with outcome snooze")
+	case a.Outcome == Snooze && !within(*a.DelaySeconds, 0, tenYears):
+		return invalid(at("delay_seconds"), "must be from 0 to 315360000")
+	}
+	switch a.Outcome {
+	case Complete, Fail, Snooze, Release:
+		return nil
+	}
+	return invalid(at("outcome"), "must be complete, fail, snooze or release")
+}
+
+func within(x, lowest, highest float64) bool { return x >= lowest && x <= highest }
+
+func idsOf(acks []Ack) []int64 {
+	ids := make([]int64, len(acks))
+	for i, a := range acks {
+		ids[i] = int64(a.ID)
+	}
+	return ids
+}
+
+// lease is what an ack names.
+type lease struct{ id, token ID }
+
+// ackGroup is acks of one outcome, each of another job, in the arrays that their SQL function takes.
+type ackGroup struct {
+	outcome Outcome
+	nth     int // of each job, these are its nth acks
+	ids     []int64
+	tokens  []int64
+	results []json.RawMessage
+	errors  []json.RawMessage
+	delays  []float64
+	retries []bool
+	given   bool // some result is
+	tokenOf map[int64]ID
+}
+
+func groupAcks(acks []Ack) ([]*ackGroup, error) {
+	type key struct {
+		outcome Outcome
+		nth     int // a job's second ack goes into a second statement
+	}
+	byKey := map[key]*ackGroup{}
+	seen := map[ID]int{}
+	var groups []*ackGroup
+	for i, a := range acks {
+		if err := a.check(fmt.Sprintf("acks[%d].", i)); err != nil {
+			return nil, err
+		}
+		k := key{a.Outcome, seen[a.ID]}
+		seen[a.ID]++
+		g := byKey[k]
+		if g == nil {
+			g = &ackGroup{outcome: a.Outcome, nth: k.nth, tokenOf: map[int64]ID{}}
+			byKey[k] = g
+			groups = append(groups, g)
+		}
+		g.ids = append(g.ids, int64(a.ID))
+		g.tokens = append(g.tokens, int64(a.Token))
+		g.tokenOf[int64(a.ID)] = a.Token
+		switch a.Outcome {
+		case Complete:
+			g.results = append(g.results, a.Result)
+			g.given = g.given || a.Result != nil
+		case Fail:
+			text, err := json.Marshal(a.Error)
+			if err != nil {
+				return nil, err
+			}
+			g.errors = append(g.errors, text)
+			g.retries = append(g.retries, a.Retry == nil || *a.Retry)
+			wait := math.NaN() // becomes NULL: as the policy says
+			if a.RetryInSeconds != nil {
+				wait = *a.RetryInSeconds
+			}
+			g.delays = append(g.delays, wait)
+		case Snooze:
+			g.delays = append(g.delays, *a.DelaySeconds)
+		}
+	}
+	// A job's first ack must come before its second, whatever their outcomes.
+	slices.SortStableFunc(groups, func(a, b *ackGroup) int { return a.nth - b.nth })
+	return groups, nil
+}
+
+func (g *ackGroup) run(ctx context.Context, q *db.Queries, accepted map[lease]AckResult) error {
+	var ids []int64
+	var err error
+	switch g.outcome {
+	case Complete:
+		if !g.given {
+			g.results = nil
+		}
+		ids, err = q.CompleteMany(ctx, db.CompleteManyParams{JobIds: g.ids, Tokens: g.tokens, Results: g.results})
+	case Snooze:
+		ids, err = q.SnoozeMany(ctx, db.SnoozeManyParams{JobIds: g.ids, Tokens: g.tokens, DelaySeconds: g.delays})
+	case Release:
+		ids, err = q.ReleaseMany(ctx, db.ReleaseManyParams{JobIds: g.ids, Tokens: g.tokens})
+	case Fail:
+		rows, err := q.FailMany(ctx, db.FailManyParams{JobIds: g.ids, Tokens: g.tokens, Errors: g.errors, RetryInSeconds: g.delays, Retries: g.retries})
+		for _, r := range rows {
+			accepted[lease{ID(r.JobID), g.tokenOf[r.JobID]}] = AckResult{ID: ID(r.JobID), Status: AckOK, State: State(r.State), RunAt: utc(r.RunAt)}
+		}
+		return err
+	}
+	for _, id := range ids {
+		accepted[lease{ID(id), g.tokenOf[id]}] = AckResult{ID: ID(id), Status: AckOK}
+	}
+	return err
+}

@@ -1,0 +1,112 @@
+package jobs
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// batchFor is how long a batch may take before its callers are told that the database is away.
+const batchFor = 30 * time.Second
+
+// batcher is group commit: items that arrive while a statement is under way go out together in the next one, because the
+// commit, not the work, is what a single item waits for. An item that arrives alone goes at once.
+type batcher[T, R any] struct {
+	// run does a batch in one transaction and answers in its order, or does nothing and returns an error.
+	run  func(ctx context.Context, items []T) ([]R, error)
+	lone chan struct{} // bounds the items that are done aside
+	// most items of a batch, batches at once, and items waiting before new ones are refused.
+	size, flights, queue int
+	observe              func(size int)
+
+	mu      sync.Mutex
+	waiting []*pending[T, R]
+	flying  int
+}
+
+type pending[T, R any] struct {
+	item T
+	done chan outcome[R]
+}
+
+type outcome[R any] struct {
+	result R
+	err    error
+}
+
+// do returns what became of one item, once that is committed. If ctx ends first, the item may still be done.
+func (b *batcher[T, R]) do(ctx context.Context, item T) (R, error) {
+	var none R
+	p := &pending[T, R]{item: item, done: make(chan outcome[R], 1)}
+	b.mu.Lock()
+	if len(b.waiting) >= b.queue {
+		b.mu.Unlock()
+		return none, &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
+	}
+	b.waiting = append(b.waiting, p)
+	if b.flying < b.flights {
+		b.flying++
+		go b.fly()
+	}
+	b.mu.Unlock()
+	select {
+	case o := <-p.done:
+		return o.result, o.err
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+// fly sends batches until nothing waits.
+func (b *batcher[T, R]) fly() {
+	for {
+		b.mu.Lock()
+		n := min(len(b.waiting), b.size)
+		if n == 0 {
+			b.flying--
+			b.mu.Unlock()
+			return
+		}
+		batch := slices.Clone(b.waiting[:n])
+		b.waiting = slices.Delete(b.waiting, 0, n)
+		b.mu.Unlock()
+		b.observe(n)
+		b.send(batch)
+	}
+}
+
+// send does a batch. If it is refused, its items are done one by one, so that a bad one fails alone. If it had to wait for a lock of
+// somebody else's, they are done aside, so that the next batch need not wait for that too.
+func (b *batcher[T, R]) send(batch []*pending[T, R]) {
+	items := make([]T, len(batch))
+	for i, p := range batch {
+		items[i] = p.item
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), batchFor)
+	defer cancel()
+	results, err := b.run(ctx, items)
+	if err != nil && len(batch) > 1 && isBusy(err) {
+		for _, p := range batch {
+			go func() {
+				b.lone <- struct{}{}
+				defer func() { <-b.lone }()
+				b.send([]*pending[T, R]{p})
+			}()
+		}
+		return
+	}
+	if err != nil && len(batch) > 1 && CodeOf(err) != Unavailable {
+		for _, p := range batch {
+			b.send([]*pending[T, R]{p})
+		}
+		return
+	}
+	for i, p := range batch {
+		o := outcome[R]{err: err}
+		if err == nil {
+			o.result = results[i]
+		}
+		p.done <- o
+	}
+}

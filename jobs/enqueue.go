@@ -1,0 +1,142 @@
+package jobs
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/weirhq/weir/db"
+)
+
+// NewJob is a job to enqueue. Only Kind is required; a zero value stands for the queue's default.
+type NewJob struct {
+	Kind           string          `json:"kind" minLength:"1" maxLength:"200" doc:"What the worker should do." example:"send_receipt"`
+	Args           json.RawMessage `json:"args,omitempty" doc:"What it should do it with: any JSON of at most 1 MiB. Defaults to {}."`
+	Queue          string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queue to wait in; it comes into being at its first job. Defaults to default." example:"mail"`
+	Priority       int             `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"10 first. Defaults to the queue's, 5." example:"8"`
+	RunAt          *time.Time      `json:"run_at,omitempty" doc:"Not before this time. Excludes delay_seconds."`
+	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Not before so many seconds from now. Excludes run_at."`
+	MaxAttempts    int             `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"After this many failed attempts it is dead. Defaults to the queue's, 5."`
+	TimeoutSeconds int             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run. Defaults to the queue's, 300."`
+	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
+	Unique         *Unique         `json:"unique,omitempty" doc:"Answer with the first job where another of this key is there."`
+	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
+	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
+	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
+
+	// IdempotencyKey makes a repeated request answer with the job of the first, for 24 hours; 1 to 255 characters. Over REST it is a header.
+	IdempotencyKey string `json:"-"`
+}
+
+// Unique keeps a second job of the same key from being enqueued.
+type Unique struct {
+	Key        string   `json:"key" minLength:"1" maxLength:"500" doc:"One space of keys for all queues."`
+	Scope      string   `json:"scope,omitempty" enum:"active,ttl" doc:"active: the key is taken until the job ends. ttl: for ttl_seconds. Defaults to active."`
+	TTLSeconds *float64 `json:"ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"With scope ttl: how long the key is taken."`
+}
+
+// Enqueued says what became of one job of a batch. If it is a duplicate, only ID counts.
+type Enqueued struct {
+	ID             ID
+	Duplicate      bool // its unique key was taken, and ID is the job that has it
+	Priority       int
+	MaxAttempts    int
+	TimeoutSeconds int
+	RunAt          *time.Time // nil: it is available
+	CreatedAt      time.Time
+}
+
+// Enqueue stores one job and returns it once it is committed; jobs that arrive together are committed together. Where its unique or idempotency key is
+// taken it returns the job that has the key, as a Duplicate. Errors: InvalidArgument, IdempotencyMismatch, QueueFull, Overloaded.
+func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
+	text, err := json.Marshal(struct {
+		NewJob
+		Key string `json:"idempotency_key,omitempty"`
+	}{job, job.IdempotencyKey})
+	if err != nil {
+		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
+	}
+	done, err := e.enqueues.do(ctx, text)
+	var refused *Error
+	if errors.As(err, &refused) {
+		own := *refused // a group shares its error
+		own.Field = strings.TrimPrefix(strings.TrimPrefix(own.Field, "jobs[0]"), ".")
+		own.Message = strings.TrimPrefix(strings.TrimPrefix(own.Message, "jobs[0]"), ".")
+		err = &own
+	}
+	if err != nil {
+		return Job{}, err
+	}
+	if done.Duplicate {
+		first, err := e.Job(ctx, done.ID)
+		first.Duplicate = true
+		return first, err
+	}
+	return job.stored(done), nil
+}
+
+// stored is the job as a reader would find it, without asking the database again.
+func (n NewJob) stored(as Enqueued) Job {
+	j := Job{
+		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
+		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
+	}
+	if as.RunAt != nil {
+		j.State, j.RunAt = Scheduled, as.RunAt
+	}
+	if n.Unique != nil {
+		j.UniqueKey = n.Unique.Key
+	}
+	if j.Queue == "" {
+		j.Queue = "default"
+	}
+	if len(j.Args) == 0 {
+		j.Args = json.RawMessage("{}")
+	}
+	if len(j.Metadata) == 0 || string(j.Metadata) == "null" {
+		j.Metadata = json.RawMessage("{}")
+	}
+	if j.Tags == nil {
+		j.Tags = []string{}
+	}
+	return j
+}
+
+// enqueueTogether is EnqueueBatch for jobs that arrived one by one.
+func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
+	array := append([]byte{'['}, bytes.Join(asBytes(jobs), []byte{','})...)
+	return e.enqueueBatch(ctx, e.groups, append(array, ']'))
+}
+
+// EnqueueBatch stores a JSON array of up to 10,000 objects with the fields of NewJob, all or none, and returns once they are
+// committed. Every rule is checked by the database, whose errors name the place: jobs[3].priority. Errors: InvalidArgument, QueueFull.
+func (e *Engine) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]Enqueued, error) {
+	return e.enqueueBatch(ctx, e.q, jobs)
+}
+
+func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs json.RawMessage) ([]Enqueued, error) {
+	rows, err := q.EnqueueBatch(ctx, jobs)
+	if err != nil {
+		return nil, fromDB("enqueueing", err)
+	}
+	out := make([]Enqueued, len(rows))
+	for i, r := range rows {
+		out[i] = Enqueued{
+			ID: ID(r.JobID), Duplicate: r.Duplicate, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts),
+			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(),
+		}
+	}
+	e.metrics.enqueued.Add(float64(len(out)))
+	return out, nil
+}
+
+func asBytes(texts []json.RawMessage) [][]byte {
+	out := make([][]byte, len(texts))
+	for i, t := range texts {
+		out[i] = t
+	}
+	return out
+}

@@ -1,0 +1,101 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Code says what is wrong, for programs. A code keeps its meaning for ever.
+type Code string
+
+// The codes. Those that SQL raises too stand beside their SQLSTATE in sqlStates.
+const (
+	StaleToken          Code = "stale_token"          // the lease is not held with this token
+	JobNotFound         Code = "job_not_found"        // there is no job of this id
+	JobEnded            Code = "job_ended"            // the job has ended already
+	JobNotEditable      Code = "job_not_editable"     // the job runs or has ended
+	JobNotRetryable     Code = "job_not_retryable"    // the job neither ended nor waits for a time
+	IdempotencyMismatch Code = "idempotency_mismatch" // the idempotency key was used for another request
+	InvalidArgument     Code = "invalid_argument"     // a value is not what it should be; Field says which
+	QueueNotFound       Code = "queue_not_found"      // there is no queue of this name
+	QueueNotEmpty       Code = "queue_not_empty"      // the queue still has jobs
+	QueueFull           Code = "queue_full"           // the queue has as many available jobs as it may
+	Unavailable         Code = "unavailable"          // the database is out of reach, or the service is shutting down; try again
+	Overloaded          Code = "overloaded"           // more requests wait for the database than this node lets wait; try again later
+	Internal            Code = "internal"             // a defect; the log has the details
+)
+
+var sqlStates = map[string]Code{
+	"WR001": StaleToken,
+	"WR002": JobNotFound,
+	"WR003": JobEnded,
+	"WR004": JobNotEditable,
+	"WR005": JobNotRetryable,
+	"WR006": IdempotencyMismatch,
+	"WR010": InvalidArgument,
+	"WR011": QueueNotFound,
+	"WR012": QueueNotEmpty,
+	"WR013": QueueFull,
+}
+
+// Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.
+type Error struct {
+	Code    Code
+	Message string
+	Hint    string
+	Field   string // path of the argument that is wrong, such as jobs[3].priority
+	cause   error
+}
+
+func (e *Error) Error() string {
+	if e.cause != nil {
+		return fmt.Sprintf("%s: %s: %v", e.Code, e.Message, e.cause)
+	}
+	return fmt.Sprintf("%s: %s", e.Code, e.Message)
+}
+
+func (e *Error) Unwrap() error { return e.cause }
+
+// CodeOf returns the code of the first Error in err's chain, or Internal.
+func CodeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return Internal
+}
+
+func invalid(field, message string) *Error {
+	return &Error{Code: InvalidArgument, Field: field, Message: field + " " + message}
+}
+
+// fromDB turns an error of the database into an Error where the caller can do something about it.
+func fromDB(doing string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) {
+		if code, ok := sqlStates[pg.Code]; ok {
+			return &Error{Code: code, Message: pg.Message, Hint: pg.Hint, Field: pg.ColumnName}
+		}
+		switch pg.Code {
+		case "55P03", "40P01", "40001": // lock timeout, deadlock, serialization
+			return &Error{Code: Unavailable, Message: "another transaction holds what this needs", Hint: "Try again, once that transaction has ended.", cause: err}
+		}
+		switch pg.Code[:2] {
+		case "22": // data exception: a value that PostgreSQL cannot read. Its message may quote the value, so it stays inside.
+			return &Error{Code: InvalidArgument, Message: "a value is malformed or out of range", cause: err}
+		case "08", "53", "57": // connection, resources, shutdown
+			return &Error{Code: Unavailable, Message: "the database is not available at the moment", Hint: "Try again.", cause: err}
+		}
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	if isConnectionError(err) || errors.Is(err, context.DeadlineExceeded) {
+		return &Error{Code: Unavailable, Message: "the database is not available at the moment", Hint: "Try again.", cause: err}
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}

@@ -1,0 +1,54 @@
+package jobs
+
+import (
+	"context"
+	"time"
+)
+
+// frontierStep is one tick of the watermark (see migrations/0005_frontier.sql).
+type frontierStep struct {
+	e        *Engine
+	lateTick int64
+}
+
+const (
+	tickEvery = 200 * time.Millisecond
+	// While somebody is parked and transactions are being written, one of them may be an enqueue that saw nobody parked: look more often.
+	tickQuick = 20 * time.Millisecond
+)
+
+func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
+	parked := s.e.anyParked()
+	every := tickEvery
+	if parked {
+		every = tickQuick
+	}
+	row, err := s.e.loops.AdvanceFrontier(ctx, (every * 9 / 10).Seconds())
+	if err != nil {
+		return 0, fromDB("advancing the frontier", err)
+	}
+	s.e.tickedAt.Store(time.Now().UnixNano())
+	s.e.metrics.writers.Set(float64(row.Holders))
+	if row.LateTick != s.lateTick {
+		s.lateTick = row.LateTick
+		if parked {
+			s.e.wake(nil)
+		}
+	}
+	if row.Holders == 0 {
+		every = tickEvery
+	}
+	return every, nil
+}
+
+// anyParked says whether some claimer of this node waits to be woken.
+func (e *Engine) anyParked() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.claimers {
+		if c.hasWaiters() {
+			return true
+		}
+	}
+	return false
+}

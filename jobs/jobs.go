@@ -1,0 +1,187 @@
+// Package jobs is the engine: it turns calls into the transactions of the SQL contract, and runs the loops that make jobs move.
+// Each transition of a job exists once, as a function in the schema weir; this package batches, waits and wakes around them.
+//
+// It imports db, and knows nothing of HTTP. A file is a noun; the same stem names its queries in sql/ and its resource in api/.
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/weirhq/weir/db"
+)
+
+// Config is how an Engine is set up. Only DatabaseURL is required.
+type Config struct {
+	DatabaseURL string
+	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
+	// a pooler. Defaults to DatabaseURL.
+	ListenURL string
+	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have eight connections of their own, the loops three, the listener one.
+	MaxConns int32
+	// MaxQueued is how many single enqueues, and how many single acks, wait for the database before more are refused as Overloaded. Defaults to 10,000.
+	MaxQueued int
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
+	Metrics prometheus.Registerer
+}
+
+const (
+	groupSize    = 500 // single enqueues or acks that are committed together
+	groupFlights = 2   // such commits at once: one waits for the disk while the other is worked on
+	loneFlights  = 4   // items at once that wait for a lock of somebody else's
+
+	groupLockTimeout = 250 * time.Millisecond
+	callLockTimeout  = 10 * time.Second
+)
+
+// Engine is one node. Any number of them share a database, and none keeps state that matters.
+type Engine struct {
+	node      string
+	pool      *pgxpool.Pool
+	groupPool *pgxpool.Pool
+	loopPool  *pgxpool.Pool
+	q         *db.Queries // for calls
+	groups    *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
+	loops     *db.Queries
+	log       *slog.Logger
+	metrics   *metrics
+	listener  *listener
+	enqueues  *batcher[json.RawMessage, Enqueued]
+	acks      *batcher[Ack, AckResult]
+
+	tickedAt atomic.Int64 // when the frontier was last looked up, in Unix nanoseconds
+
+	mu       sync.Mutex
+	claimers map[string]*claimer
+	draining bool
+}
+
+// Open makes an Engine. It connects when it is first used; Run makes jobs move.
+func Open(ctx context.Context, c Config) (*Engine, error) {
+	if c.MaxConns == 0 {
+		c.MaxConns = 16
+	}
+	if c.MaxQueued == 0 {
+		c.MaxQueued = 10000
+	}
+	if c.ListenURL == "" {
+		c.ListenURL = c.DatabaseURL
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	if c.Metrics == nil {
+		c.Metrics = prometheus.NewRegistry()
+	}
+	pooled := c.ListenURL != c.DatabaseURL
+	pools := make([]*pgxpool.Pool, 3)
+	for i, p := range []struct {
+		url string
+		db.Options
+	}{
+		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
+		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*groupFlights + loneFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 3, AsyncCommit: true}},
+	} {
+		pool, err := db.Open(ctx, p.url, p.Options)
+		if err != nil {
+			return nil, err // none has connected yet
+		}
+		pools[i] = pool
+	}
+	pool, groupPool, loopPool := pools[0], pools[1], pools[2]
+	host, _ := os.Hostname()
+	e := &Engine{
+		node: host + "/" + uuid.NewString(), pool: pool, groupPool: groupPool, loopPool: loopPool,
+		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
+		claimers: map[string]*claimer{},
+	}
+	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake}
+	e.metrics = newMetrics(e)
+	e.enqueues = &batcher[json.RawMessage, Enqueued]{
+		run: e.enqueueTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("enqueue"),
+	}
+	e.acks = &batcher[Ack, AckResult]{run: e.ackTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("ack")}
+	if err := c.Metrics.Register(e.metrics); err != nil {
+		e.Close()
+		return nil, fmt.Errorf("registering metrics: %w", err)
+	}
+	return e, nil
+}
+
+// Run makes jobs move until ctx ends: it listens for wake-ups and runs the loops. Errors of a step are logged and the step is run again.
+func (e *Engine) Run(ctx context.Context) {
+	var g errgroup.Group
+	g.Go(func() error { e.listener.run(ctx); return nil })
+	for _, l := range e.newLoops() {
+		g.Go(func() error { l.run(ctx); return nil })
+	}
+	_ = g.Wait()
+}
+
+// Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable; everything else goes on.
+func (e *Engine) Drain() {
+	e.mu.Lock()
+	e.draining = true
+	claimers := make([]*claimer, 0, len(e.claimers))
+	for _, c := range e.claimers {
+		claimers = append(claimers, c)
+	}
+	e.mu.Unlock()
+	for _, c := range claimers {
+		c.drain()
+	}
+}
+
+// Close ends the connections. Call it when Run has returned and no call is under way.
+func (e *Engine) Close() {
+	e.pool.Close()
+	e.groupPool.Close()
+	e.loopPool.Close()
+}
+
+// Ready says whether the database answers and is migrated.
+func (e *Engine) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	e.mu.Lock()
+	draining := e.draining
+	e.mu.Unlock()
+	if draining {
+		return &Error{Code: Unavailable, Message: "this node is shutting down"}
+	}
+	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
+		return fromDB("asking the database", err)
+	}
+	return nil
+}
+
+// Node names this run of this node.
+func (e *Engine) Node() string { return e.node }
+
+// DatabaseVersion is the version of PostgreSQL, such as 15.8.
+func (e *Engine) DatabaseVersion(ctx context.Context) (string, error) {
+	version, err := e.q.DatabaseVersion(ctx)
+	return version, fromDB("asking the database's version", err)
+}
+
+func isConnectionError(err error) bool {
+	var netErr net.Error
+	var opErr *net.OpError
+	return errors.As(err, &netErr) || errors.As(err, &opErr) || errors.Is(err, net.ErrClosed) || isEOF(err)
+}

@@ -1,0 +1,171 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/db"
+)
+
+// Filter chooses jobs for a list. A zero value does not restrict it.
+type Filter struct {
+	State          State
+	Queue          string
+	Kind           string
+	Tenant         string
+	Tag            string
+	Worker         string
+	Priority       int
+	CreatedAfter   *time.Time
+	CreatedBefore  *time.Time
+	FinishedAfter  *time.Time
+	FinishedBefore *time.Time
+	MinAttempts    int
+	HasError       *bool  // it has, or has no, failed attempt
+	Text           string // in kind, args or errors, whatever the case
+}
+
+// Page is one page of a list of jobs, newest first.
+type Page struct {
+	Jobs []Job
+	Next ID // where the next page begins; 0: there is none
+}
+
+const (
+	listBatch = 2000            // candidates one statement looks at
+	listFor   = 2 * time.Second // how long one page is searched for
+)
+
+// List returns up to limit jobs that pass a filter, newest first, with ids below before (0: from the newest). A search that takes too long ends
+// with the jobs found so far, perhaps none, and the place to go on from.
+func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	page := Page{Jobs: []Job{}}
+	for began := time.Now(); ; {
+		ids, err := e.candidates(ctx, f.State, before)
+		if err != nil {
+			return Page{}, fromDB("listing jobs", err)
+		}
+		if len(ids) == 0 {
+			return page, nil
+		}
+		params := f.params()
+		params.Ids = ids
+		params.MaxJobs = int32(limit - len(page.Jobs))
+		rows, err := e.q.ListJobs(ctx, params)
+		if err != nil {
+			return Page{}, fromDB("listing jobs", err)
+		}
+		for _, r := range rows {
+			job, err := jobFromRow(r)
+			if err != nil {
+				return Page{}, err
+			}
+			page.Jobs = append(page.Jobs, job)
+		}
+		before = ID(ids[len(ids)-1])
+		if len(page.Jobs) == limit {
+			page.Next = page.Jobs[limit-1].ID
+			return page, nil
+		}
+		if len(ids) < listBatch {
+			return page, nil
+		}
+		if time.Since(began) > listFor {
+			page.Next = before
+			return page, nil
+		}
+	}
+}
+
+// candidates returns the next ids, in falling order, from the place where jobs of this state are.
+func (e *Engine) candidates(ctx context.Context, state State, before ID) ([]int64, error) {
+	b, n := int64(before), int32(listBatch)
+	switch state {
+	case Running:
+		return e.q.RunningJobIDs(ctx, db.RunningJobIDsParams{Before: b, MaxIds: n})
+	case Scheduled, Retryable:
+		return e.q.ScheduledJobIDs(ctx, db.ScheduledJobIDsParams{Before: b, MaxIds: n, Retryable: state == Retryable})
+	case Held:
+		return e.q.HeldJobIDs(ctx, db.HeldJobIDsParams{Before: b, MaxIds: n})
+	case Dead:
+		return e.q.DeadJobIDs(ctx, db.DeadJobIDsParams{Before: b, MaxIds: n})
+	case Completed, Cancelled:
+		return e.q.EndedJobIDs(ctx, db.EndedJobIDsParams{Before: b, MaxIds: n})
+	}
+	return e.q.RecentJobIDs(ctx, db.RecentJobIDsParams{Before: b, MaxIds: n})
+}
+
+func (f Filter) params() db.ListJobsParams {
+	return db.ListJobsParams{
+		State: nonZero(string(f.State)), Queue: nonZero(f.Queue), Kind: nonZero(f.Kind), Tenant: nonZero(f.Tenant), Tag: nonZero(f.Tag), Worker: nonZero(f.Worker),
+		Priority: nonZero(int32(f.Priority)), CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, FinishedAfter: f.FinishedAfter,
+		FinishedBefore: f.FinishedBefore, MinAttempts: nonZero(int32(f.MinAttempts)), HasError: f.HasError, Q: nonZero(f.Text),
+	}
+}
+
+func nonZero[T comparable](x T) *T {
+	var zero T
+	if x == zero {
+		return nil
+	}
+	return &x
+}
+
+func jobFromRow(r db.WeirJobs) (Job, error) {
+	j := Job{
+		ID: ID(r.ID), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Priority: int(r.Priority), HeldReason: value(r.HeldReason), Attempt: int(r.Attempt),
+		MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds), CreatedAt: r.CreatedAt.UTC(), RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt),
+		FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), LeaseExpiresAt: utc(r.LeaseExpiresAt), CancelRequest: r.CancelRequestedAt != nil,
+		Result: r.Result, Error: r.Error, Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
+	}
+	if r.State != nil {
+		j.State = State(*r.State)
+	}
+	for _, part := range []struct {
+		text json.RawMessage
+		into any
+	}{{r.Errors, &j.Errors}, {r.Progress, &j.Progress}, {r.Retry, &j.Retry}} {
+		if len(part.text) > 0 {
+			if err := json.Unmarshal(part.text, part.into); err != nil {
+				return Job{}, fmt.Errorf("reading job %d: %w", r.ID, err)
+			}
+		}
+	}
+	for i := range j.Errors {
+		j.Errors[i].At = j.Errors[i].At.UTC()
+	}
+	return j, nil
+}
+
+// utc is for what the database gives in the zone of the session or of this machine.
+func utc(t *time.Time) *time.Time {
+	if t == nil {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+func value[T any](p *T) T {
+	if p == nil {
+		var zero T
+		return zero
+	}
+	return *p
+}
+
+func notFoundOr(err error, id ID, doing string) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return refusalOf(id, false)
+	}
+	return fromDB(doing, err)
+}

@@ -1,0 +1,62 @@
+package jobs
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// loop runs a step again and again. Every node runs every loop: the steps skip what another node is at.
+type loop struct {
+	e    *Engine
+	name string
+	// step returns how long to wait before the next one; 0: at once.
+	step func(ctx context.Context) (time.Duration, error)
+}
+
+func (l *loop) run(ctx context.Context) {
+	failures := 0
+	for ctx.Err() == nil {
+		began := time.Now()
+		wait, err := l.step(ctx)
+		l.e.metrics.step(l.name, time.Since(began), err)
+		if err != nil && ctx.Err() == nil {
+			failures++
+			wait = min(time.Duration(failures)*250*time.Millisecond, 5*time.Second)
+			if failures == 1 || failures%20 == 0 {
+				l.e.log.Warn("a step failed; it is run again", "loop", l.name, "failures", failures, "error", err)
+			}
+		} else if failures > 0 {
+			l.e.log.Info("a loop is well again", "loop", l.name, "failures", failures)
+			failures = 0
+		}
+		if wait > 0 {
+			wait += time.Duration(rand.Int64N(int64(wait)/10 + 1)) // so that nodes spread out
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
+	}
+}
+
+func (e *Engine) newLoops() []*loop {
+	frontier, due, leases, vacuum, horizon := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, newVacuumStep(e), horizonStep{e: e}
+	return []*loop{
+		{e, "frontier", frontier.step},
+		{e, "promote", due.step},
+		{e, "expire", leases.step},
+		{e, "partitions", e.keepPartitions},
+		{e, "vacuum", vacuum.step},
+		{e, "horizon", horizon.step},
+	}
+}
+
+// keepPartitions keeps partitions of the facts, outcomes and events ahead of the ids.
+func (e *Engine) keepPartitions(ctx context.Context) (time.Duration, error) {
+	did, err := e.loops.KeepPartitions(ctx)
+	if did == "rolled" {
+		e.log.Info("began a new partition")
+	}
+	return 10 * time.Second, fromDB("keeping partitions", err)
+}

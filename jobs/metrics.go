@@ -1,0 +1,193 @@
+package jobs
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are the engine's figures: of this node, but for weir_queue_…, which are of the whole service.
+type metrics struct {
+	e *Engine
+
+	enqueued     prometheus.Counter
+	claimedJobs  prometheus.Counter
+	claimSize    prometheus.Histogram
+	groupSize    *prometheus.HistogramVec
+	acks         *prometheus.CounterVec
+	promoted     prometheus.Counter
+	expired      prometheus.Counter
+	parked       prometheus.Counter
+	wakes        prometheus.Counter
+	dead         *prometheus.GaugeVec
+	horizon      *prometheus.GaugeVec
+	frontierAge  prometheus.GaugeFunc
+	writers      prometheus.Gauge
+	vacuums      *prometheus.CounterVec
+	stepSeconds  *prometheus.HistogramVec
+	stepFailures *prometheus.CounterVec
+
+	own []prometheus.Collector
+
+	waiting, listening                 *prometheus.Desc
+	poolConns, poolWaits, poolWaitTime *prometheus.Desc
+	queueJobs, queueOldest             *prometheus.Desc
+
+	mu      sync.Mutex
+	depths  []prometheus.Metric
+	depthAt time.Time
+}
+
+const (
+	depthFresh = 10 * time.Second // depths are counted at most so often, whoever scrapes
+	depthFor   = 5 * time.Second  // and given up after so long
+)
+
+func newMetrics(e *Engine) *metrics {
+	counter := func(name, help string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
+	}
+	m := &metrics{
+		e:           e,
+		enqueued:    counter("weir_jobs_enqueued_total", "Jobs enqueued through this node, duplicates included."),
+		claimedJobs: counter("weir_jobs_claimed_total", "Jobs claimed through this node."),
+		claimSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "weir_claim_batch_jobs", Help: "Jobs that one claim statement took.", Buckets: []float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000},
+		}),
+		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_group_commit_items", Help: "Single enqueues or acks that one transaction committed together.", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
+		}, []string{"operation"}),
+		acks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_acks_total", Help: "Acks by outcome (complete, fail, snooze, release) and status (ok, stale_token, not_found).",
+		}, []string{"outcome", "status"}),
+		promoted: counter("weir_jobs_promoted_total", "Scheduled jobs that this node made available."),
+		expired:  counter("weir_leases_expired_total", "Leases that ran out and that this node took back."),
+		parked:   counter("weir_claimer_parkings_total", "Times that a claimer of this node asked to be notified."),
+		wakes:    counter("weir_wakeups_total", "Notifications and late transactions that made claimers of this node look again."),
+		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_table_dead_rows", Help: "Dead rows of a hot table, as PostgreSQL estimates them.",
+		}, []string{"table"}),
+		horizon: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "weir_xmin_horizon_age_transactions", Help: "Transactions begun since the oldest that somebody still has to see, by who holds it: transaction (name: its pid), replication slot or prepared transaction.",
+		}, []string{"what", "name", "application"}),
+		writers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_frontier_writers", Help: "Transactions that were writing to the hot tables at the last tick of the watermark."}),
+		frontierAge: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "weir_frontier_age_seconds", Help: "Time since this node last saw the frontier looked up. Above a few seconds claims slow down and late commits are found late.",
+		}, func() float64 {
+			if at := e.tickedAt.Load(); at != 0 {
+				return time.Since(time.Unix(0, at)).Seconds()
+			}
+			return 0
+		}),
+		vacuums: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_vacuums_total", Help: "Vacuums of a hot table by this node."}, []string{"table"}),
+		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "weir_loop_step_duration_seconds", Help: "Time that a step of a background loop took.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
+		}, []string{"loop"}),
+		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Steps of a background loop that failed."}, []string{"loop"}),
+
+		waiting:      prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
+		listening:    prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
+		poolConns:    prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
+		poolWaits:    prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
+		poolWaitTime: prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
+		queueJobs:    prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
+		queueOldest:  prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
+	}
+	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
+	return m
+}
+
+func (m *metrics) claimed(jobs int) {
+	m.claimedJobs.Add(float64(jobs))
+	m.claimSize.Observe(float64(jobs))
+}
+
+func (m *metrics) group(operation string) func(size int) {
+	h := m.groupSize.WithLabelValues(operation)
+	return func(size int) { h.Observe(float64(size)) }
+}
+
+func (m *metrics) step(loop string, took time.Duration, err error) {
+	m.stepSeconds.WithLabelValues(loop).Observe(took.Seconds())
+	if err != nil {
+		m.stepFailures.WithLabelValues(loop).Inc()
+	}
+}
+
+// Describe and Collect make it a prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, c := range m.own {
+		c.Describe(ch)
+	}
+	for _, d := range []*prometheus.Desc{m.waiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest} {
+		ch <- d
+	}
+}
+
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	for _, c := range m.own {
+		c.Collect(ch)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	up := 0.0
+	if m.e.listener.up() {
+		up = 1
+	}
+	gauge(m.listening, up)
+	gauge(m.waiting, float64(m.e.countWaiting()))
+	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
+		s := pool.Stat()
+		gauge(m.poolConns, float64(s.IdleConns()), name, "idle")
+		gauge(m.poolConns, float64(s.AcquiredConns()), name, "used")
+		gauge(m.poolConns, float64(s.MaxConns()), name, "max")
+		ch <- prometheus.MustNewConstMetric(m.poolWaits, prometheus.CounterValue, float64(s.EmptyAcquireCount()), name)
+		ch <- prometheus.MustNewConstMetric(m.poolWaitTime, prometheus.CounterValue, s.AcquireDuration().Seconds(), name)
+	}
+	for _, d := range m.queueDepths() {
+		ch <- d
+	}
+}
+
+// queueDepths counts the jobs of all queues, or returns what it counted a moment ago. Where that fails the figures are absent.
+func (m *metrics) queueDepths() []prometheus.Metric {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if time.Since(m.depthAt) < depthFresh {
+		return m.depths
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), depthFor)
+	defer cancel()
+	rows, err := m.e.loops.CountJobs(ctx)
+	m.depths, m.depthAt = nil, time.Now()
+	if err != nil {
+		m.e.log.Warn("could not count the jobs of the queues for the metrics", "error", err)
+		return nil
+	}
+	for _, r := range rows {
+		for _, s := range []struct {
+			state State
+			n     int64
+		}{{Available, r.Available}, {Running, r.Running}, {Scheduled, r.Scheduled}, {Retryable, r.Retryable}, {Held, r.Held}, {Dead, r.Dead}} {
+			m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueJobs, prometheus.GaugeValue, float64(s.n), r.Queue, string(s.state)))
+		}
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueOldest, prometheus.GaugeValue, r.OldestAvailableSeconds, r.Queue))
+	}
+	return m.depths
+}
+
+func (e *Engine) countWaiting() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	n := 0
+	for _, c := range e.claimers {
+		c.mu.Lock()
+		n += len(c.waiting) + c.serving
+		c.mu.Unlock()
+	}
+	return n
+}

@@ -1,0 +1,195 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/weirhq/weir/db"
+)
+
+// QueueSettings are the defaults of a queue's jobs. A nil or zero value leaves a setting alone, or with a replacement puts it back to weir's default.
+type QueueSettings struct {
+	Priority         int          `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Priority of jobs that name none. Defaults to 5."`
+	MaxAttempts      int          `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"Attempts of jobs that name no number. Defaults to 5."`
+	TimeoutSeconds   int          `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run, for jobs that do not say. Defaults to 300."`
+	LeaseSeconds     int          `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of a lease where the claim does not say. Defaults to 30."`
+	Retry            *RetryPolicy `json:"retry,omitempty" doc:"Retry policy of jobs without one. Defaults to exponential from 2 s to 1 h with jitter."`
+	RetentionSeconds int          `json:"retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a job is kept after it ended; it goes with its partition, some hours later. Defaults to 604800, a week."`
+	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while so many jobs are available. Defaults to 0: no limit."`
+}
+
+// Queue is a queue, its settings and how many jobs are where.
+type Queue struct {
+	Name                   string      `json:"name" doc:"Its name." example:"mail"`
+	Paused                 bool        `json:"paused" doc:"Claims take nothing from it."`
+	Priority               int         `json:"priority" doc:"Priority of jobs that name none."`
+	MaxAttempts            int         `json:"max_attempts" doc:"Attempts of jobs that name no number."`
+	TimeoutSeconds         int         `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not say."`
+	LeaseSeconds           int         `json:"lease_seconds" doc:"Length of a lease where the claim does not say."`
+	Retry                  RetryPolicy `json:"retry" doc:"Retry policy of jobs without one."`
+	RetentionSeconds       int         `json:"retention_seconds" doc:"How long a job is kept after it ended."`
+	MaxDepth               *int        `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
+	CreatedAt              time.Time   `json:"created_at" doc:"When it came into being."`
+	Available              int64       `json:"available" doc:"Jobs that may be claimed."`
+	Running                int64       `json:"running" doc:"Jobs that a worker has."`
+	Scheduled              int64       `json:"scheduled" doc:"Jobs that wait for a time."`
+	Retryable              int64       `json:"retryable" doc:"Jobs that failed and wait to be tried again."`
+	Held                   int64       `json:"held" doc:"Jobs that wait for something else."`
+	Dead                   int64       `json:"dead" doc:"Dead letters."`
+	OldestAvailableSeconds float64     `json:"oldest_available_seconds" doc:"How long ago the oldest job that is next was enqueued; 0 if none is."`
+}
+
+// QueueWindow is what happened in a queue in the last minutes.
+type QueueWindow struct {
+	WindowSeconds      int     `json:"window_seconds" doc:"The last so many seconds."`
+	Completed          int64   `json:"completed" doc:"Jobs completed."`
+	Dead               int64   `json:"dead" doc:"Jobs that died."`
+	Cancelled          int64   `json:"cancelled" doc:"Jobs cancelled."`
+	CompletedPerSecond float64 `json:"completed_per_second" doc:"Mean rate of completion over the window."`
+	MeanRunSeconds     float64 `json:"mean_run_seconds" doc:"Mean time of the last attempt of completed jobs; 0 if there were none."`
+	P95RunSeconds      float64 `json:"p95_run_seconds" doc:"95th percentile of that."`
+}
+
+// QueueFailure is one kind of failure of the last day.
+type QueueFailure struct {
+	Kind      string    `json:"kind" doc:"Kind of the jobs that failed so."`
+	Event     string    `json:"event" enum:"failed,timed_out,lost" doc:"How the attempts ended."`
+	Type      string    `json:"type,omitempty" doc:"The class of the error."`
+	Message   string    `json:"message" doc:"The first 200 characters of the error."`
+	Count     int64     `json:"count" doc:"Failed attempts."`
+	LastAt    time.Time `json:"last_at" doc:"When it was last so."`
+	LastJobID ID        `json:"last_job_id" doc:"One job that failed so."`
+}
+
+// QueueStats says how deep, how old, how fast, and what fails.
+type QueueStats struct {
+	Queue    Queue          `json:"queue" doc:"How deep and how old."`
+	Windows  []QueueWindow  `json:"windows" doc:"How fast, over the last 1, 5 and 60 minutes."`
+	Failures []QueueFailure `json:"failures" doc:"What fails: the twenty most frequent failures of the last day."`
+}
+
+// Queues lists queues by name, starting after a name. It returns up to limit of them.
+func (e *Engine) Queues(ctx context.Context, after string, limit int) ([]Queue, error) {
+	return e.listQueues(ctx, db.ListQueuesParams{After: after, MaxQueues: int32(limit)})
+}
+
+func (e *Engine) listQueues(ctx context.Context, params db.ListQueuesParams) ([]Queue, error) {
+	rows, err := e.q.ListQueues(ctx, params)
+	if err != nil {
+		return nil, fromDB("listing queues", err)
+	}
+	queues := make([]Queue, len(rows))
+	for i, r := range rows {
+		if queues[i], err = queueFromRow(r); err != nil {
+			return nil, err
+		}
+	}
+	return queues, nil
+}
+
+// Queue returns one queue. Errors: QueueNotFound.
+func (e *Engine) Queue(ctx context.Context, name string) (Queue, error) {
+	queues, err := e.listQueues(ctx, db.ListQueuesParams{Name: &name, MaxQueues: 1})
+	if err != nil {
+		return Queue{}, err
+	}
+	if len(queues) == 0 {
+		return Queue{}, &Error{Code: QueueNotFound, Message: fmt.Sprintf("there is no queue %q", name), Hint: "A queue comes into being at its first job, or when its settings are put."}
+	}
+	return queues[0], nil
+}
+
+// SetQueue makes a queue or changes its settings; with replace, settings not named go back to weir's defaults. Errors: InvalidArgument.
+func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettings, replace bool) (Queue, error) {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return Queue{}, fmt.Errorf("encoding settings: %w", err)
+	}
+	if err := e.q.SetQueue(ctx, db.SetQueueParams{Name: name, Settings: text, Replace: replace}); err != nil {
+		return Queue{}, fromDB("setting a queue", err)
+	}
+	return e.Queue(ctx, name)
+}
+
+// DeleteQueue hides a queue that has no jobs. Errors: QueueNotFound, QueueNotEmpty.
+func (e *Engine) DeleteQueue(ctx context.Context, name string) error {
+	return fromDB("deleting a queue", e.q.DeleteQueue(ctx, name))
+}
+
+// PauseQueue keeps claims from taking anything from a queue. Errors: QueueNotFound.
+func (e *Engine) PauseQueue(ctx context.Context, name string) (Queue, error) {
+	if err := e.q.PauseQueue(ctx, name); err != nil {
+		return Queue{}, fromDB("pausing a queue", err)
+	}
+	return e.Queue(ctx, name)
+}
+
+// ResumeQueue ends a pause. Errors: QueueNotFound.
+func (e *Engine) ResumeQueue(ctx context.Context, name string) (Queue, error) {
+	if err := e.q.ResumeQueue(ctx, name); err != nil {
+		return Queue{}, fromDB("resuming a queue", err)
+	}
+	return e.Queue(ctx, name)
+}
+
+// PurgeQueue cancels all available jobs of a queue, ten thousand a transaction, and says how many. Errors: QueueNotFound.
+func (e *Engine) PurgeQueue(ctx context.Context, name string) (int64, error) {
+	var purged int64
+	for {
+		n, err := e.q.PurgeQueue(ctx, db.PurgeQueueParams{Name: name, MaxJobs: MaxBatch})
+		if err != nil {
+			return purged, fromDB("purging a queue", err)
+		}
+		purged += int64(n)
+		if n < MaxBatch {
+			return purged, nil
+		}
+	}
+}
+
+// QueueStats says how deep, how old and how fast a queue is, and what fails in it. Errors: QueueNotFound.
+func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error) {
+	queue, err := e.Queue(ctx, name)
+	if err != nil {
+		return QueueStats{}, err
+	}
+	stats := QueueStats{Queue: queue, Windows: []QueueWindow{}, Failures: []QueueFailure{}}
+	windows, err := e.q.QueueThroughput(ctx, name)
+	if err != nil {
+		return QueueStats{}, fromDB("reading throughput", err)
+	}
+	for _, w := range windows {
+		stats.Windows = append(stats.Windows, QueueWindow{
+			WindowSeconds: int(w.WindowSeconds), Completed: w.Completed, Dead: w.Dead, Cancelled: w.Cancelled,
+			CompletedPerSecond: w.CompletedPerSecond, MeanRunSeconds: w.MeanRunSeconds, P95RunSeconds: w.P95RunSeconds,
+		})
+	}
+	failures, err := e.q.QueueFailures(ctx, name)
+	if err != nil {
+		return QueueStats{}, fromDB("reading failures", err)
+	}
+	for _, f := range failures {
+		stats.Failures = append(stats.Failures, QueueFailure{
+			Kind: f.Kind, Event: f.Event, Type: f.Type, Message: f.Message, Count: f.Count, LastAt: f.LastAt.UTC(), LastJobID: ID(f.LastJobID),
+		})
+	}
+	return stats, nil
+}
+
+func queueFromRow(r db.ListQueuesRow) (Queue, error) {
+	q := Queue{
+		Name: r.Name, Paused: r.Paused, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
+		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
+		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
+	}
+	if r.MaxDepth > 0 {
+		depth := int(r.MaxDepth)
+		q.MaxDepth = &depth
+	}
+	if err := json.Unmarshal(r.Retry, &q.Retry); err != nil {
+		return Queue{}, fmt.Errorf("reading the retry policy of queue %q: %w", q.Name, err)
+	}
+	return q, nil
+}

@@ -1,0 +1,52 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+// Retain drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of which little must be kept, and
+// sweeps unique keys that are free. A partition that somebody uses at the moment is left for the next time.
+func (e *Engine) Retain(ctx context.Context) error {
+	old, err := e.loops.OldPartitions(ctx)
+	if err != nil {
+		return fromDB("listing old partitions", err)
+	}
+	for _, p := range old {
+		did, err := e.loops.RetainPartition(ctx, p.Number)
+		if isBusy(err) {
+			e.log.Info("a partition is in use; its retention waits", "partition", p.Number)
+			continue
+		}
+		if err != nil {
+			return fromDB("retaining a partition", err)
+		}
+		dropped := false
+		if did == "emptied" || p.Kept == 0 {
+			dropped, err = e.loops.DropPartition(ctx, p.Number)
+			if err != nil && !isBusy(err) {
+				return fromDB("dropping a partition", err)
+			}
+		}
+		if dropped || did == "emptied" || did == "rewritten" {
+			e.log.Info("retention", "partition", p.Number, "did", did, "dropped", dropped)
+		}
+	}
+	for {
+		n, err := e.loops.SweepUniqueKeys(ctx, MaxBatch)
+		if err != nil {
+			return fromDB("sweeping unique keys", err)
+		}
+		if n < MaxBatch {
+			return nil
+		}
+	}
+}
+
+// isBusy says whether a lock could not be had in time.
+func isBusy(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && pg.Code == "55P03"
+}

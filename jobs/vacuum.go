@@ -1,0 +1,70 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// vacuumStep vacuums the hot tables when many of their rows are dead: autovacuum comes once a minute at best, by when a table of a
+// few rows has grown to hundreds of megabytes. Where a vacuum removes little, something pins the xmin horizon, and the table is left alone for a while.
+type vacuumStep struct {
+	e       *Engine
+	tables  []string
+	resting map[string]rest
+}
+
+type rest struct {
+	until time.Time
+	next  time.Duration
+}
+
+const (
+	deadBound   = 20000 // dead rows from which a vacuum is worth while,
+	deadPerLive = 0.05  // and their part of the live ones: a vacuum reads all of the indexes
+	restAtFirst = 2 * time.Second
+	restAtMost  = time.Minute
+)
+
+func newVacuumStep(e *Engine) *vacuumStep {
+	return &vacuumStep{e: e, tables: []string{"job_ready", "job_lease", "job_scheduled"}, resting: map[string]rest{}}
+}
+
+func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
+	rows, err := s.e.loops.DeadRows(ctx, s.tables)
+	if err != nil {
+		return 0, fromDB("counting dead rows", err)
+	}
+	for _, r := range rows {
+		bound := deadBound + int64(deadPerLive*float64(r.Live))
+		s.e.metrics.dead.WithLabelValues(r.TableName).Set(float64(r.Dead))
+		if r.Dead < bound || time.Now().Before(s.resting[r.TableName].until) {
+			continue
+		}
+		left, err := s.vacuum(ctx, r.TableName)
+		if err != nil {
+			return 0, err
+		}
+		if left < r.Dead/2 {
+			delete(s.resting, r.TableName)
+			continue
+		}
+		pause := min(max(2*s.resting[r.TableName].next, restAtFirst), restAtMost)
+		s.resting[r.TableName] = rest{until: time.Now().Add(pause), next: pause}
+	}
+	return time.Second, nil
+}
+
+// vacuum returns how many dead rows are left. Another node's vacuum of the table makes it skip.
+func (s *vacuumStep) vacuum(ctx context.Context, table string) (int64, error) {
+	if _, err := s.e.loopPool.Exec(ctx, "vacuum (skip_locked, truncate false) "+pgx.Identifier{"weir", table}.Sanitize()); err != nil {
+		return 0, fromDB("vacuuming", err)
+	}
+	s.e.metrics.vacuums.WithLabelValues(table).Inc()
+	after, err := s.e.loops.DeadRows(ctx, []string{table})
+	if err != nil || len(after) == 0 {
+		return 0, fromDB("counting dead rows", err)
+	}
+	return after[0].Dead, nil
+}

@@ -1,0 +1,150 @@
+-- Queues: the unit of routing, and the home of defaults. A queue comes into being at its first job.
+--
+-- +goose Up
+create table weir.queue (
+  id int generated always as identity primary key,
+  name text not null constraint queue_name_is_unique unique
+    constraint queue_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  priority smallint not null default 5 constraint priority_is_1_to_10 check (priority between 1 and 10),
+  max_attempts smallint not null default 5 constraint max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
+  timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1 and 604800),
+  lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
+  retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
+  retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
+  max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
+  paused_at timestamptz,
+  created_at timestamptz not null default now(),
+  deleted_at timestamptz
+);
+comment on table weir.queue is 'One row a queue: its name, its defaults for jobs that do not say otherwise, and whether it is paused.';
+comment on column weir.queue.id is 'The short name that the hot tables use.';
+comment on column weir.queue.name is 'What people and programs call it: letters, digits, and _ . : - ; at most 128 characters.';
+comment on column weir.queue.priority is 'Priority of a job that names none, 1 to 10, 10 first. Read when the job is enqueued.';
+comment on column weir.queue.max_attempts is 'Attempts of a job that names no number. Read when the job is enqueued.';
+comment on column weir.queue.timeout_seconds is 'How long one attempt may run, for a job that does not say. Read when the job is enqueued.';
+comment on column weir.queue.lease_seconds is 'Length of a lease where the claim does not say.';
+comment on column weir.queue.retry is 'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, jitter}; see weir.retry_delay.';
+comment on column weir.queue.retention_seconds is 'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
+comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
+comment on column weir.queue.paused_at is 'While set, claims take nothing from this queue. Enqueueing goes on.';
+comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
+comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
+
+-- +goose StatementBegin
+create function weir.retry_delay(policy jsonb, attempt int) returns interval language sql volatile as $$
+  select make_interval(secs => least(
+      coalesce((policy ->> 'max_seconds')::float8, 3600),
+      coalesce((policy ->> 'base_seconds')::float8, 2) * case policy ->> 'strategy'
+        when 'fixed' then 1
+        when 'linear' then attempt
+        else 2.0 ^ least(attempt - 1, 60)
+      end)
+    * case when coalesce((policy ->> 'jitter')::boolean, true) then random() else 1 end)
+$$;
+-- +goose StatementEnd
+comment on function weir.retry_delay(jsonb, int) is
+  'How long to wait after failed attempt number `attempt` (1, 2, …). base_seconds (default 2) times 1 (fixed), attempt (linear) or '
+  '2^(attempt-1) (exponential, the default), at most max_seconds (default 3600); with jitter (the default) a uniformly random part '
+  'of that: "full jitter", M. Brooker, Exponential Backoff And Jitter, 2015.';
+
+-- +goose StatementBegin
+create function weir.retry_problem(policy jsonb) returns text language sql immutable as $$
+  select case
+    when jsonb_typeof(policy) <> 'object' then 'must be an object {strategy, base_seconds, max_seconds, jitter}'
+    when policy - '{strategy,base_seconds,max_seconds,jitter}'::text[] <> '{}' then 'knows only strategy, base_seconds, max_seconds and jitter'
+    when coalesce(policy ->> 'strategy', 'exponential') not in ('fixed', 'linear', 'exponential') then 'needs a strategy of fixed, linear or exponential'
+    when weir.number_problem(policy -> 'base_seconds', 0, 604800) is not null then 'needs base_seconds from 0 to 604800'
+    when weir.number_problem(policy -> 'max_seconds', 0, 604800) is not null then 'needs max_seconds from 0 to 604800'
+    when policy ? 'jitter' and jsonb_typeof(policy -> 'jitter') <> 'boolean' then 'needs jitter true or false'
+  end
+$$;
+-- +goose StatementEnd
+comment on function weir.retry_problem(jsonb) is 'Internal. What is wrong with a retry policy, or null.';
+
+-- Called by every enqueue. Takes no lock on a queue that exists. The first job of a new queue inserts its row, so a second
+-- transaction that enqueues to the same new queue waits for the first to end; names go in sorted order, so none deadlock.
+-- +goose StatementBegin
+create function weir.ensure_queues(names text[]) returns void language plpgsql as $$
+begin
+  if (select count(*) from weir.queue q where q.name = any (names) and q.deleted_at is null) < cardinality(names) then
+    insert into weir.queue as q (name)
+    select n from unnest(names) n where not exists (select from weir.queue x where x.name = n and x.deleted_at is null) order by n
+    on conflict (name) do update set deleted_at = null, created_at = now() where q.deleted_at is not null;
+  end if;
+end $$;
+-- +goose StatementEnd
+comment on function weir.ensure_queues(text[]) is 'Internal. Makes the queues of these distinct names that do not exist yet.';
+
+-- +goose StatementBegin
+create function weir.set_queue(name text, settings jsonb default '{}', replace boolean default false) returns void language plpgsql as $$
+#variable_conflict use_variable
+declare
+  problem text := weir.retry_problem(settings -> 'retry');
+  unknown text;
+begin
+  if set_queue.name is null or set_queue.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
+    perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
+  end if;
+  if jsonb_typeof(settings) is distinct from 'object' then
+    perform weir.refuse_argument('settings', 'must be a JSON object');
+  end if;
+  select k into unknown from jsonb_object_keys(settings) k
+  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'max_depth') limit 1;
+  if unknown is not null then
+    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, max_depth.');
+  end if;
+  if problem is not null then
+    perform weir.refuse_argument('retry', problem);
+  end if;
+  select r.field, r.problem into unknown, problem from (values
+      ('priority', weir.integer_problem(settings -> 'priority', 1, 10)),
+      ('max_attempts', weir.integer_problem(settings -> 'max_attempts', 1, 100)),
+      ('timeout_seconds', weir.integer_problem(settings -> 'timeout_seconds', 1, 604800)),
+      ('lease_seconds', weir.integer_problem(settings -> 'lease_seconds', 1, 3600)),
+      ('retention_seconds', weir.integer_problem(settings -> 'retention_seconds', 60, 315360000)),
+      ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
+  if problem is not null then
+    perform weir.refuse_argument(unknown, problem);
+  end if;
+  perform weir.ensure_queues(array[set_queue.name]);
+  update weir.queue q set
+    priority = coalesce((settings ->> 'priority')::numeric::smallint, case when replace then 5 else q.priority end),
+    max_attempts = coalesce((settings ->> 'max_attempts')::numeric::smallint, case when replace then 5 else q.max_attempts end),
+    timeout_seconds = coalesce((settings ->> 'timeout_seconds')::numeric::int, case when replace then 300 else q.timeout_seconds end),
+    lease_seconds = coalesce((settings ->> 'lease_seconds')::numeric::int, case when replace then 30 else q.lease_seconds end),
+    retention_seconds = coalesce((settings ->> 'retention_seconds')::numeric::int, case when replace then 604800 else q.retention_seconds end),
+    max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0) else q.max_depth end,
+    retry = case when jsonb_typeof(settings -> 'retry') = 'object' then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
+                 when replace then weir.default_retry() else q.retry end
+  where q.name = set_queue.name;
+end $$;
+
+create function weir.default_retry() returns jsonb language sql immutable as $$
+  select '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}'::jsonb
+$$;
+
+create function weir.queue_id(name text) returns int language plpgsql stable as $$
+declare found_id int := (select q.id from weir.queue q where q.name = queue_id.name and q.deleted_at is null);
+begin
+  if found_id is null then
+    raise exception using errcode = 'WR011', message = format('there is no queue %L', queue_id.name),
+      hint = 'A queue comes into being at its first job, or with weir.set_queue.';
+  end if;
+  return found_id;
+end $$;
+
+create function weir.pause_queue(name text) returns void language sql as $$
+  update weir.queue q set paused_at = coalesce(q.paused_at, clock_timestamp()) where q.id = weir.queue_id(pause_queue.name)
+$$;
+-- +goose StatementEnd
+comment on function weir.set_queue(text, jsonb, boolean) is
+  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, max_depth}. What is not named keeps its value, '
+  'or with replace => true goes back to the default; max_depth 0 is no limit. Errors: WR010.';
+comment on function weir.default_retry() is 'The retry policy where neither the job nor its queue has one.';
+comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
+comment on function weir.pause_queue(text) is 'From now on claims take nothing from this queue; running jobs go on. Errors: WR011.';
+
+-- +goose Down
+drop function weir.pause_queue(text), weir.queue_id(text), weir.default_retry(),
+  weir.set_queue(text, jsonb, boolean), weir.ensure_queues(text[]), weir.retry_problem(jsonb), weir.retry_delay(jsonb, int);
+drop table weir.queue;

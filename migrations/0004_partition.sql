@@ -1,0 +1,69 @@
+-- Partitions of job, job_outcome and job_event. The three share their bounds, so an id finds one partition of each.
+--
+-- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the sequence
+-- to its first id, when the current one is old enough. So partitions follow time, they cannot run out between two looks, and a
+-- database whose service is down for a week goes on inserting into the partition it has. docs/decisions/0002-partitions.md.
+--
+-- +goose Up
+create table weir.job_partition (
+  number int not null constraint job_partition_pkey primary key,
+  opened_at timestamptz,
+  kept int
+);
+comment on table weir.job_partition is 'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
+comment on column weir.job_partition.number is 'The upper bits of the ids in it: id >> 32.';
+comment on column weir.job_partition.kept is 'How many jobs retention left in it when it was rewritten; 0: it may be dropped; null: it is as it was.';
+comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
+
+-- Takes SHARE UPDATE EXCLUSIVE on the parents (attach, not "partition of"), which no insert waits for.
+-- +goose StatementBegin
+create function weir.make_partition(number int) returns void language plpgsql as $$
+declare
+  parent text;
+  lowest bigint := make_partition.number::bigint << 32;
+begin
+  foreach parent in array array['job', 'job_outcome', 'job_event'] loop
+    execute format('create table weir.%I (like weir.%I including defaults including constraints including comments)', parent || '_p' || make_partition.number, parent);
+    execute format('comment on table weir.%I is %L', parent || '_p' || make_partition.number,
+      format('Partition of weir.%s: the ids from %s to %s.', parent, lowest, lowest + (1::bigint << 32) - 1));
+    execute format('alter table weir.%I attach partition weir.%I for values from (%s) to (%s)', parent, parent || '_p' || make_partition.number,
+      lowest, lowest + (1::bigint << 32));
+  end loop;
+  insert into weir.job_partition (number) values (make_partition.number);
+end $$;
+
+-- One session at a time (advisory lock, transaction level); the others return at once.
+create function weir.keep_partitions(roll_after interval default '5 hours', ahead int default 2) returns text language plpgsql set lock_timeout = '3s' as $$
+declare
+  current int;
+  opened timestamptz;
+begin
+  if not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('keep_partitions')) then
+    return 'busy';
+  end if;
+  select s.last_value >> 32 into current from weir.job_id_seq s;
+  for n in current .. current + greatest(ahead, 1) loop
+    if not exists (select from weir.job_partition p where p.number = n) then
+      perform weir.make_partition(n);
+    end if;
+  end loop;
+  update weir.job_partition p set opened_at = clock_timestamp() where p.number = current and p.opened_at is null;
+  select p.opened_at into opened from weir.job_partition p where p.number = current;
+  if opened + roll_after <= clock_timestamp() and exists (select from weir.job j where j.id >= current::bigint << 32 limit 1) then
+    perform setval('weir.job_id_seq', (current::bigint + 1) << 32);
+    update weir.job_partition p set opened_at = clock_timestamp() where p.number = current + 1;
+    return 'rolled';
+  end if;
+  return 'kept';
+end $$;
+-- +goose StatementEnd
+comment on function weir.make_partition(int) is 'Internal. Makes and attaches partition `number` of job, job_outcome and job_event.';
+comment on function weir.keep_partitions(interval, int) is
+  'Keeps `ahead` empty partitions ahead of the sequence, and begins the next one when the current is older than roll_after and not empty. '
+  'Returns kept, rolled, or busy (another session is at it). Every node calls it; so may anyone.';
+
+select weir.keep_partitions();
+
+-- +goose Down
+drop function weir.keep_partitions(interval, int), weir.make_partition(int);
+drop table weir.job_partition;

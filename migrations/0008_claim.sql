@@ -1,0 +1,143 @@
+-- Claiming: from job_ready to job_lease, for one worker or for all that wait on a node at once.
+--
+-- Hot tables are reached only by restriction clauses over arrays and scalar subqueries, never by joins, and the plans are
+-- pinned: a queue table's statistics are always wrong, and each freedom left to the planner has been seen to collapse a running system.
+--
+-- +goose Up
+-- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
+-- +goose StatementBegin
+create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
+returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint)
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off set enable_mergejoin = off as $$
+#variable_conflict use_column
+declare
+  wanted int := (select sum(c) from unnest(counts) c);
+  now_tick bigint;
+  floor_seq bigint;
+  q record;
+  p smallint;
+  after bigint[];
+  share int;
+  left_queues int;
+  cut boolean;
+  tids tid[];
+  took record;
+  got int := 0;
+  ids bigint[] := '{}';
+  tokens bigint[] := '{}';
+  attempts smallint[] := '{}';
+  priorities smallint[] := '{}';
+  queue_ids int[] := '{}';
+  queue_names text[] := '{}';
+  default_leases int[] := '{}';
+  slots int[];
+  lowest bigint;
+  highest bigint;
+  now_at timestamptz;
+  late_seq bigint;
+begin
+  -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
+  select w.tick, w.seq, (select min(h.seq) from unnest(w.holder_seqs, w.holder_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s')
+    into now_tick, floor_seq, late_seq from weir.watermark w order by w.tick desc limit 1;
+  -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that came up short: it looks again from
+  -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
+  -- writers are left to the next tick: a claim must not walk over all that happened since they began.
+  for round in 1..3 loop
+    continue when round = 2 and not cut;
+    exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
+    cut := false;
+    left_queues := (select count(*) from weir.queue x where x.name = any (queues) and x.paused_at is null);
+    for q in select x.id, x.name, x.lease_seconds, array_position(queues, x.name) as n from weir.queue x
+             where x.name = any (queues) and x.paused_at is null order by random() loop
+      select f.positions into after from weir.frontier f where f.queue_id = q.id order by f.tick desc limit 1;
+      share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
+      left_queues := left_queues - 1;
+      for c in 1..10 loop
+        after[c] := case when round < 3 then greatest(coalesce(after[c], floor_seq), case when after_tick = now_tick then after_positions[(q.n - 1) * 10 + c] end)
+                         else least(coalesce(after[c], floor_seq), late_seq) end;
+      end loop;
+      for p in  -- only the priorities that have something: ten cheap probes instead of ten statements
+        select c from generate_series(10, 1, -1) c
+        where (select true from weir.job_ready r where r.queue_id = q.id and r.priority = c and r.seq > after[c] limit 1) loop
+        tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.id and r.priority = p and r.seq > after[p]
+                      order by r.seq limit share for update skip locked);
+        continue when tids = '{}';
+        with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.job_id, r.seq, r.attempt)
+        select array_agg(g.job_id order by g.seq) as ids, array_agg(g.seq order by g.seq) as tokens,
+               array_agg(g.attempt + 1 order by g.seq)::smallint[] as attempts, count(*)::int as n
+          into took from gone g;
+        ids := ids || took.ids;
+        tokens := tokens || took.tokens;
+        attempts := attempts || took.attempts;
+        priorities := priorities || array_fill(p, array[took.n]);
+        queue_ids := queue_ids || array_fill(q.id, array[took.n]);
+        queue_names := queue_names || array_fill(q.name, array[took.n]);
+        default_leases := default_leases || array_fill(q.lease_seconds, array[took.n]);
+        got := got + took.n;
+        share := share - took.n;
+        exit when share <= 0;
+      end loop;
+      cut := cut or share <= 0;
+      exit when got >= wanted;
+    end loop;
+    exit when got >= wanted;
+  end loop;
+  if got = 0 then
+    return;
+  end if;
+
+  -- The facts once, at the end. The bounds are for the executor, which prunes partitions by a range but not by an array.
+  slots := array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count));
+  select min(i), max(i) into lowest, highest from unnest(ids) i;
+  now_at := clock_timestamp();
+  return query
+  with picked as materialized (
+    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at,
+      least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
+    from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
+      u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)
+    join weir.job j on j.id = u.id
+    where j.id = any (ids) and j.id between lowest and highest
+  ), leased as (
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker)
+    select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
+      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot]
+    from picked k
+  )
+  select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
+    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick
+  from picked k order by k.n;
+end $$;
+
+create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)
+returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz)
+language plpgsql as $$
+#variable_conflict use_variable
+begin
+  if coalesce(cardinality(queues), 0) not between 1 and 100 then
+    perform weir.refuse_argument('queues', 'must name 1 to 100 queues');
+  elsif worker is null or length(worker) not between 1 and 200 then
+    perform weir.refuse_argument('worker', 'must be a name of 1 to 200 characters');
+  elsif max_jobs is null or max_jobs not between 1 and 10000 then
+    perform weir.refuse_argument('max_jobs', 'must be from 1 to 10000');
+  elsif lease_seconds not between 1 and 3600 then
+    perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
+  end if;
+  return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
+    c.tags, c.metadata, c.created_at
+  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c;
+end $$;
+-- +goose StatementEnd
+comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]) is
+  'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
+  'slot names the worker. after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
+comment on function weir.claim(text[], text, int, int) is
+  'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
+  'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '
+  '(lease_seconds: default the queue''s, 30). Never waits for another claim. Errors: WR010.';
+
+-- +goose Down
+drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]);

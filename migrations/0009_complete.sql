@@ -1,0 +1,78 @@
+-- Completing: from job_lease to job_outcome.
+--
+-- Functions that take many jobs take two arrays, ids and tokens, that pair up. The pairs are looked up in a hashed subquery, which the CASE keeps
+-- the planner from turning into a join.
+--
+-- +goose Up
+-- +goose StatementBegin
+create function weir.refuse_stale(job_id bigint) returns void language plpgsql set enable_seqscan = off as $$
+#variable_conflict use_variable
+begin
+  if exists (select from weir.job j where j.id = job_id) then
+    raise exception using errcode = 'WR001', message = format('the lease on job %s is not held with this token', job_id),
+      hint = 'It ended, expired or was given to another worker. Nothing was changed; stop working on the job.';
+  end if;
+  raise exception using errcode = 'WR002', message = format('there is no job %s', job_id),
+    hint = 'Ids come from weir.enqueue. Ended jobs go when their retention is over.';
+end $$;
+
+create function weir.refuse_uneven(job_ids bigint[], lengths int[]) returns void language plpgsql immutable as $$
+begin
+  if exists (select from unnest(lengths) n where n is not null and n <> cardinality(job_ids)) then
+    perform weir.refuse_argument('job_ids', 'and the other arrays must have the same length');
+  end if;
+end $$;
+
+-- For a transaction with acks of several outcomes: each of the functions locks in the order of the ids, but several of them one after the other do not.
+create function weir.lock_leases(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  perform from weir.job_lease l where l.job_id = any (job_ids) order by l.job_id for update;
+end $$;
+
+-- Locks: the job_lease rows, in the order of their ids.
+create function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+begin
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(results)]);
+  if results is null then
+    return query
+    with freed as (
+      delete from weir.job_lease l where l.job_id = any (job_ids)
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker
+    )
+    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker)
+    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
+    returning o.job_id;
+  else
+    return query
+    with freed as (
+      delete from weir.job_lease l where l.job_id = any (job_ids)
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker
+    ), given as (
+      select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
+    )
+    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker, result)
+    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result from freed f left join given g on g.token = f.token
+    returning o.job_id;
+  end if;
+end $$;
+
+create function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
+begin
+  perform weir.complete_many(array[job_id], array[token], case when result is not null then array[result] end);
+  if not found then
+    perform weir.refuse_stale(job_id);
+  end if;
+end $$;
+-- +goose StatementEnd
+comment on function weir.refuse_stale(bigint) is 'Internal. Raises WR001 stale_token, or WR002 job_not_found where there is no such job.';
+comment on function weir.refuse_uneven(bigint[], int[]) is 'Internal. Raises WR010 where arrays that belong together differ in length.';
+comment on function weir.lock_leases(bigint[]) is 'Internal. Locks leases in the order of their ids until the transaction ends.';
+comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
+  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing.';
+comment on function weir.complete(bigint, bigint, jsonb) is
+  'The job is done; result is any JSON. Commits with the caller''s transaction, so effects made in it happen exactly once. Errors: WR001, WR002.';
+
+-- +goose Down
+drop function weir.complete(bigint, bigint, jsonb), weir.complete_many(bigint[], bigint[], jsonb[]), weir.lock_leases(bigint[]), weir.refuse_uneven(bigint[], int[]), weir.refuse_stale(bigint);

@@ -1,0 +1,180 @@
+-- What people do to jobs: cancel, run again, change.
+--
+-- A job may move between two looks at its places, so each function below looks in the order in which jobs move, and a few times.
+--
+-- +goose Up
+-- Takes a waiting job out of its place. Returns where it was: scheduled, retryable, held, available; or null.
+-- Locks: its one row, which is gone then.
+-- +goose StatementBegin
+create function weir.take_waiting(job_id bigint, out was weir.job_state, out attempt smallint, out run_at timestamptz,
+  out held_at timestamptz, out held_reason text, out held_key text)
+language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  fact record;
+begin
+  delete from weir.job_scheduled s where s.job_id = take_waiting.job_id
+    returning case when s.retryable then 'retryable' else 'scheduled' end, s.attempt, s.run_at into was, attempt, run_at;
+  if found then return; end if;
+  delete from weir.job_held h where h.job_id = take_waiting.job_id returning 'held', h.attempt, h.held_at, h.reason, h.key into was, attempt, held_at, held_reason, held_key;
+  if found then return; end if;
+  delete from weir.job_ready r where r.job_id = take_waiting.job_id and r.seq <> r.job_id returning 'available', r.attempt into was, attempt;
+  if found then return; end if;
+  select j.queue_id, j.priority into fact from weir.job j where j.id = take_waiting.job_id;
+  delete from weir.job_ready r where r.queue_id = fact.queue_id and r.priority = fact.priority and r.seq = take_waiting.job_id and r.job_id = take_waiting.job_id
+    returning 'available', r.attempt into was, attempt;
+end $$;
+
+create function weir.cancel(job_id bigint) returns text language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  took record;
+  ended weir.job_state;
+begin
+  if not exists (select from weir.job j where j.id = cancel.job_id) then
+    perform weir.refuse_stale(cancel.job_id);
+  end if;
+  for round in 1..5 loop
+    select * into took from weir.take_waiting(cancel.job_id);
+    if took.was is not null then
+      insert into weir.job_outcome (job_id, queue_id, state, attempt)
+      select j.id, j.queue_id, 'cancelled', took.attempt from weir.job j where j.id = cancel.job_id;
+      return 'cancelled';
+    end if;
+    with asked as (
+      update weir.job_lease l set cancel_requested_at = coalesce(l.cancel_requested_at, clock_timestamp()) where l.job_id = cancel.job_id returning l.*
+    )
+    insert into weir.job_event (job_id, kind, attempt, worker) select a.job_id, 'cancel_requested', a.attempt, a.worker from asked a;
+    if found then
+      return 'running';
+    end if;
+    select o.state into ended from weir.job_outcome o where o.job_id = cancel.job_id;
+    if found then
+      raise exception using errcode = 'WR003', message = format('job %s has ended: it is %s', cancel.job_id, ended), hint = 'Only a job that waits or runs can be cancelled.';
+    end if;
+  end loop;
+  raise exception using errcode = 'serialization_failure', message = format('job %s kept moving', cancel.job_id), hint = 'Try again.';
+end $$;
+
+create function weir.retry(job_id bigint, reset_attempts boolean default false) returns text language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  took record;
+begin
+  if not exists (select from weir.job j where j.id = retry.job_id) then
+    perform weir.refuse_stale(retry.job_id);
+  end if;
+  delete from weir.job_scheduled s where s.job_id = retry.job_id
+    returning s.attempt, jsonb_build_object('state', case when s.retryable then 'retryable' else 'scheduled' end, 'run_at', s.run_at) as detail into took;
+  if not found then
+    delete from weir.job_outcome o where o.job_id = retry.job_id
+      returning o.attempt, jsonb_strip_nulls(jsonb_build_object('state', o.state, 'finished_at', o.finished_at, 'worker', o.worker, 'error', o.error)) as detail into took;
+  end if;
+  if not found then
+    raise exception using errcode = 'WR005', message = format('job %s neither ended nor waits for a time', retry.job_id),
+      hint = 'A job that is available or running needs no retry; a held one waits for something else.';
+  end if;
+  delete from weir.job_dead d where d.job_id = retry.job_id;
+  update weir.queue q set deleted_at = null where q.deleted_at is not null and q.id = (select j.queue_id from weir.job j where j.id = retry.job_id);
+  insert into weir.job_event (job_id, kind, attempt, detail) values (retry.job_id, 'retried', took.attempt, took.detail);
+  with again as (
+    insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
+    select j.queue_id, j.priority, case when reset_attempts then 0 else took.attempt end, nextval('weir.job_id_seq'), j.id from weir.job j where j.id = retry.job_id
+    returning queue_id
+  )
+  select array_agg(q.name) as names into took from again a join weir.queue q on q.id = a.queue_id;
+  perform weir.wake(took.names);
+  return 'available';
+end $$;
+
+create function weir.edit(job_id bigint, changes jsonb) returns text language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  took record;
+  fact weir.job;
+  problem text[];
+  allowed text[] := '{priority,run_at,max_attempts,timeout_seconds,tags}';
+  new_run_at timestamptz;
+  new_state text;
+begin
+  if jsonb_typeof(changes) is distinct from 'object' then
+    perform weir.refuse_argument('changes', 'must be a JSON object');
+  elsif changes = '{}' then
+    perform weir.refuse_argument('changes', 'must name something to change');
+  elsif changes - allowed <> '{}' then
+    perform weir.refuse_argument(weir.first_key(changes - allowed), 'cannot be changed', 'These can: priority, run_at, max_attempts, timeout_seconds, tags.');
+  end if;
+  problem := weir.job_problem(changes || '{"kind": "x"}');
+  if problem is not null then
+    perform weir.refuse_argument(problem[1], problem[2]);
+  end if;
+  lock table weir.job_ready in row exclusive mode;
+  select * into took from weir.take_waiting(edit.job_id);
+  if took.was is null then
+    if not exists (select from weir.job j where j.id = edit.job_id) then
+      perform weir.refuse_stale(edit.job_id);
+    end if;
+    raise exception using errcode = 'WR004', message = format('job %s is running or has ended', edit.job_id), hint = 'Only a job that waits can be changed.';
+  end if;
+  update weir.job j set
+    priority = coalesce((changes ->> 'priority')::numeric::smallint, j.priority),
+    max_attempts = coalesce((changes ->> 'max_attempts')::numeric::smallint, j.max_attempts),
+    timeout_seconds = coalesce((changes ->> 'timeout_seconds')::numeric::int, j.timeout_seconds),
+    tags = case when jsonb_typeof(changes -> 'tags') = 'array' then array(select jsonb_array_elements_text(changes -> 'tags')) else j.tags end
+  where j.id = edit.job_id returning * into fact;
+  new_run_at := coalesce((changes ->> 'run_at')::timestamptz, took.run_at);
+  new_state := case when took.was = 'held' then 'held' when new_run_at > clock_timestamp() then case when took.was = 'retryable' then 'retryable' else 'scheduled' end else 'available' end;
+  if new_state = 'held' then
+    insert into weir.job_held (job_id, held_at, queue_id, priority, attempt, reason, key)
+    values (edit.job_id, took.held_at, fact.queue_id, fact.priority, took.attempt, took.held_reason, took.held_key);
+  elsif new_state = 'available' then
+    -- Its old place cannot be told from a claimed one, so it gets a new one.
+    insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
+    values (fact.queue_id, fact.priority, took.attempt, nextval('weir.job_id_seq'), edit.job_id);
+    perform weir.wake(array(select q.name from weir.queue q where q.id = fact.queue_id));
+  else
+    insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt, retryable)
+    values (edit.job_id, new_run_at, fact.queue_id, fact.priority, took.attempt, new_state = 'retryable');
+  end if;
+  insert into weir.job_event (job_id, kind, attempt, detail) values (edit.job_id, 'edited', took.attempt, changes);
+  return new_state;
+end $$;
+
+-- Locks: the job_ready rows, skip locked.
+create function weir.purge_queue(name text, max_jobs int default 10000) returns int language plpgsql
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  q int := weir.queue_id(purge_queue.name);
+  tids tid[] := array(select r.ctid from weir.job_ready r where r.queue_id = q limit max_jobs for update skip locked);
+  purged int;
+begin
+  with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*)
+  insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
+  get diagnostics purged = row_count;
+  return purged;
+end $$;
+
+create function weir.delete_queue(name text) returns void language plpgsql as $$
+declare
+  q int := weir.queue_id(delete_queue.name);
+begin
+  if exists (select from weir.job_ready r where r.queue_id = q) or exists (select from weir.job_lease l where l.queue_id = q)
+     or exists (select from weir.job_scheduled s where s.queue_id = q) or exists (select from weir.job_held h where h.queue_id = q) then
+    raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name), hint = 'Let them end, cancel them, or purge the queue.';
+  end if;
+  perform weir.set_queue(delete_queue.name, '{}', replace => true);
+  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null where x.id = q;
+end $$;
+-- +goose StatementEnd
+comment on function weir.take_waiting(bigint) is 'Internal. Takes a waiting job out of its place and says which that was, or null.';
+comment on function weir.cancel(bigint) is
+  'Cancels a job. One that waits is cancelled; one that runs goes on until its worker learns of it at its next heartbeat, or its lease ends. Returns cancelled or running. Errors: WR002, WR003.';
+comment on function weir.retry(bigint, boolean) is
+  'Runs a job again now that ended or waits for a time; same id; its attempts so far are kept unless reset_attempts. Returns available. Errors: WR002, WR005.';
+comment on function weir.edit(bigint, jsonb) is
+  'Changes a job that waits: {priority, run_at, max_attempts, timeout_seconds, tags}. An available job goes to the end of its priority. Returns its state. Errors: WR002, WR004, WR010.';
+comment on function weir.purge_queue(text, int) is 'Cancels up to max_jobs available jobs of a queue; returns how many. Call it until it returns 0. Errors: WR011.';
+comment on function weir.delete_queue(text) is 'Hides a queue without jobs and puts its settings back; its next job brings it back. Errors: WR011, WR012.';
+
+-- +goose Down
+drop function weir.delete_queue(text), weir.purge_queue(text, int), weir.edit(bigint, jsonb), weir.retry(bigint, boolean), weir.cancel(bigint), weir.take_waiting(bigint);

@@ -1,0 +1,142 @@
+-- Views for people with psql, and for the service's own answers.
+--
+-- +goose Up
+-- One row a job. A look-up by id touches each place once, by its index.
+create view weir.jobs as
+select
+  j.id, j.kind, q.name as queue, j.args, coalesce(l.priority, s.priority, h.priority, r.priority, n.priority, j.priority) as priority,
+  case
+    when o.job_id is not null then o.state
+    when l.job_id is not null then 'running'
+    when s.job_id is not null then case when s.retryable then 'retryable'::weir.job_state else 'scheduled' end
+    when h.job_id is not null then 'held'
+    when n.job_id is not null or r.job_id is not null then 'available'
+  end as state,
+  h.reason as held_reason,
+  coalesce(o.attempt, l.attempt, s.attempt, h.attempt, r.attempt, n.attempt, 0::smallint) as attempt,
+  j.max_attempts, j.timeout_seconds, j.created_at, s.run_at,
+  coalesce(l.leased_at, o.started_at) as started_at, o.finished_at, coalesce(l.worker, o.worker) as worker,
+  l.expires_at as lease_expires_at, l.cancel_requested_at, l.progress, o.result, o.error,
+  (select jsonb_agg(jsonb_build_object('attempt', e.attempt, 'at', e.at, 'worker', e.worker, 'kind', e.kind) || coalesce(e.detail, '{}') order by e.at)
+   from weir.job_event e where e.job_id = j.id and e.kind in ('failed', 'timed_out', 'lost')) as errors,
+  coalesce(j.tags, '{}') as tags, coalesce(j.metadata, '{}') as metadata, j.retry, j.unique_key, j.tenant, j.queue_id
+from weir.job j
+join weir.queue q on q.id = j.queue_id
+left join weir.job_outcome o on o.job_id = j.id
+left join weir.job_lease l on l.job_id = j.id
+left join weir.job_scheduled s on s.job_id = j.id
+left join weir.job_held h on h.job_id = j.id
+left join weir.job_ready r on r.job_id = j.id and r.seq <> r.job_id
+left join weir.job_ready n on n.queue_id = j.queue_id and n.priority = j.priority and n.seq = j.id and n.job_id = j.id;
+comment on view weir.jobs is 'One row a job: its facts and its state. Quick by id and by newest ids; for "all that run" start from weir.job_lease, for all that wait from weir.job_ready.';
+comment on column weir.jobs.state is 'scheduled, retryable, held, available, running, completed, cancelled, dead; null only for a job that moves at this moment in another snapshot.';
+comment on column weir.jobs.attempt is 'Attempts made so far, the running one included.';
+comment on column weir.jobs.run_at is 'When it becomes available, if it is scheduled or retryable.';
+comment on column weir.jobs.started_at is 'When its last attempt began, if it is running or has ended.';
+comment on column weir.jobs.errors is 'Failed attempts, oldest first: [{attempt, at, worker, kind, message, type, stack}].';
+
+create view weir.queue_depth as
+select q.name as queue, q.paused_at is not null as paused,
+  a.count as available, coalesce(l.count, 0) as running, coalesce(s.scheduled, 0) as scheduled, coalesce(s.retryable, 0) as retryable,
+  coalesce(h.count, 0) as held, coalesce(d.count, 0) as dead, clock_timestamp() - f.created_at as oldest_available, l.oldest as oldest_running, s.next_run_at
+from weir.queue q
+cross join lateral (select count(*) from weir.job_ready r where r.queue_id = q.id) a  -- lateral, so that who asks for one queue counts one
+left join (select queue_id, count(*), clock_timestamp() - min(leased_at) as oldest from weir.job_lease group by queue_id) l on l.queue_id = q.id
+left join (select queue_id, count(*) filter (where not retryable) as scheduled, count(*) filter (where retryable) as retryable, min(run_at) as next_run_at
+           from weir.job_scheduled group by queue_id) s on s.queue_id = q.id
+left join (select queue_id, count(*) from weir.job_held group by queue_id) h on h.queue_id = q.id
+left join (select queue_id, count(*) from weir.job_dead group by queue_id) d on d.queue_id = q.id
+left join lateral (
+  select min(j.created_at) as created_at from generate_series(1, 10) p
+  cross join lateral (select r.job_id from weir.job_ready r where r.queue_id = q.id and r.priority = p order by r.seq limit 1) r
+  join weir.job j on j.id = r.job_id
+) f on true
+where q.deleted_at is null;
+comment on view weir.queue_depth is 'How deep and how old: jobs of each queue by where they are. Counts every available job of the queues asked for: about a second for ten million.';
+comment on column weir.queue_depth.oldest_available is 'How long ago the oldest of the jobs that are next in each priority was enqueued.';
+comment on column weir.queue_depth.oldest_running is 'How long the longest-running attempt has been running.';
+comment on column weir.queue_depth.next_run_at is 'When the next scheduled job becomes available.';
+comment on column weir.queue_depth.dead is 'Dead letters: dead, and neither run again nor purged.';
+
+create view weir.queue_throughput as
+select q.name as queue, w.minutes as window_minutes,
+  count(*) filter (where o.state = 'completed') as completed, count(*) filter (where o.state = 'dead') as dead, count(*) filter (where o.state = 'cancelled') as cancelled,
+  round(count(*) filter (where o.state = 'completed') / (w.minutes * 60.0), 2) as completed_per_second,
+  round(avg(extract(epoch from o.finished_at - o.started_at)) filter (where o.state = 'completed'), 4) as mean_run_seconds,
+  percentile_cont(0.95) within group (order by extract(epoch from o.finished_at - o.started_at)) filter (where o.state = 'completed') as p95_run_seconds
+from weir.queue q
+cross join unnest(array[1, 5, 60]) w(minutes)
+left join weir.job_outcome o on o.queue_id = q.id and o.finished_at > now() - make_interval(mins => w.minutes)
+where q.deleted_at is null
+group by q.name, w.minutes;
+comment on view weir.queue_throughput is 'How fast: what ended in each queue in the last 1, 5 and 60 minutes, and how long its last attempt ran.';
+comment on column weir.queue_throughput.window_minutes is 'The row is about the last so many minutes: 1, 5 or 60.';
+
+create view weir.queue_failures as
+select q.name as queue, j.kind, e.kind as event, left(e.detail ->> 'type', 100) as type, left(e.detail ->> 'message', 200) as message, count(*), max(e.at) as last_at,
+  max(e.job_id) as last_job_id
+from weir.job_event e
+join weir.job j on j.id = e.job_id
+join weir.queue q on q.id = j.queue_id
+where e.kind in ('failed', 'timed_out', 'lost') and e.at > now() - interval '1 day'
+group by 1, 2, 3, 4, 5
+order by count(*) desc;
+comment on view weir.queue_failures is 'What fails: failed attempts of the last day by queue, kind and message, the most frequent first.';
+comment on column weir.queue_failures.last_job_id is 'One job that failed so: look at it in weir.jobs.';
+
+create view weir.running as
+select l.worker, q.name as queue, l.job_id, j.kind, l.attempt, clock_timestamp() - l.leased_at as running_for, l.expires_at - clock_timestamp() as lease_left,
+  l.progress, l.cancel_requested_at
+from weir.job_lease l join weir.job j on j.id = l.job_id join weir.queue q on q.id = l.queue_id;
+comment on view weir.running is 'Who works on what: one row a running job.';
+comment on column weir.running.lease_left is 'Time until the job is taken back unless a heartbeat comes.';
+
+-- A column of weir.jobs or weir.running that is a column of a table says what that one says.
+-- +goose StatementBegin
+do $do$
+declare
+  c record;
+begin
+  for c in
+    select v.relname as view, a.attname as name, d.description
+    from pg_class v join pg_attribute a on a.attrelid = v.oid and a.attnum > 0
+    cross join lateral (
+      select col_description(t.oid, b.attnum) as description
+      from unnest(array['weir.job', 'weir.job_lease', 'weir.job_outcome', 'weir.job_held', 'weir.job_event']::regclass[]) with ordinality u(oid, n)
+      join pg_class t on t.oid = u.oid join pg_attribute b on b.attrelid = t.oid and b.attname = a.attname
+      order by u.n limit 1) d
+    where v.oid in ('weir.jobs'::regclass, 'weir.running'::regclass) and col_description(v.oid, a.attnum) is null
+  loop
+    execute format('comment on column weir.%I.%I is %L', c.view, c.name, c.description);
+  end loop;
+end $do$;
+-- +goose StatementEnd
+comment on column weir.jobs.queue is 'The name of its queue.';
+comment on column weir.jobs.held_reason is 'What kind of thing it waits for, if it is held.';
+comment on column weir.jobs.lease_expires_at is 'When it is taken back unless a heartbeat comes, if it is running.';
+comment on column weir.running.queue is 'The name of the job''s queue.';
+comment on column weir.running.running_for is 'How long this attempt has been running.';
+comment on column weir.queue_depth.queue is 'The name of the queue.';
+comment on column weir.queue_depth.paused is 'Claims take nothing from it.';
+comment on column weir.queue_depth.available is 'Jobs that may be claimed.';
+comment on column weir.queue_depth.running is 'Jobs that a worker has.';
+comment on column weir.queue_depth.scheduled is 'Jobs that wait for a time.';
+comment on column weir.queue_depth.retryable is 'Jobs that failed and wait to be tried again.';
+comment on column weir.queue_depth.held is 'Jobs that wait for something else.';
+comment on column weir.queue_throughput.queue is 'The name of the queue.';
+comment on column weir.queue_throughput.completed is 'Jobs completed in the window.';
+comment on column weir.queue_throughput.dead is 'Jobs that died in the window.';
+comment on column weir.queue_throughput.cancelled is 'Jobs cancelled in the window.';
+comment on column weir.queue_throughput.completed_per_second is 'completed, divided by the window''s seconds.';
+comment on column weir.queue_throughput.mean_run_seconds is 'Mean time of the last attempt of the completed jobs.';
+comment on column weir.queue_throughput.p95_run_seconds is '95th percentile of that.';
+comment on column weir.queue_failures.queue is 'The name of the queue.';
+comment on column weir.queue_failures.kind is 'Kind of the jobs that failed so.';
+comment on column weir.queue_failures.event is 'How the attempts ended: failed, timed_out or lost.';
+comment on column weir.queue_failures.type is 'The class of the error, its first 100 characters.';
+comment on column weir.queue_failures.message is 'The error, its first 200 characters.';
+comment on column weir.queue_failures.count is 'Failed attempts.';
+comment on column weir.queue_failures.last_at is 'When it was last so.';
+
+-- +goose Down
+drop view weir.running, weir.queue_failures, weir.queue_throughput, weir.queue_depth, weir.jobs;

@@ -1,0 +1,114 @@
+-- Retention: old partitions go as a whole. Nothing is deleted row by row.
+--
+-- +goose Up
+-- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's retention ago. Up to `most` ids.
+-- +goose StatementBegin
+create function weir.kept_ids(number int, most int) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off as $$
+declare
+  lowest bigint := kept_ids.number::bigint << 32;
+  beyond bigint := (kept_ids.number::bigint + 1) << 32;
+  ids bigint[];
+begin
+  ids := array(
+    select x.id from (
+      select s.job_id as id from weir.job_scheduled s where s.job_id >= lowest and s.job_id < beyond
+      union all select h.job_id from weir.job_held h where h.job_id >= lowest and h.job_id < beyond
+      union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
+      union all select d.job_id from weir.job_dead d where d.job_id >= lowest and d.job_id < beyond
+      union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond and r.seq <> r.job_id
+      union all select r.job_id from weir.queue q cross join generate_series(1, 10) p cross join lateral (
+        select x.job_id from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.seq = x.job_id limit most) r
+    ) x limit most);
+  if cardinality(ids) < most then
+    ids := ids || array(
+      select o.job_id from weir.job_outcome o join weir.queue q on q.id = o.queue_id
+      where o.job_id >= lowest and o.job_id < beyond
+        and o.finished_at > now() - make_interval(secs => (select max(x.retention_seconds) from weir.queue x))
+        and o.finished_at > now() - make_interval(secs => q.retention_seconds)
+      limit most - cardinality(ids));
+  end if;
+  return ids;
+end $$;
+
+-- Locks: the three tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up after
+-- half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go on.
+create function weir.retain_partition(number int, keep_at_most int default 1000) returns text language plpgsql set lock_timeout = '500ms' as $$
+declare
+  tables text[] := array['job', 'job_outcome', 'job_event'];
+  part text;
+  ids bigint[];
+begin
+  if retain_partition.number >= (select s.last_value >> 32 from weir.job_id_seq s) then
+    return 'in use';
+  end if;
+  if cardinality(weir.kept_ids(retain_partition.number, keep_at_most + 1)) > keep_at_most then
+    return 'kept';
+  end if;
+  foreach part in array tables loop
+    execute format('lock table weir.%I in access exclusive mode', part || '_p' || retain_partition.number);
+  end loop;
+  ids := weir.kept_ids(retain_partition.number, keep_at_most + 1);  -- once more: now nothing moves
+  if cardinality(ids) > keep_at_most then
+    return 'kept';
+  end if;
+  if (select p.kept from weir.job_partition p where p.number = retain_partition.number) = cardinality(ids) and cardinality(ids) > 0 then
+    return 'rewritten before';
+  end if;
+  foreach part in array tables loop
+    execute format('create temporary table weir_kept on commit drop as select * from weir.%I where %I = any ($1)',
+      part || '_p' || retain_partition.number, case part when 'job' then 'id' else 'job_id' end) using ids;
+    execute format('truncate weir.%I', part || '_p' || retain_partition.number);
+    execute format('insert into weir.%I select * from weir_kept', part || '_p' || retain_partition.number);
+    drop table weir_kept;
+  end loop;
+  update weir.job_partition p set kept = cardinality(ids) where p.number = retain_partition.number;
+  return case when ids = '{}' then 'emptied' else 'rewritten' end;
+end $$;
+
+-- Locks: the parents, ACCESS EXCLUSIVE, for a moment; it gives up after a fifth of a second of waiting, in which enqueues wait behind it.
+create function weir.drop_partition(number int) returns boolean language plpgsql set lock_timeout = '200ms' as $$
+declare
+  part text;
+  used boolean;
+begin
+  if (select p.kept from weir.job_partition p where p.number = drop_partition.number) is distinct from 0 then
+    return false;
+  end if;
+  -- A transaction that drew its id before the sequence moved on may have used the partition since.
+  foreach part in array array['job', 'job_outcome', 'job_event'] loop
+    execute format('lock table weir.%I in access exclusive mode', part || '_p' || drop_partition.number);
+    execute format('select exists (select from weir.%I)', part || '_p' || drop_partition.number) into used;
+    if used then
+      update weir.job_partition p set kept = null where p.number = drop_partition.number;
+      return false;
+    end if;
+  end loop;
+  foreach part in array array['job', 'job_outcome', 'job_event'] loop
+    execute format('drop table weir.%I', part || '_p' || drop_partition.number);
+  end loop;
+  delete from weir.job_partition p where p.number = drop_partition.number;
+  return true;
+end $$;
+
+create function weir.sweep_unique_keys(most int default 10000) returns int language plpgsql as $$
+declare
+  swept int;
+begin
+  delete from weir.job_unique u where u.key = any (array(
+    select x.key from weir.job_unique x
+    where x.until <= now() or x.until is null and (exists (select from weir.job_outcome o where o.job_id = x.job_id) or not exists (select from weir.job j where j.id = x.job_id))
+    limit most for update skip locked));
+  get diagnostics swept = row_count;
+  delete from weir.job_idempotency i where i.key = any (array(select x.key from weir.job_idempotency x where x.until <= now() limit most for update skip locked));
+  return swept;
+end $$;
+-- +goose StatementEnd
+comment on function weir.kept_ids(int, int) is 'Internal. Up to `most` ids of a partition that retention must keep.';
+comment on function weir.retain_partition(int, int) is
+  'Rewrites an old partition to what must still be kept, if that is at most keep_at_most jobs: not ended, dead letters, or ended less than their queue''s retention ago. '
+  'Returns emptied, rewritten, rewritten before, kept (too many) or in use. Fails with lock_timeout where somebody uses it; try again.';
+comment on function weir.drop_partition(int) is 'Drops a partition that retain_partition emptied; false if it is not empty. Fails with lock_timeout where the tables are busy; try again.';
+comment on function weir.sweep_unique_keys(int) is 'Removes unique keys that are free anyway, and idempotency keys that ran out. Returns how many unique keys.';
+
+-- +goose Down
+drop function weir.sweep_unique_keys(int), weir.drop_partition(int), weir.retain_partition(int, int), weir.kept_ids(int, int);

@@ -1,0 +1,53 @@
+-- name: GetJob :one
+select * from weir.jobs where id = $1;
+
+-- name: CancelJob :one
+select weir.cancel(sqlc.arg(job_id)::bigint)::text;
+
+-- name: RetryJob :one
+select weir.retry(sqlc.arg(job_id)::bigint, sqlc.arg(reset_attempts)::boolean)::text;
+
+-- name: EditJob :one
+select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
+
+-- One page of candidates for a list, newest first, from the place that the state names. Each looks at so many rows and no more,
+-- whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
+
+-- name: RecentJobIDs :many
+select id from weir.job where id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;
+
+-- name: RunningJobIDs :many
+select job_id from weir.job_lease where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
+
+-- name: ScheduledJobIDs :many
+select job_id from weir.job_scheduled where job_id < sqlc.arg(before)::bigint and retryable = sqlc.arg(retryable)::boolean
+order by job_id desc limit sqlc.arg(max_ids)::int;
+
+-- name: HeldJobIDs :many
+select job_id from weir.job_held where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
+
+-- name: DeadJobIDs :many
+select job_id from weir.job_dead where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
+
+-- name: EndedJobIDs :many
+select job_id from weir.job_outcome where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
+
+-- name: ListJobs :many
+select * from weir.jobs j
+where j.id = any (sqlc.arg(ids)::bigint[])
+  and (sqlc.narg(state)::text is null or j.state::text = sqlc.narg(state))
+  and (sqlc.narg(queue)::text is null or j.queue = sqlc.narg(queue))
+  and (sqlc.narg(kind)::text is null or j.kind = sqlc.narg(kind))
+  and (sqlc.narg(tenant)::text is null or j.tenant = sqlc.narg(tenant))
+  and (sqlc.narg(tag)::text is null or sqlc.narg(tag) = any (j.tags))
+  and (sqlc.narg(worker)::text is null or j.worker = sqlc.narg(worker))
+  and (sqlc.narg(priority)::int is null or j.priority = sqlc.narg(priority))
+  and (sqlc.narg(created_after)::timestamptz is null or j.created_at >= sqlc.narg(created_after))
+  and (sqlc.narg(created_before)::timestamptz is null or j.created_at < sqlc.narg(created_before))
+  and (sqlc.narg(finished_after)::timestamptz is null or j.finished_at >= sqlc.narg(finished_after))
+  and (sqlc.narg(finished_before)::timestamptz is null or j.finished_at < sqlc.narg(finished_before))
+  and (sqlc.narg(min_attempts)::int is null or j.attempt >= sqlc.narg(min_attempts))
+  and (sqlc.narg(has_error)::boolean is null or (j.errors is not null) = sqlc.narg(has_error))
+  and (sqlc.narg(q)::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower(sqlc.narg(q))) > 0)
+order by j.id desc
+limit sqlc.arg(max_jobs)::int;

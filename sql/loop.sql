@@ -1,0 +1,20 @@
+-- The steps of the loops that every node runs.
+
+-- name: AdvanceFrontier :one
+select tick::bigint, late_tick::bigint, holders::int from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
+
+-- name: PromoteDue :one
+select promoted::int, looked_until::timestamptz from weir.promote_due(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
+
+-- name: ExpireLeases :one
+select expired::int, looked_until::timestamptz from weir.expire_leases(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
+
+-- name: KeepPartitions :one
+select weir.keep_partitions()::text;
+
+-- name: DeadRows :many
+select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live
+from pg_catalog.pg_stat_user_tables s where s.schemaname = 'weir' and s.relname = any (sqlc.arg(tables)::text[]);
+
+-- name: DatabaseVersion :one
+select current_setting('server_version')::text;

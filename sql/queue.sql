@@ -1,0 +1,41 @@
+-- Counts every waiting job: about a second for ten million.
+-- name: ListQueues :many
+select q.name::text as name, (q.paused_at is not null)::boolean as paused, q.priority::smallint as priority,
+  q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds, q.lease_seconds::int as lease_seconds,
+  q.retry::jsonb as retry, q.retention_seconds::int as retention_seconds, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
+  d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable,
+  d.held::bigint as held, d.dead::bigint as dead,
+  coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
+from weir.queue q join weir.queue_depth d on d.queue = q.name
+where q.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or q.name = sqlc.narg(name))
+order by q.name
+limit sqlc.arg(max_queues)::int;
+
+-- name: SetQueue :exec
+select weir.set_queue(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb, sqlc.arg(replace)::boolean);
+
+-- name: DeleteQueue :exec
+select weir.delete_queue(sqlc.arg(name)::text);
+
+-- name: PauseQueue :exec
+select weir.pause_queue(sqlc.arg(name)::text);
+
+-- name: ResumeQueue :exec
+select weir.resume_queue(sqlc.arg(name)::text);
+
+-- name: PurgeQueue :one
+select weir.purge_queue(sqlc.arg(name)::text, sqlc.arg(max_jobs)::int)::int;
+
+-- name: QueueThroughput :many
+select (t.window_minutes * 60)::int as window_seconds, t.completed::bigint as completed, t.dead::bigint as dead, t.cancelled::bigint as cancelled, t.completed_per_second::float8 as completed_per_second,
+  coalesce(t.mean_run_seconds, 0)::float8 as mean_run_seconds, coalesce(t.p95_run_seconds, 0)::float8 as p95_run_seconds
+from weir.queue_throughput t where t.queue = sqlc.arg(name)::text order by t.window_minutes;
+
+-- name: QueueFailures :many
+select f.kind::text as kind, f.event::text as event, coalesce(f.type, '')::text as type, coalesce(f.message, '')::text as message, f.count::bigint as count, f.last_at::timestamptz as last_at, f.last_job_id::bigint as last_job_id
+from weir.queue_failures f where f.queue = sqlc.arg(name)::text order by f.count desc limit 20;
+
+-- name: CountJobs :many
+select d.queue::text as queue, d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable, d.held::bigint as held, d.dead::bigint as dead,
+  coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
+from weir.queue_depth d;

@@ -1,0 +1,258 @@
+package tests
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/tests/pgtest"
+)
+
+// startWorker starts `weir work` on a service.
+func (s *service) startWorker(flags []string, command ...string) *serviceChild {
+	s.t.Helper()
+	args := append(append([]string{"work", "--log-level", "debug"}, flags...), "--")
+	return startServiceChild(s.t, []string{"WEIR_URL=" + s.url}, serviceProgram(s.t, "./cmd/weir"), append(args, command...)...)
+}
+
+// reaches waits until a job is in a state, and returns it.
+func (s *service) reaches(id, state string) servedJob {
+	s.t.Helper()
+	var j servedJob
+	s.eventually(fmt.Sprintf("job %s is %s", id, state), func() bool {
+		j = s.job(id)
+		return j.State == state
+	})
+	return j
+}
+
+func TestCLIWorkTurnsOutputIntoTheResult(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	w := s.startWorker([]string{"--queue", "q", "--concurrency", "3", "--worker", "mill"}, "sh", "-c", `
+		case $WEIR_JOB_KIND in
+			echo) cat ;;
+			text) echo "job $WEIR_JOB_ID of $WEIR_JOB_QUEUE, attempt $WEIR_JOB_ATTEMPT, token $WEIR_JOB_TOKEN" ;;
+			none) ;;
+			long) head -c 1048577 /dev/zero | tr '\0' 1 ;;
+			bytes) printf '\377' ;;
+			nul) echo '"a\u0000b"' ;;
+		esac`)
+	for kind, want := range map[string]string{"echo": `{"to": ["you", 1.50, null]}`, "text": "", "none": ""} {
+		id := s.enqueue(obj{"kind": kind, "queue": "q", "args": json.RawMessage(`{"to": ["you", 1.50, null]}`)})
+		j := s.reaches(id, "completed")
+		if kind == "text" {
+			want = fmt.Sprintf(`"job %s of q, attempt 1, token %s"`, id, id)
+		}
+		var got, wanted any
+		_ = json.Unmarshal(j.Result, &got)
+		_ = json.Unmarshal([]byte(want), &wanted)
+		if fmt.Sprint(got) != fmt.Sprint(wanted) || j.Worker != "mill" {
+			t.Errorf("%s: the result is %s, by %s; want %s", kind, j.Result, j.Worker, want)
+		}
+	}
+	for kind, want := range map[string]string{"long": "longer than 1048576 bytes", "bytes": "UTF-8", "nul": "refuses the result"} {
+		j := s.reaches(s.enqueue(obj{"kind": kind, "queue": "q"}), "dead")
+		if !strings.Contains(string(j.Error), want) || j.Attempt != 1 {
+			t.Errorf("%s: after attempt %d the error is %s; want %q", kind, j.Attempt, j.Error, want)
+		}
+	}
+	if status := w.stop(); status != 0 {
+		t.Errorf("the worker ended with %d:\n%s", status, w.output)
+	}
+	if !strings.Contains(w.output.String(), "done=3 failed=3") {
+		t.Errorf("the worker does not sum up:\n%s", w.output)
+	}
+}
+
+func TestCLIWorkReportsWhyACommandFailed(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.startWorker([]string{"--queue", "q"}, "sh", "-c", `
+		[ "$WEIR_JOB_KIND" != killed ] || kill -KILL $$
+		i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done >&2
+		echo "no such thing" >&2
+		exit 3`)
+	j := s.reaches(s.enqueue(obj{"kind": "k", "queue": "q", "max_attempts": 2, "retry": obj{"base_seconds": 0}}), "dead")
+	if len(j.Errors) != 2 {
+		t.Fatalf("it has %d failed attempts", len(j.Errors))
+	}
+	for _, e := range j.Errors {
+		if !strings.HasPrefix(e.Message, "exit status 3: …") || !strings.HasSuffix(e.Message, "line 1999\nno such thing") || len(e.Message) > 4200 || e.Kind != "failed" {
+			t.Errorf("%s with %d bytes: %.30s … %s", e.Kind, len(e.Message), e.Message, e.Message[max(0, len(e.Message)-30):])
+		}
+	}
+	j = s.reaches(s.enqueue(obj{"kind": "killed", "queue": "q", "max_attempts": 1}), "dead")
+	if len(j.Errors) != 1 || j.Errors[0].Message != "ended by signal 9 (killed)" {
+		t.Errorf("the errors are %+v", j.Errors)
+	}
+}
+
+// noted waits for a file that a command wrote and returns its text.
+func noted(t *testing.T, path string) string {
+	t.Helper()
+	var text []byte
+	serviceEventually(t, "a command writes "+filepath.Base(path), func() bool {
+		var err error
+		text, err = os.ReadFile(path)
+		return err == nil && bytes.HasSuffix(text, []byte("\n"))
+	})
+	return strings.TrimSpace(string(text))
+}
+
+// goesAway waits until a process has ended.
+func goesAway(t *testing.T, pid string) {
+	t.Helper()
+	n, err := strconv.Atoi(pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serviceEventually(t, "process "+pid+" ends", func() bool {
+		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
+		return syscall.Kill(n, 0) != nil || bytes.Contains(stat, []byte(") Z "))
+	})
+}
+
+func TestCLIACancelledJobsCommandIsKilledWithAllItStarted(t *testing.T) {
+	t.Parallel()
+	s, pids := startService(t), filepath.Join(t.TempDir(), "pids")
+	w := s.startWorker([]string{"--queue", "q", "--lease-seconds", "1", "--kill-grace-seconds", "0.5"}, "sh", "-c",
+		`trap '' TERM; (trap '' TERM; sleep 100; sleep 100) & echo $$ $! > "$0"; wait; wait; sleep 100`, pids)
+	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	started := strings.Fields(noted(t, pids))
+	s.post("/v1/jobs/"+id+"/cancel", nil).want(http.StatusOK)
+	s.reaches(id, "cancelled")
+	for _, pid := range started {
+		goesAway(t, pid)
+	}
+	w.stop()
+	if !strings.Contains(w.output.String(), "cancelled=1") {
+		t.Errorf("the worker does not say so:\n%s", w.output)
+	}
+}
+
+func TestCLIWorkKeepsTheLeaseAndTheTimeout(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.startWorker([]string{"--queue", "q", "--lease-seconds", "1", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
+	long := s.enqueue(obj{"kind": "k", "queue": "q", "args": 4})
+	tooLong := s.enqueue(obj{"kind": "k", "queue": "q", "args": 100, "timeout_seconds": 2, "max_attempts": 1})
+	if j := s.reaches(long, "completed"); j.Attempt != 1 {
+		t.Errorf("a job longer than its lease took %d attempts", j.Attempt)
+	}
+	j := s.reaches(tooLong, "dead")
+	if len(j.Errors) != 1 || j.Errors[0].Type != "timeout" {
+		t.Errorf("a job longer than its timeout has the errors %+v", j.Errors)
+	}
+}
+
+func TestCLIAWorkerThatIsToldToEndReleasesWhatItHolds(t *testing.T) {
+	t.Parallel()
+	s, started := startService(t), filepath.Join(t.TempDir(), "started")
+	w := s.startWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "1"}, "sh", "-c", `
+		if [ "$WEIR_JOB_KIND" = short ]; then sleep 0.5; exit; fi
+		echo $$ > "$0"; sleep 100`, started)
+	long := s.enqueue(obj{"kind": "long", "queue": "q", "max_attempts": 1})
+	pid := noted(t, started)
+	short := s.enqueue(obj{"kind": "short", "queue": "q"})
+	s.reaches(short, "running")
+	if status := w.stop(); status != 0 {
+		t.Errorf("it ended with %d", status)
+	}
+	goesAway(t, pid)
+	if j := s.job(short); j.State != "completed" {
+		t.Errorf("what could be finished is %s", j.State)
+	}
+	if j := s.job(long); j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
+		t.Errorf("what could not is %s after %d attempts with %v", j.State, j.Attempt, j.Errors)
+	}
+	if !strings.Contains(w.output.String(), "done=1 failed=0 cancelled=0 released=1 lost=0") {
+		t.Errorf("it does not sum up:\n%s", w.output)
+	}
+}
+
+func TestCLIASecondSignalEndsAWorkerAtOnce(t *testing.T) {
+	t.Parallel()
+	s, started := startService(t), filepath.Join(t.TempDir(), "started")
+	w := s.startWorker([]string{"--queue", "q", "--grace-seconds", "1000"}, "sh", "-c", `trap '' TERM; echo $$ > "$0"; sleep 100; sleep 100`, started)
+	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	pid := noted(t, started)
+	w.signal(syscall.SIGINT)
+	time.Sleep(500 * time.Millisecond)
+	w.signal(syscall.SIGINT)
+	w.wait()
+	goesAway(t, pid)
+	if j := s.job(id); j.State != "available" || j.Attempt != 0 {
+		t.Errorf("the job is %s after %d attempts", j.State, j.Attempt)
+	}
+}
+
+func TestCLIAKilledWorkersJobRunsElsewhereWithinTwoSecondsOfItsLease(t *testing.T) {
+	t.Parallel()
+	s, started := startService(t), filepath.Join(t.TempDir(), "started")
+	first := s.startWorker([]string{"--queue", "q", "--lease-seconds", "3", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
+	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	pid := noted(t, started)
+	first.kill()
+	if runtime.GOOS == "linux" { // elsewhere nothing ties a command to its worker's life
+		goesAway(t, pid)
+	}
+	j := s.job(id)
+	if j.State != "running" || j.LeaseExpiresAt == nil {
+		t.Fatalf("after the kill the job is %s", j.State)
+	}
+	expires := *j.LeaseExpiresAt
+	s.startWorker([]string{"--queue", "q", "--worker", "second"}, "cat")
+	j = s.reaches(id, "completed")
+	if late := j.StartedAt.Sub(expires); j.Worker != "second" || j.Attempt != 2 || late < 0 || late > 2*time.Second {
+		t.Errorf("attempt %d was begun by %s %v after the lease ran out", j.Attempt, j.Worker, late)
+	}
+}
+
+func TestCLIManySmallJobsAreEachDoneOnceThroughARestart(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	s, node := startNode(t, database.URL)
+	const jobs = 1500
+	var all []obj
+	for i := range jobs {
+		all = append(all, obj{"kind": "k", "queue": "q", "args": i})
+	}
+	s.enqueueAll(all)
+	done := filepath.Join(t.TempDir(), "done")
+	w := s.startWorker([]string{"--queue", "q", "--concurrency", "4", "--log-level", "info"}, "sh", "-c", `read i; echo $i; echo $i >> "$0"`, done)
+	lines := func() int {
+		text, _ := os.ReadFile(done)
+		return bytes.Count(text, []byte("\n"))
+	}
+	serviceEventually(t, "a third of them is done", func() bool { return lines() > jobs/3 })
+
+	// The node dies and another one comes up in its place.
+	address := strings.TrimPrefix(s.url, "http://")
+	node.kill()
+	time.Sleep(300 * time.Millisecond)
+	startServiceChild(t, []string{"WEIR_DATABASE_URL=" + database.URL, "WEIR_ADDR=" + address}, serviceProgram(t, "./cmd/weir"), "serve")
+	completed := func() (n int) {
+		if err := database.Pool().QueryRow(t.Context(), "select count(*) from weir.jobs where state = 'completed' and result = args").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	serviceEventually(t, "all are done", func() bool { return completed() == jobs })
+	if status := w.stop(); status != 0 {
+		t.Errorf("the worker ended with %d:\n%s", status, w.output)
+	}
+	// A claim whose answer died with the node is the only way to lose an attempt; nothing makes a command run twice.
+	if n := lines(); n != jobs {
+		t.Errorf("the command ran %d times for %d jobs", n, jobs)
+	}
+}

@@ -1,0 +1,146 @@
+package tests
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/tests/pgtest"
+)
+
+func TestEverythingInTheSchemaSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	enqueueOne(t, d, "q")
+	rollOver(t, d) // partitions that the migrations did not make are documented too
+	for _, line := range askAll[string](t, d, undocumented) {
+		t.Error(line)
+	}
+	tx := d.begin()
+	for _, sql := range []string{
+		"create table weir.x (y int)", "create view weir.x as select 1 as y", "create function weir.x() returns int language sql as 'select 1'", "create type weir.x as enum ('y')",
+		"create sequence weir.x", "comment on column weir.job.id is null", "comment on table weir.job_p0 is null", "comment on function weir.complete(bigint, bigint, jsonb) is ''",
+		"create materialized view weir.x as select 1 as y", "create procedure weir.x() language sql as ''", "create domain weir.x as int",
+	} {
+		do(t, tx, "savepoint s")
+		do(t, tx, sql)
+		if len(askAll[string](t, tx, undocumented)) == 0 {
+			t.Errorf("not found: %s", sql)
+		}
+		do(t, tx, "rollback to s")
+	}
+}
+
+const undocumented = `
+with things as (
+	select 'schema weir' as what, obj_description('weir'::regnamespace, 'pg_namespace') as says
+	union all select format('%s %s', case c.relkind when 'v' then 'view' when 'm' then 'view' when 'S' then 'sequence' else 'table' end, c.relname), obj_description(c.oid, 'pg_class')
+		from pg_class c where c.relnamespace = 'weir'::regnamespace and c.relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+		and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'i' and c.relkind = 'S') -- of an identity column
+	union all select format('column %s.%s', c.relname, a.attname), col_description(c.oid, a.attnum)
+		from pg_class c join pg_attribute a on a.attrelid = c.oid where c.relnamespace = 'weir'::regnamespace and c.relkind in ('r', 'p', 'f') and a.attnum > 0 and not a.attisdropped
+	union all select format('function %s', p.oid::regprocedure), obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace
+	union all select format('type %s', t.typname), obj_description(t.oid, 'pg_type')
+		from pg_type t where t.typnamespace = 'weir'::regnamespace and (t.typtype in ('e', 'd', 'r') or t.typtype = 'c' and exists (select from pg_class c where c.oid = t.typrelid and c.relkind = 'c'))
+)
+select what || ' has no comment' from things where coalesce(trim(says), '') = '' order by 1`
+
+// The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
+const publicFunctions = `
+weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer)
+weir.assert_lease(job_id bigint, token bigint)
+weir.cancel(job_id bigint)
+weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
+weir.complete(job_id bigint, token bigint, result jsonb)
+weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[])
+weir.default_retry()
+weir.delete_queue(name text)
+weir.drop_partition(number integer)
+weir.edit(job_id bigint, changes jsonb)
+weir.enqueue(kind text, args jsonb, queue text, priority integer, run_at timestamp with time zone, max_attempts integer, unique_key text, options jsonb)
+weir.enqueue_batch(jobs jsonb)
+weir.enqueue_many(jobs jsonb)
+weir.expire_leases(max_jobs integer, after timestamp with time zone, OUT expired integer, OUT looked_until timestamp with time zone)
+weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boolean)
+weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
+weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds integer, progress jsonb[])
+weir.keep_partitions(roll_after interval, ahead integer)
+weir.park(queues text[], node text, seconds integer)
+weir.pause_queue(name text)
+weir.promote_due(max_jobs integer, after timestamp with time zone, OUT promoted integer, OUT looked_until timestamp with time zone)
+weir.purge_queue(name text, max_jobs integer)
+weir.queue_id(name text)
+weir.release(job_id bigint, token bigint)
+weir.release_many(job_ids bigint[], tokens bigint[])
+weir.resume_queue(name text)
+weir.retain_partition(number integer, keep_at_most integer)
+weir.retry(job_id bigint, reset_attempts boolean)
+weir.retry_delay(policy jsonb, attempt integer)
+weir.set_queue(name text, settings jsonb, replace boolean)
+weir.snooze(job_id bigint, token bigint, delay interval)
+weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[])
+weir.sweep_unique_keys(most integer)
+weir.unpark(queues text[], node text)`
+
+func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	got := askAll[string](t, d, `select format('weir.%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) collate "C" from pg_proc p
+		where p.pronamespace = 'weir'::regnamespace and obj_description(p.oid, 'pg_proc') not like 'Internal%' order by 1`)
+	want := strings.Split(strings.TrimSpace(publicFunctions), "\n")
+	for _, f := range got {
+		if !slices.Contains(want, f) {
+			t.Errorf("new: %s", f)
+		}
+	}
+	for _, f := range want {
+		if !slices.Contains(got, f) {
+			t.Errorf("gone: %s", f)
+		}
+	}
+}
+
+// What a call raises is in its comment, so that \df+ tells.
+func TestTheCommentsNameTheErrors(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for function, codes := range map[string]string{
+		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
+		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
+		"resume_queue": "WR011", "purge_queue": "WR011", "delete_queue": "WR011 WR012",
+	} {
+		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
+		_, errors, _ := strings.Cut(comment, "Errors: ")
+		for code := range strings.FieldsSeq(codes) {
+			if !strings.Contains(errors, code) {
+				t.Errorf("the comment of weir.%s does not name %s: %s", function, code, comment)
+			}
+		}
+	}
+}
+
+func TestTheSchemaGoesAndComesBack(t *testing.T) {
+	t.Parallel()
+	made := pgtest.New(t)
+	d := &database{Pool: made.Pool(), t: t, url: made.URL}
+	inEachState(t, d)
+	rollOver(t, d)
+	d.checkPlaces()
+	for range 2 {
+		if err := migrations.Down(t.Context(), d.url, 0); err != nil {
+			t.Fatal(err)
+		}
+		if left := ask[bool](t, d, "select exists (select from pg_namespace where nspname = 'weir')"); left {
+			t.Error("the schema is still there")
+		}
+		if err := migrations.Up(t.Context(), d.url); err != nil {
+			t.Fatal(err)
+		}
+	}
+	d.Reset() // the connections know the old types
+	id := enqueueOne(t, d, "q")
+	complete(t, d, claimOne(t, d, "q"))
+	wantState(t, d, id, "completed")
+	d.checkPlaces()
+}

@@ -1,0 +1,253 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+)
+
+const partitionWidth = int64(1) << 32
+
+func rollOver(t *testing.T, q asker) {
+	t.Helper()
+	if did := ask[string](t, q, "select weir.keep_partitions('0 s')"); did != "rolled" {
+		t.Fatalf("keep_partitions says %q, want rolled", did)
+	}
+}
+
+// checkPartitions checks that the three tables have the same partitions, those on record, and that the ids have one and a spare.
+func checkPartitions(t *testing.T, d *database) {
+	t.Helper()
+	wrong := askAll[string](t, d, `
+		with there as (
+			select p.relname as parent, substring(c.relname from '_p(\d+)$')::bigint as number, pg_get_expr(c.relpartbound, c.oid) as bounds
+			from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where p.relname in ('job', 'job_outcome', 'job_event') and p.relkind = 'p'
+		)
+		select format('%s %s has the bounds %s', parent, number, bounds) from there
+		where bounds <> format('FOR VALUES FROM (''%s'') TO (''%s'')', number << 32, (number + 1) << 32)
+		union all
+		select format('partition %s is on record and has %s of the three tables', r.number, (select count(*) from there t where t.number = r.number))
+		from weir.job_partition r where (select count(*) from there t where t.number = r.number) <> 3
+		union all
+		select format('partition %s of %s is not on record', number, parent) from there where number not in (select number from weir.job_partition)
+		union all
+		select format('partition %s does not exist, and ids are drawn from %s', n, last_value >> 32) from weir.job_id_seq, generate_series(last_value >> 32, (last_value >> 32) + 1) n
+		where n not in (select number from weir.job_partition)
+		union all
+		select format('partition %s is open, ids are drawn from %s', max(number), (select last_value >> 32 from weir.job_id_seq)) from weir.job_partition where opened_at is not null
+		having max(number) <> (select last_value >> 32 from weir.job_id_seq)`)
+	for _, line := range wrong {
+		t.Error(line)
+	}
+}
+
+func TestPartitionsAreMadeAhead(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	checkPartitions(t, d)
+	if got := askAll[int](t, d, "select number from weir.job_partition order by 1"); !slices.Equal(got, []int{0, 1, 2}) {
+		t.Errorf("a new database has the partitions %v, want 0, 1 and 2", got)
+	}
+	if did := ask[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
+		t.Errorf("without a job keep_partitions says %q, want kept", did)
+	}
+	enqueueOne(t, d, "q")
+	if did := ask[string](t, d, "select weir.keep_partitions()"); did != "kept" {
+		t.Errorf("in a young partition keep_partitions says %q, want kept", did)
+	}
+	do(t, d, "select weir.keep_partitions('5 h', 6)")
+	checkPartitions(t, d)
+	if n := ask[int](t, d, "select count(*) from weir.job_partition"); n != 7 {
+		t.Errorf("%d partitions, want the current one and 6 ahead", n)
+	}
+	for range 3 {
+		rollOver(t, d)
+		checkPartitions(t, d)
+		if did := ask[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
+			t.Errorf("in an empty partition keep_partitions says %q, want kept", did)
+		}
+		enqueueOne(t, d, "q")
+	}
+}
+
+func TestThereIsAlwaysAPartitionToRollInto(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for range 5 {
+		enqueueOne(t, d, "q")
+		do(t, d, "select weir.keep_partitions('0 s', ahead => 0)")
+	}
+	enqueueOne(t, d, "q")
+	if got := claim(t, d, "q", 10); len(got) != 6 {
+		t.Errorf("claimed %d jobs, want 6", len(got))
+	}
+}
+
+func TestJobsOfTwoPartitionsAreWorkedTogether(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	many := func(kind string) (ids []int64) {
+		for i := range 10 {
+			ids = append(ids, enqueue(t, d, fmt.Sprintf(`{"kind": "%s", "queue": "q%d", "priority": %d}`, kind, i%2, 1+i%3))...)
+		}
+		return ids
+	}
+	ids := many("old")
+	open := d.begin()
+	ids = append(ids, enqueueOne(t, open, "q0"))
+	rollOver(t, d)
+	ids = append(ids, many("new")...)
+	late := enqueueOne(t, open, "q1") // a transaction that spans both
+	ids = append(ids, late)
+	commit(t, open)
+	if ids[0]>>32 != 0 || ids[10]>>32 != 0 || ids[11]>>32 != 1 || late>>32 != 1 {
+		t.Errorf("the ids are %v, want some of partition 0 and some of 1", ids)
+	}
+	tick(t, d)
+	jobs := claim(t, d, "q0,q1", 100)
+	if len(jobs) != len(ids) {
+		t.Fatalf("claimed %d jobs, want %d", len(jobs), len(ids))
+	}
+	byPriority := map[string]int64{}
+	for _, j := range jobs {
+		place := fmt.Sprint(j.Queue, " ", j.Priority)
+		if j.ID < byPriority[place] {
+			t.Errorf("in %s, job %d comes after %d", place, j.ID, byPriority[place])
+		}
+		byPriority[place] = j.ID
+	}
+	do(t, d, "select weir.fail_many($1, $2, array_fill('{}'::jsonb, array[cardinality($1::bigint[])]), array_fill('0'::interval, array[cardinality($1::bigint[])]))", idsOf(jobs), tokensOf(jobs))
+	jobs = claim(t, d, "q0,q1", 100)
+	do(t, d, "select weir.heartbeat($1, $2)", idsOf(jobs), tokensOf(jobs))
+	complete(t, d, jobs...)
+	if n := ask[int](t, d, "select count(*) from weir.jobs where state = 'completed' and attempt = 2 and errors is not null"); n != len(ids) {
+		t.Errorf("%d jobs are completed at their second attempt, want %d", n, len(ids))
+	}
+	do(t, d, "select weir.retry($1), weir.retry($2)", ids[0], late)
+	do(t, d, "select weir.cancel($1), weir.cancel($2)", ids[0], late)
+}
+
+func TestMakingPartitionsHoldsUpNobody(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	for range 5 {
+		enqueueOne(t, d, "q")
+	}
+	jobs := claim(t, d, "q", 2)
+	open := d.begin() // has written to all of the tables
+	enqueueOne(t, open, "q")
+	do(t, open, "select weir.complete($1, $2)", jobs[0].ID, jobs[0].Token)
+	do(t, open, "select weir.fail(job_id, token, null) from weir.claim(array['q'], 'w')")
+
+	keeper, err := d.impatient().Begin(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	do(t, keeper, "select weir.keep_partitions('0 s', 7)")
+
+	other := d.impatient() // beside both transactions, which are still open
+	for _, sql := range []string{
+		"select weir.enqueue('a', queue => 'q')", "select * from weir.claim(array['q'], 'w')", "select weir.complete(job_id, token) from weir.job_lease where worker = 'w' limit 1",
+		"select weir.enqueue_many('[{\"kind\": \"a\", \"unique\": {\"key\": \"k\"}}]')", "select * from weir.jobs", "select weir.fail(job_id, token, null) from weir.job_lease where worker = 'worker' and job_id > $1",
+	} {
+		var args []any
+		if sql[len(sql)-2:] == "$1" {
+			args = []any{jobs[0].ID}
+		}
+		if err := try(other, sql, args...); err != nil {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+	if did := ask[string](t, other, "select weir.keep_partitions()"); did != "busy" {
+		t.Errorf("a second keeper is told %q, want busy", did)
+	}
+	commit(t, keeper)
+	commit(t, open)
+	checkPartitions(t, d)
+}
+
+func TestManyNodesKeepThePartitions(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	var mu sync.Mutex
+	did := map[string]int{}
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 6 {
+				enqueueOne(t, d, "q")
+				answer := ask[string](t, d, "select weir.keep_partitions('0 s')")
+				mu.Lock()
+				did[answer]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	checkPartitions(t, d)
+	if did["rolled"] == 0 || did["rolled"]+did["kept"]+did["busy"] != 48 {
+		t.Errorf("they said %v", did)
+	}
+	if got := claim(t, d, "q", 100); len(got) != 48 {
+		t.Errorf("claimed %d jobs, want 48", len(got))
+	}
+	if last := ask[int64](t, d, "select max(id) from weir.job"); last/partitionWidth > int64(did["rolled"]) {
+		t.Errorf("the last job is in partition %d after %d rolls", last/partitionWidth, did["rolled"])
+	}
+}
+
+func TestKeepingPartitionsChangesNoSettingOfTheCaller(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	tx := d.begin()
+	do(t, tx, "set local lock_timeout = '7s'")
+	do(t, tx, "select weir.keep_partitions()")
+	if timeout := ask[string](t, tx, "select current_setting('lock_timeout')"); timeout != "7s" {
+		t.Errorf("lock_timeout is %s after the call, want 7s", timeout)
+	}
+}
+
+// A job may come into an old partition after retention has emptied it: its number was drawn long before.
+func TestAPartitionWithAJobIsNeverDropped(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	do(t, d, "select weir.set_queue('q')")
+	complete(t, d, func() held { enqueueOne(t, d, "q"); return claimOne(t, d, "q") }())
+	do(t, d, "update weir.job_outcome set finished_at = now() - interval '1 year'")
+
+	const keyed = "select weir.enqueue('a', queue => 'q', unique_key => 'k')"
+	first := d.begin()
+	do(t, first, keyed)
+	id := make(chan int64)
+	go func() { id <- ask[int64](t, d, keyed) }() // draws a number and waits for the key
+	waiting := func(kind string) func() bool {
+		return func() bool {
+			return ask[int](t, d, "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = $1 and a.datname = current_database()", kind) == 1
+		}
+	}
+	eventually(t, "the second waits for the key", waiting("transactionid"))
+	rollOver(t, d)
+	did := make(chan string)
+	go func() {
+		for {
+			answer := "failed"
+			if err := d.QueryRow(context.Background(), "select weir.retain_partition(0)").Scan(&answer); !hasCode(err, "55P03") {
+				did <- answer
+				return
+			}
+		}
+	}()
+	eventually(t, "retention waits for the first", waiting("relation"))
+	rollback(t, first)
+	answer, job := <-did, <-id
+	if job>>32 != 0 {
+		t.Fatalf("job %d is not of partition 0; the test tests nothing", job)
+	}
+	dropped := ask[bool](t, d, "select weir.drop_partition(0)")
+	tick(t, d)
+	if got := claim(t, d, "q", 10); len(got) != 1 || got[0].ID != job {
+		t.Errorf("retention said %q, the partition was dropped: %t, and the claim got %v, want job %d", answer, dropped, got, job)
+	}
+}
