@@ -217,10 +217,12 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 	c.emptyAt = time.Now()
 	if len(unserved) > 0 && !wasParked {
 		c.park(ctx)
-		// What was enqueued before the parking was notified to nobody, so look once more. A transaction that saw nobody parked and is still
-		// open at the next tick is a writer there, and its end wakes us; one that ends before that tick is found by the second look.
+		// What was enqueued before the parking was notified to nobody. A transaction that saw nobody parked and is open at this tick is a writer
+		// there, and its end wakes us; one that has ended by then is found by the next look.
+		if err := c.e.tickNow(ctx); err != nil {
+			c.e.log.Warn("looking who writes failed; polling", "queues", c.queues, "error", err)
+		}
 		c.setWoken()
-		time.AfterFunc(3*tickQuick, c.wake)
 	}
 }
 
@@ -297,7 +299,7 @@ func (c *claimer) sleep(ctx context.Context) {
 func (c *claimer) hasWaiters() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.waiting) > 0
+	return len(c.waiting) > 0 || c.serving > 0
 }
 
 // finished says whether the claimer may end, and if so takes it out of the engine's map.

@@ -64,7 +64,8 @@ type Engine struct {
 	enqueues  *batcher[json.RawMessage, Enqueued]
 	acks      *batcher[Ack, AckResult]
 
-	tickedAt atomic.Int64 // when the frontier was last looked up, in Unix nanoseconds
+	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
+	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
 
 	mu       sync.Mutex
 	claimers map[string]*claimer
@@ -109,7 +110,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
-		claimers: map[string]*claimer{},
+		claimers: map[string]*claimer{}, tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake}
 	e.metrics = newMetrics(e)

@@ -12,6 +12,7 @@ type loop struct {
 	name string
 	// step returns how long to wait before the next one; 0: at once.
 	step func(ctx context.Context) (time.Duration, error)
+	soon <-chan struct{} // cuts the wait short; nil: nothing does
 }
 
 func (l *loop) run(ctx context.Context) {
@@ -34,6 +35,7 @@ func (l *loop) run(ctx context.Context) {
 			wait += time.Duration(rand.Int64N(int64(wait)/10 + 1)) // so that nodes spread out
 			select {
 			case <-ctx.Done():
+			case <-l.soon:
 			case <-time.After(wait):
 			}
 		}
@@ -43,12 +45,12 @@ func (l *loop) run(ctx context.Context) {
 func (e *Engine) newLoops() []*loop {
 	frontier, due, leases, vacuum, horizon := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, newVacuumStep(e), horizonStep{e: e}
 	return []*loop{
-		{e, "frontier", frontier.step},
-		{e, "promote", due.step},
-		{e, "expire", leases.step},
-		{e, "partitions", e.keepPartitions},
-		{e, "vacuum", vacuum.step},
-		{e, "horizon", horizon.step},
+		{e, "frontier", frontier.step, e.tickSoon},
+		{e, "promote", due.step, nil},
+		{e, "expire", leases.step, nil},
+		{e, "partitions", e.keepPartitions, nil},
+		{e, "vacuum", vacuum.step, nil},
+		{e, "horizon", horizon.step, nil},
 	}
 }
 

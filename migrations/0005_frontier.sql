@@ -45,7 +45,8 @@ comment on column weir.frontier.queue_id is 'weir.queue.id';
 comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
 comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
 
--- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what there is.
+-- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what there is. With 0 it waits
+-- for its turn: what it returns was seen after it was called.
 -- READ COMMITTED only: each statement must see what was committed before it began.
 -- +goose StatementBegin
 create function weir.advance_frontier(every interval default '200 ms', out tick bigint, out late_tick bigint, out holders int)
@@ -67,7 +68,13 @@ begin
     raise exception using errcode = 'WR010', message = 'advance_frontier needs a READ COMMITTED transaction',
       hint = 'Its statements must each see what was committed before they began.';
   end if;
-  mine := pg_try_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
+  if every > '0' then
+    mine := pg_try_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
+  else
+    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
+    now_at := clock_timestamp();
+    mine := true;
+  end if;
   select * into last from weir.watermark w order by w.tick desc limit 1;
   if not mine or now_at >= last.at and now_at < last.at + every then
     tick := last.tick; late_tick := last.late_tick; holders := cardinality(last.holders);

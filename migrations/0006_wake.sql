@@ -2,7 +2,8 @@
 -- find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a statement.
 --
 -- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its transaction
--- was writing to job_ready when the node parked, so the node's next ticks of the watermark see it end (weir.watermark.late_tick) and look again.
+-- was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks again: who is not among the writers then is
+-- found by that look, and the end of those who are is seen by the next ticks (weir.watermark.late_tick).
 --
 -- +goose Up
 create table weir.parked (

@@ -91,7 +91,7 @@ begin
 end $$;
 
 -- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or tells who has it. Waits for another transaction that is taking the same key.
-create function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint language plpgsql set enable_seqscan = off as $$
+create function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint language plpgsql set jit = off set enable_seqscan = off as $$
 declare
   taken weir.job_unique;
   new_until timestamptz := case when uniq ->> 'scope' = 'ttl' then clock_timestamp() + make_interval(secs => (uniq ->> 'ttl_seconds')::float8) end;
@@ -112,7 +112,7 @@ begin
 end $$;
 
 -- The same for an idempotency key, which is known for a day whatever becomes of the job, and refuses another request than the first.
-create function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql set enable_seqscan = off as $$
+create function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql set jit = off set enable_seqscan = off as $$
 declare
   mark text := md5((job - 'idempotency_key')::text);
   taken weir.job_idempotency;

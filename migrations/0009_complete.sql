@@ -5,7 +5,7 @@
 --
 -- +goose Up
 -- +goose StatementBegin
-create function weir.refuse_stale(job_id bigint) returns void language plpgsql set enable_seqscan = off as $$
+create function weir.refuse_stale(job_id bigint) returns void language plpgsql set jit = off set enable_seqscan = off as $$
 #variable_conflict use_variable
 begin
   if exists (select from weir.job j where j.id = job_id) then

@@ -23,7 +23,7 @@ begin
 end $$;
 
 -- Locks: the job_lease row, FOR KEY SHARE until the caller's transaction ends: heartbeats go on, but nobody takes the job back.
-create function weir.assert_lease(job_id bigint, token bigint) returns void language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
+create function weir.assert_lease(job_id bigint, token bigint) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 begin
   perform from weir.job_lease l where l.job_id = assert_lease.job_id and l.token = assert_lease.token for key share;

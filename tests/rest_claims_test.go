@@ -677,7 +677,7 @@ func TestRESTACommitThatNotifiesNobodyWakesTheNode(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	s.eventually("the node listens", func() bool { return s.metric("weir_listener_up") == 1 })
-	wakeUps := 0.0
+	woken := 0
 	for i := range 6 {
 		queue := fmt.Sprintf("q%d", i)
 		s.do(http.MethodPut, "/v1/queues/"+queue, `{}`).want(http.StatusOK)
@@ -690,9 +690,11 @@ func TestRESTACommitThatNotifiesNobodyWakesTheNode(t *testing.T) {
 		if got := s.answerOf(answer); len(got) != 1 {
 			t.Fatalf("got %+v", got)
 		}
-		wakeUps += s.metric("weir_wakeups_total") - before
+		if s.metric("weir_wakeups_total") > before {
+			woken++
+		}
 	}
-	if wakeUps == 0 { // a poll may have come first, though hardly each time
-		t.Error("the node was never woken")
+	if woken < 3 { // a poll may have come first, though hardly each time
+		t.Errorf("the node was woken %d times in 6", woken)
 	}
 }
