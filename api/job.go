@@ -18,7 +18,11 @@ type JobPath struct {
 
 // id of a number that is too large is the largest there can be, which is no job's either.
 func (p JobPath) id() jobs.ID {
-	n, _ := strconv.ParseInt(p.ID, 10, 64)
+	return idOf(p.ID)
+}
+
+func idOf(digits string) jobs.ID {
+	n, _ := strconv.ParseInt(digits, 10, 64)
 	return jobs.ID(n)
 }
 
@@ -33,6 +37,7 @@ type jobsInput struct {
 	Tenant         string     `query:"tenant" maxLength:"200" doc:"Only jobs of this tenant."`
 	Tag            string     `query:"tag" maxLength:"200" doc:"Only jobs with this tag."`
 	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker has or had last."`
+	ParentID       string     `query:"parent_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only jobs that belong to this one."`
 	Priority       int        `query:"priority" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
 	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued then or later."`
 	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued earlier."`
@@ -52,6 +57,11 @@ type JobPage struct {
 
 type jobPageOutput struct {
 	Body JobPage
+}
+
+type childrenInput struct {
+	JobPath
+	Paging
 }
 
 type jobBodyInput struct {
@@ -80,6 +90,12 @@ func (a *API) registerJobs() {
 		Description: "Jobs that pass all the filters given, newest first. A search that takes long ends its page early, so that a page may be " +
 			"empty although more pages follow. A parameter that is not known is refused.",
 	}, shown{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
+	child := exampleJob()
+	child.ID, child.ParentID = 4712, 4711
+	register(a, huma.Operation{
+		OperationID: "listChildren", Method: http.MethodGet, Path: "/v1/jobs/{id}/children", Tags: []string{tagJobs},
+		Summary: "List the children of a job", Description: "The jobs that were enqueued with this one as their `parent_id`, newest first.",
+	}, shown{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
 	registerBody(a, huma.Operation{
 		OperationID: "editJob", Method: http.MethodPatch, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
 		Summary:     "Change a job that waits",
@@ -103,20 +119,45 @@ func (a *API) getJob(ctx context.Context, in *JobPath) (*jobOutput, error) {
 }
 
 func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {
-	after, err := in.position(ctx, "jobs")
+	before, err := in.before(ctx)
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
+	if in.ParentID != "" && idOf(in.ParentID) == 0 {
+		return nil, invalidAt(ctx, "query.parent_id", "must be the id of a job")
 	}
 	page, err := a.engine.List(ctx, jobs.Filter{
 		State: in.State, Queue: in.Queue, Kind: in.Kind, Tenant: in.Tenant, Tag: in.Tag, Worker: in.Worker, Priority: in.Priority,
+		Parent:       idOf(in.ParentID),
 		CreatedAfter: timeOrNil(in.CreatedAfter), CreatedBefore: timeOrNil(in.CreatedBefore),
 		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
 		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,
 	}, before, in.Limit)
+	return jobPageAnswer(page, err)
+}
+
+func (a *API) listChildren(ctx context.Context, in *childrenInput) (*jobPageOutput, error) {
+	before, err := in.before(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return jobPageAnswer(a.engine.Children(ctx, in.id(), before, in.Limit))
+}
+
+// before is the id that a page of jobs begins below; 0: with the newest.
+func (p Paging) before(ctx context.Context) (jobs.ID, error) {
+	after, err := p.position(ctx, "jobs")
+	if err != nil || after == "" {
+		return 0, err
+	}
+	var before jobs.ID
+	if before.UnmarshalText([]byte(after)) != nil || before == 0 {
+		return 0, badCursor(ctx)
+	}
+	return before, nil
+}
+
+func jobPageAnswer(page jobs.Page, err error) (*jobPageOutput, error) {
 	if err != nil {
 		return nil, err
 	}

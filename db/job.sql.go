@@ -22,6 +22,36 @@ func (q *Queries) CancelJob(ctx context.Context, jobID int64) (string, error) {
 	return column_1, err
 }
 
+const childJobIDs = `-- name: ChildJobIDs :many
+select id from weir.job where parent_id = $1::bigint and id < $2::bigint order by id desc limit $3::int
+`
+
+type ChildJobIDsParams struct {
+	ParentID int64
+	Before   int64
+	MaxIds   int32
+}
+
+func (q *Queries) ChildJobIDs(ctx context.Context, arg ChildJobIDsParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, childJobIDs, arg.ParentID, arg.Before, arg.MaxIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const deadJobIDs = `-- name: DeadJobIDs :many
 select job_id from weir.job_dead where job_id < $1::bigint order by job_id desc limit $2::int
 `
@@ -97,7 +127,7 @@ func (q *Queries) EndedJobIDs(ctx context.Context, arg EndedJobIDsParams) ([]int
 }
 
 const getJob = `-- name: GetJob :one
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id from weir.jobs where id = $1
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, parent_id, result_ttl_seconds, result_until from weir.jobs where id = $1
 `
 
 func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
@@ -131,6 +161,9 @@ func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
 		&i.UniqueKey,
 		&i.Tenant,
 		&i.QueueID,
+		&i.ParentID,
+		&i.ResultTtlSeconds,
+		&i.ResultUntil,
 	)
 	return i, err
 }
@@ -165,24 +198,25 @@ func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64
 }
 
 const listJobs = `-- name: ListJobs :many
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id from weir.jobs j
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, parent_id, result_ttl_seconds, result_until from weir.jobs j
 where j.id = any ($1::bigint[])
   and ($2::text is null or j.state::text = $2)
   and ($3::text is null or j.queue = $3)
   and ($4::text is null or j.kind = $4)
   and ($5::text is null or j.tenant = $5)
   and ($6::text is null or $6 = any (j.tags))
-  and ($7::text is null or j.worker = $7)
-  and ($8::int is null or j.priority = $8)
-  and ($9::timestamptz is null or j.created_at >= $9)
-  and ($10::timestamptz is null or j.created_at < $10)
-  and ($11::timestamptz is null or j.finished_at >= $11)
-  and ($12::timestamptz is null or j.finished_at < $12)
-  and ($13::int is null or j.attempt >= $13)
-  and ($14::boolean is null or (j.errors is not null) = $14)
-  and ($15::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower($15)) > 0)
+  and ($7::bigint is null or j.parent_id = $7)
+  and ($8::text is null or j.worker = $8)
+  and ($9::int is null or j.priority = $9)
+  and ($10::timestamptz is null or j.created_at >= $10)
+  and ($11::timestamptz is null or j.created_at < $11)
+  and ($12::timestamptz is null or j.finished_at >= $12)
+  and ($13::timestamptz is null or j.finished_at < $13)
+  and ($14::int is null or j.attempt >= $14)
+  and ($15::boolean is null or (j.errors is not null) = $15)
+  and ($16::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower($16)) > 0)
 order by j.id desc
-limit $16::int
+limit $17::int
 `
 
 type ListJobsParams struct {
@@ -192,6 +226,7 @@ type ListJobsParams struct {
 	Kind           *string
 	Tenant         *string
 	Tag            *string
+	ParentID       *int64
 	Worker         *string
 	Priority       *int32
 	CreatedAfter   *time.Time
@@ -212,6 +247,7 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 		arg.Kind,
 		arg.Tenant,
 		arg.Tag,
+		arg.ParentID,
 		arg.Worker,
 		arg.Priority,
 		arg.CreatedAfter,
@@ -258,6 +294,9 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 			&i.UniqueKey,
 			&i.Tenant,
 			&i.QueueID,
+			&i.ParentID,
+			&i.ResultTtlSeconds,
+			&i.ResultUntil,
 		); err != nil {
 			return nil, err
 		}

@@ -87,14 +87,19 @@ type WeirJobs struct {
 	LeaseExpiresAt    *time.Time
 	CancelRequestedAt *time.Time
 	Progress          json.RawMessage
-	Result            json.RawMessage
-	Error             json.RawMessage
+	// What the worker gave as its result, until result_until.
+	Result json.RawMessage
+	Error  json.RawMessage
 	// Failed attempts, oldest first: [{attempt, at, worker, kind, message, type, stack}].
-	Errors    json.RawMessage
-	Tags      []string
-	Metadata  json.RawMessage
-	Retry     json.RawMessage
-	UniqueKey *string
-	Tenant    *string
-	QueueID   int32
+	Errors           json.RawMessage
+	Tags             []string
+	Metadata         json.RawMessage
+	Retry            json.RawMessage
+	UniqueKey        *string
+	Tenant           *string
+	QueueID          int32
+	ParentID         *int64
+	ResultTtlSeconds *int32
+	// The result is shown until then, if it is kept for a time of its own.
+	ResultUntil *time.Time
 }

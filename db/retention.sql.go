@@ -61,6 +61,17 @@ func (q *Queries) RetainPartition(ctx context.Context, number int32) (string, er
 	return column_1, err
 }
 
+const sweepResults = `-- name: SweepResults :one
+select weir.sweep_results($1::int)::int
+`
+
+func (q *Queries) SweepResults(ctx context.Context, most int32) (int32, error) {
+	row := q.db.QueryRow(ctx, sweepResults, most)
+	var column_1 int32
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const sweepUniqueKeys = `-- name: SweepUniqueKeys :one
 select weir.sweep_unique_keys($1::int)::int
 `

@@ -3,12 +3,14 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/weirhq/weir/db"
@@ -117,7 +119,7 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	}
 	result, err := e.acks.do(ctx, ack)
 	if err != nil {
-		return AckResult{}, err
+		return AckResult{}, alone(err, "acks[0].")
 	}
 	if result.Status != AckOK {
 		return AckResult{}, refusalOf(ack.ID, result.Status == AckStale)
@@ -214,6 +216,7 @@ type ackGroup struct {
 	retries []bool
 	given   bool // some result is
 	tokenOf map[int64]ID
+	at      []int // the places of these acks in the call
 }
 
 func groupAcks(acks []Ack) ([]*ackGroup, error) {
@@ -236,6 +239,7 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 			byKey[k] = g
 			groups = append(groups, g)
 		}
+		g.at = append(g.at, i)
 		g.ids = append(g.ids, int64(a.ID))
 		g.tokens = append(g.tokens, int64(a.Token))
 		g.tokenOf[int64(a.ID)] = a.Token
@@ -264,6 +268,19 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 	return groups, nil
 }
 
+// place says which ack's result is too large for SQL, which counts from 1. Few are that have passed check: those that PostgreSQL prints longer.
+func (g *ackGroup) place(err error) error {
+	var refused *pgconn.PgError
+	var n int
+	if !errors.As(err, &refused) || refused.Code != "WR010" {
+		return err
+	}
+	if _, scanErr := fmt.Sscanf(refused.ColumnName, "results[%d]", &n); scanErr != nil || n < 1 || n > len(g.at) {
+		return err
+	}
+	return invalid(fmt.Sprintf("acks[%d].result", g.at[n-1]), "must be at most 1 MiB")
+}
+
 func (g *ackGroup) run(ctx context.Context, q *db.Queries, accepted map[lease]AckResult) error {
 	var ids []int64
 	var err error
@@ -273,6 +290,7 @@ func (g *ackGroup) run(ctx context.Context, q *db.Queries, accepted map[lease]Ac
 			g.results = nil
 		}
 		ids, err = q.CompleteMany(ctx, db.CompleteManyParams{JobIds: g.ids, Tokens: g.tokens, Results: g.results})
+		err = g.place(err)
 	case Snooze:
 		ids, err = q.SnoozeMany(ctx, db.SnoozeManyParams{JobIds: g.ids, Tokens: g.tokens, DelaySeconds: g.delays})
 	case Release:

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"strings"
 	"time"
 
 	"github.com/weirhq/weir/db"
@@ -25,6 +23,8 @@ type NewJob struct {
 	Unique         *Unique         `json:"unique,omitempty" doc:"Answer with the first job where another of this key is there."`
 	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
+	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
+	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the job completed. Defaults to as long as the job."`
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 
 	// IdempotencyKey makes a repeated request answer with the job of the first, for 24 hours; 1 to 255 characters. Over REST it is a header.
@@ -60,15 +60,8 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
 	}
 	done, err := e.enqueues.do(ctx, text)
-	var refused *Error
-	if errors.As(err, &refused) {
-		own := *refused // a group shares its error
-		own.Field = strings.TrimPrefix(strings.TrimPrefix(own.Field, "jobs[0]"), ".")
-		own.Message = strings.TrimPrefix(strings.TrimPrefix(own.Message, "jobs[0]"), ".")
-		err = &own
-	}
 	if err != nil {
-		return Job{}, err
+		return Job{}, alone(alone(err, "jobs[0]"), ".")
 	}
 	if done.Duplicate {
 		first, err := e.Job(ctx, done.ID)
@@ -83,6 +76,7 @@ func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
 		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
+		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL,
 	}
 	if as.RunAt != nil {
 		j.State, j.RunAt = Scheduled, as.RunAt

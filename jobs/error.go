@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -70,6 +71,17 @@ func CodeOf(err error) Code {
 
 func invalid(field, message string) *Error {
 	return &Error{Code: InvalidArgument, Field: field, Message: field + " " + message}
+}
+
+// alone is the error of something that was sent by itself and went out in a group, which calls it by its place there. A group shares its error.
+func alone(err error, place string) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	own := *e
+	own.Field, own.Message = strings.TrimPrefix(own.Field, place), strings.TrimPrefix(own.Message, place)
+	return &own
 }
 
 // fromDB turns an error of the database into an Error where the caller can do something about it.

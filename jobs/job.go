@@ -74,6 +74,9 @@ type Job struct {
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"Its own retry policy; absent: its queue's."`
 	UniqueKey      string          `json:"unique_key,omitempty" doc:"Its unique key."`
 	Tenant         string          `json:"tenant,omitempty" doc:"On whose behalf it runs."`
+	ParentID       ID              `json:"parent_id,omitempty" doc:"The job that it belongs to."`
+	ResultTTL      int             `json:"result_ttl_seconds,omitempty" doc:"How long its result is kept after it completed; absent: as long as the job."`
+	ResultUntil    *time.Time      `json:"result_until,omitempty" doc:"The result is shown until then, if it has a time of its own."`
 	Duplicate      bool            `json:"duplicate,omitempty" doc:"In the answer to an enqueue: the unique key was taken, and this is the job that has it."`
 }
 

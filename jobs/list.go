@@ -21,6 +21,7 @@ type Filter struct {
 	Tenant         string
 	Tag            string
 	Worker         string
+	Parent         ID // only its children
 	Priority       int
 	CreatedAfter   *time.Time
 	CreatedBefore  *time.Time
@@ -50,7 +51,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	}
 	page := Page{Jobs: []Job{}}
 	for began := time.Now(); ; {
-		ids, err := e.candidates(ctx, f.State, before)
+		ids, err := e.candidates(ctx, f, before)
 		if err != nil {
 			return Page{}, fromDB("listing jobs", err)
 		}
@@ -86,14 +87,29 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	}
 }
 
-// candidates returns the next ids, in falling order, from the place where jobs of this state are.
-func (e *Engine) candidates(ctx context.Context, state State, before ID) ([]int64, error) {
+// Children lists the jobs that belong to one. Errors: JobNotFound.
+func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Page, error) {
+	exist, err := e.q.JobsThatExist(ctx, []int64{int64(parent)})
+	if err != nil {
+		return Page{}, fromDB("looking up a job", err)
+	}
+	if len(exist) == 0 {
+		return Page{}, refusalOf(parent, false)
+	}
+	return e.List(ctx, Filter{Parent: parent}, before, limit)
+}
+
+// candidates returns the next ids, in falling order, from the place that a filter narrows most: a parent, or a state.
+func (e *Engine) candidates(ctx context.Context, f Filter, before ID) ([]int64, error) {
 	b, n := int64(before), int32(listBatch)
-	switch state {
+	if f.Parent != 0 {
+		return e.q.ChildJobIDs(ctx, db.ChildJobIDsParams{ParentID: int64(f.Parent), Before: b, MaxIds: n})
+	}
+	switch f.State {
 	case Running:
 		return e.q.RunningJobIDs(ctx, db.RunningJobIDsParams{Before: b, MaxIds: n})
 	case Scheduled, Retryable:
-		return e.q.ScheduledJobIDs(ctx, db.ScheduledJobIDsParams{Before: b, MaxIds: n, Retryable: state == Retryable})
+		return e.q.ScheduledJobIDs(ctx, db.ScheduledJobIDsParams{Before: b, MaxIds: n, Retryable: f.State == Retryable})
 	case Held:
 		return e.q.HeldJobIDs(ctx, db.HeldJobIDsParams{Before: b, MaxIds: n})
 	case Dead:
@@ -106,7 +122,7 @@ func (e *Engine) candidates(ctx context.Context, state State, before ID) ([]int6
 
 func (f Filter) params() db.ListJobsParams {
 	return db.ListJobsParams{
-		State: nonZero(string(f.State)), Queue: nonZero(f.Queue), Kind: nonZero(f.Kind), Tenant: nonZero(f.Tenant), Tag: nonZero(f.Tag), Worker: nonZero(f.Worker),
+		State: nonZero(string(f.State)), Queue: nonZero(f.Queue), Kind: nonZero(f.Kind), Tenant: nonZero(f.Tenant), Tag: nonZero(f.Tag), Worker: nonZero(f.Worker), ParentID: nonZero(int64(f.Parent)),
 		Priority: nonZero(int32(f.Priority)), CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, FinishedAfter: f.FinishedAfter,
 		FinishedBefore: f.FinishedBefore, MinAttempts: nonZero(int32(f.MinAttempts)), HasError: f.HasError, Q: nonZero(f.Text),
 	}
@@ -126,6 +142,7 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 		MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds), CreatedAt: r.CreatedAt.UTC(), RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt),
 		FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), LeaseExpiresAt: utc(r.LeaseExpiresAt), CancelRequest: r.CancelRequestedAt != nil,
 		Result: r.Result, Error: r.Error, Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
+		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil),
 	}
 	if r.State != nil {
 		j.State = State(*r.State)

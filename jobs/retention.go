@@ -8,7 +8,7 @@ import (
 )
 
 // Retain drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of which little must be kept, and
-// sweeps unique keys that are free. A partition that somebody uses at the moment is left for the next time.
+// sweeps unique keys that are free and results whose time is over. A partition that somebody uses at the moment is left for the next time.
 func (e *Engine) Retain(ctx context.Context) error {
 	old, err := e.loops.OldPartitions(ctx)
 	if err != nil {
@@ -34,12 +34,20 @@ func (e *Engine) Retain(ctx context.Context) error {
 			e.log.Info("retention", "partition", p.Number, "did", did, "dropped", dropped)
 		}
 	}
+	if err := sweep(ctx, "unique keys", MaxBatch, e.loops.SweepUniqueKeys); err != nil {
+		return err
+	}
+	return sweep(ctx, "results", 1000, e.loops.SweepResults)
+}
+
+// sweep removes what is no longer needed, batch by batch.
+func sweep(ctx context.Context, what string, batch int32, step func(context.Context, int32) (int32, error)) error {
 	for {
-		n, err := e.loops.SweepUniqueKeys(ctx, MaxBatch)
+		n, err := step(ctx, batch)
 		if err != nil {
-			return fromDB("sweeping unique keys", err)
+			return fromDB("sweeping "+what, err)
 		}
-		if n < MaxBatch {
+		if n < batch {
 			return nil
 		}
 	}

@@ -23,8 +23,11 @@ create table weir.job (
   metadata jsonb,
   unique_key text,
   tenant text,
+  parent_id bigint,
+  result_ttl_seconds int,
   constraint job_pkey primary key (id)
 ) partition by range (id);
+create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
 comment on table weir.job is 'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit.';
 comment on column weir.job.id is 'Drawn from job_id_seq; grows with the order of enqueueing.';
 comment on column weir.job.created_at is 'When it was enqueued, by the database''s clock.';
@@ -39,6 +42,8 @@ comment on column weir.job.tags is 'Labels to find it by.';
 comment on column weir.job.metadata is 'Anything its producer wants to keep with it; handed to the worker, never read by weir.';
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
+comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
+comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
 
 create table weir.job_scheduled (
   job_id bigint not null constraint job_scheduled_pkey primary key,
@@ -104,7 +109,8 @@ create table weir.job_lease (
   attempt smallint not null,
   cancel_requested_at timestamptz,
   worker text not null,
-  progress jsonb
+  progress jsonb,
+  result_ttl_seconds int
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index job_lease_expires_at on weir.job_lease (expires_at);
 comment on table weir.job_lease is 'Jobs that a worker has.';
@@ -120,6 +126,7 @@ comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
+comment on column weir.job_lease.result_ttl_seconds is 'As in weir.job, so that completing need not read the facts.';
 
 create table weir.job_outcome (
   job_id bigint not null,
@@ -131,10 +138,12 @@ create table weir.job_outcome (
   worker text,
   result jsonb,
   error jsonb,
+  result_until timestamptz,
   constraint job_outcome_pkey primary key (job_id)
 ) partition by range (job_id);
 -- Outcomes are appended as time goes on, so a BRIN index finds the last minutes at next to no cost for the insert.
 create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16);
+create index job_outcome_result_until on weir.job_outcome (result_until) where result_until is not null;
 comment on table weir.job_outcome is 'How each ended job ended, in partitions by job id. Its primary key lets no job end twice.';
 comment on column weir.job_outcome.job_id is 'weir.job.id';
 comment on column weir.job_outcome.finished_at is 'When it ended.';
@@ -145,6 +154,7 @@ comment on column weir.job_outcome.attempt is 'Attempts made.';
 comment on column weir.job_outcome.worker is 'Name of the worker that had it last.';
 comment on column weir.job_outcome.result is 'What the worker gave as its result.';
 comment on column weir.job_outcome.error is 'Why it is dead: {message, type, stack}.';
+comment on column weir.job_outcome.result_until is 'The result is shown until then, and wiped soon after; null: as long as the job is kept.';
 
 create table weir.job_dead (
   job_id bigint not null constraint job_dead_pkey primary key,

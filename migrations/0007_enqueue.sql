@@ -50,7 +50,19 @@ create function weir.unique_problem(uniq jsonb) returns text[] language sql immu
   end
 $$;
 
-create function weir.job_problem(job jsonb) returns text[] language plpgsql immutable as $$
+create function weir.parent_problem(parent jsonb) returns text language plpgsql stable set jit = off set enable_seqscan = off as $$
+declare
+  given text := parent #>> '{}';
+begin
+  if jsonb_typeof(parent) not in ('string', 'number') or given !~ '^[0-9]{1,30}$' then
+    return 'must be the id of a job';
+  elsif given::numeric > 9223372036854775807 then
+    return 'names no job';
+  end if;
+  return case when not exists (select from weir.job j where j.id = given::bigint) then 'names no job' end;
+end $$;
+
+create function weir.job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
   rest jsonb;
 begin
@@ -66,8 +78,9 @@ begin
   rest := job - '{kind,args,queue}'::text[];
   if rest = '{}' then
     return null;  -- most jobs say no more
-  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata}'::text[] <> '{}' then
-    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata}'::text[]), 'is no field of a job'];
+  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds}'::text[] <> '{}' then
+    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds}'::text[]),
+      'is no field of a job'];
   end if;
   return (
     select array[field, problem] from (values
@@ -86,7 +99,9 @@ begin
         then 'must be a string of 1 to 200 characters' end),
       ('tags', case when rest ->> 'tags' is not null and not weir.tags_are_good(rest -> 'tags') then 'must be an array of at most 50 strings of 1 to 200 characters' end),
       ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
-        then 'must be an object of at most 64 KiB' end)
+        then 'must be an object of at most 64 KiB' end),
+      ('result_ttl_seconds', weir.integer_problem(rest -> 'result_ttl_seconds', 1, 31536000)),
+      ('parent_id', case when rest ->> 'parent_id' is not null then weir.parent_problem(rest -> 'parent_id') end)
     ) p(field, problem) where problem is not null limit 1);
 end $$;
 
@@ -229,12 +244,12 @@ begin
       coalesce((e.job ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.job ->> 'delay_seconds')::float8)) as run_at
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
-    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant)
+    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
-      i.job #>> '{unique,key}', i.job ->> 'tenant'
+      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)
@@ -269,6 +284,7 @@ comment on function weir.first_key(jsonb) is 'Internal. One key of a JSON object
 comment on function weir.json_size(jsonb) is 'Internal. Bytes of a JSON value written without white space; exact about 1 MiB.';
 comment on function weir.time_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be a time with its zone (RFC 3339), or null.';
 comment on function weir.tags_are_good(jsonb) is 'Internal. Whether it is an array of at most 50 strings of 1 to 200 characters.';
+comment on function weir.parent_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be the id of a job that is there, or null.';
 comment on function weir.job_problem(jsonb) is 'Internal. What is wrong with a job that somebody wants to enqueue: its field and why, or null.';
 comment on function weir.unique_problem(jsonb) is 'Internal. What is wrong with a job''s unique object: its field and why, or null.';
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
@@ -276,12 +292,12 @@ comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives
 comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones.';
 comment on function weir.enqueue_batch(jsonb) is
   'Enqueues an array of jobs, all or none, in order: {kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry, '
-  'unique, idempotency_key, tenant, tags, metadata}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. Errors: WR006, WR010, WR013.';
+  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue_many(jsonb) is 'Enqueues an array of up to 10,000 jobs, all or none, and returns their ids in the same order. Takes what weir.enqueue_batch takes. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job inside the caller''s transaction and returns its id (with a unique_key that a job not yet ended has: that job''s id). '
-  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata. Errors: WR006, WR010, WR013.';
+  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds. Errors: WR006, WR010, WR013.';
 
 -- +goose Down
 drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb),
-  weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);
+  weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);

@@ -94,16 +94,16 @@ begin
   now_at := clock_timestamp();
   return query
   with picked as materialized (
-    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at,
+    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds,
       least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
     from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
       u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)
     join weir.job j on j.id = u.id
     where j.id = any (ids) and j.id between lowest and highest
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker)
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds)
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot]
+      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),

@@ -23,6 +23,15 @@ begin
   end if;
 end $$;
 
+create function weir.refuse_large(results jsonb[]) returns void language plpgsql immutable as $$
+declare
+  n int := (select u.n from unnest(results) with ordinality u(result, n) where pg_column_size(u.result) > 65536 and weir.json_size(u.result) > 1048576 limit 1);
+begin
+  if n is not null then
+    perform weir.refuse_argument(format('results[%s]', n), 'must be at most 1 MiB', 'Keep the result elsewhere, and give its address. Nothing was changed.');
+  end if;
+end $$;
+
 -- For a transaction with acks of several outcomes: each of the functions locks in the order of the ids, but several of them one after the other do not.
 create function weir.lock_leases(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
@@ -45,21 +54,29 @@ begin
     select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
     returning o.job_id;
   else
+    if pg_column_size(results) > 65536 then
+      perform weir.refuse_large(results);
+    end if;
     return query
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds
     ), given as (
       select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
     )
-    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker, result)
-    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result from freed f left join given g on g.token = f.token
+    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker, result, result_until)
+    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result,
+      case when g.result is not null then clock_timestamp() + make_interval(secs => f.result_ttl_seconds) end
+    from freed f left join given g on g.token = f.token
     returning o.job_id;
   end if;
 end $$;
 
 create function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
 begin
+  if weir.json_size(result) > 1048576 then
+    perform weir.refuse_argument('result', 'must be at most 1 MiB', 'Keep the result elsewhere, and give its address. Nothing was changed.');
+  end if;
   perform weir.complete_many(array[job_id], array[token], case when result is not null then array[result] end);
   if not found then
     perform weir.refuse_stale(job_id);
@@ -68,11 +85,13 @@ end $$;
 -- +goose StatementEnd
 comment on function weir.refuse_stale(bigint) is 'Internal. Raises WR001 stale_token, or WR002 job_not_found where there is no such job.';
 comment on function weir.refuse_uneven(bigint[], int[]) is 'Internal. Raises WR010 where arrays that belong together differ in length.';
+comment on function weir.refuse_large(jsonb[]) is 'Internal. Raises WR010 where one of them is larger than 1 MiB.';
 comment on function weir.lock_leases(bigint[]) is 'Internal. Locks leases in the order of their ids until the transaction ends.';
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
-  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing.';
+  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
+  'Results are at most 1 MiB each. Errors: WR010.';
 comment on function weir.complete(bigint, bigint, jsonb) is
-  'The job is done; result is any JSON. Commits with the caller''s transaction, so effects made in it happen exactly once. Errors: WR001, WR002.';
+  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in it happen exactly once. Errors: WR001, WR002, WR010.';
 
 -- +goose Down
-drop function weir.complete(bigint, bigint, jsonb), weir.complete_many(bigint[], bigint[], jsonb[]), weir.lock_leases(bigint[]), weir.refuse_uneven(bigint[], int[]), weir.refuse_stale(bigint);
+drop function weir.complete(bigint, bigint, jsonb), weir.complete_many(bigint[], bigint[], jsonb[]), weir.lock_leases(bigint[]), weir.refuse_large(jsonb[]), weir.refuse_uneven(bigint[], int[]), weir.refuse_stale(bigint);

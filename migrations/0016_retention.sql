@@ -102,6 +102,17 @@ begin
   delete from weir.job_idempotency i where i.key = any (array(select x.key from weir.job_idempotency x where x.until <= now() limit most for update skip locked));
   return swept;
 end $$;
+
+-- A result whose time is over is not shown any more; this takes it from the disk. Locks: the outcomes, skip locked.
+create function weir.sweep_results(most int default 1000) returns int language plpgsql set jit = off set enable_seqscan = off as $$
+declare
+  swept int;
+begin
+  update weir.job_outcome o set result = null, result_until = null where o.job_id = any (array(
+    select x.job_id from weir.job_outcome x where x.result_until <= now() order by x.result_until limit most for update skip locked));
+  get diagnostics swept = row_count;
+  return swept;
+end $$;
 -- +goose StatementEnd
 comment on function weir.kept_ids(int, int) is 'Internal. Up to `most` ids of a partition that retention must keep.';
 comment on function weir.retain_partition(int, int) is
@@ -109,6 +120,7 @@ comment on function weir.retain_partition(int, int) is
   'Returns emptied, rewritten, rewritten before, kept (too many) or in use. Fails with lock_timeout where somebody uses it; try again.';
 comment on function weir.drop_partition(int) is 'Drops a partition that retain_partition emptied; false if it is not empty. Fails with lock_timeout where the tables are busy; try again.';
 comment on function weir.sweep_unique_keys(int) is 'Removes unique keys that are free anyway, and idempotency keys that ran out. Returns how many unique keys.';
+comment on function weir.sweep_results(int) is 'Wipes up to `most` results that are kept no longer (result_ttl_seconds). Returns how many.';
 
 -- +goose Down
-drop function weir.sweep_unique_keys(int), weir.drop_partition(int), weir.retain_partition(int, int), weir.kept_ids(int, int);
+drop function weir.sweep_results(int), weir.sweep_unique_keys(int), weir.drop_partition(int), weir.retain_partition(int, int), weir.kept_ids(int, int);

@@ -16,6 +16,9 @@ select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
 -- name: RecentJobIDs :many
 select id from weir.job where id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;
 
+-- name: ChildJobIDs :many
+select id from weir.job where parent_id = sqlc.arg(parent_id)::bigint and id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;
+
 -- name: RunningJobIDs :many
 select job_id from weir.job_lease where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
 
@@ -40,6 +43,7 @@ where j.id = any (sqlc.arg(ids)::bigint[])
   and (sqlc.narg(kind)::text is null or j.kind = sqlc.narg(kind))
   and (sqlc.narg(tenant)::text is null or j.tenant = sqlc.narg(tenant))
   and (sqlc.narg(tag)::text is null or sqlc.narg(tag) = any (j.tags))
+  and (sqlc.narg(parent_id)::bigint is null or j.parent_id = sqlc.narg(parent_id))
   and (sqlc.narg(worker)::text is null or j.worker = sqlc.narg(worker))
   and (sqlc.narg(priority)::int is null or j.priority = sqlc.narg(priority))
   and (sqlc.narg(created_after)::timestamptz is null or j.created_at >= sqlc.narg(created_after))

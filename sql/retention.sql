@@ -10,3 +10,6 @@ select weir.drop_partition(sqlc.arg(number)::int)::boolean;
 
 -- name: SweepUniqueKeys :one
 select weir.sweep_unique_keys(sqlc.arg(most)::int)::int;
+
+-- name: SweepResults :one
+select weir.sweep_results(sqlc.arg(most)::int)::int;

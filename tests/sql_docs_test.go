@@ -80,6 +80,7 @@ weir.retry_delay(policy jsonb, attempt integer)
 weir.set_queue(name text, settings jsonb, replace boolean)
 weir.snooze(job_id bigint, token bigint, delay interval)
 weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[])
+weir.sweep_results(most integer)
 weir.sweep_unique_keys(most integer)
 weir.unpark(queues text[], node text)`
 
@@ -106,7 +107,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	for function, codes := range map[string]string{
-		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
+		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
 		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
 		"resume_queue": "WR011", "purge_queue": "WR011", "delete_queue": "WR011 WR012",
 	} {
