@@ -359,6 +359,8 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	token := readAs[servedClaims](check("post /v1/claims", s.post("/v1/claims", `{"worker": "w", "queues": ["q"]}`)).want(http.StatusOK)).Jobs[0].Token
 	check("post /v1/claims", s.post("/v1/claims", `{"worker": "w", "queues": ["empty"]}`)).want(http.StatusOK)
 	check("get /v1/jobs/{id}", s.get(job(id, ""))).want(http.StatusOK)
+	s.enqueue(obj{"kind": "part", "queue": "parts", "parent_id": id, "result_ttl_seconds": 60})
+	check("get /v1/jobs/{id}/children", s.get(job(id, "children"))).want(http.StatusOK)
 	check("post /v1/jobs/{id}/heartbeat", s.post(job(id, "heartbeat"), obj{"token": token, "progress": obj{"percent": 33.3, "message": "a third"}})).want(http.StatusOK)
 	check("post /v1/jobs/{id}/cancel", s.post(job(id, "cancel"), nil)).want(http.StatusOK)
 	check("get /v1/jobs/{id}", s.get(job(id, ""))).want(http.StatusOK)
