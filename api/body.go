@@ -51,6 +51,20 @@ func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 	return body, nil
 }
 
+// decodeApart decodes on a goroutine of its own, which takes the deep stack with it that decoding needs. The one that then waits, perhaps with ten
+// thousand others, keeps a small one.
+func decodeApart[B any](ctx context.Context, a *API, text []byte) (body *B, err error) {
+	crash := make(chan any, 1)
+	go func() {
+		defer func() { crash <- recover() }()
+		body, err = decode[B](ctx, a, text)
+	}()
+	if c := <-crash; c != nil {
+		panic(c)
+	}
+	return body, err
+}
+
 // malformed says where JSON ends to be JSON.
 func malformed(ctx context.Context, text []byte) *Problem {
 	var syntax *json.SyntaxError

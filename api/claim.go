@@ -39,6 +39,7 @@ func (a *API) registerClaims() {
 	}, shown{
 		body:   ClaimRequest{Worker: "mailer-1", Queues: []string{"mail"}, Limit: 10, WaitSeconds: 20, LeaseSeconds: 30},
 		answer: ClaimedJobs{Jobs: []jobs.ClaimedJob{exampleClaimedJob()}},
+		waits:  true,
 	}, a.claimJobs)
 }
 

@@ -85,6 +85,7 @@ type shown struct {
 	problems []jobs.Code     // besides those that every operation may have
 	also     map[int]alsoSay // other statuses with the type of the answer
 	alone    bool            // it needs no database
+	waits    bool            // it may wait for long
 }
 
 // alsoSay is another way in which an operation may succeed.
@@ -104,7 +105,11 @@ func registerBody[I, B, O any, P interface {
 		if len(text) == 0 && s.optional {
 			return handler(ctx, in, new(B))
 		}
-		body, err := decode[B](ctx, a, text)
+		read := decode[B]
+		if s.waits {
+			read = decodeApart[B]
+		}
+		body, err := read(ctx, a, text)
 		if err != nil {
 			return nil, err
 		}

@@ -3,11 +3,14 @@
 package db
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -53,7 +56,20 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	return connect(ctx, config)
 }
 
+// readJSON spares what PostgreSQL has printed a second look: it is valid.
+func readJSON(text []byte, into any) error {
+	if raw, ok := into.(*json.RawMessage); ok {
+		*raw = bytes.Clone(text)
+		return nil
+	}
+	return json.Unmarshal(text, into)
+}
+
 func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
+	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+		conn.TypeMap().RegisterType(&pgtype.Type{Name: "jsonb", OID: pgtype.JSONBOID, Codec: &pgtype.JSONBCodec{Marshal: json.Marshal, Unmarshal: readJSON}})
+		return nil
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)
 	if err != nil {
 		return nil, fmt.Errorf("opening a pool: %w", err)

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -18,6 +17,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/valyala/fasthttp"
 )
 
 // weirREST is the whole service: `weir serve` in a process of its own, spoken with over HTTP. Batches of one are single calls.
@@ -27,7 +27,7 @@ type weirREST struct {
 	process *exec.Cmd
 	log     bytes.Buffer
 	url     string
-	http    *http.Client
+	http    *fasthttp.Client // it shares the machine with what is measured, so it had better cost little
 }
 
 func (q *weirREST) Open(ctx context.Context, url string) (err error) {
@@ -43,7 +43,7 @@ func (q *weirREST) Open(ctx context.Context, url string) (err error) {
 		return err
 	}
 	q.url = "http://" + address
-	q.http = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 512}}
+	q.http = &fasthttp.Client{MaxConnsPerHost: 512}
 	q.process = exec.CommandContext(ctx, program, "serve", "--migrate")
 	q.process.Env = append(os.Environ(), "WEIR_DATABASE_URL="+url, "WEIR_ADDR="+address, "WEIR_LOG_LEVEL=error", "WEIR_DRAIN_SECONDS=0")
 	q.process.Stdout, q.process.Stderr = &q.log, &q.log
@@ -82,11 +82,8 @@ func freeAddress() (string, error) {
 
 func (q *weirREST) awaitReady(ctx context.Context) error {
 	for range 500 {
-		if response, err := q.http.Get(q.url + "/readyz"); err == nil {
-			response.Body.Close()
-			if response.StatusCode == http.StatusOK {
-				return nil
-			}
+		if status, _, err := q.http.Get(nil, q.url+"/readyz"); err == nil && status == http.StatusOK {
+			return nil
 		}
 		if err := pause(ctx, 20*time.Millisecond); err != nil {
 			return err
@@ -110,26 +107,28 @@ func (q *weirREST) Close(context.Context) error {
 	return err
 }
 
+// callTimeout is longer than any claim waits. A call under way is not cut off when a run ends: its claim would be of jobs that nobody then has.
+const callTimeout = time.Minute
+
 // call posts a body and reads the answer into `answer`.
 func (q *weirREST) call(ctx context.Context, path string, body []byte, answer any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, q.url+path, bytes.NewReader(body))
-	if err != nil {
+	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
+	defer fasthttp.ReleaseRequest(request)
+	defer fasthttp.ReleaseResponse(response)
+	request.SetRequestURI(q.url + path)
+	request.Header.SetMethod(http.MethodPost)
+	request.Header.SetContentType("application/json")
+	request.SetBodyRaw(body)
+	if err := ctx.Err(); err != nil {
 		return err
 	}
-	request.Header.Set("Content-Type", "application/json")
-	response, err := q.http.Do(request)
-	if err != nil {
+	if err := q.http.DoTimeout(request, response, callTimeout); err != nil {
 		return err
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil {
-		return err
+	if status := response.StatusCode(); status >= 300 {
+		return fmt.Errorf("%s answers %d: %.300s", path, status, response.Body())
 	}
-	if response.StatusCode >= 300 {
-		return fmt.Errorf("%s answers %s: %.300s", path, response.Status, text)
-	}
-	return json.Unmarshal(text, answer)
+	return json.Unmarshal(response.Body(), answer)
 }
 
 func (q *weirREST) Enqueue(ctx context.Context, all []Job) error {

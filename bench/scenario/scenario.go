@@ -58,8 +58,8 @@ func Scenarios(o Options) []Scenario {
 		{Name: "args", Case: "2 KB", run: burndown, sized: argsOf(2_000, 4)},
 		{Name: "args", Case: "20 KB", run: burndown, sized: argsOf(20_000, 40)},
 		{
-			Name: "singles", run: burndown, sized: func(o *Options) { o.Jobs, o.Batch, o.Connections = o.Jobs/20, 1, 32 },
-			What: fmt.Sprintf("A burn-down of %d jobs by 32 connections, one job a transaction, a claim and a completion.", o.Jobs/20),
+			Name: "singles", run: burndown, sized: func(o *Options) { o.Jobs, o.Batch, o.Connections = o.Jobs/20, 1, 64 },
+			What: fmt.Sprintf("A burn-down of %d jobs by 64 connections, one job a transaction, a claim and a completion.", o.Jobs/20),
 		},
 	}
 	for _, workers := range []int{1, 16, 64, 256} {

@@ -138,6 +138,7 @@ func (n *node) run(stop *stop) error {
 	var working sync.WaitGroup
 	working.Go(func() { n.engine.Run(background) })
 	working.Go(func() { n.chores.Run(background) })
+	go boundMemory(background)
 	served := make(chan error, 1)
 	go func() { served <- n.server.Serve(n.listener) }()
 
