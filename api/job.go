@@ -26,6 +26,11 @@ func idOf(digits string) jobs.ID {
 	return jobs.ID(n)
 }
 
+type getJobInput struct {
+	JobPath
+	WaitSeconds float64 `query:"wait_seconds" minimum:"0" maximum:"60" doc:"Wait so long for the end of the job, if it has not ended. Defaults to 0."`
+}
+
 type jobOutput struct {
 	Body jobs.Job
 }
@@ -82,7 +87,9 @@ func (a *API) registerJobs() {
 	edited.Priority = 10
 	register(a, huma.Operation{
 		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
-		Summary: "Look at a job", Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts.",
+		Summary: "Look at a job",
+		Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts. With `wait_seconds` the answer comes as soon " +
+			"as the job has ended, or after that time with the job as it is then.",
 	}, shown{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
 	register(a, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{tagJobs},
@@ -114,8 +121,9 @@ func (a *API) registerJobs() {
 	}, shown{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
 }
 
-func (a *API) getJob(ctx context.Context, in *JobPath) (*jobOutput, error) {
-	return jobAnswer(a.engine.Job(ctx, in.id()))
+func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
+	callOf(ctx).waited = in.WaitSeconds > 0
+	return jobAnswer(a.engine.WaitFor(ctx, in.id(), time.Duration(in.WaitSeconds*float64(time.Second))))
 }
 
 func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {

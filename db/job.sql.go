@@ -168,6 +168,61 @@ func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
 	return i, err
 }
 
+const getJobs = `-- name: GetJobs :many
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, parent_id, result_ttl_seconds, result_until from weir.jobs where id = any ($1::bigint[])
+`
+
+func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) {
+	rows, err := q.db.Query(ctx, getJobs, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WeirJobs
+	for rows.Next() {
+		var i WeirJobs
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Queue,
+			&i.Args,
+			&i.Priority,
+			&i.State,
+			&i.HeldReason,
+			&i.Attempt,
+			&i.MaxAttempts,
+			&i.TimeoutSeconds,
+			&i.CreatedAt,
+			&i.RunAt,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Worker,
+			&i.LeaseExpiresAt,
+			&i.CancelRequestedAt,
+			&i.Progress,
+			&i.Result,
+			&i.Error,
+			&i.Errors,
+			&i.Tags,
+			&i.Metadata,
+			&i.Retry,
+			&i.UniqueKey,
+			&i.Tenant,
+			&i.QueueID,
+			&i.ParentID,
+			&i.ResultTtlSeconds,
+			&i.ResultUntil,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const heldJobIDs = `-- name: HeldJobIDs :many
 select job_id from weir.job_held where job_id < $1::bigint order by job_id desc limit $2::int
 `
@@ -409,6 +464,30 @@ func (q *Queries) ScheduledJobIDs(ctx context.Context, arg ScheduledJobIDsParams
 			return nil, err
 		}
 		items = append(items, job_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const whichEnded = `-- name: WhichEnded :many
+select ended::bigint from weir.which_ended($1::bigint[]) ended
+`
+
+func (q *Queries) WhichEnded(ctx context.Context, ids []int64) ([]int64, error) {
+	rows, err := q.db.Query(ctx, whichEnded, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var ended int64
+		if err := rows.Scan(&ended); err != nil {
+			return nil, err
+		}
+		items = append(items, ended)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

@@ -136,6 +136,9 @@ func (e *Engine) ackResults(ctx context.Context, acks []Ack, accepted map[lease]
 		if ok {
 			delete(accepted, lease{a.ID, a.Token}) // a second ack of the same job in one call is stale
 			e.metrics.acks.WithLabelValues(string(a.Outcome), string(AckOK)).Inc()
+			if a.Outcome == Complete || r.State.Ended() {
+				e.watcher.tell(a.ID)
+			}
 		} else {
 			r = AckResult{ID: a.ID, Status: AckNotFound}
 			refused = append(refused, int64(a.ID))

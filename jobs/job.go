@@ -43,6 +43,9 @@ const (
 	Dead      State = "dead"
 )
 
+// Ended says whether it is one that a job ends in.
+func (s State) Ended() bool { return s == Completed || s == Cancelled || s == Dead }
+
 // States lists all states in the order of a job's life.
 var States = []State{Held, Scheduled, Retryable, Available, Running, Completed, Cancelled, Dead}
 
@@ -134,7 +137,11 @@ func (e *Engine) Cancel(ctx context.Context, id ID) (Job, error) {
 	if _, err := e.q.CancelJob(ctx, int64(id)); err != nil {
 		return Job{}, fromDB("cancelling a job", err)
 	}
-	return e.Job(ctx, id)
+	job, err := e.Job(ctx, id)
+	if job.State.Ended() {
+		e.watcher.tell(id)
+	}
+	return job, err
 }
 
 // Retry runs a job again now that has ended or waits for a time. Errors: JobNotFound, JobNotRetryable.

@@ -63,6 +63,7 @@ type Engine struct {
 	listener  *listener
 	enqueues  *batcher[json.RawMessage, Enqueued]
 	acks      *batcher[Ack, AckResult]
+	watcher   *watcher
 
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
@@ -113,6 +114,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		claimers: map[string]*claimer{}, tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake}
+	e.watcher = newWatcher(e)
 	e.metrics = newMetrics(e)
 	e.enqueues = &batcher[json.RawMessage, Enqueued]{
 		run: e.enqueueTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("enqueue"),
@@ -135,7 +137,8 @@ func (e *Engine) Run(ctx context.Context) {
 	_ = g.Wait()
 }
 
-// Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable; everything else goes on.
+// Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable. Nobody waits for the end of a job any more. Everything
+// else goes on.
 func (e *Engine) Drain() {
 	e.mu.Lock()
 	e.draining = true
@@ -147,6 +150,7 @@ func (e *Engine) Drain() {
 	for _, c := range claimers {
 		c.drain()
 	}
+	e.watcher.drain()
 }
 
 // Close ends the connections. Call it when Run has returned and no call is under way.

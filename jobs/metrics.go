@@ -32,7 +32,7 @@ type metrics struct {
 
 	own []prometheus.Collector
 
-	waiting, listening                 *prometheus.Desc
+	waiting, awaiting, listening       *prometheus.Desc
 	poolConns, poolWaits, poolWaitTime *prometheus.Desc
 	queueJobs, queueOldest             *prometheus.Desc
 
@@ -89,6 +89,7 @@ func newMetrics(e *Engine) *metrics {
 		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Steps of a background loop that failed."}, []string{"loop"}),
 
 		waiting:      prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
+		awaiting:     prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
 		listening:    prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
 		poolConns:    prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
 		poolWaits:    prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
@@ -122,7 +123,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest} {
 		ch <- d
 	}
 }
@@ -140,6 +141,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	gauge(m.listening, up)
 	gauge(m.waiting, float64(m.e.countWaiting()))
+	gauge(m.awaiting, float64(m.e.watcher.callers()))
 	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
 		s := pool.Stat()
 		gauge(m.poolConns, float64(s.IdleConns()), name, "idle")

@@ -38,6 +38,19 @@ comment on column weir.jobs.result is 'What the worker gave as its result, until
 comment on column weir.jobs.result_until is 'The result is shown until then, if it is kept for a time of its own.';
 comment on column weir.jobs.errors is 'Failed attempts, oldest first: [{attempt, at, worker, kind, message, type, stack}].';
 
+-- The bounds are for the executor, which prunes partitions by a range but not by an array.
+-- +goose StatementBegin
+create function weir.which_ended(job_ids bigint[]) returns setof bigint language plpgsql stable
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  lowest bigint := (select min(i) from unnest(job_ids) i);
+  highest bigint := (select max(i) from unnest(job_ids) i);
+begin
+  return query select o.job_id from weir.job_outcome o where o.job_id = any (job_ids) and o.job_id between lowest and highest;
+end $$;
+-- +goose StatementEnd
+comment on function weir.which_ended(bigint[]) is 'Internal, for a node that waits for the end of many jobs: those of them that have ended.';
+
 create view weir.queue_depth as
 select q.name as queue, q.paused_at is not null as paused,
   a.count as available, coalesce(l.count, 0) as running, coalesce(s.scheduled, 0) as scheduled, coalesce(s.retryable, 0) as retryable,
@@ -143,3 +156,4 @@ comment on column weir.queue_failures.last_at is 'When it was last so.';
 
 -- +goose Down
 drop view weir.running, weir.queue_failures, weir.queue_throughput, weir.queue_depth, weir.jobs;
+drop function weir.which_ended(bigint[]);

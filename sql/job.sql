@@ -1,6 +1,12 @@
 -- name: GetJob :one
 select * from weir.jobs where id = $1;
 
+-- name: GetJobs :many
+select * from weir.jobs where id = any (sqlc.arg(ids)::bigint[]);
+
+-- name: WhichEnded :many
+select ended::bigint from weir.which_ended(sqlc.arg(ids)::bigint[]) ended;
+
 -- name: CancelJob :one
 select weir.cancel(sqlc.arg(job_id)::bigint)::text;
 
