@@ -12,20 +12,26 @@ import (
 
 const advanceFrontier = `-- name: AdvanceFrontier :one
 
-select tick::bigint, late_tick::bigint, holders::int from weir.advance_frontier(make_interval(secs => $1::float8))
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean from weir.advance_frontier(make_interval(secs => $1::float8))
 `
 
 type AdvanceFrontierRow struct {
 	Tick     int64
 	LateTick int64
 	Holders  int32
+	Fresh    bool
 }
 
 // The steps of the loops that every node runs.
 func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (AdvanceFrontierRow, error) {
 	row := q.db.QueryRow(ctx, advanceFrontier, everySeconds)
 	var i AdvanceFrontierRow
-	err := row.Scan(&i.Tick, &i.LateTick, &i.Holders)
+	err := row.Scan(
+		&i.Tick,
+		&i.LateTick,
+		&i.Holders,
+		&i.Fresh,
+	)
 	return i, err
 }
 

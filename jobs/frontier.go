@@ -41,16 +41,24 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	return every, nil
 }
 
-// tickNow makes a tick that sees everyone who was writing when it was called, and lets the loop follow them.
+// tickNow makes a tick that sees everyone who was writing when it was called, and lets the loop follow them. While another session is at a
+// tick it tries again, for as long as that may take; one that is held up longer is left to the poll.
 func (e *Engine) tickNow(ctx context.Context) error {
-	row, err := e.loops.AdvanceFrontier(ctx, 0)
-	if err == nil && row.Holders > 0 {
-		select {
-		case e.tickSoon <- struct{}{}:
-		default:
+	for deadline := time.Now().Add(tickQuick); ; time.Sleep(time.Millisecond) {
+		row, err := e.loops.AdvanceFrontier(ctx, 0)
+		if err != nil {
+			return fromDB("advancing the frontier", err)
+		}
+		if row.Fresh || time.Now().After(deadline) {
+			if row.Holders > 0 || !row.Fresh {
+				select {
+				case e.tickSoon <- struct{}{}:
+				default:
+				}
+			}
+			return nil
 		}
 	}
-	return fromDB("advancing the frontier", err)
 }
 
 // anyParked says whether some claimer of this node waits to be woken.

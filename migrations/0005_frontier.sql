@@ -45,11 +45,10 @@ comment on column weir.frontier.queue_id is 'weir.queue.id';
 comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
 comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
 
--- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what there is. With 0 it waits
--- for its turn: what it returns was seen after it was called.
+-- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what there is.
 -- READ COMMITTED only: each statement must see what was committed before it began.
 -- +goose StatementBegin
-create function weir.advance_frontier(every interval default '200 ms', out tick bigint, out late_tick bigint, out holders int)
+create function weir.advance_frontier(every interval default '200 ms', out tick bigint, out late_tick bigint, out holders int, out fresh boolean)
 language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
@@ -68,16 +67,10 @@ begin
     raise exception using errcode = 'WR010', message = 'advance_frontier needs a READ COMMITTED transaction',
       hint = 'Its statements must each see what was committed before they began.';
   end if;
-  if every > '0' then
-    mine := pg_try_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
-  else
-    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
-    now_at := clock_timestamp();
-    mine := true;
-  end if;
+  mine := pg_try_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
   select * into last from weir.watermark w order by w.tick desc limit 1;
   if not mine or now_at >= last.at and now_at < last.at + every then
-    tick := last.tick; late_tick := last.late_tick; holders := cardinality(last.holders);
+    tick := last.tick; late_tick := last.late_tick; holders := cardinality(last.holders); fresh := false;
     return;
   end if;
 
@@ -116,7 +109,7 @@ begin
   )
   select count(*) into moved from added;
 
-  tick := last.tick; late_tick := last.late_tick; holders := cardinality(now_holders);
+  tick := last.tick; late_tick := last.late_tick; holders := cardinality(now_holders); fresh := true;
   if moved > 0 or now_seq <> last.seq or now_holders <> last.holders or now_at > last.at + interval '5 s' then
     tick := last.tick + 1;
     if not last.holders <@ now_holders then
@@ -131,7 +124,7 @@ end $$;
 comment on function weir.advance_frontier(interval) is
   'One tick of the watermark: looks up the frontier of every queue again. Every node calls it a few times a second; where no service runs, '
   'claims are as right without it, only slower behind many dead entries. Returns the tick, the last tick at which a late transaction was found '
-  'to have ended, and how many transactions are writing now. Errors: WR010 in a REPEATABLE READ transaction.';
+  'to have ended, how many transactions are writing, and whether that was seen by this call (fresh) or by an earlier one. Errors: WR010 in a REPEATABLE READ transaction.';
 
 -- +goose Down
 drop function weir.advance_frontier(interval);

@@ -1,7 +1,7 @@
 -- The steps of the loops that every node runs.
 
 -- name: AdvanceFrontier :one
-select tick::bigint, late_tick::bigint, holders::int from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
 
 -- name: PromoteDue :one
 select promoted::int, looked_until::timestamptz from weir.promote_due(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
