@@ -47,7 +47,8 @@ func (q *Queries) DatabaseVersion(ctx context.Context) (string, error) {
 }
 
 const deadRows = `-- name: DeadRows :many
-select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live
+select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live,
+  pg_relation_size(s.relid)::bigint as bytes
 from pg_catalog.pg_stat_user_tables s where s.schemaname = 'weir' and s.relname = any ($1::text[])
 `
 
@@ -55,6 +56,7 @@ type DeadRowsRow struct {
 	TableName string
 	Dead      int64
 	Live      int64
+	Bytes     int64
 }
 
 func (q *Queries) DeadRows(ctx context.Context, tables []string) ([]DeadRowsRow, error) {
@@ -66,7 +68,12 @@ func (q *Queries) DeadRows(ctx context.Context, tables []string) ([]DeadRowsRow,
 	var items []DeadRowsRow
 	for rows.Next() {
 		var i DeadRowsRow
-		if err := rows.Scan(&i.TableName, &i.Dead, &i.Live); err != nil {
+		if err := rows.Scan(
+			&i.TableName,
+			&i.Dead,
+			&i.Live,
+			&i.Bytes,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,6 +24,7 @@ type rest struct {
 const (
 	deadBound   = 20000 // dead rows from which a vacuum is worth while,
 	deadPerLive = 0.05  // and their part of the live ones: a vacuum reads all of the indexes
+	shrinkFrom  = 16 << 20 // bytes of a table
 	restAtFirst = 2 * time.Second
 	restAtMost  = time.Minute
 )
@@ -42,7 +44,8 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 		if r.Dead < bound || time.Now().Before(s.resting[r.TableName].until) {
 			continue
 		}
-		left, err := s.vacuum(ctx, r.TableName)
+		// Giving pages back to the system takes an ACCESS EXCLUSIVE lock for a moment: only where that is worth it, as after a pinned horizon.
+		left, err := s.vacuum(ctx, r.TableName, r.Bytes > shrinkFrom && r.Live < r.Dead/10)
 		if err != nil {
 			return 0, err
 		}
@@ -57,8 +60,8 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 }
 
 // vacuum returns how many dead rows are left. Another node's vacuum of the table makes it skip.
-func (s *vacuumStep) vacuum(ctx context.Context, table string) (int64, error) {
-	if _, err := s.e.loopPool.Exec(ctx, "vacuum (skip_locked, truncate false) "+pgx.Identifier{"weir", table}.Sanitize()); err != nil {
+func (s *vacuumStep) vacuum(ctx context.Context, table string, shrink bool) (int64, error) {
+	if _, err := s.e.loopPool.Exec(ctx, fmt.Sprintf("vacuum (skip_locked, truncate %t) %s", shrink, pgx.Identifier{"weir", table}.Sanitize())); err != nil {
 		return 0, fromDB("vacuuming", err)
 	}
 	s.e.metrics.vacuums.WithLabelValues(table).Inc()

@@ -13,7 +13,8 @@ select expired::int, looked_until::timestamptz from weir.expire_leases(sqlc.arg(
 select weir.keep_partitions()::text;
 
 -- name: DeadRows :many
-select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live
+select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live,
+  pg_relation_size(s.relid)::bigint as bytes
 from pg_catalog.pg_stat_user_tables s where s.schemaname = 'weir' and s.relname = any (sqlc.arg(tables)::text[]);
 
 -- name: DatabaseVersion :one
