@@ -90,6 +90,7 @@ func describe(c Config) *API {
 		mux: mux, huma: humago.New(mux, humaConfig()), origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
 	}
 	a.registerJobs()
+	a.registerTimelines()
 	a.registerEnqueueing()
 	a.registerClaims()
 	a.registerAcks()

@@ -32,7 +32,7 @@ func exampleCompletedJob() jobs.Job {
 	job.StartedAt, job.FinishedAt = &started, &finished
 	job.Result = json.RawMessage(`{"message_id": "m-1"}`)
 	job.Errors = []jobs.AttemptError{{
-		Attempt: 1, At: exampleTime.Add(time.Second), Kind: "failed", Worker: "mailer-2", Message: "connection refused", Type: "SMTPError",
+		Attempt: 1, At: exampleTime.Add(time.Second), StartedAt: exampleTime, Kind: "failed", Worker: "mailer-2", Message: "connection refused", Type: "SMTPError",
 	}}
 	return job
 }

@@ -229,6 +229,8 @@ func (a *API) refineSchemas() {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
+	detail := schemas["Moment"].Properties["detail"]
+	detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	failure := schemas["Job"].Properties["error"]
 	failure.Type, failure.AdditionalProperties = huma.TypeObject, true
 	failure.Properties = map[string]*huma.Schema{

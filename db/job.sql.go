@@ -471,6 +471,57 @@ func (q *Queries) ScheduledJobIDs(ctx context.Context, arg ScheduledJobIDsParams
 	return items, nil
 }
 
+const timeline = `-- name: Timeline :many
+select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt, coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
+  greatest(t.run_at) as run_at, t.detail::jsonb as detail
+from weir.timeline($1::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
+where t.n > $2::bigint order by t.n limit $3::int
+`
+
+type TimelineParams struct {
+	JobID      int64
+	After      int64
+	MaxMoments int32
+}
+
+type TimelineRow struct {
+	At      time.Time
+	Event   string
+	Attempt int16
+	Worker  string
+	Cause   string
+	RunAt   *time.Time
+	Detail  json.RawMessage
+}
+
+func (q *Queries) Timeline(ctx context.Context, arg TimelineParams) ([]TimelineRow, error) {
+	rows, err := q.db.Query(ctx, timeline, arg.JobID, arg.After, arg.MaxMoments)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TimelineRow
+	for rows.Next() {
+		var i TimelineRow
+		if err := rows.Scan(
+			&i.At,
+			&i.Event,
+			&i.Attempt,
+			&i.Worker,
+			&i.Cause,
+			&i.RunAt,
+			&i.Detail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const whichEnded = `-- name: WhichEnded :many
 select ended::bigint from weir.which_ended($1::bigint[]) ended
 `

@@ -90,7 +90,7 @@ type WeirJobs struct {
 	// What the worker gave as its result, until result_until.
 	Result json.RawMessage
 	Error  json.RawMessage
-	// Failed attempts, oldest first: [{attempt, at, worker, kind, message, type, stack}].
+	// Failed attempts, oldest first: [{attempt, at, started_at, worker, kind, message, type, stack}].
 	Errors           json.RawMessage
 	Tags             []string
 	Metadata         json.RawMessage

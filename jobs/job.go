@@ -85,13 +85,14 @@ type Job struct {
 
 // AttemptError is what became of one failed attempt.
 type AttemptError struct {
-	Attempt int       `json:"attempt" doc:"Which attempt: 1, 2, …"`
-	At      time.Time `json:"at" doc:"When it failed."`
-	Kind    string    `json:"kind" enum:"failed,timed_out,lost" doc:"failed: the worker said so. timed_out: it ran past its timeout. lost: its lease ran out."`
-	Worker  string    `json:"worker,omitempty" doc:"The worker that had it."`
-	Message string    `json:"message" doc:"What went wrong."`
-	Type    string    `json:"type,omitempty" doc:"The class of the error."`
-	Stack   string    `json:"stack,omitempty" doc:"Where it happened."`
+	Attempt   int       `json:"attempt" doc:"Which attempt: 1, 2, …"`
+	At        time.Time `json:"at" doc:"When it failed."`
+	StartedAt time.Time `json:"started_at" doc:"When it began."`
+	Kind      string    `json:"kind" enum:"failed,timed_out,lost" doc:"failed: the worker said so. timed_out: it ran past its timeout. lost: its lease ran out."`
+	Worker    string    `json:"worker,omitempty" doc:"The worker that had it."`
+	Message   string    `json:"message" doc:"What went wrong."`
+	Type      string    `json:"type,omitempty" doc:"The class of the error."`
+	Stack     string    `json:"stack,omitempty" doc:"Where it happened."`
 }
 
 // Progress is how far a running job is, as its worker says.

@@ -158,7 +158,7 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 		}
 	}
 	for i := range j.Errors {
-		j.Errors[i].At = j.Errors[i].At.UTC()
+		j.Errors[i].At, j.Errors[i].StartedAt = j.Errors[i].At.UTC(), j.Errors[i].StartedAt.UTC()
 	}
 	return j, nil
 }

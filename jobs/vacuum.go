@@ -22,8 +22,8 @@ type rest struct {
 }
 
 const (
-	deadBound   = 20000 // dead rows from which a vacuum is worth while,
-	deadPerLive = 0.05  // and their part of the live ones: a vacuum reads all of the indexes
+	deadBound   = 20000    // dead rows from which a vacuum is worth while,
+	deadPerLive = 0.05     // and their part of the live ones: a vacuum reads all of the indexes
 	shrinkFrom  = 16 << 20 // bytes of a table
 	restAtFirst = 2 * time.Second
 	restAtMost  = time.Minute

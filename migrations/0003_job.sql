@@ -25,6 +25,7 @@ create table weir.job (
   tenant text,
   parent_id bigint,
   result_ttl_seconds int,
+  run_at timestamptz,
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
@@ -43,6 +44,7 @@ comment on column weir.job.metadata is 'Anything its producer wants to keep with
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
+comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
 comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
 
 create table weir.job_scheduled (
@@ -172,6 +174,9 @@ create table weir.job_event (
   at timestamptz not null default clock_timestamp(),
   kind weir.event_kind not null,
   attempt smallint not null,
+  state weir.job_state,
+  started_at timestamptz,
+  run_at timestamptz,
   worker text,
   detail jsonb
 ) partition by range (job_id);
@@ -181,8 +186,11 @@ comment on column weir.job_event.job_id is 'weir.job.id';
 comment on column weir.job_event.at is 'When it happened.';
 comment on column weir.job_event.kind is 'What happened.';
 comment on column weir.job_event.attempt is 'Attempts made by then.';
+comment on column weir.job_event.state is 'What the job became by it.';
+comment on column weir.job_event.started_at is 'When the attempt began that ended with it.';
+comment on column weir.job_event.run_at is 'When the job becomes available again, if it then waited for a time.';
 comment on column weir.job_event.worker is 'Name of the worker that had it.';
-comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), or what was changed.';
+comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), what was changed, or how a job had ended that was run again.';
 
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the next.
 create table weir.job_unique (

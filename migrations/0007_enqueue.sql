@@ -244,12 +244,12 @@ begin
       coalesce((e.job ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.job ->> 'delay_seconds')::float8)) as run_at
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
-    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds)
+    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
-      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int
+      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)

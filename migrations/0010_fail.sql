@@ -47,7 +47,8 @@ begin
   ), dead as (
     insert into weir.job_dead (job_id, queue_id) select e.job_id, e.queue_id from ended e where e.new_state = 'dead'
   ), told as (
-    insert into weir.job_event (job_id, kind, attempt, worker, detail) select e.job_id, e.kind, e.attempt, e.worker, e.error from ended e
+    insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker, detail)
+    select e.job_id, e.kind, e.attempt, e.new_state, e.leased_at, case when e.new_state = 'retryable' then e.new_run_at end, e.worker, e.error from ended e
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
     array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken into done from ended e;
@@ -118,8 +119,10 @@ begin
     insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
     select b.job_id, b.leased_at, b.queue_id, 'cancelled', b.attempt, b.worker from back b where b.cancelled
   ), told as (
-    insert into weir.job_event (job_id, kind, attempt, worker, detail)
-    select b.job_id, put_back.kind, b.attempt, b.worker, case when not b.at_once then jsonb_build_object('run_at', b.run_at) end from back b
+    insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker)
+    select b.job_id, put_back.kind, b.attempt, case when b.cancelled then 'cancelled'::weir.job_state when b.at_once then 'available' else 'scheduled' end, b.leased_at,
+      case when not b.cancelled and not b.at_once then b.run_at end, b.worker
+    from back b
   )
   select b.job_id from back b;
   if kind = 'released' or interval '0' = any (delays) then

@@ -44,7 +44,7 @@ begin
     with asked as (
       update weir.job_lease l set cancel_requested_at = coalesce(l.cancel_requested_at, clock_timestamp()) where l.job_id = cancel.job_id returning l.*
     )
-    insert into weir.job_event (job_id, kind, attempt, worker) select a.job_id, 'cancel_requested', a.attempt, a.worker from asked a;
+    insert into weir.job_event (job_id, kind, attempt, state, worker) select a.job_id, 'cancel_requested', a.attempt, 'running', a.worker from asked a;
     if found then
       return 'running';
     end if;
@@ -68,7 +68,7 @@ begin
     returning s.attempt, jsonb_build_object('state', case when s.retryable then 'retryable' else 'scheduled' end, 'run_at', s.run_at) as detail into took;
   if not found then
     delete from weir.job_outcome o where o.job_id = retry.job_id
-      returning o.attempt, jsonb_strip_nulls(jsonb_build_object('state', o.state, 'finished_at', o.finished_at, 'worker', o.worker, 'error', o.error)) as detail into took;
+      returning o.attempt, jsonb_strip_nulls(jsonb_build_object('state', o.state, 'started_at', o.started_at, 'finished_at', o.finished_at, 'worker', o.worker, 'error', o.error)) as detail into took;
   end if;
   if not found then
     raise exception using errcode = 'WR005', message = format('job %s neither ended nor waits for a time', retry.job_id),
@@ -76,7 +76,7 @@ begin
   end if;
   delete from weir.job_dead d where d.job_id = retry.job_id;
   update weir.queue q set deleted_at = null where q.deleted_at is not null and q.id = (select j.queue_id from weir.job j where j.id = retry.job_id);
-  insert into weir.job_event (job_id, kind, attempt, detail) values (retry.job_id, 'retried', took.attempt, took.detail);
+  insert into weir.job_event (job_id, kind, attempt, state, detail) values (retry.job_id, 'retried', took.attempt, 'available', took.detail || case when reset_attempts then '{"reset_attempts": true}' else '{}' end::jsonb);
   with again as (
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
     select j.queue_id, j.priority, case when reset_attempts then 0 else took.attempt end, nextval('weir.job_id_seq'), j.id from weir.job j where j.id = retry.job_id
@@ -136,7 +136,8 @@ begin
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt, retryable)
     values (edit.job_id, new_run_at, fact.queue_id, fact.priority, took.attempt, new_state = 'retryable');
   end if;
-  insert into weir.job_event (job_id, kind, attempt, detail) values (edit.job_id, 'edited', took.attempt, changes);
+  insert into weir.job_event (job_id, kind, attempt, state, run_at, detail)
+  values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
   return new_state;
 end $$;
 

@@ -17,7 +17,8 @@ select
   j.max_attempts, j.timeout_seconds, j.created_at, s.run_at,
   coalesce(l.leased_at, o.started_at) as started_at, o.finished_at, coalesce(l.worker, o.worker) as worker,
   l.expires_at as lease_expires_at, l.cancel_requested_at, l.progress, case when o.result_until <= clock_timestamp() then null else o.result end as result, o.error,
-  (select jsonb_agg(jsonb_build_object('attempt', e.attempt, 'at', e.at, 'worker', e.worker, 'kind', e.kind) || coalesce(e.detail, '{}') order by e.at)
+  (select jsonb_agg(coalesce(e.detail, '{}')
+      || jsonb_build_object('attempt', e.attempt, 'at', e.at, 'worker', e.worker, 'kind', e.kind, 'started_at', e.started_at) order by e.at)
    from weir.job_event e where e.job_id = j.id and e.kind in ('failed', 'timed_out', 'lost')) as errors,
   coalesce(j.tags, '{}') as tags, coalesce(j.metadata, '{}') as metadata, j.retry, j.unique_key, j.tenant, j.queue_id,
   j.parent_id, j.result_ttl_seconds, case when o.result_until > clock_timestamp() then o.result_until end as result_until
@@ -36,7 +37,7 @@ comment on column weir.jobs.run_at is 'When it becomes available, if it is sched
 comment on column weir.jobs.started_at is 'When its last attempt began, if it is running or has ended.';
 comment on column weir.jobs.result is 'What the worker gave as its result, until result_until.';
 comment on column weir.jobs.result_until is 'The result is shown until then, if it is kept for a time of its own.';
-comment on column weir.jobs.errors is 'Failed attempts, oldest first: [{attempt, at, worker, kind, message, type, stack}].';
+comment on column weir.jobs.errors is 'Failed attempts, oldest first: [{attempt, at, started_at, worker, kind, message, type, stack}].';
 
 -- The bounds are for the executor, which prunes partitions by a range but not by an array.
 -- +goose StatementBegin

@@ -61,3 +61,9 @@ where j.id = any (sqlc.arg(ids)::bigint[])
   and (sqlc.narg(q)::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower(sqlc.narg(q))) > 0)
 order by j.id desc
 limit sqlc.arg(max_jobs)::int;
+
+-- name: Timeline :many
+select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt, coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
+  greatest(t.run_at) as run_at, t.detail::jsonb as detail
+from weir.timeline(sqlc.arg(job_id)::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
+where t.n > sqlc.arg(after)::bigint order by t.n limit sqlc.arg(max_moments)::int;

@@ -9,7 +9,9 @@ import (
 func TestAfterAPinnedHorizonTheHotTablesShrink(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	size := func() int { return s.count(`select greatest(pg_relation_size('weir.job_ready'), pg_relation_size('weir.job_lease'))::int`) }
+	size := func() int {
+		return s.count(`select greatest(pg_relation_size('weir.job_ready'), pg_relation_size('weir.job_lease'))::int`)
+	}
 	unpin := s.begin(`set transaction isolation level repeatable read; select pg_current_xact_id()`)
 	const batch = 10_000
 	for range 24 {

@@ -48,7 +48,7 @@ select what || ' has no comment' from things where coalesce(trim(says), '') = ''
 
 // The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
 const publicFunctions = `
-weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer)
+weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer, OUT fresh boolean)
 weir.assert_lease(job_id bigint, token bigint)
 weir.cancel(job_id bigint)
 weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
@@ -82,6 +82,7 @@ weir.snooze(job_id bigint, token bigint, delay interval)
 weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[])
 weir.sweep_results(most integer)
 weir.sweep_unique_keys(most integer)
+weir.timeline(job_id bigint)
 weir.unpark(queues text[], node text)`
 
 func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
@@ -108,7 +109,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 	d := newDatabase(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
+		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
 		"resume_queue": "WR011", "purge_queue": "WR011", "delete_queue": "WR011 WR012",
 	} {
 		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)

@@ -1,0 +1,70 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+type timelineInput struct {
+	JobPath
+	Paging
+}
+
+// Timeline is one page of the life of a job.
+type Timeline struct {
+	Items      []jobs.Moment `json:"items" doc:"What happened to the job, in order."`
+	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type timelineOutput struct {
+	Body Timeline
+}
+
+func (a *API) registerTimelines() {
+	at := func(seconds int) time.Time { return exampleTime.Add(time.Duration(seconds) * time.Second) }
+	again := at(5)
+	register(a, huma.Operation{
+		OperationID: "getTimeline", Method: http.MethodGet, Path: "/v1/jobs/{id}/timeline", Tags: []string{tagJobs},
+		Summary: "See what happened to a job",
+		Description: "Every moment of its life with its cause, in order: when it was enqueued, became available and was started, how each attempt ended, what people did to it, " +
+			"and how it ended. It is there as long as the job is kept.",
+	}, shown{answer: Timeline{Items: []jobs.Moment{
+		{At: at(0), Event: "enqueued", Detail: json.RawMessage(`{"queue": "mail", "priority": 8}`)},
+		{At: at(0), Event: "available", Cause: "enqueued"},
+		{At: at(1), Event: "started", Attempt: 1, Worker: "mailer-2"},
+		{At: at(2), Event: "failed", Attempt: 1, Worker: "mailer-2", RunAt: &again, Detail: json.RawMessage(`{"message": "connection refused", "type": "SMTPError"}`)},
+		{At: at(5), Event: "available", Attempt: 1, Cause: "due"},
+		{At: at(5), Event: "started", Attempt: 2, Worker: "mailer-1"},
+		{At: at(6), Event: "completed", Attempt: 2, Worker: "mailer-1"},
+	}}, problems: []jobs.Code{jobs.JobNotFound}}, a.getTimeline)
+}
+
+func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*timelineOutput, error) {
+	position, err := in.position(ctx, "timeline")
+	if err != nil {
+		return nil, err
+	}
+	after := 0
+	if position != "" {
+		if after, err = strconv.Atoi(position); err != nil || after < 1 {
+			return nil, badCursor(ctx)
+		}
+	}
+	moments, err := a.engine.Timeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &timelineOutput{Body: Timeline{Items: moments}}
+	if len(moments) > in.Limit {
+		out.Body.Items = moments[:in.Limit]
+		out.Body.NextCursor = cursorTo("timeline", strconv.Itoa(after+in.Limit))
+	}
+	return out, nil
+}
