@@ -44,6 +44,7 @@ var kinds = map[jobs.Code]kind{
 	routeNotFound:            {http.StatusNotFound, "There is nothing at this path", "there is nothing at this path"},
 	jobs.JobNotFound:         {http.StatusNotFound, "There is no such job", "there is no job 4711"},
 	jobs.QueueNotFound:       {http.StatusNotFound, "There is no such queue", `there is no queue "mail"`},
+	jobs.WorkerNotFound:      {http.StatusNotFound, "There is no such worker", "there is no worker 'mailer-1'"},
 	methodNotAllowed:         {http.StatusMethodNotAllowed, "This path does not take this method", "this path takes GET, HEAD"},
 	requestTimeout:           {http.StatusRequestTimeout, "The body came too slowly", "the body did not come within 30 s"},
 	jobs.StaleToken:          {http.StatusConflict, "The lease is not held with this token", "the lease on job 4711 is not held with this token"},

@@ -13,7 +13,7 @@ import (
 
 const claimBatch = `-- name: ClaimBatch :many
 select job_id::bigint, token::bigint, kind::text, queue::text, args::jsonb, attempt::smallint, max_attempts::smallint, timeout_seconds::int,
-  lease_expires_at::timestamptz, priority::smallint, tags::text[], metadata::jsonb, created_at::timestamptz, slot::int, tick::bigint
+  lease_expires_at::timestamptz, priority::smallint, tags::text[], metadata::jsonb, created_at::timestamptz, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal
 from weir.claim_batch($1::text[], $2::text[], $3::int[], $4::int[],
   $5::bigint, $6::bigint[])
 `
@@ -43,6 +43,7 @@ type ClaimBatchRow struct {
 	CreatedAt      time.Time
 	Slot           int32
 	Tick           int64
+	Refusal        string
 }
 
 func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]ClaimBatchRow, error) {
@@ -77,6 +78,7 @@ func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]Claim
 			&i.CreatedAt,
 			&i.Slot,
 			&i.Tick,
+			&i.Refusal,
 		); err != nil {
 			return nil, err
 		}

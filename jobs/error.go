@@ -24,6 +24,7 @@ const (
 	QueueNotFound       Code = "queue_not_found"      // there is no queue of this name
 	QueueNotEmpty       Code = "queue_not_empty"      // the queue still has jobs
 	QueueFull           Code = "queue_full"           // the queue has as many available jobs as it may
+	WorkerNotFound      Code = "worker_not_found"     // there is no worker of this name
 	Unavailable         Code = "unavailable"          // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"           // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"             // a defect; the log has the details
@@ -40,6 +41,7 @@ var sqlStates = map[string]Code{
 	"WR011": QueueNotFound,
 	"WR012": QueueNotEmpty,
 	"WR013": QueueFull,
+	"WR015": WorkerNotFound,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.

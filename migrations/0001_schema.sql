@@ -28,6 +28,7 @@ comment on type weir.event_kind is
 --   WR003 job_ended          WR011 queue_not_found
 --   WR004 job_not_editable   WR012 queue_not_empty
 --                            WR013 queue_full
+--                            WR015 worker_not_found
 
 -- +goose StatementBegin
 create function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$

@@ -109,6 +109,7 @@ create table weir.job_lease (
   lease_seconds int not null,
   priority smallint not null,
   attempt smallint not null,
+  counted boolean,
   cancel_requested_at timestamptz,
   worker text not null,
   progress jsonb,
@@ -125,6 +126,7 @@ comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
+comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
@@ -181,6 +183,7 @@ create table weir.job_event (
   detail jsonb
 ) partition by range (job_id);
 create index job_event_job_id on weir.job_event (job_id);
+create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16);
 comment on table weir.job_event is 'The exceptional moments of a job''s life, in partitions by job id. An uneventful life has none.';
 comment on column weir.job_event.job_id is 'weir.job.id';
 comment on column weir.job_event.at is 'When it happened.';

@@ -8,7 +8,7 @@
 -- +goose StatementBegin
 create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
-  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint)
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -37,7 +37,13 @@ declare
   highest bigint;
   now_at timestamptz;
   late_seq bigint;
+  refusals text[];
+  counted boolean[];
 begin
+  if exists (select from weir.worker w where w.name = any (workers) and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null)) then
+    select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
+    wanted := (select sum(c) from unnest(counts) c);
+  end if;
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
   select w.tick, w.seq, (select min(h.seq) from unnest(w.holder_seqs, w.holder_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s')
     into now_tick, floor_seq, late_seq from weir.watermark w order by w.tick desc limit 1;
@@ -45,6 +51,7 @@ begin
   -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
   -- writers are left to the next tick: a claim must not walk over all that happened since they began.
   for round in 1..3 loop
+    exit when wanted = 0;
     continue when round = 2 and not cut;
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
@@ -84,6 +91,8 @@ begin
     end loop;
     exit when got >= wanted;
   end loop;
+  return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
+    r.n::int, now_tick, r.refusal from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
   if got = 0 then
     return;
   end if;
@@ -101,13 +110,13 @@ begin
     join weir.job j on j.id = u.id
     where j.id = any (ids) and j.id between lowest and highest
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds)
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted)
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds
+      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot]
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
-    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick
+    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text
   from picked k order by k.n;
 end $$;
 
@@ -126,18 +135,19 @@ begin
   elsif lease_seconds not between 1 and 3600 then
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
+  perform weir.see_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
     c.tags, c.metadata, c.created_at
-  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c;
+  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c where c.job_id > 0;
 end $$;
 -- +goose StatementEnd
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
-  'slot names the worker. after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
+  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '
-  '(lease_seconds: default the queue''s, 30). Never waits for another claim. Errors: WR010.';
+  '(lease_seconds: default the queue''s, 30). Never waits for another claim. A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. Errors: WR010.';
 
 -- +goose Down
 drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]);

@@ -91,7 +91,7 @@ begin
 end $$;
 
 -- Back to waiting without loss of an attempt. Locks: the job_lease rows, in the order of their ids.
-create function weir.put_back(job_ids bigint[], tokens bigint[], delays interval[], kind weir.event_kind) returns setof bigint
+create function weir.put_back(job_ids bigint[], tokens bigint[], delays interval[], kind weir.event_kind, detail jsonb default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
 declare
@@ -119,9 +119,9 @@ begin
     insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
     select b.job_id, b.leased_at, b.queue_id, 'cancelled', b.attempt, b.worker from back b where b.cancelled
   ), told as (
-    insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker)
+    insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker, detail)
     select b.job_id, put_back.kind, b.attempt, case when b.cancelled then 'cancelled'::weir.job_state when b.at_once then 'available' else 'scheduled' end, b.leased_at,
-      case when not b.cancelled and not b.at_once then b.run_at end, b.worker
+      case when not b.cancelled and not b.at_once then b.run_at end, b.worker, put_back.detail
     from back b
   )
   select b.job_id from back b;
@@ -195,7 +195,7 @@ comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], bool
 comment on function weir.fail(bigint, bigint, jsonb, interval, boolean) is
   'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry policy says; with retry => false, or after max_attempts, it is dead. '
   'Returns its new state: retryable, available (no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010.';
-comment on function weir.put_back(bigint[], bigint[], interval[], weir.event_kind) is 'Internal. Leases back to scheduled (a delay) or available (none), with no attempt lost; cancelled if that was asked for.';
+comment on function weir.put_back(bigint[], bigint[], interval[], weir.event_kind, jsonb) is 'Internal. Leases back to scheduled (a delay) or available (none), with no attempt lost; cancelled if that was asked for. detail is kept with the events.';
 comment on function weir.snooze_many(bigint[], bigint[], interval[]) is 'weir.snooze for many at once; returns the ids whose token was good.';
 comment on function weir.release_many(bigint[], bigint[]) is 'weir.release for many at once; returns the ids whose token was good.';
 comment on function weir.snooze(bigint, bigint, interval) is 'Not now: the job is scheduled again after delay, and no attempt is lost. Errors: WR001, WR002, WR010.';
@@ -206,6 +206,6 @@ comment on function weir.expire_leases(int, timestamptz) is
 
 -- +goose Down
 drop function weir.expire_leases(int, timestamptz), weir.release(bigint, bigint), weir.snooze(bigint, bigint, interval), weir.release_many(bigint[], bigint[]),
-  weir.snooze_many(bigint[], bigint[], interval[]), weir.put_back(bigint[], bigint[], interval[], weir.event_kind),
+  weir.snooze_many(bigint[], bigint[], interval[]), weir.put_back(bigint[], bigint[], interval[], weir.event_kind, jsonb),
   weir.fail(bigint, bigint, jsonb, interval, boolean), weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]), weir.bounded_error(jsonb),
   weir.end_attempts(bigint[], bigint[], jsonb[], interval[], boolean[], weir.event_kind[]);
