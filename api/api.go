@@ -96,6 +96,7 @@ func describe(c Config) *API {
 	a.registerAcks()
 	a.registerHeartbeats()
 	a.registerQueues()
+	a.registerWorkers()
 	a.registerHealth()
 	a.refineSchemas()
 	return a

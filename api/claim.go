@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -21,7 +22,8 @@ type ClaimRequest struct {
 
 // ClaimedJobs are jobs that the worker now has.
 type ClaimedJobs struct {
-	Jobs []jobs.ClaimedJob `json:"jobs" doc:"The jobs, those of the highest priority first; none if there was none."`
+	Jobs   []jobs.ClaimedJob `json:"jobs" doc:"The jobs, those of the highest priority first; none if there was none."`
+	Reason jobs.Refusal      `json:"reason,omitempty" enum:"paused,draining,at_capacity" doc:"Why there are none, where it is the worker that is to get none: it is paused or draining, or has as many jobs as it may (or another claim of it is just being decided)."`
 }
 
 type claimOutput struct {
@@ -33,7 +35,7 @@ func (a *API) registerClaims() {
 		OperationID: "claimJobs", Method: http.MethodPost, Path: "/v1/claims", Tags: []string{tagWork},
 		Summary: "Claim jobs to work on",
 		Description: "Takes available jobs from queues: the highest priority first, within it first in, first out, several queues in equal shares. " +
-			"With `wait_seconds` an empty queue makes the call wait until a job is there or the time is up; an empty answer is no error.\n\n" +
+			"With `wait_seconds` an empty queue makes the call wait until a job is there or the time is up; an empty answer is no error. A worker that is paused, draining or at its capacity gets none and waits all the same; the answer then says the `reason`.\n\n" +
 			"Each job comes with a token, the only proof of the lease, and is taken back at `lease_expires_at` unless a heartbeat moves that. " +
 			"A worker may be given a job that another one had begun: jobs are delivered at least once.",
 	}, shown{
@@ -48,6 +50,10 @@ func (a *API) claimJobs(ctx context.Context, _ *bodyInput, b *ClaimRequest) (*cl
 	claimed, err := a.engine.Claim(ctx, jobs.ClaimRequest{
 		Worker: b.Worker, Queues: b.Queues, Limit: b.Limit, Wait: time.Duration(b.WaitSeconds * float64(time.Second)), LeaseSeconds: b.LeaseSeconds,
 	})
+	var refusal jobs.Refusal
+	if errors.As(err, &refusal) {
+		return &claimOutput{Body: ClaimedJobs{Jobs: []jobs.ClaimedJob{}, Reason: refusal}}, nil
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -61,3 +61,17 @@ func exampleQueueStats() jobs.QueueStats {
 		}},
 	}
 }
+
+func exampleWorker() jobs.Worker {
+	return jobs.Worker{
+		Name: "mailer-1", State: jobs.WorkerActive, Hostname: "mail-a", Version: "1.4.2", Queues: []string{"mail"}, Labels: map[string]string{"zone": "eu-1"},
+		Capacity: new(10), Running: 3, Load: new(0.75), RegisteredAt: exampleTime, LastSeenAt: exampleLater,
+		Stats: &jobs.WorkerStats{WindowSeconds: 3600, Completed: 5400, Failed: 7, BusySeconds: 1850.5},
+	}
+}
+
+func exampleAttempt() jobs.Attempt {
+	return jobs.Attempt{
+		JobID: 4711, Kind: "send_receipt", Queue: "mail", Attempt: 1, Outcome: "failed", StartedAt: exampleTime, EndedAt: exampleTime.Add(time.Second), Error: "connection refused",
+	}
+}

@@ -24,6 +24,7 @@ const (
 	tagJobs    = "jobs"
 	tagWork    = "work"
 	tagQueues  = "queues"
+	tagWorkers = "workers"
 	tagService = "service"
 )
 
@@ -44,6 +45,7 @@ func humaConfig() huma.Config {
 		{Name: tagJobs, Description: "What producers and people do: enqueue jobs, look at them, change their course."},
 		{Name: tagWork, Description: "What workers do: claim jobs, keep their leases, say what became of them."},
 		{Name: tagQueues, Description: "Queues: the defaults of their jobs, pauses, and how deep, how old and how fast they are."},
+		{Name: tagWorkers, Description: "Workers: who they are, whether they are well, and whether they are to get jobs."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c

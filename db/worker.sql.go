@@ -73,7 +73,7 @@ func (q *Queries) KnowWorker(ctx context.Context, name string) error {
 }
 
 const listWorkers = `-- name: ListWorkers :many
-select w.name::text as name, w.state::text as state, w.hostname::text as hostname, w.version::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
+select w.name::text as name, w.state::text as state, coalesce(w.hostname, '')::text as hostname, coalesce(w.version, '')::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
   greatest(w.capacity) as capacity, w.running::bigint as running, greatest(w.load) as load, w.registered_at::timestamptz as registered_at, w.last_seen_at::timestamptz as last_seen_at,
   greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at
 from weir.workers w
@@ -152,14 +152,19 @@ func (q *Queries) ListWorkers(ctx context.Context, arg ListWorkersParams) ([]Lis
 }
 
 const oldestJob = `-- name: OldestJob :one
-select coalesce((select j.created_at from weir.job j order by j.id limit 1), now())::timestamptz as created_at
+select coalesce((select j.created_at from weir.job j order by j.id limit 1), clock_timestamp())::timestamptz as created_at, clock_timestamp()::timestamptz as now
 `
 
-func (q *Queries) OldestJob(ctx context.Context) (time.Time, error) {
+type OldestJobRow struct {
+	CreatedAt time.Time
+	Now       time.Time
+}
+
+func (q *Queries) OldestJob(ctx context.Context) (OldestJobRow, error) {
 	row := q.db.QueryRow(ctx, oldestJob)
-	var created_at time.Time
-	err := row.Scan(&created_at)
-	return created_at, err
+	var i OldestJobRow
+	err := row.Scan(&i.CreatedAt, &i.Now)
+	return i, err
 }
 
 const pauseWorker = `-- name: PauseWorker :exec

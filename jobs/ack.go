@@ -106,6 +106,7 @@ func (e *Engine) ack(ctx context.Context, pool *pgxpool.Pool, acks []Ack) ([]Ack
 	if err != nil {
 		return nil, fromDB("acknowledging", err)
 	}
+	e.jobsEnded()
 	return e.ackResults(ctx, acks, accepted)
 }
 

@@ -70,12 +70,14 @@ func (r *ClaimRequest) check() error {
 	return nil
 }
 
-// Claim takes up to Limit jobs for a worker. If there are none it waits, up to Wait, and then returns an empty list. All claims of a
-// node for the same queues go through one claimer, in the order in which they came. Errors: InvalidArgument, Unavailable.
+// Claim takes up to Limit jobs for a worker. If there are none, or the worker is to get none, it waits, up to Wait, and then returns an empty list. All
+// claims of a node for the same queues go through one claimer, in the order in which they came. Errors: InvalidArgument, Unavailable; a Refusal where it was
+// the worker's fault that it got nothing.
 func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	e.signs.note(r.Worker)
 	queues := slices.Clone(r.Queues)
 	slices.Sort(queues)
 	queues = slices.Compact(queues)
@@ -98,6 +100,9 @@ func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error
 	case <-ctx.Done():
 	}
 	if c.leave(w) {
+		if w.refusal != "" {
+			return nil, w.refusal
+		}
 		return []ClaimedJob{}, ctx.Err()
 	}
 	return e.handOver(ctx, <-w.done) // it was being served when the time was up
@@ -155,5 +160,25 @@ func (e *Engine) wake(queues []string) {
 		if len(queues) == 0 || slices.ContainsFunc(queues, func(q string) bool { return slices.Contains(c.queues, q) }) {
 			c.wake()
 		}
+	}
+}
+
+// workerChanged lets claims of a worker look again at once that were refused because of it.
+func (e *Engine) workerChanged(name string) {
+	e.eachClaimer(func(c *claimer) { c.retry(func(w *waiter) bool { return w.worker == name }, 0) })
+}
+
+// jobsEnded lets claims look again soon whose workers had as many jobs as they may: some job was one of theirs, perhaps.
+func (e *Engine) jobsEnded() {
+	e.eachClaimer(func(c *claimer) {
+		c.retry(func(w *waiter) bool { return w.refusal == RefusedAtCapacity }, refusedFirst)
+	})
+}
+
+func (e *Engine) eachClaimer(do func(*claimer)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.claimers {
+		do(c)
 	}
 }

@@ -16,8 +16,10 @@ const (
 	pollEvery    = time.Second      // the fallback while notifications come in
 	pollBlind    = 100 * time.Millisecond
 	hintFor      = 500 * time.Millisecond
-	statementFor = 30 * time.Second // a claim that takes longer is given up; what it took goes back when the leases run out
-	hintMargin   = 128              // places behind the last one claimed to look again: others may have drawn earlier and committed later
+	statementFor = 30 * time.Second      // a claim that takes longer is given up; what it took goes back when the leases run out
+	refusedFirst = 50 * time.Millisecond // a claim whose worker is to get nothing looks again after this, and then after twice as long each time,
+	refusedLast  = time.Second           // up to this
+	hintMargin   = 128                   // places behind the last one claimed to look again: others may have drawn earlier and committed later
 )
 
 // claimer serves all claims of this node for one set of queues, with one statement at a time: what arrives while a statement is under
@@ -30,6 +32,7 @@ type claimer struct {
 
 	mu      sync.Mutex
 	waiting []*waiter // in the order of their coming
+	refused []*waiter // stand aside, because their workers are to get nothing: in the line they would keep others from being served
 	woken   bool      // something may have become available since the last look
 	drained bool
 	serving int // waiters that are out of the line because a statement looks for them
@@ -37,6 +40,7 @@ type claimer struct {
 	// Only run touches these.
 	parkedUntil time.Time
 	emptyAt     time.Time
+	polledAt    time.Time // the last look, or poll that led to none
 	hint        frontierHint
 }
 
@@ -48,6 +52,10 @@ type waiter struct {
 	patient      bool // it would rather wait than get nothing
 	gone         bool // nobody waits for it any more; guarded by claimer.mu
 	done         chan claimed
+
+	refusal Refusal       // of the last look for it
+	retryAt time.Time     // while it stands aside: when it is looked for again
+	pause   time.Duration // since the last look
 }
 
 type claimed struct {
@@ -78,13 +86,31 @@ func (c *claimer) add(w *waiter) {
 func (c *claimer) leave(w *waiter) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.waiting, w)
-	if i < 0 {
-		w.gone = true
-		return false
+	for _, list := range []*[]*waiter{&c.waiting, &c.refused} {
+		if i := slices.Index(*list, w); i >= 0 {
+			*list = slices.Delete(*list, i, i+1)
+			return true
+		}
 	}
-	c.waiting = slices.Delete(c.waiting, i, i+1)
-	return true
+	w.gone = true
+	return false
+}
+
+// retry brings forward the next look for some of those that stand aside, to at least so long after their last.
+func (c *claimer) retry(which func(*waiter) bool, after time.Duration) {
+	c.mu.Lock()
+	found := false
+	for _, w := range c.refused {
+		if w.pause > after && which(w) {
+			w.retryAt = w.retryAt.Add(after - w.pause)
+			w.pause = after
+			found = true
+		}
+	}
+	c.mu.Unlock()
+	if found {
+		c.prod()
+	}
 }
 
 func (c *claimer) wake() {
@@ -116,6 +142,7 @@ func (c *claimer) run() {
 		switch {
 		case look:
 			idle = time.Now()
+			c.polledAt = idle
 			c.serve(ctx, served, counts)
 			c.setServing(0)
 		case c.finished(idle):
@@ -128,51 +155,52 @@ func (c *claimer) run() {
 }
 
 // take picks the waiters of the next statement, in order, and how many jobs each may get: batchLimit in all, and at least one for each that
-// does not wait. look is false if nobody waits, or if everybody is patient and nothing can have become available since the last look.
+// does not wait. look is false if nobody waits, or if everybody is patient and nothing can have become available since the last look. Those that stand
+// aside come last, each at its own time.
 func (c *claimer) take() (served []*waiter, counts []int32, look bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.drained {
-		for _, w := range c.waiting {
+		for _, w := range slices.Concat(c.waiting, c.refused) {
 			w.done <- claimed{jobs: []ClaimedJob{}}
 		}
-		c.waiting = nil
+		c.waiting, c.refused = nil, nil
 		return nil, nil, false
 	}
 	left := batchLimit
-	var others []*waiter
-	for _, w := range c.waiting {
-		count := min(w.limit, left)
-		if count == 0 && w.patient {
-			others = append(others, w)
-			continue
+	pick := func(from []*waiter, due func(*waiter) bool) (others []*waiter) {
+		for _, w := range from {
+			count := min(w.limit, left)
+			if !due(w) || count == 0 && w.patient {
+				others = append(others, w)
+				continue
+			}
+			count = max(count, 1)
+			left = max(left-count, 0)
+			served = append(served, w)
+			counts = append(counts, int32(count))
 		}
-		count = max(count, 1)
-		left = max(left-count, 0)
-		served = append(served, w)
-		counts = append(counts, int32(count))
-		look = look || !w.patient
+		return others
 	}
-	look = len(served) > 0 && (look || c.woken)
-	if look {
-		c.waiting = others
-		c.serving = len(served)
-		c.woken = false
+	if c.woken || slices.ContainsFunc(c.waiting, func(w *waiter) bool { return !w.patient }) {
+		c.woken = c.woken && len(c.waiting) == 0
+		c.waiting = pick(c.waiting, func(*waiter) bool { return true })
 	}
-	return served, counts, look
+	now := time.Now()
+	c.refused = pick(c.refused, func(w *waiter) bool { return !now.Before(w.retryAt) })
+	c.serving = len(served)
+	return served, counts, len(served) > 0
 }
 
-// serve claims for some waiters with one statement. The patient ones that get nothing go back to the head of the line.
+// serve claims for some waiters with one statement. The patient ones that get nothing go back to the head of the line, or aside.
 func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 	if time.Since(c.hint.since) > hintFor {
 		c.hint.forget(-1)
 	}
 	params := db.ClaimBatchParams{Queues: c.queues, Counts: counts, AfterTick: c.hint.tick, AfterPositions: c.hint.positions}
-	wanted := 0
-	for i, w := range served {
+	for _, w := range served {
 		params.Workers = append(params.Workers, w.worker)
 		params.Leases = append(params.Leases, int32(w.leaseSeconds))
-		wanted += int(counts[i])
 	}
 	wasParked := time.Now().Before(c.parkedUntil)
 	bounded, cancel := context.WithTimeout(ctx, statementFor)
@@ -182,32 +210,52 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		c.refuse(ctx, served, counts, fromDB("claiming", err))
 		return
 	}
+	refusals := make([]Refusal, len(served)) // of slots that were to get less than they asked for
+	rows = slices.DeleteFunc(rows, func(r db.ClaimBatchRow) bool {
+		if r.JobID == 0 {
+			refusals[r.Slot-1] = Refusal(r.Refusal)
+		}
+		return r.JobID == 0
+	})
 	c.e.metrics.claimed(len(rows))
 	c.hint.learn(c.queues, rows)
-	if len(rows) < wanted {
-		c.hint.forget(-1) // an empty queue is looked at from its frontier: there may be what another claim gave back
-	}
 
 	bySlot := make([][]ClaimedJob, len(served))
 	for _, r := range rows {
 		bySlot[r.Slot-1] = append(bySlot[r.Slot-1], claimedFromRow(r))
 	}
-	var unserved []*waiter
+	short := false // there were not enough jobs
+	var unserved, refused []*waiter
 	for i, w := range served {
-		if len(bySlot[i]) == 0 && w.patient {
+		short = short || refusals[i] == "" && len(bySlot[i]) < int(counts[i])
+		w.refusal = refusals[i]
+		switch {
+		case len(bySlot[i]) > 0 || !w.patient:
+		case w.refusal != "":
+			w.pause = min(max(2*w.pause, refusedFirst), refusedLast)
+			w.retryAt = time.Now().Add(w.pause)
+			refused = append(refused, w)
+		default:
+			w.pause = 0
 			unserved = append(unserved, w)
 		}
 	}
-	c.putBack(unserved) // before the others are answered, who may look how many wait
+	if short {
+		c.hint.forget(-1) // an empty queue is looked at from its frontier: there may be what another claim gave back
+	}
+	c.putBack(unserved, refused) // before the others are answered, who may look how many wait
 	for i, w := range served {
 		switch {
 		case len(bySlot[i]) > 0:
 			w.done <- claimed{jobs: bySlot[i]}
-		case !w.patient:
+		case w.patient:
+		case refusals[i] != "":
+			w.done <- claimed{err: refusals[i]}
+		default:
 			w.done <- claimed{jobs: []ClaimedJob{}}
 		}
 	}
-	if len(rows) == wanted {
+	if !short {
 		c.setWoken() // there may be more
 		if wasParked && time.Since(c.emptyAt) > 2*time.Second {
 			c.unpark(ctx)
@@ -246,23 +294,27 @@ func (c *claimer) refuse(ctx context.Context, served []*waiter, counts []int32, 
 	}
 	if len(patient) > 0 {
 		c.e.log.Warn("claiming failed; trying again", "queues", c.queues, "error", err)
-		c.putBack(patient)
+		c.putBack(patient, nil)
 		time.Sleep(200 * time.Millisecond)
 		c.setWoken()
 	}
 }
 
-// putBack lets waiters that got nothing wait on, at the head of the line, but for those whose time ran out in the meantime.
-func (c *claimer) putBack(ws []*waiter) {
+// putBack lets waiters that got nothing wait on, at the head of the line or aside, but for those whose time ran out in the meantime.
+func (c *claimer) putBack(unserved, refused []*waiter) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	ws = slices.DeleteFunc(ws, func(w *waiter) bool {
-		if w.gone {
+	gone := func(w *waiter) bool {
+		switch {
+		case w.gone && w.refusal != "":
+			w.done <- claimed{err: w.refusal}
+		case w.gone:
 			w.done <- claimed{jobs: []ClaimedJob{}}
 		}
 		return w.gone
-	})
-	c.waiting = slices.Insert(c.waiting, 0, ws...)
+	}
+	c.waiting = slices.Insert(c.waiting, 0, slices.DeleteFunc(unserved, gone)...)
+	c.refused = append(c.refused, slices.DeleteFunc(refused, gone)...)
 	c.serving = 0
 }
 
@@ -278,24 +330,41 @@ func (c *claimer) setWoken() {
 	c.mu.Unlock()
 }
 
-// sleep waits for a nudge, or for the next poll, which makes up for a notification that was lost.
+// sleep waits for a nudge, for the next look for one that stands aside, or for the next poll, which makes up for a notification that was lost.
 func (c *claimer) sleep(ctx context.Context) {
 	every := pollEvery
 	if !c.e.listener.up() {
 		every = pollBlind
 	}
-	timer := time.NewTimer(every)
+	poll := c.polledAt.Add(every)
+	timer := time.NewTimer(time.Until(c.nextRetry(poll)))
 	defer timer.Stop()
 	select {
 	case <-c.nudge:
-	case <-timer.C:
-		c.setWoken()
+	case now := <-timer.C:
+		if !now.Before(poll) {
+			c.polledAt = now
+			c.setWoken()
+		}
 	}
 	if left := time.Until(c.parkedUntil); left > 0 && left < parkFor/2 && c.hasWaiters() {
 		c.park(ctx)
 	}
 }
 
+// nextRetry is when one that stands aside is looked for again, or a time, whichever comes first.
+func (c *claimer) nextRetry(at time.Time) time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, w := range c.refused {
+		if w.retryAt.Before(at) {
+			at = w.retryAt
+		}
+	}
+	return at
+}
+
+// hasWaiters says whether somebody waits for a job to come.
 func (c *claimer) hasWaiters() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -308,7 +377,7 @@ func (c *claimer) finished(idle time.Time) bool {
 	defer c.e.mu.Unlock()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.waiting) > 0 || !c.drained && time.Since(idle) < idleFor {
+	if len(c.waiting)+len(c.refused) > 0 || !c.drained && time.Since(idle) < idleFor {
 		return false
 	}
 	delete(c.e.claimers, c.key)

@@ -64,6 +64,7 @@ type Engine struct {
 	enqueues  *batcher[json.RawMessage, Enqueued]
 	acks      *batcher[Ack, AckResult]
 	watcher   *watcher
+	signs     *signs
 
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
@@ -111,9 +112,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
-		claimers: map[string]*claimer{}, tickSoon: make(chan struct{}, 1),
+		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: make(chan struct{}, 1),
 	}
-	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake}
+	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
 	e.metrics = newMetrics(e)
 	e.enqueues = &batcher[json.RawMessage, Enqueued]{

@@ -52,6 +52,7 @@ func (e *Engine) newLoops() []*loop {
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},
 		{e, "watch", e.watcher.step, e.watcher.soon},
+		{e, "signs", e.signsStep, nil},
 	}
 }
 

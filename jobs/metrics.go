@@ -34,7 +34,7 @@ type metrics struct {
 
 	waiting, awaiting, listening       *prometheus.Desc
 	poolConns, poolWaits, poolWaitTime *prometheus.Desc
-	queueJobs, queueOldest             *prometheus.Desc
+	queueJobs, queueOldest, workers    *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -96,6 +96,7 @@ func newMetrics(e *Engine) *metrics {
 		poolWaitTime: prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
 		queueJobs:    prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
 		queueOldest:  prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
+		workers:      prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
 	}
 	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
@@ -123,7 +124,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers} {
 		ch <- d
 	}
 }
@@ -150,13 +151,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(m.poolWaits, prometheus.CounterValue, float64(s.EmptyAcquireCount()), name)
 		ch <- prometheus.MustNewConstMetric(m.poolWaitTime, prometheus.CounterValue, s.AcquireDuration().Seconds(), name)
 	}
-	for _, d := range m.queueDepths() {
+	for _, d := range m.counted() {
 		ch <- d
 	}
 }
 
-// queueDepths counts the jobs of all queues, or returns what it counted a moment ago. Where that fails the figures are absent.
-func (m *metrics) queueDepths() []prometheus.Metric {
+// counted counts the jobs of all queues and the workers, or returns what it counted a moment ago. Where that fails the figures are absent.
+func (m *metrics) counted() []prometheus.Metric {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if time.Since(m.depthAt) < depthFresh {
@@ -179,17 +180,26 @@ func (m *metrics) queueDepths() []prometheus.Metric {
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueOldest, prometheus.GaugeValue, r.OldestAvailableSeconds, r.Queue))
 	}
+	workers, err := m.e.loops.CountWorkers(ctx)
+	if err != nil {
+		m.e.log.Warn("could not count the workers for the metrics", "error", err)
+	}
+	states := map[WorkerState]int64{WorkerActive: 0, WorkerPaused: 0, WorkerDraining: 0, WorkerLost: 0}
+	for _, w := range workers {
+		states[WorkerState(w.State)] = w.Workers
+	}
+	for state, n := range states {
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.workers, prometheus.GaugeValue, float64(n), string(state)))
+	}
 	return m.depths
 }
 
 func (e *Engine) countWaiting() int {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	n := 0
-	for _, c := range e.claimers {
+	e.eachClaimer(func(c *claimer) {
 		c.mu.Lock()
-		n += len(c.waiting) + c.serving
-		c.mu.Unlock()
-	}
+		defer c.mu.Unlock()
+		n += len(c.waiting) + len(c.refused) + c.serving
+	})
 	return n
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // Retain drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of which little must be kept, and
-// sweeps unique keys that are free and results whose time is over. A partition that somebody uses at the moment is left for the next time.
+// sweeps unique keys that are free, results whose time is over and workers that are long gone. A partition that somebody uses at the moment is left for the next time.
 func (e *Engine) Retain(ctx context.Context) error {
 	old, err := e.loops.OldPartitions(ctx)
 	if err != nil {
@@ -37,7 +37,11 @@ func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "unique keys", MaxBatch, e.loops.SweepUniqueKeys); err != nil {
 		return err
 	}
-	return sweep(ctx, "results", 1000, e.loops.SweepResults)
+	if err := sweep(ctx, "results", 1000, e.loops.SweepResults); err != nil {
+		return err
+	}
+	_, err = e.loops.SweepWorkers(ctx)
+	return fromDB("sweeping workers", err)
 }
 
 // sweep removes what is no longer needed, batch by batch.

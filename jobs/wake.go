@@ -14,10 +14,11 @@ import (
 
 // listener holds the one connection that LISTENs. While it is down, claimers poll; when it comes back, all of them look once.
 type listener struct {
-	url   string
-	log   *slog.Logger
-	woken func(queues []string) // nil: any queue
-	alive atomic.Bool
+	url    string
+	log    *slog.Logger
+	woken  func(queues []string) // nil: any queue
+	worker func(name string)
+	alive  atomic.Bool
 }
 
 func (l *listener) up() bool { return l.alive.Load() }
@@ -57,7 +58,7 @@ func (l *listener) listen(ctx context.Context) error {
 		defer cancel()
 		_ = conn.Close(ctx)
 	}()
-	if _, err := conn.Exec(ctx, "listen weir_ready"); err != nil {
+	if _, err := conn.Exec(ctx, "listen weir_ready; listen weir_worker"); err != nil {
 		return err
 	}
 	l.alive.Store(true)
@@ -67,9 +68,12 @@ func (l *listener) listen(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if n.Payload == "" {
+		switch {
+		case n.Channel == "weir_worker":
+			l.worker(n.Payload)
+		case n.Payload == "":
 			l.woken(nil)
-		} else {
+		default:
 			l.woken(strings.Split(n.Payload, ","))
 		}
 	}

@@ -48,7 +48,7 @@ select job_id::bigint, kind::text, queue::text, attempt::smallint, outcome::text
 from weir.worker_history(sqlc.arg(worker)::text, sqlc.arg(since)::timestamptz, sqlc.arg(before)::timestamptz, sqlc.narg(before_job)::bigint, sqlc.arg(max_rows)::int);
 
 -- name: OldestJob :one
-select coalesce((select j.created_at from weir.job j order by j.id limit 1), now())::timestamptz as created_at;
+select coalesce((select j.created_at from weir.job j order by j.id limit 1), clock_timestamp())::timestamptz as created_at, clock_timestamp()::timestamptz as now;
 
 -- name: WorkerStats :many
 select worker::text, completed::bigint, failed::bigint, extract(epoch from busy)::float8 as busy_seconds

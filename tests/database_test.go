@@ -258,7 +258,7 @@ func hasCode(err error, code string) bool {
 func (d *database) rows() string {
 	d.t.Helper()
 	tables := askAll[string](d.t, d, `select c.relname from pg_class c where c.relnamespace = 'weir'::regnamespace
-		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier') order by 1`)
+		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier', 'worker_sign') order by 1`)
 	var parts []string
 	for _, name := range tables {
 		parts = append(parts, fmt.Sprintf("select '%[1]s ' || x.xmin || ' ' || to_jsonb(x) as line from weir.%[1]s x", name))

@@ -89,6 +89,8 @@ var servedOperations = []string{
 	"patch /v1/jobs/{id}", "patch /v1/queues/{name}", "post /v1/acks", "post /v1/claims", "post /v1/jobs", "post /v1/jobs/batch", "post /v1/jobs/{id}/cancel", "post /v1/jobs/{id}/complete",
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
+	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
+	"post /v1/workers/{name}/pause", "post /v1/workers/{name}/resume", "post /v1/workers/{name}/drain", "get /v1/workers/{name}/jobs", "get /v1/workers/{name}/history",
 }
 
 func TestRESTTheDocumentsDescribeEveryOperation(t *testing.T) {

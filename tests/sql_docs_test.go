@@ -52,12 +52,15 @@ weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT
 weir.assert_lease(job_id bigint, token bigint)
 weir.cancel(job_id bigint)
 weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
+weir.claim_refusal(worker text)
 weir.complete(job_id bigint, token bigint, result jsonb)
 weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[])
 weir.default_retry()
 weir.delete_queue(name text)
+weir.drain_worker(name text)
 weir.drop_partition(number integer)
 weir.edit(job_id bigint, changes jsonb)
+weir.edit_worker(name text, changes jsonb)
 weir.enqueue(kind text, args jsonb, queue text, priority integer, run_at timestamp with time zone, max_attempts integer, unique_key text, options jsonb)
 weir.enqueue_batch(jobs jsonb)
 weir.enqueue_many(jobs jsonb)
@@ -68,22 +71,31 @@ weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds integer, progres
 weir.keep_partitions(roll_after interval, ahead integer)
 weir.park(queues text[], node text, seconds integer)
 weir.pause_queue(name text)
+weir.pause_worker(name text)
 weir.promote_due(max_jobs integer, after timestamp with time zone, OUT promoted integer, OUT looked_until timestamp with time zone)
 weir.purge_queue(name text, max_jobs integer)
 weir.queue_id(name text)
+weir.register_worker(name text, settings jsonb)
 weir.release(job_id bigint, token bigint)
 weir.release_many(job_ids bigint[], tokens bigint[])
+weir.remove_worker(name text)
 weir.resume_queue(name text)
+weir.resume_worker(name text)
 weir.retain_partition(number integer, keep_at_most integer)
 weir.retry(job_id bigint, reset_attempts boolean)
 weir.retry_delay(policy jsonb, attempt integer)
+weir.see_workers(names text[], seconds_ago double precision[])
 weir.set_queue(name text, settings jsonb, replace boolean)
 weir.snooze(job_id bigint, token bigint, delay interval)
 weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[])
 weir.sweep_results(most integer)
 weir.sweep_unique_keys(most integer)
+weir.sweep_workers(silent_for interval)
 weir.timeline(job_id bigint)
-weir.unpark(queues text[], node text)`
+weir.unpark(queues text[], node text)
+weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer)
+weir.worker_history(worker text, since timestamp with time zone, before timestamp with time zone, before_job bigint, max_rows integer)
+weir.worker_stats(span interval, only_worker text)`
 
 func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
 	t.Parallel()
@@ -111,6 +123,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
 		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
 		"resume_queue": "WR011", "purge_queue": "WR011", "delete_queue": "WR011 WR012",
+		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 	} {
 		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
 		_, errors, _ := strings.Cut(comment, "Errors: ")

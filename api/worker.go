@@ -1,0 +1,260 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// WorkerPath is the path of one worker.
+type WorkerPath struct {
+	Name string `path:"name" minLength:"1" maxLength:"200" doc:"The worker's name." example:"mailer-1"`
+}
+
+// WorkerWindow is the span of time over which a worker's figures are.
+type WorkerWindow struct {
+	WindowSeconds float64 `query:"window_seconds" minimum:"1" maximum:"2592000" default:"3600" doc:"Say in stats what it did in the last so many seconds. The longer, the longer it takes: all that ended in that time is read, about three million attempts a second."`
+}
+
+type workerInput struct {
+	WorkerPath
+	WorkerWindow
+}
+
+type workersInput struct {
+	Paging
+	State         jobs.WorkerState `query:"state" enum:"active,paused,draining,lost" doc:"Only those in this state."`
+	Queue         string           `query:"queue" maxLength:"128" doc:"Only those that say that they work on this queue."`
+	Hostname      string           `query:"hostname" maxLength:"255" doc:"Only those on this machine."`
+	WindowSeconds float64          `query:"window_seconds" minimum:"1" maximum:"2592000" doc:"Say of each in stats what it did in the last so many seconds. Left out: do not."`
+}
+
+type workerBodyInput struct {
+	WorkerPath
+	Payload
+}
+
+type workerPageInput struct {
+	WorkerPath
+	Paging
+}
+
+type workerOutput struct {
+	Body jobs.Worker
+}
+
+// WorkerPage is one page of the list of workers.
+type WorkerPage struct {
+	Items      []jobs.Worker `json:"items" doc:"The workers, by name."`
+	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type workerPageOutput struct {
+	Body WorkerPage
+}
+
+// WorkerBeatRequest is a worker's own sign of life.
+type WorkerBeatRequest struct {
+	Load *float64 `json:"load,omitempty" minimum:"0" maximum:"1000000" doc:"How busy it is; what the number means is its own affair. Defaults to what was said last." example:"0.75"`
+}
+
+type workerBeatOutput struct {
+	Body jobs.WorkerBeat
+}
+
+type workerRemovalOutput struct {
+	Body jobs.WorkerRemoval
+}
+
+// AttemptPage is one page of a worker's history.
+type AttemptPage struct {
+	Items      []jobs.Attempt `json:"items" doc:"Attempts, the one that ended last first."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type attemptPageOutput struct {
+	Body AttemptPage
+}
+
+func (a *API) registerWorkers() {
+	tags := []string{tagWorkers}
+	missing := []jobs.Code{jobs.WorkerNotFound}
+	settings := jobs.WorkerSettings{Hostname: new("mail-a"), Capacity: new(10), Queues: &[]string{"mail"}, Version: new("1.4.2"), Labels: &map[string]string{"zone": "eu-1"}}
+	plain, listed, paused, draining := exampleWorker(), exampleWorker(), exampleWorker(), exampleWorker()
+	plain.Stats = nil
+	listed.Stats = nil
+	paused.Stats, paused.State, paused.PausedAt = nil, jobs.WorkerPaused, &exampleLater
+	draining.Stats, draining.State, draining.DrainingAt = nil, jobs.WorkerDraining, &exampleLater
+	running := exampleJob()
+	running.State, running.Attempt, running.Worker, running.StartedAt, running.LeaseExpiresAt = jobs.Running, 1, "mailer-1", &exampleTime, &exampleLater
+	register(a, huma.Operation{
+		OperationID: "listWorkers", Method: http.MethodGet, Path: "/v1/workers", Tags: tags,
+		Summary: "List workers", Description: "Workers that registered or claimed, by name: whether they are well, and how many jobs they have.",
+	}, shown{answer: WorkerPage{Items: []jobs.Worker{listed}}}, a.listWorkers)
+	register(a, huma.Operation{
+		OperationID: "getWorker", Method: http.MethodGet, Path: "/v1/workers/{name}", Tags: tags,
+		Summary: "Look at a worker", Description: "A worker, how many jobs it has, and what it did in the last hour or another span of time.",
+	}, shown{answer: exampleWorker(), problems: missing}, a.getWorker)
+	registerBody(a, huma.Operation{
+		OperationID: "registerWorker", Method: http.MethodPut, Path: "/v1/workers/{name}", Tags: tags,
+		Summary: "Register a worker",
+		Description: "A worker says what it is and how many jobs it may have at once. Nobody needs to: a claim by an unknown worker makes it known, without a limit. " +
+			"What is not named goes back to its default. A pause or drain stays, until the worker is resumed.",
+	}, shown{body: settings, answer: plain}, a.registerWorker)
+	registerBody(a, huma.Operation{
+		OperationID: "editWorker", Method: http.MethodPatch, Path: "/v1/workers/{name}", Tags: tags,
+		Summary: "Change what is known of a worker", Description: "Changes what is named and leaves the rest. A smaller capacity takes no job back.",
+	}, shown{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: missing}, a.editWorker)
+	register(a, huma.Operation{
+		OperationID: "removeWorker", Method: http.MethodDelete, Path: "/v1/workers/{name}", Tags: tags,
+		Summary: "Remove a worker",
+		Description: "Its jobs go back to their queues at once and lose no attempt; its tokens are stale from then on. A job that it is just completing is left to that. " +
+			"Should it claim again, it is known again: to keep a worker that lives from getting jobs, pause or drain it.",
+	}, shown{answer: jobs.WorkerRemoval{Released: 3}, problems: missing}, a.removeWorker)
+	registerBody(a, huma.Operation{
+		OperationID: "heartbeatWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/heartbeat", Tags: tags,
+		Summary: "Say that a worker lives",
+		Description: "A worker that is silent for 30 s is shown as lost; claims, and heartbeats of its jobs, are signs of life too. Here it learns whether it is paused or to end. " +
+			"It keeps no job's lease: for that there are the heartbeats of jobs.",
+	}, shown{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10)}, problems: missing}, a.heartbeatWorker)
+	register(a, huma.Operation{
+		OperationID: "pauseWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/pause", Tags: tags,
+		Summary: "Pause a worker", Description: "From now on its claims get nothing. It goes on with what it has.",
+	}, shown{answer: paused, problems: missing}, a.pauseWorker)
+	register(a, huma.Operation{
+		OperationID: "resumeWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/resume", Tags: tags,
+		Summary: "Resume a worker", Description: "Ends a pause and a drain. Its claims that wait look for jobs at once.",
+	}, shown{answer: plain, problems: missing}, a.resumeWorker)
+	register(a, huma.Operation{
+		OperationID: "drainWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/drain", Tags: tags,
+		Summary: "Drain a worker", Description: "It is to finish what it has, and end: from now on its claims get nothing. It is done when it is draining and `running` is 0.",
+	}, shown{answer: draining, problems: missing}, a.drainWorker)
+	register(a, huma.Operation{
+		OperationID: "listWorkerJobs", Method: http.MethodGet, Path: "/v1/workers/{name}/jobs", Tags: tags,
+		Summary: "List what a worker has now", Description: "The jobs that it has, newest first.",
+	}, shown{answer: JobPage{Items: []jobs.Job{running}}, problems: missing}, a.listWorkerJobs)
+	register(a, huma.Operation{
+		OperationID: "listWorkerHistory", Method: http.MethodGet, Path: "/v1/workers/{name}/history", Tags: tags,
+		Summary: "List what a worker did before",
+		Description: "Its attempts that have ended, the last one first, as far back as jobs are kept. They are found by time: where it did little among many others the search takes long, " +
+			"and ends its page early, so that a page may be empty although more pages follow.",
+	}, shown{answer: AttemptPage{Items: []jobs.Attempt{exampleAttempt()}}, problems: missing}, a.listWorkerHistory)
+}
+
+func (a *API) listWorkers(ctx context.Context, in *workersInput) (*workerPageOutput, error) {
+	after, err := in.position(ctx, "workers")
+	if err != nil {
+		return nil, err
+	}
+	filter := jobs.WorkerFilter{State: in.State, Queue: in.Queue, Hostname: in.Hostname, Window: seconds(in.WindowSeconds)}
+	workers, err := a.engine.Workers(ctx, filter, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &workerPageOutput{Body: WorkerPage{Items: workers}}
+	if len(workers) > in.Limit {
+		out.Body.Items = workers[:in.Limit]
+		out.Body.NextCursor = cursorTo("workers", workers[in.Limit-1].Name)
+	}
+	return out, nil
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
+func (a *API) getWorker(ctx context.Context, in *workerInput) (*workerOutput, error) {
+	return workerAnswer(a.engine.Worker(ctx, in.Name, seconds(in.WindowSeconds)))
+}
+
+func (a *API) registerWorker(ctx context.Context, in *workerBodyInput, settings *jobs.WorkerSettings) (*workerOutput, error) {
+	return workerAnswer(a.engine.RegisterWorker(ctx, in.Name, *settings))
+}
+
+func (a *API) editWorker(ctx context.Context, in *workerBodyInput, changes *jobs.WorkerSettings) (*workerOutput, error) {
+	return workerAnswer(a.engine.EditWorker(ctx, in.Name, *changes))
+}
+
+func (a *API) removeWorker(ctx context.Context, in *WorkerPath) (*workerRemovalOutput, error) {
+	removal, err := a.engine.RemoveWorker(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &workerRemovalOutput{Body: removal}, nil
+}
+
+func (a *API) heartbeatWorker(ctx context.Context, in *workerBodyInput, b *WorkerBeatRequest) (*workerBeatOutput, error) {
+	beat, err := a.engine.WorkerHeartbeat(ctx, in.Name, b.Load)
+	if err != nil {
+		return nil, err
+	}
+	return &workerBeatOutput{Body: beat}, nil
+}
+
+func (a *API) pauseWorker(ctx context.Context, in *WorkerPath) (*workerOutput, error) {
+	return workerAnswer(a.engine.PauseWorker(ctx, in.Name))
+}
+
+func (a *API) resumeWorker(ctx context.Context, in *WorkerPath) (*workerOutput, error) {
+	return workerAnswer(a.engine.ResumeWorker(ctx, in.Name))
+}
+
+func (a *API) drainWorker(ctx context.Context, in *WorkerPath) (*workerOutput, error) {
+	return workerAnswer(a.engine.DrainWorker(ctx, in.Name))
+}
+
+func workerAnswer(worker jobs.Worker, err error) (*workerOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &workerOutput{Body: worker}, nil
+}
+
+func (a *API) listWorkerJobs(ctx context.Context, in *workerPageInput) (*jobPageOutput, error) {
+	after, err := in.position(ctx, "worker-jobs")
+	if err != nil {
+		return nil, err
+	}
+	var before jobs.ID
+	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
+		return nil, badCursor(ctx)
+	}
+	page, err := a.engine.WorkerJobs(ctx, in.Name, before, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
+	if page.Next != 0 {
+		out.Body.NextCursor = cursorTo("worker-jobs", page.Next.String())
+	}
+	return out, nil
+}
+
+func (a *API) listWorkerHistory(ctx context.Context, in *workerPageInput) (*attemptPageOutput, error) {
+	after, err := in.position(ctx, "history")
+	if err != nil {
+		return nil, err
+	}
+	var from *jobs.AttemptPlace
+	if after != "" {
+		micros, id, _ := strings.Cut(after, ":")
+		ended, err := strconv.ParseInt(micros, 10, 64)
+		from = &jobs.AttemptPlace{EndedAt: time.UnixMicro(ended)}
+		if err != nil || from.JobID.UnmarshalText([]byte(id)) != nil {
+			return nil, badCursor(ctx)
+		}
+	}
+	page, err := a.engine.WorkerHistory(ctx, in.Name, from, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &attemptPageOutput{Body: AttemptPage{Items: page.Items}}
+	if page.Next != nil {
+		out.Body.NextCursor = cursorTo("history", strconv.FormatInt(page.Next.EndedAt.UnixMicro(), 10)+":"+page.Next.JobID.String())
+	}
+	return out, nil
+}
