@@ -39,7 +39,11 @@ func (o *outline) value(schema *huma.Schema) any {
 			if _, there := tree[name]; there {
 				o.twice = true
 			}
-			tree[name] = o.value(schema.Properties[name])
+			property := schema.Properties[name]
+			if property == nil {
+				property, _ = schema.AdditionalProperties.(*huma.Schema) // any name, as of a label
+			}
+			tree[name] = o.value(property)
 		}
 		return tree
 	case '[':
