@@ -301,14 +301,16 @@ create function weir.remove_worker(name text) returns int language plpgsql set j
 declare
   ids bigint[];
   tokens bigint[];
-  moved int;
+  moved int := 0;
 begin
   perform weir.know_worker(remove_worker.name);
   delete from weir.worker w where w.name = remove_worker.name;
   delete from weir.worker_sign s where s.name = any (array(select x.name from weir.worker_sign x where x.name = remove_worker.name for update skip locked));
   select array_agg(l.job_id), array_agg(l.token) into ids, tokens
   from (select x.job_id, x.token from weir.job_lease x where x.worker = remove_worker.name order by x.job_id for update skip locked) l;
-  select count(*) into moved from weir.put_back(ids, tokens, array_fill(null::interval, array[cardinality(ids)]), 'released', '{"reason": "worker_removed"}') where ids is not null;
+  if ids is not null then
+    select count(*) into moved from weir.put_back(ids, tokens, array_fill(null::interval, array[cardinality(ids)]), 'released', '{"reason": "worker_removed"}');
+  end if;
   perform pg_notify('weir_worker', remove_worker.name);
   return moved;
 end $$;
