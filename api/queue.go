@@ -35,16 +35,12 @@ type queueBodyInput struct {
 
 // PurgeRequest says which jobs of a queue to cancel.
 type PurgeRequest struct {
-	State jobs.State `json:"state" enum:"available" doc:"Those that may be claimed."`
-}
-
-// PurgeResult says how many there were.
-type PurgeResult struct {
-	Purged int64 `json:"purged" doc:"Jobs cancelled."`
+	State  jobs.State `json:"state" enum:"available,scheduled,retryable,held,waiting" doc:"Those that wait in this state; waiting: all of these."`
+	DryRun bool       `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
 }
 
 type purgeOutput struct {
-	Body PurgeResult
+	Body jobs.PurgeResult
 }
 
 type queueStatsOutput struct {
@@ -57,7 +53,7 @@ func (a *API) registerQueues() {
 	settings := jobs.QueueSettings{Priority: 7, TimeoutSeconds: 60, Retry: &jobs.RetryPolicy{Strategy: "fixed", BaseSeconds: new(10.0)}}
 	set, paused := exampleQueue(), exampleQueue()
 	set.Priority, set.TimeoutSeconds, set.Retry = 7, 60, *settings.Retry
-	paused.Paused = true
+	paused.Paused, paused.PausedAt, paused.PauseReason, paused.ResumeAt = true, &exampleTime, "the mail server is down", &exampleLater
 	register(a, huma.Operation{
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags,
 		Summary: "List queues", Description: "The queues by name, each with its settings and how many jobs are where. Counting takes about a second for ten million waiting jobs.",
@@ -78,18 +74,22 @@ func (a *API) registerQueues() {
 		OperationID: "deleteQueue", Method: http.MethodDelete, Path: "/v1/queues/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a queue without jobs", Description: "Its settings go with it. The next job of that name makes it anew.",
 	}, shown{problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.deleteQueue)
-	register(a, huma.Operation{
+	registerBody(a, huma.Operation{
 		OperationID: "pauseQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/pause", Tags: tags,
-		Summary: "Pause a queue", Description: "From now on claims take nothing from it. Jobs that run go on, and enqueueing does too.",
-	}, shown{answer: paused, problems: missing}, a.pauseQueue)
+		Summary: "Pause a queue",
+		Description: "From now on claims take nothing from it, until it is resumed or the time to resume has come, by the database's clock. Jobs that run go on, and " +
+			"enqueueing does too. Of a queue that is paused already, the reason and the end are replaced.",
+	}, shown{body: jobs.Pause{Reason: "the mail server is down", ResumeInSeconds: new(30.0)}, optional: true, answer: paused, problems: missing}, a.pauseQueue)
 	register(a, huma.Operation{
 		OperationID: "resumeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/resume", Tags: tags,
 		Summary: "Resume a queue", Description: "Ends a pause. Claims that wait get its jobs at once.",
 	}, shown{answer: exampleQueue(), problems: missing}, a.resumeQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "purgeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/purge", Tags: tags,
-		Summary: "Cancel all available jobs of a queue", Description: "Jobs that run, and those that wait for something, are left alone. Many jobs are cancelled in several transactions.",
-	}, shown{body: PurgeRequest{State: jobs.Available}, answer: PurgeResult{Purged: 1200}, problems: missing}, a.purgeQueue)
+		Summary: "Cancel all jobs of a queue that wait",
+		Description: "Cancels the jobs that are available, or that wait in another state; those that run are left alone. `dry_run` only counts them. Many jobs are cancelled in " +
+			"several transactions.",
+	}, shown{body: PurgeRequest{State: jobs.Available}, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
 	register(a, huma.Operation{
 		OperationID: "getQueueStats", Method: http.MethodGet, Path: "/v1/queues/{name}/stats", Tags: tags,
 		Summary: "See how deep, how old and how fast a queue is", Description: "Its jobs by where they are, what ended in the last 1, 5 and 60 minutes, and what failed most often in the last day.",
@@ -133,20 +133,20 @@ func (a *API) deleteQueue(ctx context.Context, in *QueuePath) (*struct{}, error)
 	return nil, a.engine.DeleteQueue(ctx, in.Name)
 }
 
-func (a *API) pauseQueue(ctx context.Context, in *QueuePath) (*queueOutput, error) {
-	return queueAnswer(a.engine.PauseQueue(ctx, in.Name))
+func (a *API) pauseQueue(ctx context.Context, in *queueBodyInput, pause *jobs.Pause) (*queueOutput, error) {
+	return queueAnswer(a.engine.PauseQueue(ctx, in.Name, *pause))
 }
 
 func (a *API) resumeQueue(ctx context.Context, in *QueuePath) (*queueOutput, error) {
 	return queueAnswer(a.engine.ResumeQueue(ctx, in.Name))
 }
 
-func (a *API) purgeQueue(ctx context.Context, in *queueBodyInput, _ *PurgeRequest) (*purgeOutput, error) {
-	purged, err := a.engine.PurgeQueue(ctx, in.Name)
+func (a *API) purgeQueue(ctx context.Context, in *queueBodyInput, b *PurgeRequest) (*purgeOutput, error) {
+	purged, err := a.engine.PurgeQueue(ctx, in.Name, b.State, b.DryRun)
 	if err != nil {
 		return nil, err
 	}
-	return &purgeOutput{Body: PurgeResult{Purged: purged}}, nil
+	return &purgeOutput{Body: purged}, nil
 }
 
 func (a *API) getQueueStats(ctx context.Context, in *QueuePath) (*queueStatsOutput, error) {

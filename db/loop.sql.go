@@ -136,3 +136,19 @@ func (q *Queries) PromoteDue(ctx context.Context, arg PromoteDueParams) (Promote
 	err := row.Scan(&i.Promoted, &i.LookedUntil)
 	return i, err
 }
+
+const resumeDue = `-- name: ResumeDue :one
+select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()), -1)::float8 as next_in_seconds from weir.resume_due() r
+`
+
+type ResumeDueRow struct {
+	Resumed       int32
+	NextInSeconds float64
+}
+
+func (q *Queries) ResumeDue(ctx context.Context) (ResumeDueRow, error) {
+	row := q.db.QueryRow(ctx, resumeDue)
+	var i ResumeDueRow
+	err := row.Scan(&i.Resumed, &i.NextInSeconds)
+	return i, err
+}

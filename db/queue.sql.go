@@ -57,6 +57,22 @@ func (q *Queries) CountJobs(ctx context.Context) ([]CountJobsRow, error) {
 	return items, nil
 }
 
+const countWaiting = `-- name: CountWaiting :one
+select weir.count_waiting($1::text, $2::text)::bigint
+`
+
+type CountWaitingParams struct {
+	Name  string
+	State string
+}
+
+func (q *Queries) CountWaiting(ctx context.Context, arg CountWaitingParams) (int64, error) {
+	row := q.db.QueryRow(ctx, countWaiting, arg.Name, arg.State)
+	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const deleteQueue = `-- name: DeleteQueue :exec
 select weir.delete_queue($1::text)
 `
@@ -67,7 +83,8 @@ func (q *Queries) DeleteQueue(ctx context.Context, name string) error {
 }
 
 const listQueues = `-- name: ListQueues :many
-select q.name::text as name, (q.paused_at is not null)::boolean as paused, q.priority::smallint as priority,
+select q.name::text as name, d.paused::boolean as paused, case when d.paused then greatest(q.paused_at) end as paused_at,
+  coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at, q.priority::smallint as priority,
   q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds, q.lease_seconds::int as lease_seconds,
   q.retry::jsonb as retry, q.retention_seconds::int as retention_seconds, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
   d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable,
@@ -88,6 +105,9 @@ type ListQueuesParams struct {
 type ListQueuesRow struct {
 	Name                   string
 	Paused                 bool
+	PausedAt               *time.Time
+	PauseReason            string
+	ResumeAt               *time.Time
 	Priority               int16
 	MaxAttempts            int16
 	TimeoutSeconds         int32
@@ -118,6 +138,9 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 		if err := rows.Scan(
 			&i.Name,
 			&i.Paused,
+			&i.PausedAt,
+			&i.PauseReason,
+			&i.ResumeAt,
 			&i.Priority,
 			&i.MaxAttempts,
 			&i.TimeoutSeconds,
@@ -145,25 +168,39 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 }
 
 const pauseQueue = `-- name: PauseQueue :exec
-select weir.pause_queue($1::text)
+select weir.pause_queue($1::text, $2::text,
+  coalesce($3::timestamptz, clock_timestamp() + make_interval(secs => $4::float8)))
 `
 
-func (q *Queries) PauseQueue(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, pauseQueue, name)
+type PauseQueueParams struct {
+	Name            string
+	Reason          *string
+	ResumeAt        *time.Time
+	ResumeInSeconds *float64
+}
+
+func (q *Queries) PauseQueue(ctx context.Context, arg PauseQueueParams) error {
+	_, err := q.db.Exec(ctx, pauseQueue,
+		arg.Name,
+		arg.Reason,
+		arg.ResumeAt,
+		arg.ResumeInSeconds,
+	)
 	return err
 }
 
 const purgeQueue = `-- name: PurgeQueue :one
-select weir.purge_queue($1::text, $2::int)::int
+select weir.purge_queue($1::text, $2::int, $3::text)::int
 `
 
 type PurgeQueueParams struct {
 	Name    string
 	MaxJobs int32
+	State   string
 }
 
 func (q *Queries) PurgeQueue(ctx context.Context, arg PurgeQueueParams) (int32, error) {
-	row := q.db.QueryRow(ctx, purgeQueue, arg.Name, arg.MaxJobs)
+	row := q.db.QueryRow(ctx, purgeQueue, arg.Name, arg.MaxJobs, arg.State)
 	var column_1 int32
 	err := row.Scan(&column_1)
 	return column_1, err

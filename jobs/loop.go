@@ -51,6 +51,7 @@ func (e *Engine) newLoops() []*loop {
 		{e, "partitions", e.keepPartitions, nil},
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},
+		{e, "resume", e.resumeQueues, nil},
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},
 	}

@@ -24,6 +24,9 @@ type QueueSettings struct {
 type Queue struct {
 	Name                   string      `json:"name" doc:"Its name." example:"mail"`
 	Paused                 bool        `json:"paused" doc:"Claims take nothing from it."`
+	PausedAt               *time.Time  `json:"paused_at,omitempty" doc:"Since when it is paused."`
+	PauseReason            string      `json:"pause_reason,omitempty" doc:"Why it is paused."`
+	ResumeAt               *time.Time  `json:"resume_at,omitempty" doc:"When the pause ends by itself, if it does."`
 	Priority               int         `json:"priority" doc:"Priority of jobs that name none."`
 	MaxAttempts            int         `json:"max_attempts" doc:"Attempts of jobs that name no number."`
 	TimeoutSeconds         int         `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not say."`
@@ -118,9 +121,23 @@ func (e *Engine) DeleteQueue(ctx context.Context, name string) error {
 	return fromDB("deleting a queue", e.q.DeleteQueue(ctx, name))
 }
 
-// PauseQueue keeps claims from taking anything from a queue. Errors: QueueNotFound.
-func (e *Engine) PauseQueue(ctx context.Context, name string) (Queue, error) {
-	if err := e.q.PauseQueue(ctx, name); err != nil {
+// Pause says why a queue is paused and when that ends by itself. All may be left out.
+type Pause struct {
+	Reason          string     `json:"reason,omitempty" minLength:"1" maxLength:"500" doc:"Why it is paused."`
+	ResumeAt        *time.Time `json:"resume_at,omitempty" doc:"When the pause ends by itself, at most ten years ahead. Excludes resume_in_seconds. Defaults to never."`
+	ResumeInSeconds *float64   `json:"resume_in_seconds,omitempty" exclusiveMinimum:"0" maximum:"315360000" doc:"After how long the pause ends by itself. Excludes resume_at."`
+}
+
+// PauseQueue keeps claims from taking anything from a queue. Of one that is paused already it replaces the reason and the end.
+// Errors: QueueNotFound, InvalidArgument.
+func (e *Engine) PauseQueue(ctx context.Context, name string, p Pause) (Queue, error) {
+	if p.ResumeAt != nil && p.ResumeInSeconds != nil {
+		return Queue{}, invalid("resume_at", "and resume_in_seconds exclude each other")
+	}
+	if p.ResumeInSeconds != nil && !within(*p.ResumeInSeconds, 0, 315360000) {
+		return Queue{}, invalid("resume_in_seconds", "must be above 0 and at most 315360000")
+	}
+	if err := e.q.PauseQueue(ctx, db.PauseQueueParams{Name: name, Reason: nonZero(p.Reason), ResumeAt: p.ResumeAt, ResumeInSeconds: p.ResumeInSeconds}); err != nil {
 		return Queue{}, fromDB("pausing a queue", err)
 	}
 	return e.Queue(ctx, name)
@@ -134,19 +151,49 @@ func (e *Engine) ResumeQueue(ctx context.Context, name string) (Queue, error) {
 	return e.Queue(ctx, name)
 }
 
-// PurgeQueue cancels all available jobs of a queue, ten thousand a transaction, and says how many. Errors: QueueNotFound.
-func (e *Engine) PurgeQueue(ctx context.Context, name string) (int64, error) {
-	var purged int64
-	for {
-		n, err := e.q.PurgeQueue(ctx, db.PurgeQueueParams{Name: name, MaxJobs: MaxBatch})
+// Waiting stands for all states in which jobs wait, in PurgeQueue.
+const Waiting = "waiting"
+
+// PurgeResult says what came of a purge.
+type PurgeResult struct {
+	Purged   int64 `json:"purged" doc:"Jobs cancelled; 0 in a dry run."`
+	Matching int64 `json:"matching" doc:"Jobs that were in the state when the call began."`
+}
+
+// PurgeQueue cancels all jobs of a queue that wait in a state (Available, Scheduled, Retryable, Held, or Waiting for all of these), ten thousand a
+// transaction. A dry run only counts them. Errors: QueueNotFound, InvalidArgument.
+func (e *Engine) PurgeQueue(ctx context.Context, name string, state State, dryRun bool) (PurgeResult, error) {
+	var done PurgeResult
+	var err error
+	if done.Matching, err = e.q.CountWaiting(ctx, db.CountWaitingParams{Name: name, State: string(state)}); err != nil {
+		return done, fromDB("counting jobs", err)
+	}
+	for !dryRun {
+		n, err := e.q.PurgeQueue(ctx, db.PurgeQueueParams{Name: name, MaxJobs: MaxBatch, State: string(state)})
 		if err != nil {
-			return purged, fromDB("purging a queue", err)
+			return done, fromDB("purging a queue", err)
 		}
-		purged += int64(n)
+		done.Purged += int64(n)
 		if n < MaxBatch {
-			return purged, nil
+			break
 		}
 	}
+	return done, nil
+}
+
+// resumeQueues ends the pauses whose time is over, and wakes who waits for their jobs.
+func (e *Engine) resumeQueues(ctx context.Context) (time.Duration, error) {
+	row, err := e.loops.ResumeDue(ctx)
+	if err != nil {
+		return 0, fromDB("resuming queues", err)
+	}
+	if row.Resumed > 0 {
+		e.log.Info("resumed queues whose pause was over", "queues", row.Resumed)
+	}
+	if row.NextInSeconds >= 0 && row.NextInSeconds < 1 {
+		return max(time.Duration(row.NextInSeconds*float64(time.Second)), time.Millisecond), nil
+	}
+	return time.Second, nil
 }
 
 // QueueStats says how deep, how old and how fast a queue is, and what fails in it. Errors: QueueNotFound.
@@ -180,7 +227,7 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 
 func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
-		Name: r.Name, Paused: r.Paused, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
+		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
 		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
 		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
 	}

@@ -13,6 +13,8 @@ create table weir.queue (
   retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   paused_at timestamptz,
+  pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
+  resume_at timestamptz,
   created_at timestamptz not null default now(),
   deleted_at timestamptz
 );
@@ -26,7 +28,9 @@ comment on column weir.queue.lease_seconds is 'Length of a lease where the claim
 comment on column weir.queue.retry is 'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, jitter}; see weir.retry_delay.';
 comment on column weir.queue.retention_seconds is 'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
-comment on column weir.queue.paused_at is 'While set, claims take nothing from this queue. Enqueueing goes on.';
+comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
+comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
+comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
 comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
 comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
 
@@ -133,18 +137,31 @@ begin
   return found_id;
 end $$;
 
-create function weir.pause_queue(name text) returns void language sql as $$
-  update weir.queue q set paused_at = coalesce(q.paused_at, clock_timestamp()) where q.id = weir.queue_id(pause_queue.name)
-$$;
+create function weir.pause_queue(name text, reason text default null, resume_at timestamptz default null) returns void language plpgsql as $$
+#variable_conflict use_variable
+declare
+  now_at timestamptz := clock_timestamp();
+begin
+  if reason is not null and length(reason) not between 1 and 500 then
+    perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
+  elsif resume_at <= now_at or resume_at > now_at + interval '10 years' then
+    perform weir.refuse_argument('resume_at', 'must lie ahead, by at most 10 years');
+  end if;
+  update weir.queue q set paused_at = case when q.resume_at <= now_at then now_at else coalesce(q.paused_at, now_at) end,
+    pause_reason = reason, resume_at = pause_queue.resume_at
+  where q.id = weir.queue_id(pause_queue.name);
+end $$;
 -- +goose StatementEnd
 comment on function weir.set_queue(text, jsonb, boolean) is
   'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, max_depth}. What is not named keeps its value, '
   'or with replace => true goes back to the default; max_depth 0 is no limit. Errors: WR010.';
 comment on function weir.default_retry() is 'The retry policy where neither the job nor its queue has one.';
 comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
-comment on function weir.pause_queue(text) is 'From now on claims take nothing from this queue; running jobs go on. Errors: WR011.';
+comment on function weir.pause_queue(text, text, timestamptz) is
+  'From now on, until resume_at (null: until weir.resume_queue), claims take nothing from this queue; running jobs go on. Of a queue that is paused '
+  'already the reason and the end are replaced. Errors: WR010, WR011.';
 
 -- +goose Down
-drop function weir.pause_queue(text), weir.queue_id(text), weir.default_retry(),
+drop function weir.pause_queue(text, text, timestamptz), weir.queue_id(text), weir.default_retry(),
   weir.set_queue(text, jsonb, boolean), weir.ensure_queues(text[]), weir.retry_problem(jsonb), weir.retry_delay(jsonb, int);
 drop table weir.queue;

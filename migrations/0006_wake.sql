@@ -39,8 +39,24 @@ end $$;
 
 create function weir.resume_queue(name text) returns void language plpgsql as $$
 begin
-  update weir.queue q set paused_at = null where q.id = weir.queue_id(resume_queue.name);
+  update weir.queue q set paused_at = null, pause_reason = null, resume_at = null where q.id = weir.queue_id(resume_queue.name);
   perform weir.wake(array[resume_queue.name]);
+end $$;
+
+-- Claims go by the clock; this tells those who wait. Locks: the rows of the queues whose pause is over.
+create function weir.resume_due(out resumed int, out next_at timestamptz) language plpgsql as $$
+declare
+  names text[];
+begin
+  with due as (
+    update weir.queue q set paused_at = null, pause_reason = null, resume_at = null where q.resume_at <= clock_timestamp() returning q.name
+  )
+  select array_agg(d.name) into names from due d;
+  resumed := coalesce(cardinality(names), 0);
+  if resumed > 0 then
+    perform weir.wake(names);
+  end if;
+  next_at := (select min(q.resume_at) from weir.queue q);
 end $$;
 -- +goose StatementEnd
 comment on function weir.park(text[], text, int) is
@@ -49,7 +65,9 @@ comment on function weir.park(text[], text, int) is
 comment on function weir.unpark(text[], text) is 'No more notifications for this node; also sweeps what ran out over a minute ago.';
 comment on function weir.wake(text[]) is 'Internal. Notifies those of these queues where somebody is parked. At most one NOTIFY.';
 comment on function weir.resume_queue(text) is 'Ends a pause. Errors: WR011.';
+comment on function weir.resume_due() is
+  'Wakes those who wait for jobs of queues whose pause is over (resume_at). Every node calls it, at resume_at or a second later. Returns how many, and when the next one is due.';
 
 -- +goose Down
-drop function weir.resume_queue(text), weir.wake(text[]), weir.unpark(text[], text), weir.park(text[], text, int);
+drop function weir.resume_due(), weir.resume_queue(text), weir.wake(text[]), weir.unpark(text[], text), weir.park(text[], text, int);
 drop table weir.parked;

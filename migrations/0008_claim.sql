@@ -55,9 +55,9 @@ begin
     continue when round = 2 and not cut;
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
-    left_queues := (select count(*) from weir.queue x where x.name = any (queues) and x.paused_at is null);
+    left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
     for q in select x.id, x.name, x.lease_seconds, array_position(queues, x.name) as n from weir.queue x
-             where x.name = any (queues) and x.paused_at is null order by random() loop
+             where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
       select f.positions into after from weir.frontier f where f.queue_id = q.id order by f.tick desc limit 1;
       share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
       left_queues := left_queues - 1;

@@ -141,17 +141,54 @@ begin
   return new_state;
 end $$;
 
--- Locks: the job_ready rows, skip locked.
-create function weir.purge_queue(name text, max_jobs int default 10000) returns int language plpgsql
+create function weir.check_waiting(state text) returns void language plpgsql immutable as $$
+begin
+  if state is null or state not in ('available', 'scheduled', 'retryable', 'held', 'waiting') then
+    perform weir.refuse_argument('state', 'must be available, scheduled, retryable, held or waiting (all of these)');
+  end if;
+end $$;
+
+create function weir.count_waiting(name text, state text default 'waiting') returns bigint language plpgsql stable set jit = off as $$
+#variable_conflict use_variable
+declare
+  q int := weir.queue_id(count_waiting.name);
+begin
+  perform weir.check_waiting(state);
+  return case when state in ('available', 'waiting') then (select count(*) from weir.job_ready r where r.queue_id = q) else 0 end
+    + case when state in ('scheduled', 'retryable', 'waiting') then (select count(*) from weir.job_scheduled s where s.queue_id = q
+        and (state = 'waiting' or s.retryable = (state = 'retryable'))) else 0 end
+    + case when state in ('held', 'waiting') then (select count(*) from weir.job_held h where h.queue_id = q) else 0 end;
+end $$;
+
+-- Locks: the rows of the jobs in their places, skip locked.
+create function weir.purge_queue(name text, max_jobs int default 10000, state text default 'available') returns int language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_variable
 declare
   q int := weir.queue_id(purge_queue.name);
-  tids tid[] := array(select r.ctid from weir.job_ready r where r.queue_id = q limit max_jobs for update skip locked);
-  purged int;
+  tids tid[];
+  purged int := 0;
 begin
-  with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*)
-  insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
-  get diagnostics purged = row_count;
+  perform weir.check_waiting(state);
+  if state in ('available', 'waiting') then
+    tids := array(select r.ctid from weir.job_ready r where r.queue_id = q limit max_jobs for update skip locked);
+    with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*)
+    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
+    purged := purged + cardinality(tids);
+  end if;
+  if state in ('scheduled', 'retryable', 'waiting') then
+    tids := array(select s.ctid from weir.job_scheduled s where s.queue_id = q and (state = 'waiting' or s.retryable = (state = 'retryable'))
+      limit max_jobs - purged for update skip locked);
+    with gone as (delete from weir.job_scheduled s where s.ctid = any (tids) returning s.*)
+    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
+    purged := purged + cardinality(tids);
+  end if;
+  if state in ('held', 'waiting') then
+    tids := array(select h.ctid from weir.job_held h where h.queue_id = q limit max_jobs - purged for update skip locked);
+    with gone as (delete from weir.job_held h where h.ctid = any (tids) returning h.*)
+    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
+    purged := purged + cardinality(tids);
+  end if;
   return purged;
 end $$;
 
@@ -164,7 +201,7 @@ begin
     raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name), hint = 'Let them end, cancel them, or purge the queue.';
   end if;
   perform weir.set_queue(delete_queue.name, '{}', replace => true);
-  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null where x.id = q;
+  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null where x.id = q;
 end $$;
 -- +goose StatementEnd
 comment on function weir.take_waiting(bigint) is 'Internal. Takes a waiting job out of its place and says which that was, or null.';
@@ -174,8 +211,12 @@ comment on function weir.retry(bigint, boolean) is
   'Runs a job again now that ended or waits for a time; same id; its attempts so far are kept unless reset_attempts. Returns available. Errors: WR002, WR005.';
 comment on function weir.edit(bigint, jsonb) is
   'Changes a job that waits: {priority, run_at, max_attempts, timeout_seconds, tags}. An available job goes to the end of its priority. Returns its state. Errors: WR002, WR004, WR010.';
-comment on function weir.purge_queue(text, int) is 'Cancels up to max_jobs available jobs of a queue; returns how many. Call it until it returns 0. Errors: WR011.';
+comment on function weir.check_waiting(text) is 'Internal. Raises WR010 unless it is a state in which jobs wait, or waiting.';
+comment on function weir.count_waiting(text, text) is
+  'How many jobs of a queue wait in a state: available, scheduled, retryable, held, or waiting (all of these). About a second for ten million. Errors: WR010, WR011.';
+comment on function weir.purge_queue(text, int, text) is
+  'Cancels up to max_jobs waiting jobs of a queue: available, scheduled, retryable, held, or waiting (all of these). Returns how many. Call it until it returns 0. Errors: WR010, WR011.';
 comment on function weir.delete_queue(text) is 'Hides a queue without jobs and puts its settings back; its next job brings it back. Errors: WR011, WR012.';
 
 -- +goose Down
-drop function weir.delete_queue(text), weir.purge_queue(text, int), weir.edit(bigint, jsonb), weir.retry(bigint, boolean), weir.cancel(bigint), weir.take_waiting(bigint);
+drop function weir.delete_queue(text), weir.purge_queue(text, int, text), weir.count_waiting(text, text), weir.check_waiting(text), weir.edit(bigint, jsonb), weir.retry(bigint, boolean), weir.cancel(bigint), weir.take_waiting(bigint);

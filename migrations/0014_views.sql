@@ -53,9 +53,11 @@ end $$;
 comment on function weir.which_ended(bigint[]) is 'Internal, for a node that waits for the end of many jobs: those of them that have ended.';
 
 create view weir.queue_depth as
-select q.name as queue, q.paused_at is not null as paused,
+select q.name as queue, q.paused_at is not null and (q.resume_at > clock_timestamp()) is not false as paused,
   a.count as available, coalesce(l.count, 0) as running, coalesce(s.scheduled, 0) as scheduled, coalesce(s.retryable, 0) as retryable,
-  coalesce(h.count, 0) as held, coalesce(d.count, 0) as dead, clock_timestamp() - f.created_at as oldest_available, l.oldest as oldest_running, s.next_run_at
+  coalesce(h.count, 0) as held, coalesce(d.count, 0) as dead, clock_timestamp() - f.created_at as oldest_available, l.oldest as oldest_running, s.next_run_at,
+  case when (q.resume_at > clock_timestamp()) is not false then q.pause_reason end as pause_reason,
+  case when q.resume_at > clock_timestamp() then q.resume_at end as resume_at
 from weir.queue q
 cross join lateral (select count(*) from weir.job_ready r where r.queue_id = q.id) a  -- lateral, so that who asks for one queue counts one
 left join (select queue_id, count(*), clock_timestamp() - min(leased_at) as oldest from weir.job_lease group by queue_id) l on l.queue_id = q.id
@@ -135,6 +137,8 @@ comment on column weir.running.queue is 'The name of the job''s queue.';
 comment on column weir.running.running_for is 'How long this attempt has been running.';
 comment on column weir.queue_depth.queue is 'The name of the queue.';
 comment on column weir.queue_depth.paused is 'Claims take nothing from it.';
+comment on column weir.queue_depth.pause_reason is 'Why it is paused, if somebody said so.';
+comment on column weir.queue_depth.resume_at is 'When the pause ends by itself, if it does.';
 comment on column weir.queue_depth.available is 'Jobs that may be claimed.';
 comment on column weir.queue_depth.running is 'Jobs that a worker has.';
 comment on column weir.queue_depth.scheduled is 'Jobs that wait for a time.';

@@ -9,6 +9,9 @@ select promoted::int, looked_until::timestamptz from weir.promote_due(sqlc.arg(m
 -- name: ExpireLeases :one
 select expired::int, looked_until::timestamptz from weir.expire_leases(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
 
+-- name: ResumeDue :one
+select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()), -1)::float8 as next_in_seconds from weir.resume_due() r;
+
 -- name: KeepPartitions :one
 select weir.keep_partitions()::text;
 

@@ -1,6 +1,7 @@
 -- Counts every waiting job: about a second for ten million.
 -- name: ListQueues :many
-select q.name::text as name, (q.paused_at is not null)::boolean as paused, q.priority::smallint as priority,
+select q.name::text as name, d.paused::boolean as paused, case when d.paused then greatest(q.paused_at) end as paused_at,
+  coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at, q.priority::smallint as priority,
   q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds, q.lease_seconds::int as lease_seconds,
   q.retry::jsonb as retry, q.retention_seconds::int as retention_seconds, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
   d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable,
@@ -18,13 +19,17 @@ select weir.set_queue(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb, sqlc.arg(
 select weir.delete_queue(sqlc.arg(name)::text);
 
 -- name: PauseQueue :exec
-select weir.pause_queue(sqlc.arg(name)::text);
+select weir.pause_queue(sqlc.arg(name)::text, sqlc.narg(reason)::text,
+  coalesce(sqlc.narg(resume_at)::timestamptz, clock_timestamp() + make_interval(secs => sqlc.narg(resume_in_seconds)::float8)));
 
 -- name: ResumeQueue :exec
 select weir.resume_queue(sqlc.arg(name)::text);
 
 -- name: PurgeQueue :one
-select weir.purge_queue(sqlc.arg(name)::text, sqlc.arg(max_jobs)::int)::int;
+select weir.purge_queue(sqlc.arg(name)::text, sqlc.arg(max_jobs)::int, sqlc.arg(state)::text)::int;
+
+-- name: CountWaiting :one
+select weir.count_waiting(sqlc.arg(name)::text, sqlc.arg(state)::text)::bigint;
 
 -- name: QueueThroughput :many
 select (t.window_minutes * 60)::int as window_seconds, t.completed::bigint as completed, t.dead::bigint as dead, t.cancelled::bigint as cancelled, t.completed_per_second::float8 as completed_per_second,

@@ -55,6 +55,7 @@ weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
 weir.claim_refusal(worker text)
 weir.complete(job_id bigint, token bigint, result jsonb)
 weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[])
+weir.count_waiting(name text, state text)
 weir.default_retry()
 weir.delete_queue(name text)
 weir.drain_worker(name text)
@@ -70,15 +71,16 @@ weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins inte
 weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds integer, progress jsonb[])
 weir.keep_partitions(roll_after interval, ahead integer)
 weir.park(queues text[], node text, seconds integer)
-weir.pause_queue(name text)
+weir.pause_queue(name text, reason text, resume_at timestamp with time zone)
 weir.pause_worker(name text)
 weir.promote_due(max_jobs integer, after timestamp with time zone, OUT promoted integer, OUT looked_until timestamp with time zone)
-weir.purge_queue(name text, max_jobs integer)
+weir.purge_queue(name text, max_jobs integer, state text)
 weir.queue_id(name text)
 weir.register_worker(name text, settings jsonb)
 weir.release(job_id bigint, token bigint)
 weir.release_many(job_ids bigint[], tokens bigint[])
 weir.remove_worker(name text)
+weir.resume_due(OUT resumed integer, OUT next_at timestamp with time zone)
 weir.resume_queue(name text)
 weir.resume_worker(name text)
 weir.retain_partition(number integer, keep_at_most integer)
@@ -121,8 +123,8 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 	d := newDatabase(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR011",
-		"resume_queue": "WR011", "purge_queue": "WR011", "delete_queue": "WR011 WR012",
+		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
+		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 	} {
 		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
