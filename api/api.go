@@ -91,6 +91,7 @@ func describe(c Config) *API {
 	}
 	a.registerJobs()
 	a.registerTimelines()
+	a.registerWhy()
 	a.registerEnqueueing()
 	a.registerClaims()
 	a.registerAcks()

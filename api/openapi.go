@@ -231,8 +231,10 @@ func (a *API) refineSchemas() {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
-	detail := schemas["Moment"].Properties["detail"]
-	detail.Type, detail.AdditionalProperties = huma.TypeObject, true
+	for _, name := range []string{"Moment", "Reason"} {
+		detail := schemas[name].Properties["detail"]
+		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
+	}
 	failure := schemas["Job"].Properties["error"]
 	failure.Type, failure.AdditionalProperties = huma.TypeObject, true
 	failure.Properties = map[string]*huma.Schema{

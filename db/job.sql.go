@@ -545,3 +545,33 @@ func (q *Queries) WhichEnded(ctx context.Context, ids []int64) ([]int64, error) 
 	}
 	return items, nil
 }
+
+const why = `-- name: Why :many
+select w.code::text as code, w.message::text as message, w.detail::jsonb as detail from weir.why($1::bigint) with ordinality w(code, message, detail, n) order by w.n
+`
+
+type WhyRow struct {
+	Code    string
+	Message string
+	Detail  json.RawMessage
+}
+
+func (q *Queries) Why(ctx context.Context, jobID int64) ([]WhyRow, error) {
+	rows, err := q.db.Query(ctx, why, jobID)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WhyRow
+	for rows.Next() {
+		var i WhyRow
+		if err := rows.Scan(&i.Code, &i.Message, &i.Detail); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -67,3 +67,6 @@ select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as a
   greatest(t.run_at) as run_at, t.detail::jsonb as detail
 from weir.timeline(sqlc.arg(job_id)::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
 where t.n > sqlc.arg(after)::bigint order by t.n limit sqlc.arg(max_moments)::int;
+
+-- name: Why :many
+select w.code::text as code, w.message::text as message, w.detail::jsonb as detail from weir.why(sqlc.arg(job_id)::bigint) with ordinality w(code, message, detail, n) order by w.n;

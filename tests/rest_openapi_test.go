@@ -85,7 +85,7 @@ func (d apiDocument) response(t *testing.T, r apiResponse) apiResponse {
 
 // servedOperations are those that this version serves.
 var servedOperations = []string{
-	"delete /v1/queues/{name}", "get /livez", "get /readyz", "get /v1/info", "get /v1/jobs", "get /v1/jobs/{id}", "get /v1/jobs/{id}/children", "get /v1/jobs/{id}/timeline", "get /v1/queues", "get /v1/queues/{name}", "get /v1/queues/{name}/stats",
+	"delete /v1/queues/{name}", "get /livez", "get /readyz", "get /v1/info", "get /v1/jobs", "get /v1/jobs/{id}", "get /v1/jobs/{id}/children", "get /v1/jobs/{id}/timeline", "get /v1/jobs/{id}/why", "get /v1/queues", "get /v1/queues/{name}", "get /v1/queues/{name}/stats",
 	"patch /v1/jobs/{id}", "patch /v1/queues/{name}", "post /v1/acks", "post /v1/claims", "post /v1/jobs", "post /v1/jobs/batch", "post /v1/jobs/{id}/cancel", "post /v1/jobs/{id}/complete",
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
@@ -390,6 +390,7 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("post /v1/acks", s.post("/v1/acks", obj{"acks": []obj{
 		{"id": j.ID, "token": "99999", "outcome": "complete"}, {"id": j.ID, "token": j.Token, "outcome": "fail", "error": obj{"message": "m"}, "retry_in_seconds": 3600}, {"id": "99999", "token": "1", "outcome": "release"},
 	}})).want(http.StatusOK)
+	check("get /v1/jobs/{id}/why", s.get(job(j.ID, "why"))).want(http.StatusOK)
 	check("get /v1/jobs/{id}/timeline", s.get(job(j.ID, "timeline"))).want(http.StatusOK)
 	check("get /v1/jobs/{id}/timeline", s.get(job(j.ID, "timeline?limit=2"))).want(http.StatusOK)
 	check("get /v1/jobs", s.get("/v1/jobs?limit=2")).want(http.StatusOK)

@@ -95,6 +95,7 @@ weir.sweep_unique_keys(most integer)
 weir.sweep_workers(silent_for interval)
 weir.timeline(job_id bigint)
 weir.unpark(queues text[], node text)
+weir.why(job_id bigint)
 weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer)
 weir.worker_history(worker text, since timestamp with time zone, before timestamp with time zone, before_job bigint, max_rows integer)
 weir.worker_stats(span interval, only_worker text)`
@@ -123,7 +124,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 	d := newDatabase(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
+		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 	} {
