@@ -122,7 +122,7 @@ func (a *API) registerWorkers() {
 		Summary: "Say that a worker lives",
 		Description: "A worker that is silent for 30 s is shown as lost; claims, and heartbeats of its jobs, are signs of life too. Here it learns whether it is paused or to end. " +
 			"It keeps no job's lease: for that there are the heartbeats of jobs.",
-	}, shown{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10)}, problems: missing}, a.heartbeatWorker)
+	}, shown{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10), Registered: true}, problems: missing}, a.heartbeatWorker)
 	register(a, huma.Operation{
 		OperationID: "pauseWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/pause", Tags: tags,
 		Summary: "Pause a worker", Description: "From now on its claims get nothing. It goes on with what it has.",

@@ -236,7 +236,7 @@ func (q *Queries) SweepWorkers(ctx context.Context) (int32, error) {
 }
 
 const workerHeartbeat = `-- name: WorkerHeartbeat :one
-select state::text as state, greatest(capacity) as capacity from weir.worker_heartbeat($1::text, $2::float8)
+select state::text as state, greatest(capacity) as capacity, registered::boolean as registered from weir.worker_heartbeat($1::text, $2::float8)
 `
 
 type WorkerHeartbeatParams struct {
@@ -245,14 +245,15 @@ type WorkerHeartbeatParams struct {
 }
 
 type WorkerHeartbeatRow struct {
-	State    string
-	Capacity *int32
+	State      string
+	Capacity   *int32
+	Registered bool
 }
 
 func (q *Queries) WorkerHeartbeat(ctx context.Context, arg WorkerHeartbeatParams) (WorkerHeartbeatRow, error) {
 	row := q.db.QueryRow(ctx, workerHeartbeat, arg.Name, arg.Load)
 	var i WorkerHeartbeatRow
-	err := row.Scan(&i.State, &i.Capacity)
+	err := row.Scan(&i.State, &i.Capacity, &i.Registered)
 	return i, err
 }
 

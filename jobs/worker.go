@@ -69,8 +69,9 @@ type WorkerStats struct {
 
 // WorkerBeat is what a worker learns from a heartbeat of its own.
 type WorkerBeat struct {
-	State    WorkerState `json:"state" enum:"active,paused,draining" doc:"paused: claims get nothing for a while. draining: finish what you have, and end."`
-	Capacity *int        `json:"capacity,omitempty" doc:"It may have so many jobs at once; absent: no limit."`
+	State      WorkerState `json:"state" enum:"active,paused,draining" doc:"paused: claims get nothing for a while. draining: finish what you have, and end."`
+	Capacity   *int        `json:"capacity,omitempty" doc:"It may have so many jobs at once; absent: no limit."`
+	Registered bool        `json:"registered" doc:"false: it never registered, or somebody removed it and it is known by its claims only. It may register again."`
 }
 
 // WorkerRemoval says what came of the jobs of a worker that was removed.
@@ -209,7 +210,7 @@ func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, 
 // WorkerHeartbeat takes in a worker's own sign of life; load may be nil. Errors: WorkerNotFound, InvalidArgument.
 func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64) (WorkerBeat, error) {
 	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load})
-	return WorkerBeat{State: WorkerState(row.State), Capacity: intOrNil(row.Capacity)}, fromDB("taking in a heartbeat", err)
+	return WorkerBeat{State: WorkerState(row.State), Capacity: intOrNil(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
 }
 
 // WorkerJobs lists the jobs that a worker has now, as List does. Errors: WorkerNotFound.

@@ -10,7 +10,8 @@
 -- +goose Up
 create table weir.worker (
   name text not null constraint worker_pkey primary key constraint worker_name_is_1_to_200_characters check (length(name) between 1 and 200),
-  registered_at timestamptz not null default clock_timestamp(),
+  decided_at timestamptz not null default clock_timestamp(),
+  registered_at timestamptz,
   hostname text,
   version text,
   queues text[] not null default '{}',
@@ -22,7 +23,8 @@ create table weir.worker (
 );
 comment on table weir.worker is 'What workers said of themselves when they registered, and what people decided about them. A worker may have no row here.';
 comment on column weir.worker.name is 'The name that its claims give, 1 to 200 characters.';
-comment on column weir.worker.registered_at is 'When it registered first, or somebody first decided something about it.';
+comment on column weir.worker.decided_at is 'When this row came: it registered, or somebody decided something about it.';
+comment on column weir.worker.registered_at is 'When it first registered; null: it never did, or was removed since.';
 comment on column weir.worker.hostname is 'The machine that it says it runs on.';
 comment on column weir.worker.version is 'Its version, as it says.';
 comment on column weir.worker.queues is 'The queues that it says it works on. For people: a claim names its queues itself.';
@@ -177,7 +179,7 @@ left join weir.worker w on w.name = n.name
 left join weir.worker_sign s on s.name = n.name
 left join (select k.worker, count(*) as running, max(greatest(k.leased_at, k.expires_at - make_interval(secs => k.lease_seconds))) as seen_at
            from weir.job_lease k group by k.worker) l on l.worker = n.name
-cross join lateral (select greatest(s.last_seen_at, l.seen_at, case when s.name is null then w.registered_at end) as last_seen_at) x;
+cross join lateral (select greatest(s.last_seen_at, l.seen_at, case when s.name is null then w.decided_at end) as last_seen_at) x;
 comment on view weir.workers is 'Who works: workers that registered or claimed, whether they are well, and how many jobs they have. Reads all running jobs once.';
 comment on column weir.workers.state is 'lost: no sign of life for 30 seconds; else draining, paused or active. One that drains and has running 0 is done.';
 comment on column weir.workers.running is 'Jobs that it has now.';
@@ -250,6 +252,7 @@ end $$;
 create function weir.register_worker(name text, settings jsonb default '{}') returns void language plpgsql as $$
 begin
   perform weir.set_worker(register_worker.name, settings, true);
+  update weir.worker w set registered_at = clock_timestamp() where w.name = register_worker.name and w.registered_at is null;
   perform weir.see_workers(array[register_worker.name]);
 end $$;
 
@@ -260,7 +263,7 @@ begin
 end $$;
 
 -- Locks: the worker_sign row, skip locked.
-create function weir.worker_heartbeat(name text, load float8 default null, out state text, out capacity int) language plpgsql as $$
+create function weir.worker_heartbeat(name text, load float8 default null, out state text, out capacity int, out registered boolean) language plpgsql as $$
 #variable_conflict use_variable
 begin
   if load < 0 or load > 1000000 or load = 'NaN' then
@@ -270,9 +273,10 @@ begin
   perform weir.see_workers(array[worker_heartbeat.name]);
   update weir.worker_sign s set last_seen_at = clock_timestamp(), load = coalesce(worker_heartbeat.load, s.load)
   where s.name = any (array(select x.name from weir.worker_sign x where x.name = worker_heartbeat.name for no key update skip locked));
-  select case when w.draining_at is not null then 'draining' when w.paused_at is not null then 'paused' else 'active' end, w.capacity
-    into state, capacity from weir.worker w where w.name = worker_heartbeat.name;
+  select case when w.draining_at is not null then 'draining' when w.paused_at is not null then 'paused' else 'active' end, w.capacity, w.registered_at is not null
+    into state, capacity, registered from weir.worker w where w.name = worker_heartbeat.name;
   state := coalesce(state, 'active');
+  registered := coalesce(registered, false);
 end $$;
 
 create function weir.pause_worker(name text) returns void language plpgsql as $$
@@ -372,7 +376,7 @@ comment on function weir.register_worker(text, jsonb) is
   'a pause or drain stays. Errors: WR010.';
 comment on function weir.edit_worker(text, jsonb) is 'Changes what is named of {hostname, capacity, queues, version, labels}; see register_worker. Errors: WR010, WR015.';
 comment on function weir.worker_heartbeat(text, float8) is
-  'The worker lives; load is any number from 0 to 1000000 (null: as it was). Returns whether it is active, paused or draining, and its capacity (null: no limit). Errors: WR010, WR015.';
+  'The worker lives; load is any number from 0 to 1000000 (null: as it was). Returns whether it is active, paused or draining, its capacity (null: no limit), and whether it is registered: one that was removed is not, and may do so again. Errors: WR010, WR015.';
 comment on function weir.pause_worker(text) is 'From now on claims by this worker get nothing; it goes on with what it has. Errors: WR015.';
 comment on function weir.drain_worker(text) is 'The worker is to finish what it has and end: from now on its claims get nothing. It is done when weir.workers shows running 0. Errors: WR015.';
 comment on function weir.resume_worker(text) is 'Ends a pause and a drain. Errors: WR015.';

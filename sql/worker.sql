@@ -23,7 +23,7 @@ select weir.register_worker(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb);
 select weir.edit_worker(sqlc.arg(name)::text, sqlc.arg(changes)::jsonb);
 
 -- name: WorkerHeartbeat :one
-select state::text as state, greatest(capacity) as capacity from weir.worker_heartbeat(sqlc.arg(name)::text, sqlc.narg(load)::float8);
+select state::text as state, greatest(capacity) as capacity, registered::boolean as registered from weir.worker_heartbeat(sqlc.arg(name)::text, sqlc.narg(load)::float8);
 
 -- name: PauseWorker :exec
 select weir.pause_worker(sqlc.arg(name)::text);

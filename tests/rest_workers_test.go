@@ -97,7 +97,7 @@ func TestRESTAWorkerRegistersAndIsLookedAt(t *testing.T) {
 		t.Errorf("registered, it is %+v", w)
 	}
 	beat := readAs[obj](s.post(path+"/heartbeat", `{"load": 0.25}`).want(http.StatusOK))
-	if beat["state"] != "active" || beat["capacity"] != 10.0 {
+	if beat["state"] != "active" || beat["capacity"] != 10.0 || beat["registered"] != true {
 		t.Errorf("it learns %v", beat)
 	}
 	if s.post(path+"/heartbeat", nil).want(http.StatusOK); *s.worker("mailer/1 ü").Load != 0.25 {
@@ -171,6 +171,9 @@ func TestRESTAClaimByAnUnknownWorkerRegistersIt(t *testing.T) {
 	s.eventually("it is known", func() bool { return s.get("/v1/workers/new").status == http.StatusOK })
 	if w := s.worker("new"); w.State != "active" || w.Capacity != nil || w.Running != 2 {
 		t.Errorf("it is %+v", w)
+	}
+	if beat := readAs[obj](s.post("/v1/workers/new/heartbeat", nil).want(http.StatusOK)); beat["state"] != "active" || beat["registered"] != false {
+		t.Errorf("it learns %v", beat)
 	}
 	// One whose claim waits lives, however long that takes.
 	waiting := s.parked(obj{"worker": "patient", "queues": []string{"empty"}, "wait_seconds": 60})

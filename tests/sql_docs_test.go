@@ -96,7 +96,7 @@ weir.sweep_workers(silent_for interval)
 weir.timeline(job_id bigint)
 weir.unpark(queues text[], node text)
 weir.why(job_id bigint)
-weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer)
+weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer, OUT registered boolean)
 weir.worker_history(worker text, since timestamp with time zone, before timestamp with time zone, before_job bigint, max_rows integer)
 weir.worker_stats(span interval, only_worker text)`
 

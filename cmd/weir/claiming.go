@@ -63,8 +63,11 @@ func (c *claiming) ahead() int {
 	if c.meanRun <= 0 {
 		return 0
 	}
-	return int(min(int64(max(2*c.slots, 8)), int64(c.slots)*int64(aheadFor)/int64(c.meanRun)))
+	return int(min(int64(mostAhead(c.slots)), int64(c.slots)*int64(aheadFor)/int64(c.meanRun)))
 }
+
+// mostAhead is how many jobs so many slots are ever held beyond those that run.
+func mostAhead(slots int) int { return max(2*slots, 8) }
 
 // wanted says how many jobs to claim now, 0 for none, for a worker that holds some, and whether to wait for them: that is for slots
 // that have nothing to do. Ahead of need it asks once half of that has been used up, and not again once there was nothing.

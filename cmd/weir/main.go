@@ -23,6 +23,7 @@ type commands struct {
 	Enqueue enqueueCommand `cmd:"" help:"Enqueue a job."`
 	Job     jobCommand     `cmd:"" help:"Show a job."`
 	Queues  queuesCommand  `cmd:"" help:"List the queues."`
+	Workers workersCommand `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
 	OpenAPI openapiCommand `cmd:"" name:"openapi" help:"Print the description of the REST API."`
 	Version versionCommand `cmd:"" help:"Print the version of this program."`
 }

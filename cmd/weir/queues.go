@@ -28,19 +28,13 @@ type queue struct {
 	OldestAvailableSeconds float64 `json:"oldest_available_seconds"`
 }
 
-// queuePage is a page of GET /v1/queues, or all of them in the form of one page.
-type queuePage struct {
-	Items      []json.RawMessage `json:"items"`
-	NextCursor *string           `json:"next_cursor"`
-}
-
 // Run lists all queues.
 func (c *queuesCommand) Run(ctx context.Context, std streams) error {
 	weir, err := c.client()
 	if err != nil {
 		return err
 	}
-	all, err := listQueues(ctx, weir)
+	all, err := listAll(ctx, weir, "/v1/queues", url.Values{})
 	if err != nil {
 		return err
 	}
@@ -56,22 +50,6 @@ func (c *queuesCommand) Run(ctx context.Context, std streams) error {
 		return nil
 	}
 	return printQueues(std.out, all.Items)
-}
-
-func listQueues(ctx context.Context, weir *client) (queuePage, error) {
-	all := queuePage{Items: []json.RawMessage{}}
-	path := "/v1/queues?limit=1000"
-	for {
-		var page queuePage
-		if err := weir.get(ctx, path, &page); err != nil {
-			return queuePage{}, err
-		}
-		all.Items = append(all.Items, page.Items...)
-		if page.NextCursor == nil || *page.NextCursor == "" {
-			return all, nil
-		}
-		path = "/v1/queues?limit=1000&cursor=" + url.QueryEscape(*page.NextCursor)
-	}
 }
 
 func printQueues(w io.Writer, items []json.RawMessage) error {

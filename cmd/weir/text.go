@@ -62,6 +62,14 @@ func roughly(d time.Duration) string {
 	}
 }
 
+// countOf is a number of things: 1 job, 2 jobs.
+func countOf(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
 // painter colours a word for a terminal, and leaves it as it is elsewhere.
 type painter bool
 
@@ -80,9 +88,9 @@ func (p painter) state(state string) string {
 	switch state {
 	case "completed":
 		colour = "32"
-	case "running", "retryable", "paused":
+	case "running", "retryable", "paused", "draining":
 		colour = "33"
-	case "dead":
+	case "dead", "lost":
 		colour = "31"
 	}
 	if !p || colour == "" {

@@ -15,7 +15,7 @@ import (
 type workCommand struct {
 	Queue            []string `help:"A queue to take jobs from; may be given several times, and each gets its turn." env:"WEIR_QUEUE" required:"" placeholder:"NAME"`
 	Concurrency      int      `help:"How many commands run at once. Defaults to the number of processors." env:"WEIR_CONCURRENCY" default:"${default_concurrency}"`
-	Worker           string   `help:"The name of this worker. Defaults to the machine's name and the process's id." env:"WEIR_WORKER" placeholder:"NAME"`
+	Worker           string   `help:"The name of this worker, which no other one has. Defaults to the machine's name and the process's id." env:"WEIR_WORKER" placeholder:"NAME"`
 	LeaseSeconds     int      `help:"How long a job stays with this worker without a sign of life. Heartbeats, sent three times as often, also bring word that a job was cancelled." env:"WEIR_LEASE_SECONDS" default:"30"`
 	GraceSeconds     float64  `help:"When told to end: how long running commands may take to finish." env:"WEIR_GRACE_SECONDS" default:"10"`
 	KillGraceSeconds float64  `help:"When a command is stopped: how long after SIGTERM it gets SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
@@ -36,7 +36,12 @@ WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_
 
 A command is stopped, with all processes of its group, when its job is cancelled, runs past its timeout, or is no longer this
 worker's. SIGTERM and SIGINT end the worker: it takes no more jobs, gives running commands --grace-seconds, and puts what it still
-holds back into the queue, at no cost of an attempt. A second signal does so at once.`
+holds back into the queue, at no cost of an attempt. A second signal does so at once.
+
+The worker registers, with a capacity of what it runs at once and takes ahead of need, and says every ten seconds that it lives and how
+busy it is. weir workers pause, resume and drain tell the service to give it no jobs, or to give it some again; it goes on with
+what it has, and does not end by itself. Where it gave itself its name it is forgotten when it ends; under a name of yours it
+stays in the list, so that you see that it is away.`
 }
 
 // Validate is called by kong.
@@ -79,7 +84,7 @@ func (c *workCommand) Run(std streams, stop *stop) error {
 		stderr = std.err
 	}
 	w := newWorker(workerConfig{
-		client: weir, log: log, name: name, queues: c.Queue, slots: c.Concurrency, leaseSeconds: c.LeaseSeconds, grace: inSeconds(c.GraceSeconds),
+		client: weir, log: log, name: name, fleeting: c.Worker == "", queues: c.Queue, slots: c.Concurrency, leaseSeconds: c.LeaseSeconds, grace: inSeconds(c.GraceSeconds),
 		command: &command{
 			path: path, args: line, env: commandEnvironment(os.Environ(), name, weir.base), grace: inSeconds(c.KillGraceSeconds), stderr: stderr,
 		},

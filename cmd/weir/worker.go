@@ -34,6 +34,7 @@ type workerConfig struct {
 	client       *client
 	log          *slog.Logger
 	name         string
+	fleeting     bool // the name is this process's own
 	queues       []string
 	slots        int // how many commands run at once
 	leaseSeconds int
@@ -48,6 +49,7 @@ type worker struct {
 	claiming   *claiming
 	heartbeats *heartbeats
 	reporter   *reporter
+	presence   *presence
 
 	held    map[string]*holding // all, by token
 	queue   []*holding          // those that wait for a slot, in order
@@ -83,9 +85,11 @@ func newWorker(c workerConfig) *worker {
 		},
 		heartbeats: newHeartbeats(c.client, c.log, c.leaseSeconds, c.slots),
 		reporter:   newReporter(c.client, c.log),
-		held:       map[string]*holding{},
-		starts:     make(chan *holding, c.slots),
-		endings:    make(chan runEnding, c.slots),
+		// Room for the jobs that run, those that are claimed ahead of need, and as many that are over and yet to be reported.
+		presence: newPresence(c.client, c.log, c.name, c.queues, c.slots+2*mostAhead(c.slots)),
+		held:     map[string]*holding{},
+		starts:   make(chan *holding, c.slots),
+		endings:  make(chan runEnding, c.slots),
 	}
 }
 
@@ -106,6 +110,9 @@ func (w *worker) run(stop *stop) error {
 		w.claim()
 		gathered := w.report()
 		if w.finished() {
+			if w.fleeting {
+				w.presence.leave()
+			}
 			return w.sumUp(fatal)
 		}
 		select {
@@ -121,6 +128,8 @@ func (w *worker) run(stop *stop) error {
 			w.beaten(a)
 		case a := <-w.reporter.answers:
 			w.reported(a)
+		case a := <-w.presence.answers:
+			w.presence.take(a)
 		case <-gathered:
 		case now := <-ticker.C:
 			w.look(now)
@@ -291,6 +300,7 @@ func (w *worker) count(h *holding) {
 // look does what is due at this time.
 func (w *worker) look(now time.Time) {
 	w.heartbeats.send(w.held, now)
+	w.presence.send(float64(w.running)/float64(w.slots), now)
 	for len(w.queue) > 0 && now.Sub(w.queue[0].since) > waitLimit {
 		w.claiming.ran(waitLimit) // runs take longer than thought: claim less ahead of need
 		w.leave(w.queue[0], notStopped)
