@@ -98,6 +98,8 @@ func describe(c Config) *API {
 	a.registerHeartbeats()
 	a.registerQueues()
 	a.registerWorkers()
+	a.registerDead()
+	a.registerOperations()
 	a.registerHealth()
 	a.refineSchemas()
 	return a

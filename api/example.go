@@ -44,9 +44,24 @@ func exampleClaimedJob() jobs.ClaimedJob {
 	}
 }
 
+func exampleDeadLetter() jobs.DeadLetter {
+	job := exampleJob()
+	job.State, job.Attempt, job.Worker, job.StartedAt, job.FinishedAt = jobs.Dead, 5, "mailer-1", &exampleTime, &exampleLater
+	job.Error = json.RawMessage(`{"message": "connection refused", "type": "SMTPError"}`)
+	job.Errors = []jobs.AttemptError{{Attempt: 5, At: exampleLater, Kind: "failed", Worker: "mailer-1", Message: "connection refused", Type: "SMTPError"}}
+	return jobs.DeadLetter{Job: job, DiedAt: exampleLater}
+}
+
+func exampleOperation() jobs.Operation {
+	return jobs.Operation{
+		ID: 7, Kind: jobs.RedriveDead, State: "running", Filter: jobs.DeadFilter{Queue: "mail", ErrorType: "SMTPError"}, By: "ann", RatePerSecond: 50,
+		Total: 1200, Done: 400, CreatedAt: exampleTime, StartedAt: &exampleLater,
+	}
+}
+
 func exampleQueue() jobs.Queue {
 	return jobs.Queue{
-		Name: "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, CreatedAt: exampleTime,
+		Name: "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, DeadRetention: 2592000, CreatedAt: exampleTime,
 		Retry:     jobs.RetryPolicy{Strategy: "exponential", BaseSeconds: new(2.0), MaxSeconds: new(3600.0), Jitter: new(true)},
 		Available: 1200, Running: 16, Scheduled: 40, Retryable: 3, Dead: 1, OldestAvailableSeconds: 12.5,
 	}

@@ -21,11 +21,13 @@ const documentVersion = "0.1.0"
 
 // The tags, which generators make classes of.
 const (
-	tagJobs    = "jobs"
-	tagWork    = "work"
-	tagQueues  = "queues"
-	tagWorkers = "workers"
-	tagService = "service"
+	tagJobs       = "jobs"
+	tagWork       = "work"
+	tagQueues     = "queues"
+	tagWorkers    = "workers"
+	tagDead       = "dead letters"
+	tagOperations = "operations"
+	tagService    = "service"
 )
 
 func humaConfig() huma.Config {
@@ -46,6 +48,8 @@ func humaConfig() huma.Config {
 		{Name: tagWork, Description: "What workers do: claim jobs, keep their leases, say what became of them."},
 		{Name: tagQueues, Description: "Queues: the defaults of their jobs, pauses, and how deep, how old and how fast they are."},
 		{Name: tagWorkers, Description: "Workers: who they are, whether they are well, and whether they are to get jobs."},
+		{Name: tagDead, Description: "Jobs that died: look at them, run them again, purge them."},
+		{Name: tagOperations, Description: "Work on many jobs that goes on in the background."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -227,7 +231,7 @@ func (a *API) problemResponse(codes []jobs.Code) *huma.Response {
 // refineSchemas says what huma cannot know: which raw JSON is an object, and that an answer may get new fields.
 func (a *API) refineSchemas() {
 	schemas := a.schemas().Map()
-	for _, name := range []string{"NewJob", "Job", "ClaimedJob"} {
+	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory"} {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
@@ -235,12 +239,14 @@ func (a *API) refineSchemas() {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
-	failure := schemas["Job"].Properties["error"]
-	failure.Type, failure.AdditionalProperties = huma.TypeObject, true
-	failure.Properties = map[string]*huma.Schema{
-		"message": {Type: huma.TypeString, Description: "What went wrong."},
-		"type":    {Type: huma.TypeString, Description: "The class of the error."},
-		"stack":   {Type: huma.TypeString, Description: "Where it happened."},
+	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory"} {
+		failure := schemas[name].Properties["error"]
+		failure.Type, failure.AdditionalProperties = huma.TypeObject, true
+		failure.Properties = map[string]*huma.Schema{
+			"message": {Type: huma.TypeString, Description: "What went wrong."},
+			"type":    {Type: huma.TypeString, Description: "The class of the error."},
+			"stack":   {Type: huma.TypeString, Description: "Where it happened."},
+		}
 	}
 	closed := a.takenIn()
 	for name, schema := range schemas {

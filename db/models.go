@@ -102,4 +102,44 @@ type WeirJobs struct {
 	ResultTtlSeconds *int32
 	// The result is shown until then, if it is kept for a time of its own.
 	ResultUntil *time.Time
+	// How often it was a dead letter and was run again; weir.job_event says when and by whom.
+	Redrives int32
+	// Who did that last, if they said.
+	RedrivenBy *string
+}
+
+// Work on many rows, done in batches: which, how far, how fast. Kept for 30 days after its end.
+type WeirOperation struct {
+	// Names it.
+	ID int64
+	// redrive_dead: runs dead letters again. purge_dead: removes them.
+	Kind string
+	// pending, running, then completed or cancelled.
+	State string
+	// Which dead letters, of those that died before created_at; see weir.count_dead.
+	Filter json.RawMessage
+	// With redrive_dead: the attempts so far count.
+	KeepAttempts bool
+	// Who asked for it, if they said.
+	RequestedBy *string
+	// At most so many a second; null: as fast as they can be done.
+	RatePerSecond *float64
+	// How many there were when it was asked for.
+	Total int64
+	// How many are done.
+	Done int64
+	// At its end: how many of total it did not find any more, because somebody else was quicker.
+	Failed int64
+	// When it was asked for.
+	CreatedAt time.Time
+	// When its first batch began.
+	StartedAt *time.Time
+	// When it was completed or cancelled.
+	FinishedAt *time.Time
+	// When its next batch is due.
+	NextAt time.Time
+	// It has passed all letters that died before then.
+	PassedAt time.Time
+	// Of those that died just then, it has passed the ids up to this one.
+	PassedID int64
 }

@@ -14,20 +14,23 @@ type Code string
 
 // The codes. Those that SQL raises too stand beside their SQLSTATE in sqlStates.
 const (
-	StaleToken          Code = "stale_token"          // the lease is not held with this token
-	JobNotFound         Code = "job_not_found"        // there is no job of this id
-	JobEnded            Code = "job_ended"            // the job has ended already
-	JobNotEditable      Code = "job_not_editable"     // the job runs or has ended
-	JobNotRetryable     Code = "job_not_retryable"    // the job neither ended nor waits for a time
-	IdempotencyMismatch Code = "idempotency_mismatch" // the idempotency key was used for another request
-	InvalidArgument     Code = "invalid_argument"     // a value is not what it should be; Field says which
-	QueueNotFound       Code = "queue_not_found"      // there is no queue of this name
-	QueueNotEmpty       Code = "queue_not_empty"      // the queue still has jobs
-	QueueFull           Code = "queue_full"           // the queue has as many available jobs as it may
-	WorkerNotFound      Code = "worker_not_found"     // there is no worker of this name
-	Unavailable         Code = "unavailable"          // the database is out of reach, or the service is shutting down; try again
-	Overloaded          Code = "overloaded"           // more requests wait for the database than this node lets wait; try again later
-	Internal            Code = "internal"             // a defect; the log has the details
+	StaleToken          Code = "stale_token"           // the lease is not held with this token
+	JobNotFound         Code = "job_not_found"         // there is no job of this id
+	JobEnded            Code = "job_ended"             // the job has ended already
+	JobNotEditable      Code = "job_not_editable"      // the job runs or has ended
+	JobNotRetryable     Code = "job_not_retryable"     // the job neither ended nor waits for a time
+	IdempotencyMismatch Code = "idempotency_mismatch"  // the idempotency key was used for another request
+	InvalidArgument     Code = "invalid_argument"      // a value is not what it should be; Field says which
+	QueueNotFound       Code = "queue_not_found"       // there is no queue of this name
+	QueueNotEmpty       Code = "queue_not_empty"       // the queue still has jobs
+	QueueFull           Code = "queue_full"            // the queue has as many available jobs as it may
+	WorkerNotFound      Code = "worker_not_found"      // there is no worker of this name
+	DeadLetterNotFound  Code = "dead_letter_not_found" // there is no dead letter of this id
+	OperationNotFound   Code = "operation_not_found"   // there is no operation of this id
+	OperationEnded      Code = "operation_ended"       // the operation has ended already
+	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
+	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
+	Internal            Code = "internal"              // a defect; the log has the details
 )
 
 var sqlStates = map[string]Code{
@@ -41,7 +44,10 @@ var sqlStates = map[string]Code{
 	"WR011": QueueNotFound,
 	"WR012": QueueNotEmpty,
 	"WR013": QueueFull,
+	"WR014": DeadLetterNotFound,
 	"WR015": WorkerNotFound,
+	"WR020": OperationNotFound,
+	"WR021": OperationEnded,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.

@@ -7,9 +7,13 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// Retain drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of which little must be kept, and
-// sweeps unique keys that are free, results whose time is over and workers that are long gone. A partition that somebody uses at the moment is left for the next time.
+// Retain purges the dead letters whose time is over, drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of
+// which little must be kept, and sweeps unique keys that are free, and results and operations whose time is over,
+// and workers that are long gone. A partition that somebody uses at the moment is left for the next time.
 func (e *Engine) Retain(ctx context.Context) error {
+	if err := sweep(ctx, "dead letters", 1000, e.loops.SweepDead); err != nil {
+		return err
+	}
 	old, err := e.loops.OldPartitions(ctx)
 	if err != nil {
 		return fromDB("listing old partitions", err)
@@ -38,6 +42,9 @@ func (e *Engine) Retain(ctx context.Context) error {
 		return err
 	}
 	if err := sweep(ctx, "results", 1000, e.loops.SweepResults); err != nil {
+		return err
+	}
+	if err := sweep(ctx, "operations", 1000, e.loops.SweepOperations); err != nil {
 		return err
 	}
 	_, err = e.loops.SweepWorkers(ctx)

@@ -11,12 +11,12 @@ import (
 // Moment is something that happened to a job.
 type Moment struct {
 	At      time.Time       `json:"at" doc:"When it happened."`
-	Event   string          `json:"event" doc:"What happened: enqueued, available, started, failed, timed_out, lost, snoozed, released, held, cancel_requested, edited, retried, completed, cancelled or dead. New ones may come." example:"failed"`
+	Event   string          `json:"event" doc:"What happened: enqueued, available, started, failed, timed_out, lost, snoozed, released, held, cancel_requested, edited, retried, completed, cancelled, dead, redriven, purged or routed. New ones may come." example:"failed"`
 	Attempt int             `json:"attempt" doc:"Attempts made by then, the running one included."`
 	Worker  string          `json:"worker,omitempty" doc:"The worker that had it."`
 	Cause   string          `json:"cause,omitempty" doc:"What it follows from. Of available: enqueued, due (its time had come), or the event that made it so. Of dead and cancelled: how the last attempt ended."`
 	RunAt   *time.Time      `json:"run_at,omitempty" doc:"When it was to become available, if it had to wait for a time from then on."`
-	Detail  json.RawMessage `json:"detail,omitempty" doc:"More about it: of a failed attempt its error (message, type, stack), of an edit what was changed, of a retry how it had ended."`
+	Detail  json.RawMessage `json:"detail,omitempty" doc:"More about it: of a failed attempt its error (message, type, stack), of an edit what was changed, of a retry how it had ended, of what became of a dead letter by whom, or the id of the copy that was routed."`
 }
 
 // Timeline returns up to limit moments of a job's life in order, after the first so many. Errors: JobNotFound.

@@ -16,10 +16,11 @@ create type weir.job_state as enum ('held', 'scheduled', 'retryable', 'available
 comment on type weir.job_state is
   'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then running. Ended: completed, cancelled, dead.';
 
-create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested', 'retried', 'edited');
+create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested', 'retried', 'edited', 'redriven', 'purged',
+  'routed');
 comment on type weir.event_kind is
   'The exceptional moments of a job: an attempt failed, ran past its timeout, or lost its lease; the job was snoozed, released, '
-  'asked to stop while it ran, run again by hand, or changed.';
+  'asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, purged, or routed to another queue.';
 
 -- The errors of the SQL contract. A code keeps its meaning for ever; docs/sql.md lists them.
 --   WR001 stale_token        WR005 job_not_retryable
@@ -28,7 +29,7 @@ comment on type weir.event_kind is
 --   WR003 job_ended          WR011 queue_not_found
 --   WR004 job_not_editable   WR012 queue_not_empty
 --                            WR013 queue_full
---                            WR015 worker_not_found
+--   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
 
 -- +goose StatementBegin
 create function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$

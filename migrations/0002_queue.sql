@@ -11,6 +11,8 @@ create table weir.queue (
   lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
   retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
   retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
+  dead_retention_seconds int not null default 2592000 constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and 315360000),
+  dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   paused_at timestamptz,
   pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
@@ -27,6 +29,8 @@ comment on column weir.queue.timeout_seconds is 'How long one attempt may run, f
 comment on column weir.queue.lease_seconds is 'Length of a lease where the claim does not say.';
 comment on column weir.queue.retry is 'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, jitter}; see weir.retry_delay.';
 comment on column weir.queue.retention_seconds is 'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
+comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
+comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
@@ -79,12 +83,32 @@ end $$;
 -- +goose StatementEnd
 comment on function weir.ensure_queues(text[]) is 'Internal. Makes the queues of these distinct names that do not exist yet.';
 
+-- Those who set dead letter queues take turns, so that two of them cannot close a circle together.
+-- +goose StatementBegin
+create function weir.refuse_circle(name text, target text) returns void language plpgsql as $$
+declare
+  way text;
+begin
+  perform pg_advisory_xact_lock(hashtext('weir'), hashtext('dead_letter_queue'));
+  with recursive onward (id, name, next_id, way) as (
+    select q.id, q.name, q.dead_letter_queue_id, q.name from weir.queue q where q.name = refuse_circle.target
+    union all select q.id, q.name, q.dead_letter_queue_id, o.way || ' -> ' || q.name from onward o join weir.queue q on q.id = o.next_id where o.name <> refuse_circle.name
+  )
+  select refuse_circle.name || ' -> ' || o.way into way from onward o where o.name = refuse_circle.name;
+  if way is not null then
+    perform weir.refuse_argument('dead_letter_queue', 'leads back to this queue: ' || way, 'A job that dies would go round for ever.');
+  end if;
+end $$;
+-- +goose StatementEnd
+comment on function weir.refuse_circle(text, text) is 'Internal. Raises WR010 where dead letters of the queue `name`, if they went to `target`, would come back to it.';
+
 -- +goose StatementBegin
 create function weir.set_queue(name text, settings jsonb default '{}', replace boolean default false) returns void language plpgsql as $$
 #variable_conflict use_variable
 declare
   problem text := weir.retry_problem(settings -> 'retry');
   unknown text;
+  dead_letter_queue text := nullif(settings ->> 'dead_letter_queue', '');
 begin
   if set_queue.name is null or set_queue.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
@@ -93,9 +117,9 @@ begin
     perform weir.refuse_argument('settings', 'must be a JSON object');
   end if;
   select k into unknown from jsonb_object_keys(settings) k
-  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'max_depth') limit 1;
+  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, max_depth.');
+    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth.');
   end if;
   if problem is not null then
     perform weir.refuse_argument('retry', problem);
@@ -106,17 +130,25 @@ begin
       ('timeout_seconds', weir.integer_problem(settings -> 'timeout_seconds', 1, 604800)),
       ('lease_seconds', weir.integer_problem(settings -> 'lease_seconds', 1, 3600)),
       ('retention_seconds', weir.integer_problem(settings -> 'retention_seconds', 60, 315360000)),
+      ('dead_retention_seconds', weir.integer_problem(settings -> 'dead_retention_seconds', 60, 315360000)),
+      ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null') or dead_letter_queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+        then 'must be the name of a queue, or empty' end),
       ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
   if problem is not null then
     perform weir.refuse_argument(unknown, problem);
   end if;
-  perform weir.ensure_queues(array[set_queue.name]);
+  perform weir.ensure_queues(array(select distinct n from unnest(array[set_queue.name, dead_letter_queue]) n where n is not null));
+  if dead_letter_queue is not null then
+    perform weir.refuse_circle(set_queue.name, dead_letter_queue);
+  end if;
   update weir.queue q set
     priority = coalesce((settings ->> 'priority')::numeric::smallint, case when replace then 5 else q.priority end),
     max_attempts = coalesce((settings ->> 'max_attempts')::numeric::smallint, case when replace then 5 else q.max_attempts end),
     timeout_seconds = coalesce((settings ->> 'timeout_seconds')::numeric::int, case when replace then 300 else q.timeout_seconds end),
     lease_seconds = coalesce((settings ->> 'lease_seconds')::numeric::int, case when replace then 30 else q.lease_seconds end),
     retention_seconds = coalesce((settings ->> 'retention_seconds')::numeric::int, case when replace then 604800 else q.retention_seconds end),
+    dead_retention_seconds = coalesce((settings ->> 'dead_retention_seconds')::numeric::int, case when replace then 2592000 else q.dead_retention_seconds end),
+    dead_letter_queue_id = case when settings ? 'dead_letter_queue' or replace then (select d.id from weir.queue d where d.name = dead_letter_queue) else q.dead_letter_queue_id end,
     max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0) else q.max_depth end,
     retry = case when jsonb_typeof(settings -> 'retry') = 'object' then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
                  when replace then weir.default_retry() else q.retry end
@@ -153,8 +185,8 @@ begin
 end $$;
 -- +goose StatementEnd
 comment on function weir.set_queue(text, jsonb, boolean) is
-  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, max_depth}. What is not named keeps its value, '
-  'or with replace => true goes back to the default; max_depth 0 is no limit. Errors: WR010.';
+  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth}. What is not named keeps its value, '
+  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue none. Errors: WR010.';
 comment on function weir.default_retry() is 'The retry policy where neither the job nor its queue has one.';
 comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
 comment on function weir.pause_queue(text, text, timestamptz) is
@@ -163,5 +195,5 @@ comment on function weir.pause_queue(text, text, timestamptz) is
 
 -- +goose Down
 drop function weir.pause_queue(text, text, timestamptz), weir.queue_id(text), weir.default_retry(),
-  weir.set_queue(text, jsonb, boolean), weir.ensure_queues(text[]), weir.retry_problem(jsonb), weir.retry_delay(jsonb, int);
+  weir.set_queue(text, jsonb, boolean), weir.refuse_circle(text, text), weir.ensure_queues(text[]), weir.retry_problem(jsonb), weir.retry_delay(jsonb, int);
 drop table weir.queue;

@@ -165,8 +165,9 @@ create table weir.job_dead (
   died_at timestamptz not null default clock_timestamp(),
   queue_id int not null
 );
-create index job_dead_died_at on weir.job_dead (died_at);
-comment on table weir.job_dead is 'The dead letter queue: dead, and neither run again nor purged.';
+create index job_dead_died_at on weir.job_dead (died_at, job_id);
+create index job_dead_of_queue on weir.job_dead (queue_id, died_at, job_id);
+comment on table weir.job_dead is 'The dead letters: dead, and neither run again nor purged nor routed to another queue.';
 comment on column weir.job_dead.job_id is 'weir.job.id';
 comment on column weir.job_dead.died_at is 'When it died.';
 comment on column weir.job_dead.queue_id is 'weir.queue.id';
@@ -193,7 +194,7 @@ comment on column weir.job_event.state is 'What the job became by it.';
 comment on column weir.job_event.started_at is 'When the attempt began that ended with it.';
 comment on column weir.job_event.run_at is 'When the job becomes available again, if it then waited for a time.';
 comment on column weir.job_event.worker is 'Name of the worker that had it.';
-comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), what was changed, or how a job had ended that was run again.';
+comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, or by whom.';
 
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the next.
 create table weir.job_unique (

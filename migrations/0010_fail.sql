@@ -24,7 +24,7 @@ begin
   ), given as (
     select distinct on (g.token) g.* from unnest(tokens, errors, waits, retries, kinds) g(token, error, wait, retry, kind)
   ), ended as materialized (
-    select f.*, g.error, g.kind,
+    select f.*, g.error, g.kind, q.dead_letter_queue_id,
       case when f.cancel_requested_at is not null then 'cancelled'::weir.job_state
         when not g.retry or f.attempt >= facts.max_attempts then 'dead'
         when coalesce(g.wait, d.delay) > interval '0' then 'retryable'
@@ -45,13 +45,17 @@ begin
     insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker, error)
     select e.job_id, e.leased_at, e.queue_id, e.new_state, e.attempt, e.worker, e.error from ended e where e.new_state in ('dead', 'cancelled')
   ), dead as (
-    insert into weir.job_dead (job_id, queue_id) select e.job_id, e.queue_id from ended e where e.new_state = 'dead'
+    insert into weir.job_dead (job_id, queue_id) select e.job_id, e.queue_id from ended e where e.new_state = 'dead' and e.dead_letter_queue_id is null
   ), told as (
     insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker, detail)
     select e.job_id, e.kind, e.attempt, e.new_state, e.leased_at, case when e.new_state = 'retryable' then e.new_run_at end, e.worker, e.error from ended e
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
-    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken into done from ended e;
+    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken,
+    array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
+  if done.routed is not null then
+    perform weir.route_dead(done.routed);
+  end if;
   if done.woken is not null then
     perform weir.wake(array(select q.name from weir.queue q where q.id = any (done.woken)));
   end if;

@@ -21,7 +21,9 @@ select
       || jsonb_build_object('attempt', e.attempt, 'at', e.at, 'worker', e.worker, 'kind', e.kind, 'started_at', e.started_at) order by e.at)
    from weir.job_event e where e.job_id = j.id and e.kind in ('failed', 'timed_out', 'lost')) as errors,
   coalesce(j.tags, '{}') as tags, coalesce(j.metadata, '{}') as metadata, j.retry, j.unique_key, j.tenant, j.queue_id,
-  j.parent_id, j.result_ttl_seconds, case when o.result_until > clock_timestamp() then o.result_until end as result_until
+  j.parent_id, j.result_ttl_seconds, case when o.result_until > clock_timestamp() then o.result_until end as result_until,
+  (select count(*) from weir.job_event e where e.job_id = j.id and e.kind = 'redriven')::int as redrives,
+  (select e.detail ->> 'by' from weir.job_event e where e.job_id = j.id and e.kind = 'redriven' order by e.at desc limit 1) as redriven_by
 from weir.job j
 join weir.queue q on q.id = j.queue_id
 left join weir.job_outcome o on o.job_id = j.id
@@ -37,6 +39,8 @@ comment on column weir.jobs.run_at is 'When it becomes available, if it is sched
 comment on column weir.jobs.started_at is 'When its last attempt began, if it is running or has ended.';
 comment on column weir.jobs.result is 'What the worker gave as its result, until result_until.';
 comment on column weir.jobs.result_until is 'The result is shown until then, if it is kept for a time of its own.';
+comment on column weir.jobs.redrives is 'How often it was a dead letter and was run again; weir.job_event says when and by whom.';
+comment on column weir.jobs.redriven_by is 'Who did that last, if they said.';
 comment on column weir.jobs.errors is 'Failed attempts, oldest first: [{attempt, at, started_at, worker, kind, message, type, stack}].';
 
 -- The bounds are for the executor, which prunes partitions by a range but not by an array.

@@ -15,10 +15,10 @@ begin
   return query
   with events as materialized (
     select e.at, e.kind::text as kind, e.attempt, e.worker, e.started_at, e.run_at, e.state::text as becomes, coalesce(e.detail, '{}') as detail,
-      max(e.at) over (order by e.at rows between unbounded preceding and 1 preceding) as before
+      max(e.at) filter (where e.kind not in ('routed', 'purged')) over (order by e.at rows between unbounded preceding and 1 preceding) as before
     from weir.job_event e where e.job_id = timeline.job_id
   ), steps as materialized (
-    -- place: when it comes in the order of steps. An end follows the event that led to it, whichever was written first.
+    -- place: when it comes in the order of steps. An end follows the event that led to it, whichever was written first; what becomes of a dead letter follows the end.
     select j.created_at as place, 0 as rank, j.created_at as at, 'enqueued' as kind, 0::smallint as attempt, null::text as worker, null::timestamptz as started_at, j.run_at,
       case when j.run_at is null then 'available' else 'scheduled' end as becomes,
       jsonb_strip_nulls(jsonb_build_object('queue', q.name, 'priority', j.priority, 'parent_id', j.parent_id::text, 'unique_key', j.unique_key)) as detail
@@ -32,7 +32,7 @@ begin
       (e.detail ->> 'started_at')::timestamptz, null, null, coalesce(jsonb_build_object('error', e.detail -> 'error'), '{}')
     from events e where e.detail ? 'finished_at'
     union all
-    select greatest(o.finished_at, (select max(e.at) from events e)), 4, o.finished_at, o.state::text, o.attempt, o.worker, o.started_at, null, null, jsonb_build_object('error', o.error)
+    select greatest(o.finished_at, (select max(e.at) from events e where e.kind not in ('routed', 'purged'))), 4, o.finished_at, o.state::text, o.attempt, o.worker, o.started_at, null, null, jsonb_build_object('error', o.error)
     from weir.job_outcome o where o.job_id = timeline.job_id
     union all
     select l.leased_at, 4, null, null, l.attempt, l.worker, l.leased_at, null, null, null from weir.job_lease l where l.job_id = timeline.job_id

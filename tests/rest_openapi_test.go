@@ -85,6 +85,8 @@ func (d apiDocument) response(t *testing.T, r apiResponse) apiResponse {
 
 // servedOperations are those that this version serves.
 var servedOperations = []string{
+	"delete /v1/dead/{id}", "get /v1/dead", "get /v1/dead/{id}", "get /v1/operations", "get /v1/operations/{id}", "post /v1/dead/purge", "post /v1/dead/redrive", "post /v1/dead/{id}/redrive",
+	"post /v1/operations/{id}/cancel",
 	"delete /v1/queues/{name}", "get /livez", "get /readyz", "get /v1/info", "get /v1/jobs", "get /v1/jobs/{id}", "get /v1/jobs/{id}/children", "get /v1/jobs/{id}/timeline", "get /v1/jobs/{id}/why", "get /v1/queues", "get /v1/queues/{name}", "get /v1/queues/{name}/stats",
 	"patch /v1/jobs/{id}", "patch /v1/queues/{name}", "post /v1/acks", "post /v1/claims", "post /v1/jobs", "post /v1/jobs/batch", "post /v1/jobs/{id}/cancel", "post /v1/jobs/{id}/complete",
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
@@ -406,6 +408,23 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	s.do(http.MethodPut, "/v1/queues/unused", `{}`)
 	check("delete /v1/queues/{name}", s.do(http.MethodDelete, "/v1/queues/unused", nil)).want(http.StatusNoContent)
 
+	dead := s.kill(obj{"kind": "k", "queue": "dead", "metadata": obj{"x": 1}})
+	check("get /v1/dead", s.get("/v1/dead")).want(http.StatusOK)
+	check("get /v1/dead/{id}", s.get("/v1/dead/"+dead)).want(http.StatusOK)
+	check("get /v1/dead/{id}", s.get("/v1/dead/123456")).want(http.StatusNotFound)
+	check("post /v1/dead/redrive", s.post("/v1/dead/redrive", `{"filter": {"queue": "dead"}, "dry_run": true}`)).want(http.StatusOK)
+	check("post /v1/dead/redrive", s.post("/v1/dead/redrive", `{"filter": {"queue": "none"}, "rate_per_second": 0.5, "by": "ann"}`)).want(http.StatusAccepted)
+	operation := readAs[servedOperation](check("post /v1/dead/purge", s.post("/v1/dead/purge", `{"filter": {"min_attempts": 100}}`)).want(http.StatusAccepted)).ID
+	check("get /v1/operations", s.get("/v1/operations?limit=1")).want(http.StatusOK)
+	check("get /v1/operations/{id}", s.get("/v1/operations/"+operation)).want(http.StatusOK)
+	check("post /v1/operations/{id}/cancel", s.post("/v1/operations/"+operation+"/cancel", nil)).want(http.StatusOK)
+	check("post /v1/operations/{id}/cancel", s.post("/v1/operations/"+operation+"/cancel", nil)).want(http.StatusConflict)
+	check("post /v1/dead/{id}/redrive", s.post("/v1/dead/"+dead+"/redrive", `{"by": "ann"}`)).want(http.StatusOK)
+	j = s.claimOne("dead")
+	check("post /v1/jobs/{id}/fail", s.post(job(j.ID, "fail"), obj{"token": j.Token, "retry": false, "error": obj{"message": "m"}})).want(http.StatusOK)
+	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNoContent)
+	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNotFound)
+
 	s.do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`)
 	check("post /v1/jobs", s.post("/v1/jobs", `{"kind": "k", "queue": "full"}`))
 	check("post /v1/jobs", s.post("/v1/jobs", `{"kind": "k", "queue": "full"}`))
@@ -438,7 +457,7 @@ func TestRESTTheExamplesOfTheDocumentAreUnderstood(t *testing.T) {
 			}
 			path := strings.NewReplacer("{id}", "4711", "{name}", "mail").Replace(path)
 			r := s.do(strings.ToUpper(method), path, op.RequestBody.Content["application/json"].Example)
-			if r.status != http.StatusOK && r.status != http.StatusCreated && r.status != http.StatusNotFound && r.status != http.StatusConflict {
+			if r.status != http.StatusOK && r.status != http.StatusCreated && r.status != http.StatusAccepted && r.status != http.StatusNotFound && r.status != http.StatusConflict {
 				t.Error(r)
 			}
 		}
@@ -449,7 +468,10 @@ func TestRESTNoRouteIsInTheShadowOfAnother(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	s.post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}]}`).want(http.StatusCreated)
-	for _, call := range []string{"GET /v1/jobs/batch", "PATCH /v1/jobs/batch", "POST /v1/jobs/batch/cancel", "GET /v1/jobs/batch/complete", "DELETE /v1/jobs/batch", "POST /v1/jobs/cancel", "GET /v1/jobs/jobs"} {
+	for _, call := range []string{
+		"GET /v1/jobs/batch", "PATCH /v1/jobs/batch", "POST /v1/jobs/batch/cancel", "GET /v1/jobs/batch/complete", "DELETE /v1/jobs/batch", "POST /v1/jobs/cancel", "GET /v1/jobs/jobs",
+		"GET /v1/dead/redrive", "GET /v1/dead/purge", "DELETE /v1/dead/redrive", "POST /v1/dead/7", "POST /v1/dead/redrive/redrive", "GET /v1/operations/cancel",
+	} {
 		method, path, _ := strings.Cut(call, " ")
 		var body any
 		if method == http.MethodPatch {

@@ -30,6 +30,8 @@ type Config struct {
 
 // Chores are this node's share of the background work.
 type Chores struct {
+	engine *jobs.Engine
+	ending chan struct{} // closed when this node ends
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
 	log    *slog.Logger
@@ -44,11 +46,13 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	if err != nil {
 		return nil, err
 	}
+	ending := make(chan struct{})
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &retentionWorker{engine: c.Engine})
+	river.AddWorker(workers, &operationWorker{engine: c.Engine, ending: ending})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:            migrations.RiverSchema,
-		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}},
+		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}, operationQueue: {MaxWorkers: operationsAtOnce}},
 		Workers:           workers,
 		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod()},
 		FetchPollInterval: 5 * time.Second,
@@ -59,7 +63,7 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 		pool.Close()
 		return nil, fmt.Errorf("setting up River: %w", err)
 	}
-	return &Chores{pool: pool, client: client, log: c.Logger}, nil
+	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, log: c.Logger}, nil
 }
 
 // Run works chores until ctx ends, and then lets those under way finish for up to ten seconds. While the database is away it tries again.
@@ -72,7 +76,8 @@ func (c *Chores) Run(ctx context.Context) {
 		case <-time.After(2 * time.Second):
 		}
 	}
-	<-ctx.Done()
+	c.findOperations(ctx)
+	close(c.ending)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := c.client.Stop(stop); err != nil {

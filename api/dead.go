@@ -1,0 +1,167 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+type deadInput struct {
+	Queue       string    `query:"queue" maxLength:"128" doc:"Only letters of this queue."`
+	Kind        string    `query:"kind" maxLength:"200" doc:"Only letters of this kind."`
+	Tenant      string    `query:"tenant" maxLength:"200" doc:"Only letters of this tenant."`
+	Tag         string    `query:"tag" maxLength:"200" doc:"Only letters with this tag."`
+	ErrorType   string    `query:"error_type" maxLength:"200" doc:"Only letters whose last error is of this type."`
+	Text        string    `query:"q" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
+	DiedAfter   time.Time `query:"died_after" doc:"Only letters of jobs that died then or later."`
+	DiedBefore  time.Time `query:"died_before" doc:"Only letters of jobs that died earlier."`
+	MinAttempts int       `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only letters with so many attempts or more."`
+	Paging
+}
+
+// DeadLetterPage is one page of the list of dead letters.
+type DeadLetterPage struct {
+	Items      []jobs.DeadLetter `json:"items" doc:"The dead letters, the last that died first."`
+	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type deadPageOutput struct {
+	Body DeadLetterPage
+}
+
+type deadOutput struct {
+	Body jobs.DeadLetterHistory
+}
+
+// RedriveRequest says how to run a dead letter again.
+type RedriveRequest struct {
+	By           string `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job." example:"ann"`
+	KeepAttempts bool   `json:"keep_attempts,omitempty" doc:"Let the attempts so far count, so that it has one more. Defaults to false: they begin at 0."`
+}
+
+// DeadRedriveRequest says which dead letters to run again, and how.
+type DeadRedriveRequest struct {
+	Filter        jobs.DeadFilter `json:"filter" doc:"Which; an empty object: all."`
+	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the jobs."`
+	KeepAttempts  bool            `json:"keep_attempts,omitempty" doc:"Let the attempts so far count, so that each has one more. Defaults to false: they begin at 0."`
+	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"At most so many a second. Defaults to as fast as they can be done."`
+	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
+}
+
+// DeadPurgeRequest says which dead letters to remove.
+type DeadPurgeRequest struct {
+	Filter        jobs.DeadFilter `json:"filter" doc:"Which; an empty object: all."`
+	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the jobs."`
+	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"At most so many a second. Defaults to as fast as they can be done."`
+	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
+}
+
+type deadPurgeInput struct {
+	JobPath
+	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job."`
+}
+
+func (a *API) registerDead() {
+	tags := []string{tagDead}
+	missing := []jobs.Code{jobs.DeadLetterNotFound}
+	letter, redriven := exampleDeadLetter(), exampleJob()
+	redriven.Redrives, redriven.RedrivenBy = 1, "ann"
+	filter := jobs.DeadFilter{Queue: "mail", ErrorType: "SMTPError"}
+	started, purge := exampleOperation(), exampleOperation()
+	started.State, started.Done, started.StartedAt = "pending", 0, nil
+	purge.Kind, purge.State, purge.Done, purge.StartedAt, purge.RatePerSecond = jobs.PurgeDead, "pending", 0, nil, 0
+	dry := func(o jobs.Operation) map[int]alsoSay {
+		o.ID, o.State = 0, jobs.OperationDryRun
+		return map[int]alsoSay{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", o}}
+	}
+	register(a, huma.Operation{
+		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead", Tags: tags,
+		Summary: "List dead letters", Description: "Jobs that died and were neither run again nor purged, and that pass all the filters given; the last that died first. " +
+			"A search that takes long ends its page early, so that a page may be empty although more pages follow.",
+	}, shown{answer: DeadLetterPage{Items: []jobs.DeadLetter{letter}}}, a.listDead)
+	register(a, huma.Operation{
+		OperationID: "getDeadLetter", Method: http.MethodGet, Path: "/v1/dead/{id}", Tags: tags,
+		Summary: "Look at a dead letter", Description: "The job that died, with the errors of all its attempts and all that happened to it.",
+	}, shown{answer: jobs.DeadLetterHistory{DeadLetter: letter, Timeline: []jobs.Moment{
+		{At: exampleTime, Event: "enqueued"}, {At: exampleTime, Event: "started", Attempt: 5, Worker: "mailer-1"}, {At: exampleLater, Event: "dead", Attempt: 5, Worker: "mailer-1", Cause: "failed"},
+	}}, problems: missing}, a.getDead)
+	registerBody(a, huma.Operation{
+		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead/{id}/redrive", Tags: tags,
+		Summary: "Run a dead letter again", Description: "The job becomes available now, under the same id, with its attempts from 0. It says from then on how often it was run again, and by whom.",
+	}, shown{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: missing}, a.redriveOne)
+	registerBody(a, huma.Operation{
+		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead/redrive", Tags: tags, DefaultStatus: http.StatusAccepted,
+		Summary: "Run many dead letters again",
+		Description: "Starts an operation that runs those again that pass the filter and died before now, the oldest first, as fast as is asked. " +
+			"It goes on whatever becomes of this node; no letter is run again twice, not even one that dies once more meanwhile.",
+	}, shown{body: DeadRedriveRequest{Filter: filter, By: "ann", RatePerSecond: 50}, answer: started, also: dry(started)}, a.redriveMany)
+	register(a, huma.Operation{
+		OperationID: "purgeDeadLetter", Method: http.MethodDelete, Path: "/v1/dead/{id}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Purge a dead letter", Description: "Removes the letter. Its job stays dead until its retention is over.",
+	}, shown{problems: missing}, a.purgeOne)
+	registerBody(a, huma.Operation{
+		OperationID: "purgeDeadLetters", Method: http.MethodPost, Path: "/v1/dead/purge", Tags: tags, DefaultStatus: http.StatusAccepted,
+		Summary: "Purge many dead letters", Description: "Starts an operation that removes those that pass the filter and died before now. Count them first with `dry_run`.",
+	}, shown{body: DeadPurgeRequest{Filter: filter, By: "ann"}, answer: purge, also: dry(purge)}, a.purgeMany)
+}
+
+func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, error) {
+	after, err := in.position(ctx, "dead")
+	if err != nil {
+		return nil, err
+	}
+	var from jobs.DeadPosition
+	if after != "" {
+		died, id, _ := strings.Cut(after, ",")
+		micros, err := strconv.ParseInt(died, 10, 64)
+		if err != nil || from.ID.UnmarshalText([]byte(id)) != nil {
+			return nil, badCursor(ctx)
+		}
+		from.DiedAt = time.UnixMicro(micros)
+	}
+	page, err := a.engine.DeadLetters(ctx, jobs.DeadFilter{
+		Queue: in.Queue, Kind: in.Kind, Tenant: in.Tenant, Tag: in.Tag, ErrorType: in.ErrorType, Text: in.Text,
+		DiedAfter: timeOrNil(in.DiedAfter), DiedBefore: timeOrNil(in.DiedBefore), MinAttempts: in.MinAttempts,
+	}, from, in.Limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &deadPageOutput{Body: DeadLetterPage{Items: page.Letters}}
+	if page.Next != nil {
+		out.Body.NextCursor = cursorTo("dead", fmt.Sprintf("%d,%d", page.Next.DiedAt.UnixMicro(), page.Next.ID))
+	}
+	return out, nil
+}
+
+func (a *API) getDead(ctx context.Context, in *JobPath) (*deadOutput, error) {
+	letter, err := a.engine.DeadLetter(ctx, in.id())
+	if err != nil {
+		return nil, err
+	}
+	return &deadOutput{Body: letter}, nil
+}
+
+func (a *API) redriveOne(ctx context.Context, in *jobBodyInput, body *RedriveRequest) (*jobOutput, error) {
+	return jobAnswer(a.engine.Redrive(ctx, in.id(), body.By, body.KeepAttempts))
+}
+
+func (a *API) redriveMany(ctx context.Context, _ *bodyInput, body *DeadRedriveRequest) (*startedOutput, error) {
+	return a.start(ctx, jobs.OperationRequest{
+		Kind: jobs.RedriveDead, Filter: body.Filter, By: body.By, KeepAttempts: body.KeepAttempts, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun,
+	})
+}
+
+func (a *API) purgeOne(ctx context.Context, in *deadPurgeInput) (*struct{}, error) {
+	return nil, a.engine.PurgeDead(ctx, in.id(), in.By)
+}
+
+func (a *API) purgeMany(ctx context.Context, _ *bodyInput, body *DeadPurgeRequest) (*startedOutput, error) {
+	return a.start(ctx, jobs.OperationRequest{Kind: jobs.PurgeDead, Filter: body.Filter, By: body.By, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun})
+}

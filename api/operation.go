@@ -1,0 +1,108 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// OperationPath is the path of one operation.
+type OperationPath struct {
+	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The operation's id." example:"7"`
+}
+
+type operationOutput struct {
+	Body jobs.Operation
+}
+
+// startedOutput has a status of its own, because a dry run starts nothing.
+type startedOutput struct {
+	Status int
+	Body   jobs.Operation
+}
+
+type operationsInput struct {
+	Kind  jobs.OperationKind  `query:"kind" enum:"redrive_dead,purge_dead" doc:"Only operations of this kind."`
+	State jobs.OperationState `query:"state" enum:"pending,running,completed,cancelled" doc:"Only operations in this state."`
+	Paging
+}
+
+// OperationPage is one page of the list of operations.
+type OperationPage struct {
+	Items      []jobs.Operation `json:"items" doc:"The operations, newest first."`
+	NextCursor *string          `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type operationPageOutput struct {
+	Body OperationPage
+}
+
+func (a *API) registerOperations() {
+	tags := []string{tagOperations}
+	cancelled := exampleOperation()
+	cancelled.State, cancelled.FinishedAt = "cancelled", &exampleLater
+	register(a, huma.Operation{
+		OperationID: "listOperations", Method: http.MethodGet, Path: "/v1/operations", Tags: tags,
+		Summary: "List operations", Description: "Work on many jobs that goes on in the background, or did in the last 30 days; the newest first.",
+	}, shown{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
+	register(a, huma.Operation{
+		OperationID: "getOperation", Method: http.MethodGet, Path: "/v1/operations/{id}", Tags: tags,
+		Summary: "See how far an operation is", Description: "`done` grows towards `total`. What is done stays done, whatever becomes of the operation.",
+	}, shown{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
+	register(a, huma.Operation{
+		OperationID: "cancelOperation", Method: http.MethodPost, Path: "/v1/operations/{id}/cancel", Tags: tags,
+		Summary: "Cancel an operation", Description: "It does no more from now on. What it did stays done.",
+	}, shown{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
+}
+
+func (a *API) listOperations(ctx context.Context, in *operationsInput) (*operationPageOutput, error) {
+	after, err := in.position(ctx, "operations")
+	if err != nil {
+		return nil, err
+	}
+	var before jobs.ID
+	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
+		return nil, badCursor(ctx)
+	}
+	found, err := a.engine.Operations(ctx, jobs.OperationFilter{Kind: in.Kind, State: in.State}, before, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &operationPageOutput{Body: OperationPage{Items: found}}
+	if len(found) > in.Limit {
+		out.Body.Items = found[:in.Limit]
+		out.Body.NextCursor = cursorTo("operations", found[in.Limit-1].ID.String())
+	}
+	return out, nil
+}
+
+func (a *API) getOperation(ctx context.Context, in *OperationPath) (*operationOutput, error) {
+	return operationAnswer(a.engine.Operation(ctx, idOf(in.ID)))
+}
+
+func (a *API) cancelOperation(ctx context.Context, in *OperationPath) (*operationOutput, error) {
+	return operationAnswer(a.engine.CancelOperation(ctx, idOf(in.ID)))
+}
+
+// start answers with an operation that was started, or with what would be one.
+func (a *API) start(ctx context.Context, r jobs.OperationRequest) (*startedOutput, error) {
+	operation, err := a.engine.StartOperation(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	status := http.StatusAccepted
+	if r.DryRun {
+		status = http.StatusOK
+	}
+	return &startedOutput{Status: status, Body: operation}, nil
+}
+
+func operationAnswer(operation jobs.Operation, err error) (*operationOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &operationOutput{Body: operation}, nil
+}

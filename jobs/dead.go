@@ -1,0 +1,186 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/db"
+)
+
+// DeadFilter chooses dead letters. A zero value does not restrict it.
+type DeadFilter struct {
+	Queue       string     `json:"queue,omitempty" maxLength:"128" doc:"Only letters of this queue."`
+	Kind        string     `json:"kind,omitempty" maxLength:"200" doc:"Only letters of this kind."`
+	Tenant      string     `json:"tenant,omitempty" maxLength:"200" doc:"Only letters of this tenant."`
+	Tag         string     `json:"tag,omitempty" maxLength:"200" doc:"Only letters with this tag."`
+	ErrorType   string     `json:"error_type,omitempty" maxLength:"200" doc:"Only letters whose last error is of this type."`
+	Text        string     `json:"q,omitempty" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
+	DiedAfter   *time.Time `json:"died_after,omitempty" doc:"Only letters of jobs that died then or later."`
+	DiedBefore  *time.Time `json:"died_before,omitempty" doc:"Only letters of jobs that died earlier."`
+	MinAttempts int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only letters with so many attempts or more."`
+}
+
+// DeadLetter is a job that died and was neither run again nor purged.
+type DeadLetter struct {
+	Job
+	DiedAt time.Time `json:"died_at" doc:"When it died."`
+}
+
+// DeadLetterHistory is a dead letter with all that happened to it.
+type DeadLetterHistory struct {
+	DeadLetter
+	Timeline []Moment `json:"timeline" doc:"What happened to it, in order: each attempt, each time it was run again, and by whom; at most the first 1000 moments."`
+}
+
+// DeadPosition is a place in the list of dead letters: behind this one. The zero value is before the newest.
+type DeadPosition struct {
+	DiedAt time.Time
+	ID     ID
+}
+
+// DeadPage is one page of the list of dead letters, newest first.
+type DeadPage struct {
+	Letters []DeadLetter
+	Next    *DeadPosition // where the next page begins; nil: there is none
+}
+
+// DeadLetters lists up to limit dead letters that pass a filter, newest first, from a position. As List it may end with fewer and a place to go on from.
+func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPosition, limit int) (DeadPage, error) {
+	filter, err := json.Marshal(f)
+	if err != nil {
+		return DeadPage{}, fmt.Errorf("encoding a filter: %w", err)
+	}
+	if from.DiedAt.IsZero() {
+		from = DeadPosition{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64}
+	}
+	page := DeadPage{Letters: []DeadLetter{}}
+	for began := time.Now(); ; {
+		candidates, err := e.deadCandidates(ctx, f.Queue, from)
+		if err != nil {
+			return DeadPage{}, fromDB("listing dead letters", err)
+		}
+		if len(candidates) == 0 {
+			return page, nil
+		}
+		found, next, err := e.readLetters(ctx, candidates, filter, limit-len(page.Letters))
+		if err != nil {
+			return DeadPage{}, err
+		}
+		page.Letters = append(page.Letters, found...)
+		if next != nil {
+			page.Next = next
+			return page, nil
+		}
+		if len(candidates) < listBatch {
+			return page, nil
+		}
+		last := candidates[len(candidates)-1]
+		from = DeadPosition{last.DiedAt, ID(last.JobID)}
+		if time.Since(began) > listFor {
+			page.Next = &from
+			return page, nil
+		}
+	}
+}
+
+func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition) ([]db.DeadCandidatesRow, error) {
+	if queue == "" {
+		return e.q.DeadCandidates(ctx, db.DeadCandidatesParams{Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+	}
+	rows, err := e.q.DeadCandidatesOfQueue(ctx, db.DeadCandidatesOfQueueParams{Queue: queue, Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+	same := make([]db.DeadCandidatesRow, len(rows))
+	for i, r := range rows {
+		same[i] = db.DeadCandidatesRow(r)
+	}
+	return same, err
+}
+
+// readLetters returns the first `limit` of the candidates that pass a filter, and where to go on if there are more.
+func (e *Engine) readLetters(ctx context.Context, candidates []db.DeadCandidatesRow, filter json.RawMessage, limit int) ([]DeadLetter, *DeadPosition, error) {
+	ids := make([]int64, len(candidates))
+	for i, c := range candidates {
+		ids[i] = c.JobID
+	}
+	passing, err := e.q.DeadPassing(ctx, db.DeadPassingParams{JobIds: ids, Filter: filter})
+	if err != nil {
+		return nil, nil, fromDB("filtering dead letters", err)
+	}
+	chosen := slices.DeleteFunc(slices.Clone(candidates), func(c db.DeadCandidatesRow) bool { return !slices.Contains(passing, c.JobID) })
+	var next *DeadPosition
+	if len(chosen) > limit {
+		chosen = chosen[:limit]
+		next = &DeadPosition{chosen[limit-1].DiedAt, ID(chosen[limit-1].JobID)}
+	}
+	ids = ids[:0]
+	for _, c := range chosen {
+		ids = append(ids, c.JobID)
+	}
+	rows, err := e.q.GetJobs(ctx, ids)
+	if err != nil {
+		return nil, nil, fromDB("reading dead letters", err)
+	}
+	var letters []DeadLetter
+	for _, c := range chosen {
+		at := slices.IndexFunc(rows, func(r db.WeirJobs) bool { return r.ID == c.JobID })
+		if at < 0 || rows[at].State == nil || *rows[at].State != db.JobStateDead {
+			continue // it was run again just now
+		}
+		job, err := jobFromRow(rows[at])
+		if err != nil {
+			return nil, nil, err
+		}
+		letters = append(letters, DeadLetter{job, c.DiedAt.UTC()})
+	}
+	return letters, next, nil
+}
+
+// DeadLetter returns one with its history. Errors: DeadLetterNotFound.
+func (e *Engine) DeadLetter(ctx context.Context, id ID) (DeadLetterHistory, error) {
+	diedAt, err := e.q.DiedAt(ctx, int64(id))
+	if err != nil {
+		return DeadLetterHistory{}, noLetterOr(err, id)
+	}
+	row, err := e.q.GetJob(ctx, int64(id))
+	if err != nil {
+		return DeadLetterHistory{}, noLetterOr(err, id)
+	}
+	job, err := jobFromRow(row)
+	if err != nil {
+		return DeadLetterHistory{}, err
+	}
+	timeline, err := e.Timeline(ctx, id, 0, 1000)
+	if err != nil {
+		return DeadLetterHistory{}, err
+	}
+	return DeadLetterHistory{DeadLetter{job, diedAt.UTC()}, timeline}, nil
+}
+
+func noLetterOr(err error, id ID) error {
+	if errors.Is(err, pgx.ErrNoRows) {
+		return &Error{
+			Code: DeadLetterNotFound, Message: "there is no dead letter " + id.String(),
+			Hint: "It never died, or was run again, purged or routed to another queue since; the job says what it is now.",
+		}
+	}
+	return fromDB("reading a dead letter", err)
+}
+
+// Redrive runs a dead letter again, its attempts counted from 0 unless they are to be kept. Errors: DeadLetterNotFound, InvalidArgument.
+func (e *Engine) Redrive(ctx context.Context, id ID, by string, keepAttempts bool) (Job, error) {
+	if _, err := e.q.RedriveJob(ctx, db.RedriveJobParams{JobID: int64(id), By: nonZero(by), KeepAttempts: keepAttempts}); err != nil {
+		return Job{}, fromDB("redriving a dead letter", err)
+	}
+	return e.Job(ctx, id)
+}
+
+// PurgeDead removes a dead letter; its job stays dead. Errors: DeadLetterNotFound, InvalidArgument.
+func (e *Engine) PurgeDead(ctx context.Context, id ID, by string) error {
+	return fromDB("purging a dead letter", e.q.PurgeDead(ctx, db.PurgeDeadParams{JobID: int64(id), By: nonZero(by)}))
+}
