@@ -19,7 +19,7 @@ type WorkerPath struct {
 
 // WorkerWindow is the span of time over which a worker's figures are.
 type WorkerWindow struct {
-	WindowSeconds float64 `query:"window_seconds" minimum:"1" maximum:"2592000" default:"3600" doc:"Say in stats what it did in the last so many seconds. The longer, the longer it takes: all that ended in that time is read, about three million attempts a second."`
+	WindowSeconds float64 `query:"window_seconds" minimum:"1" maximum:"2592000" default:"3600" doc:"Say in stats what it did in the last so many seconds. The longer, the longer it takes: all that ended in that time is read, about a million attempts a second."`
 }
 
 type workerInput struct {

@@ -33,7 +33,7 @@ type Attempts struct {
 
 const (
 	historySpan  = time.Minute            // how far one statement looks back at first
-	historyQuick = 100 * time.Millisecond // one that took less is followed by one that looks back twice as far
+	historyQuick = 500 * time.Millisecond // one that took less is followed by one that looks back twice as far
 )
 
 // WorkerHistory returns up to limit attempts of a worker that ended before a place, newest first; nil: from the newest. Attempts are found by time, not by

@@ -386,10 +386,10 @@ comment on function weir.remove_worker(text) is
 comment on function weir.sweep_workers(interval) is 'Forgets workers without jobs that gave no sign of life for so long; one that is paused stays. Returns how many. The service calls it every ten minutes.';
 comment on function weir.worker_history(text, timestamptz, timestamptz, bigint, int) is
   'Attempts of this worker that ended from since to before (with before_job: before that job of that moment), newest first: completed, failed, timed_out, lost, snoozed or released. '
-  'Reads all that ended in that time: about a second for three million.';
+  'Reads all that ended in that time, and what no vacuum has been at since: about a second for five million.';
 comment on function weir.worker_stats(interval, text) is
   'For each worker, or one: attempts completed and failed (timed out and lost ones included) in the last span, and how long it was busy in it, all its jobs added up, running ones included. '
-  'Reads all that ended in that time: about a second for three million.';
+  'Reads all that ended in that time, and what no vacuum has been at since: about a second for a million.';
 
 -- +goose Down
 drop function weir.worker_stats(interval, text), weir.worker_history(text, timestamptz, timestamptz, bigint, int), weir.sweep_workers(interval), weir.remove_worker(text),
