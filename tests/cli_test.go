@@ -310,7 +310,10 @@ func TestCLIDescribesItself(t *testing.T) {
 			t.Errorf("%s: %v, version %s, %d paths", version, err, document.OpenAPI, len(document.Paths))
 		}
 	}
-	for _, command := range []string{"dev", "serve", "migrate up", "migrate down", "migrate status", "work", "enqueue", "job", "queues", "openapi", "version"} {
+	for _, command := range []string{
+		"dev", "serve", "migrate up", "migrate down", "migrate status", "work", "enqueue", "job", "job show", "job timeline", "job why", "job wait", "job children", "job cancel", "job retry", "queue",
+		"queue list", "queue show", "queue pause", "queue resume", "queue purge", "queue set", "queues", "openapi", "version",
+	} {
 		cli(t, nil, "", append(strings.Fields(command), "--help")...).says(0, "Usage: weir "+command)
 	}
 	cli(t, nil, "").says(0, "weir dev")

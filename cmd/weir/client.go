@@ -25,6 +25,12 @@ type clientFlags struct {
 	URL string `help:"Where weir is." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
 }
 
+// answerFlags are those of a command that prints what the service answers.
+type answerFlags struct {
+	JSON bool `name:"json" help:"Print the service's answer."`
+	clientFlags
+}
+
 // client calls weir over HTTP, like any other client would.
 type client struct {
 	base string

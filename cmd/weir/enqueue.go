@@ -21,8 +21,9 @@ type enqueueCommand struct {
 	MaxAttempts int       `help:"After this many failed attempts it is dead. Defaults to the queue's." placeholder:"N"`
 	UniqueKey   string    `help:"While a job of this key has not ended, another one is not enqueued." placeholder:"KEY"`
 	Tag         []string  `help:"A label; may be given several times." sep:"none" placeholder:"TAG"`
-	JSON        bool      `name:"json" help:"Print the service's answer."`
-	clientFlags
+	Parent      string    `help:"The job that it belongs to." placeholder:"ID"`
+	ResultTTL   delay     `name:"result-ttl" help:"Keep its result so long after it completed. Defaults to as long as the job." placeholder:"TIME"`
+	answerFlags
 }
 
 // newJob is the body of POST /v1/jobs, as far as this command fills it in.
@@ -36,6 +37,8 @@ type newJob struct {
 	MaxAttempts  int             `json:"max_attempts,omitempty"`
 	Unique       *uniqueKey      `json:"unique,omitempty"`
 	Tags         []string        `json:"tags,omitempty"`
+	ParentID     string          `json:"parent_id,omitempty"`
+	ResultTTL    int             `json:"result_ttl_seconds,omitempty"`
 }
 
 type uniqueKey struct {
@@ -54,6 +57,7 @@ func (c *enqueueCommand) Run(ctx context.Context, std streams) error {
 	}
 	body := newJob{
 		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, DelaySeconds: time.Duration(c.Delay).Seconds(), MaxAttempts: c.MaxAttempts, Tags: c.Tag,
+		ParentID: c.Parent, ResultTTL: int(time.Duration(c.ResultTTL).Seconds()),
 	}
 	if !c.RunAt.IsZero() {
 		body.RunAt = &c.RunAt

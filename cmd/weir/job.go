@@ -13,10 +13,27 @@ import (
 )
 
 type jobCommand struct {
-	ID   string `arg:"" help:"The job's id."`
-	JSON bool   `name:"json" help:"Print the service's answer."`
-	clientFlags
+	Show     showJobCommand    `cmd:"" default:"withargs" help:"Show a job; weir job ID does too."`
+	Timeline timelineCommand   `cmd:"" help:"Show what happened to a job."`
+	Why      whyCommand        `cmd:"" help:"Show why a job does not run now."`
+	Wait     waitCommand       `cmd:"" help:"Wait for the end of a job. The status is 0 if it completed."`
+	Children childrenCommand   `cmd:"" help:"List the children of a job."`
+	Cancel   cancelJobsCommand `cmd:"" help:"Cancel jobs."`
+	Retry    retryJobsCommand  `cmd:"" help:"Run jobs again now that have ended or wait for a time."`
 }
+
+// jobFlags are those of the commands about one job.
+type jobFlags struct {
+	ID string `arg:"" help:"The job's id."`
+	answerFlags
+}
+
+// path is the job's, or that of something below it.
+func (f jobFlags) path(below string) string { return jobPath(f.ID) + below }
+
+func jobPath(id string) string { return "/v1/jobs/" + url.PathEscape(id) }
+
+type showJobCommand struct{ jobFlags }
 
 // job is what people are shown of a job.
 type job struct {
@@ -38,6 +55,7 @@ type job struct {
 	CancelRequested bool            `json:"cancel_requested"`
 	Result          json.RawMessage `json:"result"`
 	Tags            []string        `json:"tags"`
+	ParentID        string          `json:"parent_id"`
 	UniqueKey       string          `json:"unique_key"`
 	Duplicate       bool            `json:"duplicate"`
 	Progress        *struct {
@@ -57,23 +75,37 @@ type job struct {
 }
 
 // Run shows one job.
-func (c *jobCommand) Run(ctx context.Context, std streams) error {
+func (c *showJobCommand) Run(ctx context.Context, std streams) error {
 	weir, err := c.client()
 	if err != nil {
 		return err
 	}
 	var answer json.RawMessage
-	if err := weir.get(ctx, "/v1/jobs/"+url.PathEscape(c.ID), &answer); err != nil {
+	if err := weir.get(ctx, c.path(""), &answer); err != nil {
 		return err
 	}
-	if c.JSON {
-		return printJSON(std.out, answer)
+	return show(c.answerFlags, std.out, answer, func(j job) error { return j.print(std.out, time.Now()) })
+}
+
+// show prints an answer as it is, or has it read and printed for people.
+func show[T any](f answerFlags, w io.Writer, answer json.RawMessage, print func(T) error) error {
+	if f.JSON {
+		return printJSON(w, answer)
 	}
-	var j job
-	if err := json.Unmarshal(answer, &j); err != nil {
+	var x T
+	if err := json.Unmarshal(answer, &x); err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
 	}
-	return j.print(std.out, time.Now())
+	return print(x)
+}
+
+// showList does the same with a whole list, whose items it hands to print.
+func showList[T any](f answerFlags, w io.Writer, all listPage, print func([]T) error) error {
+	text, err := json.Marshal(all)
+	if err != nil {
+		return err
+	}
+	return show(f, w, text, func(page struct{ Items []T }) error { return print(page.Items) })
 }
 
 // when adds to the state what time it has to do with.
@@ -113,6 +145,9 @@ func (j *job) print(w io.Writer, now time.Time) error {
 	}
 	if j.UniqueKey != "" {
 		row("unique", "%s", j.UniqueKey)
+	}
+	if j.ParentID != "" {
+		row("parent", "job %s", j.ParentID)
 	}
 	if len(j.Tags) > 0 {
 		row("tags", "%s", strings.Join(j.Tags, ", "))
