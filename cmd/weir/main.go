@@ -16,17 +16,19 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Dev     devCommand        `cmd:"" help:"Run everything on this machine, with a PostgreSQL of its own."`
-	Serve   serveCommand      `cmd:"" help:"Run a node against a PostgreSQL that is there already."`
-	Migrate migrateCommand    `cmd:"" help:"Bring a database to weir's schema, or back."`
-	Work    workCommand       `cmd:"" help:"Work jobs by running a program for each."`
-	Enqueue enqueueCommand    `cmd:"" help:"Enqueue a job."`
-	Job     jobCommand        `cmd:"" help:"Look at a job, wait for it, change its course."`
-	Queue   queueCommand      `cmd:"" help:"Look at queues, pause, purge and set them."`
-	Queues  listQueuesCommand `cmd:"" hidden:"" help:"List the queues."`
-	Workers workersCommand    `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
-	OpenAPI openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
-	Version versionCommand    `cmd:"" help:"Print the version of this program."`
+	Dev        devCommand        `cmd:"" help:"Run everything on this machine, with a PostgreSQL of its own."`
+	Serve      serveCommand      `cmd:"" help:"Run a node against a PostgreSQL that is there already."`
+	Migrate    migrateCommand    `cmd:"" help:"Bring a database to weir's schema, or back."`
+	Work       workCommand       `cmd:"" help:"Work jobs by running a program for each."`
+	Enqueue    enqueueCommand    `cmd:"" help:"Enqueue a job."`
+	Job        jobCommand        `cmd:"" help:"Look at a job, wait for it, change its course."`
+	Queue      queueCommand      `cmd:"" help:"Look at queues, pause, purge and set them."`
+	Queues     listQueuesCommand `cmd:"" hidden:"" help:"List the queues."`
+	Workers    workersCommand    `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
+	Dead       deadCommand       `cmd:"" help:"List dead letters, look at one, run them again or purge them."`
+	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
+	OpenAPI    openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
+	Version    versionCommand    `cmd:"" help:"Print the version of this program."`
 }
 
 // streams is where a command reads and writes.

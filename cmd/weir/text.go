@@ -74,12 +74,17 @@ func countOf(n int, noun string) string {
 type painter bool
 
 func newPainter(w io.Writer) painter {
+	return painter(os.Getenv("NO_COLOR") == "" && isTerminal(w))
+}
+
+// isTerminal says whether somebody sees what is written there, on something that moves its cursor.
+func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !ok || os.Getenv("TERM") == "dumb" {
 		return false
 	}
 	info, err := file.Stat()
-	return painter(err == nil && info.Mode()&os.ModeCharDevice != 0)
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // state colours a state: green is well, yellow is under way, red needs somebody.
