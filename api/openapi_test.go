@@ -114,6 +114,9 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 func checkContent(t *testing.T, at string, r response) {
 	t.Helper()
 	content, ok := r.Content["application/json"]
+	if !ok {
+		content, ok = r.Content["text/event-stream"]
+	}
 	ref, _ := content.Schema["$ref"].(string)
 	if !ok || len(r.Content) != 1 || !strings.HasPrefix(ref, "#/components/schemas/") || content.Example == nil {
 		t.Errorf("%s: %+v", at, r.Content)

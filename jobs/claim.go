@@ -139,7 +139,7 @@ func (e *Engine) join(queues []string, w *waiter) (*claimer, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.draining {
-		return nil, &Error{Code: Unavailable, Message: "this node is shutting down", Hint: "Ask another one, or try again."}
+		return nil, shuttingDown()
 	}
 	c := e.claimers[key]
 	if c == nil {

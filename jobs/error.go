@@ -119,3 +119,7 @@ func fromDB(doing string, err error) error {
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
+
+func shuttingDown() error {
+	return &Error{Code: Unavailable, Message: "this node is shutting down", Hint: "Ask another one, or try again."}
+}

@@ -30,7 +30,7 @@ type Config struct {
 	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
 	// a pooler. Defaults to DatabaseURL.
 	ListenURL string
-	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have eight connections of their own, the loops three, the listener one.
+	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have eight connections of their own, the loops four, the listener one.
 	MaxConns int32
 	// MaxQueued is how many single enqueues, and how many single acks, wait for the database before more are refused as Overloaded. Defaults to 10,000.
 	MaxQueued int
@@ -65,6 +65,7 @@ type Engine struct {
 	acks      *batcher[Ack, AckResult]
 	watcher   *watcher
 	signs     *signs
+	feed      *feed
 
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
@@ -99,7 +100,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}{
 		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
 		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*groupFlights + loneFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
-		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 3, AsyncCommit: true}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 4, AsyncCommit: true}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
 		if err != nil {
@@ -116,6 +117,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
+	e.feed = newFeed(e)
 	e.metrics = newMetrics(e)
 	e.enqueues = &batcher[json.RawMessage, Enqueued]{
 		run: e.enqueueTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("enqueue"),
@@ -152,6 +154,7 @@ func (e *Engine) Drain() {
 		c.drain()
 	}
 	e.watcher.drain()
+	e.feed.drain()
 }
 
 // Close ends the connections. Call it when Run has returned and no call is under way.
@@ -169,7 +172,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 	draining := e.draining
 	e.mu.Unlock()
 	if draining {
-		return &Error{Code: Unavailable, Message: "this node is shutting down"}
+		return shuttingDown()
 	}
 	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
 		return fromDB("asking the database", err)

@@ -54,6 +54,7 @@ func (e *Engine) newLoops() []*loop {
 		{e, "resume", e.resumeQueues, nil},
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},
+		{e, "feed", e.feed.step, e.feed.soon},
 	}
 }
 

@@ -32,9 +32,9 @@ type metrics struct {
 
 	own []prometheus.Collector
 
-	waiting, awaiting, listening       *prometheus.Desc
-	poolConns, poolWaits, poolWaitTime *prometheus.Desc
-	queueJobs, queueOldest, workers    *prometheus.Desc
+	waiting, awaiting, watching, listening *prometheus.Desc
+	poolConns, poolWaits, poolWaitTime     *prometheus.Desc
+	queueJobs, queueOldest, workers        *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -90,6 +90,7 @@ func newMetrics(e *Engine) *metrics {
 
 		waiting:      prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
 		awaiting:     prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
+		watching:     prometheus.NewDesc("weir_event_streams", "Streams of events that this node serves.", nil, nil),
 		listening:    prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
 		poolConns:    prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
 		poolWaits:    prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
@@ -124,7 +125,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers} {
 		ch <- d
 	}
 }
@@ -143,6 +144,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.listening, up)
 	gauge(m.waiting, float64(m.e.countWaiting()))
 	gauge(m.awaiting, float64(m.e.watcher.callers()))
+	gauge(m.watching, float64(m.e.feed.count()))
 	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
 		s := pool.Stat()
 		gauge(m.poolConns, float64(s.IdleConns()), name, "idle")

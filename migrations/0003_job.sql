@@ -146,7 +146,7 @@ create table weir.job_outcome (
   constraint job_outcome_pkey primary key (job_id)
 ) partition by range (job_id);
 -- Outcomes are appended as time goes on, so a BRIN index finds the last minutes at next to no cost for the insert.
-create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16);
+create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16, autosummarize = on);
 create index job_outcome_result_until on weir.job_outcome (result_until) where result_until is not null;
 comment on table weir.job_outcome is 'How each ended job ended, in partitions by job id. Its primary key lets no job end twice.';
 comment on column weir.job_outcome.job_id is 'weir.job.id';
@@ -184,7 +184,7 @@ create table weir.job_event (
   detail jsonb
 ) partition by range (job_id);
 create index job_event_job_id on weir.job_event (job_id);
-create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16);
+create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16, autosummarize = on);
 comment on table weir.job_event is 'The exceptional moments of a job''s life, in partitions by job id. An uneventful life has none.';
 comment on column weir.job_event.job_id is 'weir.job.id';
 comment on column weir.job_event.at is 'When it happened.';

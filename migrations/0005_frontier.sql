@@ -85,10 +85,10 @@ begin
   select min(h.seq), min(h.since) into low, low_since from unnest(last.holders, last.holder_seqs, last.holder_since) h(name, seq, since)
   where h.name <> all (now_holders);
   -- A prepared transaction (it has no pid) was some other holder before: it inherits the lowest of those that are gone.
-  select coalesce(array_agg(coalesce(o.seq, case when n.name like ':%' then least(last.seq, low) else last.seq end)), '{}'),
-         coalesce(array_agg(coalesce(o.since, case when n.name like ':%' then least(last.at, low_since) else last.at end)), '{}')
+  select coalesce(array_agg(coalesce(o.seq, case when n.name like ':%' then least(last.seq, low) else last.seq end) order by n.place), '{}'),
+         coalesce(array_agg(coalesce(o.since, case when n.name like ':%' then least(last.at, low_since) else last.at end) order by n.place), '{}')
     into now_seqs, now_since
-  from unnest(now_holders) n(name)
+  from unnest(now_holders) with ordinality n(name, place)
   left join unnest(last.holders, last.holder_seqs, last.holder_since) o(name, seq, since) on o.name = n.name;
 
   with probe as materialized (

@@ -810,3 +810,31 @@ func (r *frontierRun) disturb(ctx context.Context, rng *rand.Rand) {
 		time.Sleep(upTo(rng, 20*time.Millisecond))
 	}
 }
+
+// What is noted of a transaction that writes must stay its own, whoever comes and goes beside it.
+func TestALateTransactionKeepsItsPlaceThroughManyTicks(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	do(t, d, "select weir.set_queue('q')")
+	ticker := d.connect()
+	late := d.begin()
+	enqueueOne(t, late, "q")
+	name := ask[string](t, late, "select pg_backend_pid() || ':' || virtualtransaction from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'")
+	var others []pgx.Tx
+	for tick := range 40 { // the plans change with the number of those who write, and after the first few ticks
+		for range []int{4, 1}[tick%2] {
+			tx := d.begin()
+			enqueueOne(t, tx, "q")
+			others = append(others, tx)
+		}
+		do(t, ticker, "select weir.advance_frontier('0 s')")
+		seq := ask[int64](t, d, "select h.seq from weir.watermark w, unnest(w.holders, w.holder_seqs) h(name, seq) where h.name = $1", name)
+		if seq != 0 {
+			t.Fatalf("after tick %d the transaction that drew 1 is said to have drawn only above %d", tick, seq)
+		}
+		for _, tx := range others {
+			commit(t, tx)
+		}
+		others = nil
+	}
+}

@@ -34,7 +34,7 @@ const (
 // nodeFlags are the settings of a node, whoever its database is run by.
 type nodeFlags struct {
 	Addr            string `help:"Where to listen for HTTP." env:"WEIR_ADDR" default:"127.0.0.1:8080"`
-	MaxConnections  int32  `help:"Bounds the connections to the database that serve calls; the node has sixteen more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
+	MaxConnections  int32  `help:"Bounds the connections to the database that serve calls; the node has seventeen more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
 	MaxBodyBytes    int64  `help:"The largest request body." env:"WEIR_MAX_BODY_BYTES" default:"10485760"`
 	ShutdownSeconds int    `help:"How long replies under way may take to finish when the node is told to end." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	logFlags

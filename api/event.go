@@ -1,0 +1,106 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// eventPulse is how often a stream without events shows that it is alive.
+const eventPulse = 15 * time.Second
+
+type eventsInput struct {
+	Queue       string   `query:"queue" maxLength:"128" doc:"Only events of jobs of this queue."`
+	Kind        string   `query:"kind" maxLength:"200" doc:"Only events of jobs of this kind."`
+	JobID       string   `query:"job_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only events of this job."`
+	Event       []string `query:"event" maxItems:"20" doc:"Only these events, with commas between, such as dead,failed."`
+	LastEventID string   `header:"Last-Event-ID" maxLength:"100" doc:"Go on after this event, which any node told up to an hour ago. Browsers send it when they connect again."`
+}
+
+func (a *API) registerEvents() {
+	const path = "/v1/events"
+	register(a, huma.Operation{
+		OperationID: "streamEvents", Method: http.MethodGet, Path: path, Tags: []string{tagJobs},
+		Summary: "Watch jobs move",
+		Description: "A stream of server-sent events that does not end: what happens to jobs, oldest first, within about a quarter of a second of the commit. " +
+			"Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as `data`, the Event as JSON. A comment every 15 s shows that the stream is alive. " +
+			"A stream that cannot keep up is closed: connect again and go on from the last `id`. Where one goes on, an event may be told twice.\n\n" +
+			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers are told from when " +
+			"the stream begins; they are not kept to resume from.",
+	}, shown{}, a.streamEvents)
+	// OpenAPI has no word for a stream: the schema is that of each event.
+	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {
+		Schema: a.schemas().Schema(reflect.TypeFor[StreamedEvent](), true, ""),
+		Example: StreamedEvent{ID: "1769853000000000-4711-0f3a9c55-17", Event: "completed", Data: jobs.Event{
+			At: exampleLater, Event: "completed", JobID: 4711, Queue: "mail", Kind: "send_receipt", Attempt: 1, Worker: "mailer-1",
+		}},
+	}}
+}
+
+// StreamedEvent is what the document shows of an event.
+type StreamedEvent struct {
+	ID    string     `json:"id" doc:"Send it as Last-Event-ID to go on after this event."`
+	Event string     `json:"event" doc:"What happened."`
+	Data  jobs.Event `json:"data" doc:"The event."`
+}
+
+func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
+	callOf(ctx).waited = true
+	filter := jobs.EventFilter{Queue: in.Queue, Kind: in.Kind, Events: in.Event}
+	if in.JobID != "" {
+		filter.JobID = JobPath{ID: in.JobID}.id()
+	}
+	listener, leave, err := a.engine.Listen(ctx, filter, in.LastEventID)
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		defer leave()
+		c.SetHeader("Content-Type", "text/event-stream")
+		c.SetHeader("Cache-Control", "no-store")
+		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
+		writeEvents(ctx, c.BodyWriter(), listener.Events)
+	}}, nil
+}
+
+// writeEvents writes what comes, and flushes when nothing more is there at the moment.
+func writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
+	pulse := time.NewTicker(eventPulse)
+	defer pulse.Stop()
+	flush := func() error { return nil }
+	if rw, ok := w.(http.ResponseWriter); ok {
+		flush = http.NewResponseController(rw).Flush
+	}
+	text := []byte("retry: 1000\n\n")
+	for {
+		if _, err := w.Write(text); err != nil {
+			return
+		}
+		if len(events) == 0 && flush() != nil {
+			return
+		}
+		select {
+		case ev, open := <-events:
+			if !open {
+				return
+			}
+			text = appendEvent(text[:0], ev)
+		case <-pulse.C:
+			text = append(text[:0], ": alive\n\n"...)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func appendEvent(text []byte, ev *jobs.Event) []byte {
+	text = fmt.Appendf(text, "id: %s\nevent: %s\ndata: ", ev.Position, ev.Event)
+	return append(append(text, ev.Text...), "\n\n"...) // the JSON has no line breaks
+}

@@ -1,0 +1,9 @@
+-- name: Settled :one
+select settled_at::timestamptz as settled_at, seq::bigint as seq, clock_timestamp()::timestamptz as now from weir.settled;
+
+-- name: EventsSince :many
+select at::timestamptz, event::text, job_id::bigint, queue::text, kind::text, attempt::smallint, greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb
+from weir.events_since(sqlc.arg(after_at)::timestamptz, sqlc.arg(after_id)::bigint);
+
+-- name: WorkerStates :many
+select w.name::text as name, w.state::text as state from weir.workers w;
