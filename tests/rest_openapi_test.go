@@ -154,7 +154,10 @@ func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOper
 			good++
 		case strings.HasPrefix(status, "2"):
 			good++
-			c := r.Content["application/json"]
+			c, ok := r.Content["application/json"]
+			if !ok {
+				c = r.Content["text/event-stream"]
+			}
 			if c.Example == nil {
 				t.Errorf("%s: the answer %s has no example", call, status)
 			} else if err := d.conforms(c.Schema, c.Example); err != nil {
@@ -424,6 +427,22 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("post /v1/jobs/{id}/fail", s.post(job(j.ID, "fail"), obj{"token": j.Token, "retry": false, "error": obj{"message": "m"}})).want(http.StatusOK)
 	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNoContent)
 	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNotFound)
+
+	check("put /v1/workers/{name}", s.do(http.MethodPut, "/v1/workers/w-1", `{"hostname": "h", "capacity": 3, "queues": ["q"], "version": "1", "labels": {"a": "b"}}`)).want(http.StatusOK)
+	check("patch /v1/workers/{name}", s.do(http.MethodPatch, "/v1/workers/w-1", `{"capacity": 1}`)).want(http.StatusOK)
+	check("get /v1/workers/{name}", s.get("/v1/workers/w-1")).want(http.StatusOK)
+	check("get /v1/workers/{name}", s.get("/v1/workers/nobody")).want(http.StatusNotFound)
+	check("get /v1/workers", s.get("/v1/workers?limit=1")).want(http.StatusOK)
+	check("post /v1/workers/{name}/heartbeat", s.post("/v1/workers/w-1/heartbeat", `{"load": 0.5}`)).want(http.StatusOK)
+	for _, verb := range []string{"pause", "drain", "resume"} {
+		check("post /v1/workers/{name}/"+verb, s.post("/v1/workers/w-1/"+verb, nil)).want(http.StatusOK)
+	}
+	s.enqueue(obj{"kind": "k", "queue": "of"})
+	check("post /v1/claims", s.post("/v1/claims", `{"worker": "w-1", "queues": ["of"], "limit": 2}`)).want(http.StatusOK)
+	check("post /v1/claims", s.post("/v1/claims", `{"worker": "w-1", "queues": ["of"]}`)).want(http.StatusOK)
+	check("get /v1/workers/{name}/jobs", s.get("/v1/workers/w-1/jobs")).want(http.StatusOK)
+	check("get /v1/workers/{name}/history", s.get("/v1/workers/w-1/history")).want(http.StatusOK)
+	check("delete /v1/workers/{name}", s.do(http.MethodDelete, "/v1/workers/w-1", nil)).want(http.StatusOK)
 
 	s.do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`)
 	check("post /v1/jobs", s.post("/v1/jobs", `{"kind": "k", "queue": "full"}`))
