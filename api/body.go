@@ -38,6 +38,9 @@ func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 	if o.twice {
 		return nil, invalidAt(ctx, "body", "names a property twice")
 	}
+	if o.huge {
+		return nil, invalidAt(ctx, "body", "has a number with an exponent beyond 999")
+	}
 	var found huma.ValidateResult
 	place := huma.NewPathBuffer(make([]byte, 0, 128), 0)
 	place.Push("body")

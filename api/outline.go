@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"strconv"
 	"strings"
@@ -17,6 +18,7 @@ type outline struct {
 	at      int
 	schemas huma.Registry
 	twice   bool // a name is in an object twice; of those, readers of JSON take now the one and now the other
+	huge    bool // a number would be printed with thousands of digits
 }
 
 func (o *outline) value(schema *huma.Schema) any {
@@ -107,6 +109,8 @@ func (o *outline) skip() {
 	for depth := 0; o.at < len(o.text); {
 		c := o.text[o.at]
 		switch c {
+		case 'e', 'E':
+			o.huge = o.huge || o.exponent() > 999
 		case '"':
 			for o.at++; o.text[o.at] != '"'; o.at++ {
 				if o.text[o.at] == '\\' {
@@ -128,4 +132,18 @@ func (o *outline) skip() {
 			return
 		}
 	}
+}
+
+// exponent is the size of the one that begins here, if a number does.
+func (o *outline) exponent() (size int) {
+	if before := o.text[o.at-1]; before < '0' || before > '9' {
+		return 0 // it is the end of true or false
+	}
+	for _, c := range bytes.TrimLeft(o.text[o.at+1:min(o.at+40, len(o.text))], "+-") {
+		if c < '0' || c > '9' {
+			break
+		}
+		size = min(10*size+int(c-'0'), 100_000)
+	}
+	return size
 }

@@ -66,8 +66,8 @@ end $$;
 create function weir.bounded_error(error jsonb) returns jsonb language sql immutable as $$
   select case
     when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message', left(coalesce(error #>> '{}', 'failed'), 8192))
-    when pg_column_size(error) <= 8192 then case when error ->> 'message' is null then error || '{"message": "failed"}' else error end
-    else jsonb_strip_nulls(jsonb_build_object('message', left(coalesce(error ->> 'message', 'failed'), 8192), 'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
+    else case when pg_column_size(error) <= 8192 then error else '{}' end || jsonb_strip_nulls(jsonb_build_object(
+      'message', left(coalesce(error ->> 'message', 'failed'), 8192), 'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
   end
 $$;
 

@@ -772,3 +772,16 @@ func sameTree(a, b any) bool {
 	}
 	return a == b
 }
+
+// SQL takes any JSON for an error. What REST shows of it is text.
+func TestRESTErrorsThatAreNotTextAreShownAsText(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	for given, want := range map[string]string{`{"message": 5, "type": ["a"], "stack": {"b": 1}}`: "5", `{"message": {"x": 1}}`: `{"x": 1}`, `{"code": 7}`: "failed", `17`: "17", `null`: "failed"} {
+		id := s.enqueue(obj{"kind": "k"})
+		s.count(`select length(weir.fail(job_id, token, $1, retry => false)) from weir.claim('{default}', 'w')`, given)
+		if got := readAs[servedJob](s.get("/v1/jobs/" + id).want(http.StatusOK)); len(got.Errors) != 1 || got.Errors[0].Message != want {
+			t.Errorf("%s: %+v", given, got.Errors)
+		}
+	}
+}
