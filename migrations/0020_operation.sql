@@ -84,7 +84,7 @@ begin
     wait_seconds := extract(epoch from op.next_at - now_at);
     return;
   end if;
-  batch := least(most, greatest(1, ceil(op.rate_per_second / 4)));
+  batch := least(most, greatest(1, ceil(coalesce(op.rate_per_second, 'infinity') / 4)));
   select array_agg(c.job_id order by c.died_at, c.job_id) as ids, array_agg(c.died_at order by c.died_at, c.job_id) as times, count(*)::int as n into looked from (
     select d.job_id, d.died_at from weir.job_dead d where (d.died_at, d.job_id) > (op.passed_at, op.passed_id) and d.died_at < op.created_at
     order by d.died_at, d.job_id limit 2000) c;

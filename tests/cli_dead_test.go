@@ -71,8 +71,14 @@ func TestCLIOperationsAreFollowedToTheirEnd(t *testing.T) {
 	if n := s.count("select count(*) from weir.jobs where redriven_by = 'ann'"); n != 40 {
 		t.Errorf("%d were redriven", n)
 	}
+	if r := s.cli("dead", "purge", "--all"); r.status != 1 || !strings.Contains(r.stderr, "Purge 3 dead letters?") || !strings.Contains(r.stderr, "nothing was purged") {
+		t.Errorf("not asked: %d\n%s", r.status, r.stderr)
+	}
+	if n := s.count("select count(*) from weir.job_dead"); n != 3 {
+		t.Fatalf("%d letters are left, want 3", n)
+	}
 	var o servedOperation
-	if err := json.Unmarshal([]byte(s.cli("dead", "purge", "--all", "--json").says(0).stdout), &o); err != nil || o.State != "completed" || o.Done != 3 {
+	if err := json.Unmarshal([]byte(s.cli("dead", "purge", "--all", "--json", "--yes").says(0).stdout), &o); err != nil || o.State != "completed" || o.Done != 3 {
 		t.Errorf("--json shows %+v, %v", o, err)
 	}
 	s.cli("operations").says(0, "redrive dead", "purge dead", "40", "ann", "completed")

@@ -245,6 +245,9 @@ func TestRESTLettersAreRedrivenByFilter(t *testing.T) {
 	if n := s.count("select count(*) from weir.jobs where queue = 'q' and state = 'available' and redrives = 1 and redriven_by = 'ann' and attempt = 0"); n != 1200 {
 		t.Errorf("%d jobs were redriven, want 1200", n)
 	}
+	if n := s.count("select count(distinct xmin::text) from weir.job_event where kind = 'redriven'"); n != 3 {
+		t.Errorf("it took %d transactions, want 3 of 500", n)
+	}
 	if n := s.count("select count(*) from weir.job_dead"); n != 6 {
 		t.Errorf("%d letters are left, want 6", n)
 	}

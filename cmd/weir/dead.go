@@ -57,9 +57,8 @@ func (f deadFilter) query() url.Values {
 
 type listDeadCommand struct {
 	deadFilter
-	Limit int  `help:"At most so many." default:"50"`
-	JSON  bool `name:"json" help:"Print the service's answer."`
-	clientFlags
+	Limit int `help:"At most so many." default:"50"`
+	answerFlags
 }
 
 // Validate is called by kong.
@@ -136,9 +135,8 @@ func printLetters(w io.Writer, items []json.RawMessage, now time.Time) error {
 }
 
 type showDeadCommand struct {
-	ID   string `arg:"" help:"The job's id."`
-	JSON bool   `name:"json" help:"Print the service's answer."`
-	clientFlags
+	ID string `arg:"" help:"The job's id."`
+	answerFlags
 }
 
 // Run shows one dead letter.
@@ -196,8 +194,7 @@ type chosenLetters struct {
 	DryRun bool    `help:"Only say how many the filters choose."`
 	NoWait bool    `help:"Do not wait until all that the filters choose are done."`
 	By     string  `help:"Who does it; kept with the jobs. Defaults to your name on this machine." placeholder:"NAME"`
-	JSON   bool    `name:"json" help:"Print the service's answer."`
-	clientFlags
+	answerFlags
 }
 
 // Validate is called by kong.
@@ -280,6 +277,7 @@ func (c *redriveDeadCommand) Run(ctx context.Context, std streams) error {
 }
 
 type purgeDeadCommand struct {
+	Yes bool `help:"Do not ask first whether those that the filters choose may go."`
 	chosenLetters
 }
 
@@ -290,7 +288,7 @@ func (c *purgeDeadCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	if len(c.IDs) == 0 {
-		return c.bulk(ctx, std, weir, "/v1/dead/purge", false)
+		return c.purgeChosen(ctx, std, weir)
 	}
 	query := url.Values{}
 	if by := c.who(); by != "" {
@@ -305,4 +303,18 @@ func (c *purgeDeadCommand) Run(ctx context.Context, std streams) error {
 		}
 	}
 	return nil
+}
+
+// purgeChosen counts, asks, and purges.
+func (c *purgeDeadCommand) purgeChosen(ctx context.Context, std streams, weir *client) error {
+	if !c.Yes && !c.DryRun {
+		var would operation
+		if err := weir.post(ctx, "/v1/dead/purge", bulkRequest{Filter: c.deadFilter, DryRun: true}, &would); err != nil {
+			return err
+		}
+		if !std.confirm(fmt.Sprintf("Purge %s?", countOf(int(would.Total), "dead letter"))) {
+			return fmt.Errorf("nothing was purged; answer y, or give --yes")
+		}
+	}
+	return c.bulk(ctx, std, weir, "/v1/dead/purge", false)
 }

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -35,6 +36,18 @@ type commands struct {
 type streams struct {
 	in       io.Reader
 	out, err io.Writer
+}
+
+// confirm asks a question, and says whether the answer is yes.
+func (s streams) confirm(question string) bool {
+	fmt.Fprintf(s.err, "%s [y/N] ", question)
+	line, _ := bufio.NewReader(s.in).ReadString('\n')
+	said := strings.ToLower(strings.TrimSpace(line))
+	if said == "y" || said == "yes" {
+		return true
+	}
+	fmt.Fprintln(s.err)
+	return false
 }
 
 // The statuses of this program other than 0.

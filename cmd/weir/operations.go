@@ -104,8 +104,7 @@ func operationPath(id string) string { return "/v1/operations/" + url.PathEscape
 type listOperationsCommand struct {
 	State string `help:"Only those in this state: pending, running, completed or cancelled." enum:",pending,running,completed,cancelled" default:""`
 	Limit int    `help:"At most so many." default:"20"`
-	JSON  bool   `name:"json" help:"Print the service's answer."`
-	clientFlags
+	answerFlags
 }
 
 // Validate is called by kong.
@@ -155,9 +154,8 @@ func (c *listOperationsCommand) Run(ctx context.Context, std streams) error {
 
 // operationArgument names an operation and says where weir is.
 type operationArgument struct {
-	ID   string `arg:"" help:"The operation's id."`
-	JSON bool   `name:"json" help:"Print the service's answer."`
-	clientFlags
+	ID string `arg:"" help:"The operation's id."`
+	answerFlags
 }
 
 type (

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -146,7 +145,7 @@ func (c *showQueueCommand) Run(ctx context.Context, std streams) error {
 }
 
 // settingNames are the settings that people are shown, in this order.
-var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "max_depth", "dead_letter_queue"}
+var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue", "max_depth"}
 
 type pauseQueueCommand struct {
 	queueFlags
@@ -271,10 +270,7 @@ func (c *purgeQueueCommand) Run(ctx context.Context, std streams) error {
 				return err
 			})
 		}
-		fmt.Fprintf(std.err, "Cancel %d jobs of queue %s that are %s? [y/N] ", n.Matching, oneLine(c.Name), c.State)
-		line, _ := bufio.NewReader(std.in).ReadString('\n')
-		if said := strings.ToLower(strings.TrimSpace(line)); said != "y" && said != "yes" {
-			fmt.Fprintln(std.err)
+		if !std.confirm(fmt.Sprintf("Cancel %d jobs of queue %s that are %s?", n.Matching, oneLine(c.Name), c.State)) {
 			return fmt.Errorf("nothing was cancelled; answer y, or give --yes")
 		}
 	}
