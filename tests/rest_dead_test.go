@@ -333,6 +333,20 @@ func TestRESTAnOperationOutlivesItsNode(t *testing.T) {
 	}
 }
 
+func TestRESTAnOldLetterIsPurgedByTheService(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	s := startServiceOn(t, database.URL)
+	s.pool = database.Pool()
+	s.killMany("q", 3)
+	s.sql("update weir.job_dead set died_at = now() - interval '30 days 1 minute' where job_id > 1")
+	s.sql("insert into weir.operation (kind, filter, total, state, finished_at) values ('purge_dead', '{}', 0, 'completed', now() - interval '31 days')")
+	defer s.runChores(database.URL)()
+	s.eventually("the old letters and the old operation are gone", func() bool {
+		return s.count("select (select count(*) from weir.job_dead) * 10 + (select count(*) from weir.operation)") == 10
+	})
+}
+
 func TestRESTOperationsAreListedNewestFirst(t *testing.T) {
 	t.Parallel()
 	s := startService(t) // without chores: they stay as they are
