@@ -7,8 +7,10 @@ import (
 	"time"
 )
 
-// batchFor is how long a batch may take before its callers are told that the database is away.
-const batchFor = 30 * time.Second
+const (
+	batchFor   = 30 * time.Second      // a batch may take so long before its callers are told that the database is away
+	asidePause = 50 * time.Millisecond // between two tries of an item that waits for a lock
+)
 
 // batcher is group commit: items that arrive while a statement is under way go out together in the next one, because the
 // commit, not the work, is what a single item waits for. An item that arrives alone goes at once.
@@ -79,29 +81,46 @@ func (b *batcher[T, R]) fly() {
 // send does a batch. If it is refused, its items are done one by one, so that a bad one fails alone. If it had to wait for a lock of
 // somebody else's, they are done aside, so that the next batch need not wait for that too.
 func (b *batcher[T, R]) send(batch []*pending[T, R]) {
+	results, err := b.attempt(batch)
+	switch {
+	case isBusy(err):
+		for _, p := range batch {
+			go b.sendAside(p)
+		}
+	case err != nil && len(batch) > 1 && CodeOf(err) != Unavailable:
+		for _, p := range batch {
+			b.send([]*pending[T, R]{p})
+		}
+	default:
+		answer(batch, results, err)
+	}
+}
+
+// sendAside tries one item until the lock is free, or for as long as a call waits for a lock. In between it makes room for others.
+func (b *batcher[T, R]) sendAside(p *pending[T, R]) {
+	alone := []*pending[T, R]{p}
+	for deadline := time.Now().Add(callLockTimeout); ; time.Sleep(asidePause) {
+		b.lone <- struct{}{}
+		results, err := b.attempt(alone)
+		<-b.lone
+		if !isBusy(err) || time.Now().After(deadline) {
+			answer(alone, results, err)
+			return
+		}
+	}
+}
+
+func (b *batcher[T, R]) attempt(batch []*pending[T, R]) ([]R, error) {
 	items := make([]T, len(batch))
 	for i, p := range batch {
 		items[i] = p.item
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), batchFor)
 	defer cancel()
-	results, err := b.run(ctx, items)
-	if err != nil && len(batch) > 1 && isBusy(err) {
-		for _, p := range batch {
-			go func() {
-				b.lone <- struct{}{}
-				defer func() { <-b.lone }()
-				b.send([]*pending[T, R]{p})
-			}()
-		}
-		return
-	}
-	if err != nil && len(batch) > 1 && CodeOf(err) != Unavailable {
-		for _, p := range batch {
-			b.send([]*pending[T, R]{p})
-		}
-		return
-	}
+	return b.run(ctx, items)
+}
+
+func answer[T, R any](batch []*pending[T, R], results []R, err error) {
 	for i, p := range batch {
 		o := outcome[R]{err: err}
 		if err == nil {

@@ -785,3 +785,22 @@ func TestRESTErrorsThatAreNotTextAreShownAsText(t *testing.T) {
 		}
 	}
 }
+
+// Somebody holds what single calls need, for longer than a group commit waits: they are done once it is free.
+func TestRESTSingleCallsOutlastALock(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.enqueue(obj{"kind": "k"})
+	j := s.claimOne("default")
+	free := s.begin(`lock table weir.job_ready, weir.job_lease in share mode`)
+	time.AfterFunc(900*time.Millisecond, free)
+	var calls sync.WaitGroup
+	calls.Go(func() { s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK) })
+	for range 20 {
+		calls.Go(func() { s.post("/v1/jobs", `{"kind": "k"}`).want(http.StatusCreated) })
+	}
+	calls.Wait()
+	if n := s.count(`select count(*)::int from weir.job`); n != 21 {
+		t.Errorf("there are %d jobs", n)
+	}
+}
