@@ -91,8 +91,10 @@ begin
     end loop;
     exit when got >= wanted;
   end loop;
-  return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
-    r.n::int, now_tick, r.refusal from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
+  if refusals is not null then
+    return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
+      r.n::int, now_tick, r.refusal from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
+  end if;
   if got = 0 then
     return;
   end if;
