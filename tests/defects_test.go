@@ -22,6 +22,9 @@ func TestNoRouteIsShadowedByAnother(t *testing.T) {
 	for path, methods := range s.document("/openapi.json").Paths {
 		for method := range methods {
 			called := regexp.MustCompile(`\{[a-z_]+\}`).ReplaceAllString(path, "1")
+			if path == "/v1/events" {
+				called += "?job_id=x" // or its answer would not end
+			}
 			labels := []string{`route="` + path + `"`, `method="` + strings.ToUpper(method) + `"`}
 			before := s.metric("weir_http_requests_total", labels...)
 			s.do(strings.ToUpper(method), called, nil)
