@@ -38,15 +38,15 @@ func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 	if o.twice {
 		return nil, invalidAt(ctx, "body", "names a property twice")
 	}
-	if o.huge {
-		return nil, invalidAt(ctx, "body", "has a number with an exponent beyond 999")
-	}
 	var found huma.ValidateResult
 	place := huma.NewPathBuffer(make([]byte, 0, 128), 0)
 	place.Push("body")
 	huma.Validate(a.schemas(), schema, place, huma.ModeWriteToServer, tree, &found)
 	if len(found.Errors) > 0 {
 		return nil, refusal(ctx, http.StatusUnprocessableEntity, "", found.Errors)
+	}
+	if o.huge != "" {
+		return nil, invalidAt(ctx, o.huge, "has a number with an exponent beyond 999")
 	}
 	if err := json.Unmarshal(text, body); err != nil {
 		return nil, unread(ctx, err)

@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -18,7 +19,8 @@ type outline struct {
 	at      int
 	schemas huma.Registry
 	twice   bool // a name is in an object twice; of those, readers of JSON take now the one and now the other
-	huge    bool // a number would be printed with thousands of digits
+	path    []step
+	huge    string // where there is a number that would be printed with thousands of digits
 }
 
 func (o *outline) value(schema *huma.Schema) any {
@@ -45,13 +47,17 @@ func (o *outline) value(schema *huma.Schema) any {
 			if property == nil {
 				property, _ = schema.AdditionalProperties.(*huma.Schema) // any name, as of a label
 			}
+			o.path = append(o.path, step{name: name})
 			tree[name] = o.value(property)
+			o.path = o.path[:len(o.path)-1]
 		}
 		return tree
 	case '[':
 		tree := []any{}
 		for o.at++; o.more(']'); {
+			o.path = append(o.path, step{index: len(tree)})
 			tree = append(tree, o.value(schema.Items))
+			o.path = o.path[:len(o.path)-1]
 		}
 		return tree
 	case '"':
@@ -110,7 +116,9 @@ func (o *outline) skip() {
 		c := o.text[o.at]
 		switch c {
 		case 'e', 'E':
-			o.huge = o.huge || o.exponent() > 999
+			if o.huge == "" && o.exponent() > 999 {
+				o.huge = o.place()
+			}
 		case '"':
 			for o.at++; o.text[o.at] != '"'; o.at++ {
 				if o.text[o.at] == '\\' {
@@ -146,4 +154,23 @@ func (o *outline) exponent() (size int) {
 		size = min(10*size+int(c-'0'), 100_000)
 	}
 	return size
+}
+
+// step leads into an object, or, without a name, into an array.
+type step struct {
+	name  string
+	index int
+}
+
+// place is where the outline is, as problems tell it.
+func (o *outline) place() string {
+	at := "body"
+	for _, s := range o.path {
+		if s.name == "" {
+			at += fmt.Sprintf("[%d]", s.index)
+		} else {
+			at += "." + s.name
+		}
+	}
+	return at
 }

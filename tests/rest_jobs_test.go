@@ -793,8 +793,11 @@ func TestRESTSingleCallsOutlastALock(t *testing.T) {
 	s.enqueue(obj{"kind": "k"})
 	j := s.claimOne("default")
 	free := s.begin(`lock table weir.job_ready, weir.job_lease in share mode`)
-	time.AfterFunc(900*time.Millisecond, free)
 	var calls sync.WaitGroup
+	calls.Go(func() {
+		time.Sleep(900 * time.Millisecond)
+		free()
+	})
 	calls.Go(func() { s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK) })
 	for range 20 {
 		calls.Go(func() { s.post("/v1/jobs", `{"kind": "k"}`).want(http.StatusCreated) })
