@@ -13,12 +13,13 @@ import (
 
 const eventsSince = `-- name: EventsSince :many
 select at::timestamptz, event::text, job_id::bigint, queue::text, kind::text, attempt::smallint, greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb
-from weir.events_since($1::timestamptz, $2::bigint)
+from weir.events_since($1::timestamptz, $2::bigint, $3::int)
 `
 
 type EventsSinceParams struct {
 	AfterAt time.Time
 	AfterID int64
+	Most    int32
 }
 
 type EventsSinceRow struct {
@@ -34,7 +35,7 @@ type EventsSinceRow struct {
 }
 
 func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]EventsSinceRow, error) {
-	rows, err := q.db.Query(ctx, eventsSince, arg.AfterAt, arg.AfterID)
+	rows, err := q.db.Query(ctx, eventsSince, arg.AfterAt, arg.AfterID, arg.Most)
 	if err != nil {
 		return nil, err
 	}

@@ -4,7 +4,7 @@
 -- A row has a time from before its commit, so "what is later than what I have seen" misses rows. Who looks again and again reads weir.settled first,
 -- then what came after the settled_at of the time before, and leaves out what it knows.
 -- +goose StatementBegin
-create function weir.events_since(after_at timestamptz, after_id bigint)
+create function weir.events_since(after_at timestamptz, after_id bigint, most int default null)
 returns table (at timestamptz, event text, job_id bigint, queue text, kind text, attempt smallint, worker text, run_at timestamptz, error jsonb)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -27,11 +27,12 @@ begin
   from moments m
   join weir.job j on j.id = m.job_id
   join weir.queue q on q.id = j.queue_id
-  order by m.at;
+  order by m.at limit most;
 end $$;
 -- +goose StatementEnd
-comment on function weir.events_since(timestamptz, bigint) is
-  'What happened to jobs after a time, oldest first: enqueued (only ids above after_id), started (while it still runs), completed, cancelled, dead, or a weir.event_kind.';
+comment on function weir.events_since(timestamptz, bigint, int) is
+  'What happened to jobs after a time, oldest first: enqueued (only ids above after_id), started (while it still runs), completed, cancelled, dead, or a weir.event_kind. '
+  'most: return no more than so many; null: all.';
 
 create view weir.settled as
 select w.settled_at, least(w.seq, (select min(s) from unnest(w.holder_seqs) s)) as seq
@@ -42,4 +43,4 @@ comment on column weir.settled.seq is 'And every job up to this id.';
 
 -- +goose Down
 drop view weir.settled;
-drop function weir.events_since(timestamptz, bigint);
+drop function weir.events_since(timestamptz, bigint, int);

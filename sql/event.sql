@@ -3,7 +3,7 @@ select settled_at::timestamptz as settled_at, seq::bigint as seq, clock_timestam
 
 -- name: EventsSince :many
 select at::timestamptz, event::text, job_id::bigint, queue::text, kind::text, attempt::smallint, greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb
-from weir.events_since(sqlc.arg(after_at)::timestamptz, sqlc.arg(after_id)::bigint);
+from weir.events_since(sqlc.arg(after_at)::timestamptz, sqlc.arg(after_id)::bigint, sqlc.arg(most)::int);
 
 -- name: WorkerStates :many
 select w.name::text as name, w.state::text as state from weir.workers w;
