@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/db"
 )
 
 // vacuumStep vacuums the hot tables when many of their rows are dead: autovacuum comes once a minute at best, by when a table of a
 // few rows has grown to hundreds of megabytes. Where a vacuum removes little, something pins the xmin horizon, and the table is left alone for a while.
+// A table that is large and nearly empty is vacuumed too, whoever removed its dead rows: what is left to do is to give its pages back.
 type vacuumStep struct {
 	e       *Engine
 	tables  []string
@@ -24,7 +27,9 @@ type rest struct {
 const (
 	deadBound   = 20000    // dead rows from which a vacuum is worth while,
 	deadPerLive = 0.05     // and their part of the live ones: a vacuum reads all of the indexes
-	shrinkFrom  = 16 << 20 // bytes of a table
+	shrinkFrom  = 16 << 20 // bytes of a table from which giving pages back is worth an ACCESS EXCLUSIVE lock for a moment,
+	rowBytes    = 64       // where its live rows, at so many bytes each,
+	shrinkPart  = 10       // fill less than this part of it
 	restAtFirst = 2 * time.Second
 	restAtMost  = time.Minute
 )
@@ -39,17 +44,16 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 		return 0, fromDB("counting dead rows", err)
 	}
 	for _, r := range rows {
-		bound := deadBound + int64(deadPerLive*float64(r.Live))
+		hollow := r.Bytes > shrinkFrom && r.Live*rowBytes < r.Bytes/shrinkPart
 		s.e.metrics.dead.WithLabelValues(r.TableName).Set(float64(r.Dead))
-		if r.Dead < bound || time.Now().Before(s.resting[r.TableName].until) {
+		if r.Dead < deadBound+int64(deadPerLive*float64(r.Live)) && !hollow || time.Now().Before(s.resting[r.TableName].until) {
 			continue
 		}
-		// Giving pages back to the system takes an ACCESS EXCLUSIVE lock for a moment: only where that is worth it, as after a pinned horizon.
-		left, err := s.vacuum(ctx, r.TableName, r.Bytes > shrinkFrom && r.Live < r.Dead/10)
+		after, err := s.vacuum(ctx, r.TableName, hollow)
 		if err != nil {
 			return 0, err
 		}
-		if left < r.Dead/2 {
+		if after.Dead < r.Dead/2 || after.Bytes < r.Bytes/2 {
 			delete(s.resting, r.TableName)
 			continue
 		}
@@ -59,15 +63,15 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 	return time.Second, nil
 }
 
-// vacuum returns how many dead rows are left. Another node's vacuum of the table makes it skip.
-func (s *vacuumStep) vacuum(ctx context.Context, table string, shrink bool) (int64, error) {
+// vacuum returns what the table is like after it. Another session's vacuum of the table makes it skip.
+func (s *vacuumStep) vacuum(ctx context.Context, table string, shrink bool) (db.DeadRowsRow, error) {
 	if _, err := s.e.loopPool.Exec(ctx, fmt.Sprintf("vacuum (skip_locked, truncate %t) %s", shrink, pgx.Identifier{"weir", table}.Sanitize())); err != nil {
-		return 0, fromDB("vacuuming", err)
+		return db.DeadRowsRow{}, fromDB("vacuuming", err)
 	}
 	s.e.metrics.vacuums.WithLabelValues(table).Inc()
 	after, err := s.e.loops.DeadRows(ctx, []string{table})
 	if err != nil || len(after) == 0 {
-		return 0, fromDB("counting dead rows", err)
+		return db.DeadRowsRow{}, fromDB("counting dead rows", err)
 	}
-	return after[0].Dead, nil
+	return after[0], nil
 }
