@@ -98,6 +98,10 @@ type WeirJobs struct {
 	UniqueKey        *string
 	Tenant           *string
 	QueueID          int32
+	WorkflowID       *int64
+	Step             *string
+	ConcurrencyKey   *string
+	Breaker          *string
 	ParentID         *int64
 	ResultTtlSeconds *int32
 	// The result is shown until then, if it is kept for a time of its own.

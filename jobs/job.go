@@ -77,6 +77,10 @@ type Job struct {
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"Its own retry policy; absent: its queue's."`
 	UniqueKey      string          `json:"unique_key,omitempty" doc:"Its unique key."`
 	Tenant         string          `json:"tenant,omitempty" doc:"On whose behalf it runs."`
+	ConcurrencyKey string          `json:"concurrency_key,omitempty" doc:"Its line in a queue with limits."`
+	Breaker        string          `json:"breaker,omitempty" doc:"The circuit breaker of the dependency that it needs."`
+	WorkflowID     ID              `json:"workflow_id,omitempty" doc:"The workflow that it is a step of."`
+	Step           string          `json:"step,omitempty" doc:"Its name in that workflow."`
 	ParentID       ID              `json:"parent_id,omitempty" doc:"The job that it belongs to."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" doc:"How long its result is kept after it completed; absent: as long as the job."`
 	ResultUntil    *time.Time      `json:"result_until,omitempty" doc:"The result is shown until then, if it has a time of its own."`

@@ -142,6 +142,7 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 		MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds), CreatedAt: r.CreatedAt.UTC(), RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt),
 		FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), LeaseExpiresAt: utc(r.LeaseExpiresAt), CancelRequest: r.CancelRequestedAt != nil,
 		Result: r.Result, Error: r.Error, Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
+		ConcurrencyKey: value(r.ConcurrencyKey), Breaker: value(r.Breaker), WorkflowID: ID(value(r.WorkflowID)), Step: value(r.Step),
 		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil), Redrives: int(r.Redrives), RedrivenBy: value(r.RedrivenBy),
 	}
 	if r.State != nil {

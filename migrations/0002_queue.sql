@@ -14,6 +14,7 @@ create table weir.queue (
   dead_retention_seconds int not null default 2592000 constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and 315360000),
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
+  governed boolean not null default false,
   paused_at timestamptz,
   pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
   resume_at timestamptz,
@@ -32,6 +33,7 @@ comment on column weir.queue.retention_seconds is 'How long a job is kept after 
 comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
 comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
+comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
 comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';

@@ -26,6 +26,10 @@ create table weir.job (
   parent_id bigint,
   result_ttl_seconds int,
   run_at timestamptz,
+  workflow_id bigint,
+  step text,
+  concurrency_key text,
+  breaker text,
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
@@ -45,6 +49,10 @@ comment on column weir.job.unique_key is 'The key that made a second enqueue ans
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
 comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
+comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
+comment on column weir.job.step is 'Its name in that workflow.';
+comment on column weir.job.concurrency_key is 'Its line in a queue with limits: those of one key share the key''s limits.';
+comment on column weir.job.breaker is 'The circuit breaker of the dependency that it needs.';
 comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
 
 create table weir.job_scheduled (
@@ -71,7 +79,8 @@ create table weir.job_held (
   priority smallint not null,
   attempt smallint not null,
   reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal')),
-  key text
+  key text,
+  seq bigint
 );
 comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal.';
 comment on column weir.job_held.job_id is 'weir.job.id';
@@ -81,6 +90,7 @@ comment on column weir.job_held.priority is '1 to 10, 10 first.';
 comment on column weir.job_held.attempt is 'Attempts made so far.';
 comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal.';
 comment on column weir.job_held.key is 'Which one it waits for.';
+comment on column weir.job_held.seq is 'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
 
 create table weir.job_ready (
   queue_id int not null,
@@ -110,6 +120,7 @@ create table weir.job_lease (
   priority smallint not null,
   attempt smallint not null,
   counted boolean,
+  followed boolean,
   cancel_requested_at timestamptz,
   worker text not null,
   progress jsonb,
@@ -127,6 +138,7 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
+comment on column weir.job_lease.followed is 'Something follows when it ends or goes back (weir.jobs_left): it is a step of a workflow, or its queue is governed; null: nothing does.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';

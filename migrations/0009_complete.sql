@@ -38,38 +38,46 @@ begin
   perform from weir.job_lease l where l.job_id = any (job_ids) order by l.job_id for update;
 end $$;
 
--- Locks: the job_lease rows, in the order of their ids.
+-- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow or a job of a governed queue is among them.
 create function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+declare
+  done record;
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(results)]);
   if results is null then
-    return query
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed
+    ), ended as (
+      insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
+      select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
     )
-    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker)
-    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
-    returning o.job_id;
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed into done from freed f;
   else
     if pg_column_size(results) > 65536 then
       perform weir.refuse_large(results);
     end if;
-    return query
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed
     ), given as (
       select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
+    ), ended as (
+      insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker, result, result_until)
+      select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result,
+        case when g.result is not null then clock_timestamp() + make_interval(secs => f.result_ttl_seconds) end
+      from freed f left join given g on g.token = f.token
     )
-    insert into weir.job_outcome as o (job_id, started_at, queue_id, state, attempt, worker, result, result_until)
-    select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result,
-      case when g.result is not null then clock_timestamp() + make_interval(secs => f.result_ttl_seconds) end
-    from freed f left join given g on g.token = f.token
-    returning o.job_id;
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed into done from freed f;
   end if;
+  if done.followed is not null then
+    perform weir.jobs_left(done.followed);
+  end if;
+  return query select unnest(done.ids);
 end $$;
 
 create function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$

@@ -51,10 +51,13 @@ begin
     select e.job_id, e.kind, e.attempt, e.new_state, e.leased_at, case when e.new_state = 'retryable' then e.new_run_at end, e.worker, e.error from ended e
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
-    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken,
+    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken, array_agg(e.job_id) filter (where e.followed) as followed,
     array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
   if done.routed is not null then
     perform weir.route_dead(done.routed);
+  end if;
+  if done.followed is not null then
+    perform weir.jobs_left(done.followed);
   end if;
   if done.woken is not null then
     perform weir.wake(array(select q.name from weir.queue q where q.id = any (done.woken)));
@@ -100,11 +103,11 @@ language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
 declare
   now_at timestamptz;
+  done record;
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(delays)]);
   lock table weir.job_ready in row exclusive mode;
   now_at := clock_timestamp();
-  return query
   with freed as (
     delete from weir.job_lease l where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.*
@@ -128,10 +131,14 @@ begin
       case when not b.cancelled and not b.at_once then b.run_at end, b.worker, put_back.detail
     from back b
   )
-  select b.job_id from back b;
+  select array_agg(b.job_id) as ids, array_agg(b.job_id) filter (where b.followed) as followed into done from back b;
+  if done.followed is not null then
+    perform weir.jobs_left(done.followed);
+  end if;
   if kind = 'released' or interval '0' = any (delays) then
     perform weir.wake(array(select distinct q.name from weir.job j join weir.queue q on q.id = j.queue_id where j.id = any (job_ids)));
   end if;
+  return query select unnest(done.ids);
 end $$;
 
 create function weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[]) returns setof bigint language sql as $$

@@ -39,6 +39,7 @@ begin
     if took.was is not null then
       insert into weir.job_outcome (job_id, queue_id, state, attempt)
       select j.id, j.queue_id, 'cancelled', took.attempt from weir.job j where j.id = cancel.job_id;
+      perform weir.jobs_left(weir.followed_jobs(array[cancel.job_id]));
       return 'cancelled';
     end if;
     with asked as (
@@ -88,6 +89,7 @@ begin
   )
   select array_agg(t.job_id order by t.job_id) as ids, array_agg(distinct t.queue_id) as queues into done from took t;
   update weir.queue q set deleted_at = null where q.deleted_at is not null and q.id = any (done.queues);
+  perform weir.jobs_came_back(weir.followed_jobs(done.ids));
   perform weir.wake(array(select q.name from weir.queue q where q.id = any (done.queues)));
   return query select unnest(done.ids);
 end $$;
@@ -199,29 +201,33 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   q int := weir.queue_id(purge_queue.name);
   tids tid[];
-  purged int := 0;
+  ids bigint[] := '{}';
 begin
   perform weir.check_waiting(state);
   if state in ('available', 'waiting') then
     tids := array(select r.ctid from weir.job_ready r where r.queue_id = q limit max_jobs for update skip locked);
-    with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*)
-    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
-    purged := purged + cardinality(tids);
+    with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*), ended as (
+      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
+    )
+    select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
   if state in ('scheduled', 'retryable', 'waiting') then
     tids := array(select s.ctid from weir.job_scheduled s where s.queue_id = q and (state = 'waiting' or s.retryable = (state = 'retryable'))
-      limit max_jobs - purged for update skip locked);
-    with gone as (delete from weir.job_scheduled s where s.ctid = any (tids) returning s.*)
-    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
-    purged := purged + cardinality(tids);
+      limit max_jobs - cardinality(ids) for update skip locked);
+    with gone as (delete from weir.job_scheduled s where s.ctid = any (tids) returning s.*), ended as (
+      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
+    )
+    select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
   if state in ('held', 'waiting') then
-    tids := array(select h.ctid from weir.job_held h where h.queue_id = q limit max_jobs - purged for update skip locked);
-    with gone as (delete from weir.job_held h where h.ctid = any (tids) returning h.*)
-    insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g;
-    purged := purged + cardinality(tids);
+    tids := array(select h.ctid from weir.job_held h where h.queue_id = q limit max_jobs - cardinality(ids) for update skip locked);
+    with gone as (delete from weir.job_held h where h.ctid = any (tids) returning h.*), ended as (
+      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
+    )
+    select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
-  return purged;
+  perform weir.jobs_left(weir.followed_jobs(ids));
+  return cardinality(ids);
 end $$;
 
 create function weir.delete_queue(name text) returns void language plpgsql as $$

@@ -21,6 +21,7 @@ select
       || jsonb_build_object('attempt', e.attempt, 'at', e.at, 'worker', e.worker, 'kind', e.kind, 'started_at', e.started_at) order by e.at)
    from weir.job_event e where e.job_id = j.id and e.kind in ('failed', 'timed_out', 'lost')) as errors,
   coalesce(j.tags, '{}') as tags, coalesce(j.metadata, '{}') as metadata, j.retry, j.unique_key, j.tenant, j.queue_id,
+  j.workflow_id, j.step, j.concurrency_key, j.breaker,
   j.parent_id, j.result_ttl_seconds, case when o.result_until > clock_timestamp() then o.result_until end as result_until,
   (select count(*) from weir.job_event e where e.job_id = j.id and e.kind = 'redriven')::int as redrives,
   (select e.detail ->> 'by' from weir.job_event e where e.job_id = j.id and e.kind = 'redriven' order by e.at desc limit 1) as redriven_by

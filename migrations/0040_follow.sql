@@ -1,0 +1,32 @@
+-- What follows when a job leaves its worker or ends: a step of a workflow lets other steps go, a job of a governed queue makes room in its line.
+-- Nobody asks for a plain job: its lease is not marked (weir.job_lease.followed).
+--
+-- +goose Up
+-- The order here is the order of locks: of those that are called, each takes its rows in the order of their ids.
+-- +goose StatementBegin
+create function weir.jobs_left(job_ids bigint[]) returns void language plpgsql as $$
+begin
+end $$;
+
+create function weir.jobs_came_back(job_ids bigint[]) returns void language plpgsql as $$
+begin
+end $$;
+
+create function weir.followed_jobs(job_ids bigint[]) returns bigint[] language plpgsql stable
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  lowest bigint := (select min(i) from unnest(job_ids) i);
+  highest bigint := (select max(i) from unnest(job_ids) i);
+  governed int[] := array(select q.id from weir.queue q where q.governed);
+begin
+  return array(select j.id from weir.job j where j.id = any (job_ids) and j.id between lowest and highest
+    and (j.workflow_id is not null or j.queue_id = any (governed)) order by j.id);
+end $$;
+-- +goose StatementEnd
+comment on function weir.jobs_left(bigint[]) is
+  'Internal. For followed jobs that have left their worker (completed, dead, cancelled, retryable, available or scheduled), or were cancelled while they waited: what follows from that. Called in the same transaction, when their next place is written.';
+comment on function weir.jobs_came_back(bigint[]) is 'Internal. For followed jobs that had ended and are available again.';
+comment on function weir.followed_jobs(bigint[]) is 'Internal. Those of these jobs whose facts say that something follows when they leave.';
+
+-- +goose Down
+drop function weir.followed_jobs(bigint[]), weir.jobs_came_back(bigint[]), weir.jobs_left(bigint[]);
