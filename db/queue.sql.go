@@ -212,8 +212,11 @@ func (q *Queries) PurgeQueue(ctx context.Context, arg PurgeQueueParams) (int32, 
 }
 
 const queueFailures = `-- name: QueueFailures :many
-select f.kind::text as kind, f.event::text as event, coalesce(f.type, '')::text as type, coalesce(f.message, '')::text as message, f.count::bigint as count, f.last_at::timestamptz as last_at, f.last_job_id::bigint as last_job_id
-from weir.queue_failures f where f.queue = $1::text order by f.count desc limit 20
+select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message, sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
+  max(f.last_job_id)::bigint as last_job_id
+from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.failures_rest(weir.queue_id($1::text))) f
+where f.queue_id = weir.queue_id($1::text) and f.at >= clock_timestamp() - interval '1 day'
+group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20
 `
 
 type QueueFailuresRow struct {
@@ -255,9 +258,18 @@ func (q *Queries) QueueFailures(ctx context.Context, name string) ([]QueueFailur
 }
 
 const queueThroughput = `-- name: QueueThroughput :many
-select (t.window_minutes * 60)::int as window_seconds, t.completed::bigint as completed, t.dead::bigint as dead, t.cancelled::bigint as cancelled, t.completed_per_second::float8 as completed_per_second,
-  coalesce(t.mean_run_seconds, 0)::float8 as mean_run_seconds, coalesce(t.p95_run_seconds, 0)::float8 as p95_run_seconds
-from weir.queue_throughput t where t.queue = $1::text order by t.window_minutes
+select (w.minutes * 60)::int as window_seconds, coalesce(sum(x.completed), 0)::bigint as completed, coalesce(sum(x.dead), 0)::bigint as dead, coalesce(sum(x.cancelled), 0)::bigint as cancelled,
+  round((coalesce(sum(x.completed), 0) / extract(epoch from clock_timestamp() - w.since))::numeric, 2)::float8 as completed_per_second,
+  coalesce(sum(x.run_seconds) / nullif(sum(x.completed), 0), 0)::float8 as mean_run_seconds,
+  coalesce(least(weir.percentile(weir.merge_histograms(x.runs), 0.95), max(x.run_longest)), 0)::float8 as p95_run_seconds
+from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - make_interval(mins => m) as since from unnest(array[1, 5, 60]) m) w
+left join (
+  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
+  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.at >= clock_timestamp() - interval '62 minutes'
+  union all
+  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup_rest(weir.queue_id($1::text)) r
+) x on x.at >= w.since
+group by w.minutes, w.since order by w.minutes
 `
 
 type QueueThroughputRow struct {
@@ -270,6 +282,7 @@ type QueueThroughputRow struct {
 	P95RunSeconds      float64
 }
 
+// The windows are of whole minutes and the one under way.
 func (q *Queries) QueueThroughput(ctx context.Context, name string) ([]QueueThroughputRow, error) {
 	rows, err := q.db.Query(ctx, queueThroughput, name)
 	if err != nil {

@@ -26,6 +26,7 @@ type metrics struct {
 	horizon      *prometheus.GaugeVec
 	frontierAge  prometheus.GaugeFunc
 	writers      prometheus.Gauge
+	rollupAge    prometheus.Gauge
 	vacuums      *prometheus.CounterVec
 	stepSeconds  *prometheus.HistogramVec
 	stepFailures *prometheus.CounterVec
@@ -73,7 +74,8 @@ func newMetrics(e *Engine) *metrics {
 		horizon: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weir_xmin_horizon_age_transactions", Help: "Transactions begun since the oldest that somebody still has to see, by who holds it: transaction (name: its pid), replication slot or prepared transaction.",
 		}, []string{"what", "name", "application"}),
-		writers: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_frontier_writers", Help: "Transactions that were writing to the hot tables at the last tick of the watermark."}),
+		writers:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_frontier_writers", Help: "Transactions that were writing to the hot tables at the last tick of the watermark."}),
+		rollupAge: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_rollup_age_seconds", Help: "Time up to which all was rolled up, before the last step of a roll-up on this node; 0: this node has made none."}),
 		frontierAge: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weir_frontier_age_seconds", Help: "Time since this node last saw the frontier looked up. Above a few seconds claims slow down and late commits are found late.",
 		}, func() float64 {
@@ -99,7 +101,7 @@ func newMetrics(e *Engine) *metrics {
 		queueOldest:  prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
 		workers:      prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
 	}
-	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
+	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
 }
 

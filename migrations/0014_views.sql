@@ -82,32 +82,6 @@ comment on column weir.queue_depth.oldest_running is 'How long the longest-runni
 comment on column weir.queue_depth.next_run_at is 'When the next scheduled job becomes available.';
 comment on column weir.queue_depth.dead is 'Dead letters: dead, and neither run again nor purged.';
 
-create view weir.queue_throughput as
-select q.name as queue, w.minutes as window_minutes,
-  count(*) filter (where o.state = 'completed') as completed, count(*) filter (where o.state = 'dead') as dead, count(*) filter (where o.state = 'cancelled') as cancelled,
-  round(count(*) filter (where o.state = 'completed') / (w.minutes * 60.0), 2) as completed_per_second,
-  round(avg(extract(epoch from o.finished_at - o.started_at)) filter (where o.state = 'completed'), 4) as mean_run_seconds,
-  percentile_cont(0.95) within group (order by extract(epoch from o.finished_at - o.started_at)) filter (where o.state = 'completed') as p95_run_seconds
-from weir.queue q
-cross join unnest(array[1, 5, 60]) w(minutes)
-left join weir.job_outcome o on o.queue_id = q.id and o.finished_at > now() - make_interval(mins => w.minutes)
-where q.deleted_at is null
-group by q.name, w.minutes;
-comment on view weir.queue_throughput is 'How fast: what ended in each queue in the last 1, 5 and 60 minutes, and how long its last attempt ran.';
-comment on column weir.queue_throughput.window_minutes is 'The row is about the last so many minutes: 1, 5 or 60.';
-
-create view weir.queue_failures as
-select q.name as queue, j.kind, e.kind as event, left(e.detail ->> 'type', 100) as type, left(e.detail ->> 'message', 200) as message, count(*), max(e.at) as last_at,
-  max(e.job_id) as last_job_id
-from weir.job_event e
-join weir.job j on j.id = e.job_id
-join weir.queue q on q.id = j.queue_id
-where e.kind in ('failed', 'timed_out', 'lost') and e.at > now() - interval '1 day'
-group by 1, 2, 3, 4, 5
-order by count(*) desc;
-comment on view weir.queue_failures is 'What fails: failed attempts of the last day by queue, kind and message, the most frequent first.';
-comment on column weir.queue_failures.last_job_id is 'One job that failed so: look at it in weir.jobs.';
-
 create view weir.running as
 select l.worker, q.name as queue, l.job_id, j.kind, l.attempt, clock_timestamp() - l.leased_at as running_for, l.expires_at - clock_timestamp() as lease_left,
   l.progress, l.cancel_requested_at
@@ -149,21 +123,7 @@ comment on column weir.queue_depth.running is 'Jobs that a worker has.';
 comment on column weir.queue_depth.scheduled is 'Jobs that wait for a time.';
 comment on column weir.queue_depth.retryable is 'Jobs that failed and wait to be tried again.';
 comment on column weir.queue_depth.held is 'Jobs that wait for something else.';
-comment on column weir.queue_throughput.queue is 'The name of the queue.';
-comment on column weir.queue_throughput.completed is 'Jobs completed in the window.';
-comment on column weir.queue_throughput.dead is 'Jobs that died in the window.';
-comment on column weir.queue_throughput.cancelled is 'Jobs cancelled in the window.';
-comment on column weir.queue_throughput.completed_per_second is 'completed, divided by the window''s seconds.';
-comment on column weir.queue_throughput.mean_run_seconds is 'Mean time of the last attempt of the completed jobs.';
-comment on column weir.queue_throughput.p95_run_seconds is '95th percentile of that.';
-comment on column weir.queue_failures.queue is 'The name of the queue.';
-comment on column weir.queue_failures.kind is 'Kind of the jobs that failed so.';
-comment on column weir.queue_failures.event is 'How the attempts ended: failed, timed_out or lost.';
-comment on column weir.queue_failures.type is 'The class of the error, its first 100 characters.';
-comment on column weir.queue_failures.message is 'The error, its first 200 characters.';
-comment on column weir.queue_failures.count is 'Failed attempts.';
-comment on column weir.queue_failures.last_at is 'When it was last so.';
 
 -- +goose Down
-drop view weir.running, weir.queue_failures, weir.queue_throughput, weir.queue_depth, weir.jobs;
+drop view weir.running, weir.queue_depth, weir.jobs;
 drop function weir.which_ended(bigint[]);

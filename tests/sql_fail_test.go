@@ -179,8 +179,8 @@ func TestErrorsAreKeptInOrderAndBounded(t *testing.T) {
 	if got := ask[string](t, d, "select error ->> 'no message' from weir.jobs where id = $1", id); got != "1" {
 		t.Errorf("a dead job's error is %q, want that of its last attempt", got)
 	}
-	if n := ask[int](t, d, "select sum(count)::int from weir.queue_failures where queue = 'q' and kind = 'work'"); n != 5 {
-		t.Errorf("weir.queue_failures counts %d, want 5", n)
+	if n := ask[int](t, d, "select sum(attempts)::int from weir.failures where queue = 'q' and kind = 'work'"); n != 5 {
+		t.Errorf("weir.failures counts %d, want 5", n)
 	}
 }
 

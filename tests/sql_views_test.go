@@ -1,7 +1,6 @@
 package tests
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -61,14 +60,6 @@ func TestTheViewsOfQueuesCount(t *testing.T) {
 	}
 	if sane := ask[bool](t, d, "select oldest_available between '0' and '1 minute' and oldest_running between '0' and '1 minute' and next_run_at > now() + interval '59 minutes' from weir.queue_depth where queue = 'q'"); !sane {
 		t.Errorf("queue_depth shows %s", ask[string](t, d, "select to_jsonb(x)::text from weir.queue_depth x where queue = 'q'"))
-	}
-	got = askAll[string](t, d, "select concat_ws(' ', window_minutes, completed, dead, cancelled) from weir.queue_throughput where queue = 'q' order by window_minutes")
-	if want := []string{"1 2 1 1", "5 2 1 1", "60 2 1 1"}; !slices.Equal(got, want) {
-		t.Errorf("queue_throughput shows %q, want %q", got, want)
-	}
-	got = askAll[string](t, d, "select concat_ws(' ', queue, kind, event, type, message, count, last_job_id) from weir.queue_failures")
-	if want := []string{fmt.Sprint("q a failed T broken 2 ", max(jobs[2].ID, jobs[3].ID))}; !slices.Equal(got, want) {
-		t.Errorf("queue_failures shows %q, want %q", got, want)
 	}
 	got = askAll[string](t, d, "select concat_ws(' ', worker, queue, kind, attempt, lease_left > '0') from weir.running")
 	if len(got) != 6 || got[0] != "worker q a 1 t" {
