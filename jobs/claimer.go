@@ -424,7 +424,7 @@ func (h *frontierHint) forget(tick int64) {
 func claimedFromRow(r db.ClaimBatchRow) ClaimedJob {
 	j := ClaimedJob{
 		ID: ID(r.JobID), Token: ID(r.Token), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
-		Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(), Tags: r.Tags, Metadata: r.Metadata,
+		Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(), Tags: r.Tags, Metadata: r.Metadata, Dependencies: r.Dependencies,
 	}
 	if j.Tags == nil {
 		j.Tags = []string{}

@@ -28,6 +28,10 @@ const (
 	DeadLetterNotFound  Code = "dead_letter_not_found" // there is no dead letter of this id
 	OperationNotFound   Code = "operation_not_found"   // there is no operation of this id
 	OperationEnded      Code = "operation_ended"       // the operation has ended already
+	WorkflowNotFound    Code = "workflow_not_found"    // there is no workflow of this id
+	WorkflowEnded       Code = "workflow_ended"        // the workflow is over, or is being stopped
+	WorkflowNotFailed   Code = "workflow_not_failed"   // the workflow has no step that could be run again
+	NotAStep            Code = "not_a_step"            // the job is no step of a workflow
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"              // a defect; the log has the details
@@ -48,6 +52,10 @@ var sqlStates = map[string]Code{
 	"WR015": WorkerNotFound,
 	"WR020": OperationNotFound,
 	"WR021": OperationEnded,
+	"WR050": WorkflowNotFound,
+	"WR051": WorkflowEnded,
+	"WR052": WorkflowNotFailed,
+	"WR054": NotAStep,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.

@@ -29,6 +29,7 @@ comment on type weir.event_kind is
 --   WR003 job_ended          WR011 queue_not_found
 --   WR004 job_not_editable   WR012 queue_not_empty
 --                            WR013 queue_full
+--   WR050 workflow_not_found   WR051 workflow_ended   WR052 workflow_not_failed   WR054 not_a_step
 --   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
 
 -- +goose StatementBegin

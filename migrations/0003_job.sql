@@ -78,17 +78,17 @@ create table weir.job_held (
   queue_id int not null,
   priority smallint not null,
   attempt smallint not null,
-  reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal')),
+  reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal', 'timer', 'workflow')),
   key text,
   seq bigint
 );
-comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal.';
+comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal, a time, another workflow.';
 comment on column weir.job_held.job_id is 'weir.job.id';
 comment on column weir.job_held.held_at is 'Since when it waits.';
 comment on column weir.job_held.queue_id is 'weir.queue.id';
 comment on column weir.job_held.priority is '1 to 10, 10 first.';
 comment on column weir.job_held.attempt is 'Attempts made so far.';
-comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal.';
+comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal, timer, workflow.';
 comment on column weir.job_held.key is 'Which one it waits for.';
 comment on column weir.job_held.seq is 'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
 

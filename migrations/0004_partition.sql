@@ -1,4 +1,4 @@
--- Partitions of job, job_outcome and job_event. The three share their bounds, so an id finds one partition of each.
+-- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id finds one partition of each.
 --
 -- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the sequence
 -- to its first id, when the current one is old enough. So partitions follow time, they cannot run out between two looks, and a
@@ -15,21 +15,29 @@ comment on column weir.job_partition.number is 'The upper bits of the ids in it:
 comment on column weir.job_partition.kept is 'How many jobs retention left in it when it was rewritten; 0: it may be dropped; null: it is as it was.';
 comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
 
--- Takes SHARE UPDATE EXCLUSIVE on the parents (attach, not "partition of"), which no insert waits for.
+-- The oldest first: job, job_outcome, job_event, and what later migrations add. All have a bigint in the space of job_id_seq as their key.
 -- +goose StatementBegin
+create function weir.partitioned_tables(out name text, out key text) returns setof record language sql stable as $$
+  select c.relname::text, a.attname::text from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
+  join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
+  where c.relnamespace = 'weir'::regnamespace order by c.oid
+$$;
+
+-- Takes SHARE UPDATE EXCLUSIVE on the parents (attach, not "partition of"), which no insert waits for.
 create function weir.make_partition(number int) returns void language plpgsql as $$
 declare
   parent text;
   lowest bigint := make_partition.number::bigint << 32;
 begin
-  foreach parent in array array['job', 'job_outcome', 'job_event'] loop
+  foreach parent in array array(select t.name from weir.partitioned_tables() t) loop
+    continue when to_regclass(format('weir.%I', parent || '_p' || make_partition.number)) is not null;
     execute format('create table weir.%I (like weir.%I including defaults including constraints including comments)', parent || '_p' || make_partition.number, parent);
     execute format('comment on table weir.%I is %L', parent || '_p' || make_partition.number,
       format('Partition of weir.%s: the ids from %s to %s.', parent, lowest, lowest + (1::bigint << 32) - 1));
     execute format('alter table weir.%I attach partition weir.%I for values from (%s) to (%s)', parent, parent || '_p' || make_partition.number,
       lowest, lowest + (1::bigint << 32));
   end loop;
-  insert into weir.job_partition (number) values (make_partition.number);
+  insert into weir.job_partition (number) values (make_partition.number) on conflict do nothing;
 end $$;
 
 -- One session at a time (advisory lock, transaction level); the others return at once.
@@ -57,7 +65,8 @@ begin
   return 'kept';
 end $$;
 -- +goose StatementEnd
-comment on function weir.make_partition(int) is 'Internal. Makes and attaches partition `number` of job, job_outcome and job_event.';
+comment on function weir.partitioned_tables() is 'Internal. The tables with partitions by ranges of ids, and the column that has the id.';
+comment on function weir.make_partition(int) is 'Internal. Makes and attaches partition `number` of each of these tables where it is not there.';
 comment on function weir.keep_partitions(interval, int) is
   'Keeps `ahead` empty partitions ahead of the sequence, and begins the next one when the current is older than roll_after and not empty. '
   'Returns kept, rolled, or busy (another session is at it). Every node calls it; so may anyone.';
@@ -65,5 +74,5 @@ comment on function weir.keep_partitions(interval, int) is
 select weir.keep_partitions();
 
 -- +goose Down
-drop function weir.keep_partitions(interval, int), weir.make_partition(int);
+drop function weir.keep_partitions(interval, int), weir.make_partition(int), weir.partitioned_tables();
 drop table weir.job_partition;

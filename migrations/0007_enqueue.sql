@@ -167,7 +167,8 @@ begin
 end $$;
 
 -- Locks: weir.queue rows that are new; job_unique rows of the keys named, in the order of the keys.
-create function weir.enqueue_batch(jobs jsonb) returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
+-- With a workflow_id it is called by store_steps, which has checked the jobs: they carry their name (step), and whether they are to be held.
+create function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null) returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -197,7 +198,7 @@ begin
       and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])) is true)
     into names, keyed, plain
   from (select case when jsonb_typeof(x) = 'object' then x else '{"": 0}' end as job from jsonb_array_elements(jobs) x) e;
-  if not plain or exists (select from unnest(names) n where n !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$') then
+  if enqueue_batch.workflow_id is null and (not plain or exists (select from unnest(names) n where n !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')) then
     select e.n, weir.job_problem(e.job) as problem into bad
     from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.job_problem(e.job) is not null limit 1;
     if found then
@@ -232,7 +233,8 @@ begin
   now_at := clock_timestamp();
   if bounded then
     perform weir.refuse_full(q, (select count(*)::int from jsonb_array_elements(jobs) with ordinality e(job, n) where coalesce(e.job ->> 'queue', 'default') = q.name
-      and owners[e.n] is not distinct from ids[e.n] and coalesce((e.job ->> 'delay_seconds')::float8, 0) <= 0 and coalesce((e.job ->> 'run_at')::timestamptz <= now_at, true)))
+      and owners[e.n] is not distinct from ids[e.n] and coalesce((e.job ->> 'delay_seconds')::float8, 0) <= 0 and coalesce((e.job ->> 'run_at')::timestamptz <= now_at, true)
+      and (enqueue_batch.workflow_id is null or e.job -> 'held' is null)))
     from weir.queue q where q.name = any (names) and q.max_depth is not null;
   end if;
   return query
@@ -241,22 +243,27 @@ begin
       coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]) as priority,
       coalesce((e.job ->> 'max_attempts')::numeric::smallint, attempts[e.q]) as max_attempts,
       coalesce((e.job ->> 'timeout_seconds')::numeric::int, timeouts[e.q]) as timeout_seconds,
-      coalesce((e.job ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.job ->> 'delay_seconds')::float8)) as run_at
+      coalesce((e.job ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.job ->> 'delay_seconds')::float8)) as run_at,
+      enqueue_batch.workflow_id is not null and e.job -> 'held' is not null as held
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
-    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at)
+    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
+      workflow_id, step)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
-      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end
+      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)
-    select queue_ids[i.q], i.priority, i.id, i.id from input i where not i.duplicate and (i.run_at is null or i.run_at <= now_at)
+    select queue_ids[i.q], i.priority, i.id, i.id from input i where not i.duplicate and not i.held and (i.run_at is null or i.run_at <= now_at)
   ), later as (
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt)
     select i.id, i.run_at, queue_ids[i.q], i.priority, 0 from input i where not i.duplicate and i.run_at > now_at
+  ), held as (
+    insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select i.id, queue_ids[i.q], i.priority, 0, 'dependency' from input i where enqueue_batch.workflow_id is not null and i.held
   )
   select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts, i.timeout_seconds,
     case when i.run_at > now_at then i.run_at end, now_at
@@ -290,14 +297,14 @@ comment on function weir.unique_problem(jsonb) is 'Internal. What is wrong with 
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
 comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 idempotency_mismatch.';
 comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones.';
-comment on function weir.enqueue_batch(jsonb) is
+comment on function weir.enqueue_batch(jsonb, bigint) is
   'Enqueues an array of jobs, all or none, in order: {kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry, '
-  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. Errors: WR006, WR010, WR013.';
+  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id is for weir''s own use. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue_many(jsonb) is 'Enqueues an array of up to 10,000 jobs, all or none, and returns their ids in the same order. Takes what weir.enqueue_batch takes. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job inside the caller''s transaction and returns its id (with a unique_key that a job not yet ended has: that job''s id). '
   'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds. Errors: WR006, WR010, WR013.';
 
 -- +goose Down
-drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb),
+drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint),
   weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);

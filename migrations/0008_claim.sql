@@ -8,7 +8,7 @@
 -- +goose StatementBegin
 create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
-  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text)
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -94,7 +94,7 @@ begin
   end loop;
   if refusals is not null then
     return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
-      r.n::int, now_tick, r.refusal from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
+      r.n::int, now_tick, r.refusal, null::jsonb from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
   end if;
   if got = 0 then
     return;
@@ -106,7 +106,7 @@ begin
   now_at := clock_timestamp();
   return query
   with picked as materialized (
-    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
+    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
       least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
     from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
       u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)
@@ -117,15 +117,17 @@ begin
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
       k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed
     from picked k
+  ), inputs as materialized (
+    select i.job_id, i.dependencies from weir.step_inputs(array(select k.id from picked k where k.workflow_id is not null)) i
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
-    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text
-  from picked k order by k.n;
+    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text, i.dependencies
+  from picked k left join inputs i on i.job_id = k.id order by k.n;
 end $$;
 
 create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
-  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz)
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, dependencies jsonb)
 language plpgsql as $$
 #variable_conflict use_variable
 begin
@@ -140,7 +142,7 @@ begin
   end if;
   perform weir.see_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
-    c.tags, c.metadata, c.created_at
+    c.tags, c.metadata, c.created_at, c.dependencies
   from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c where c.job_id > 0;
 end $$;
 -- +goose StatementEnd
@@ -150,7 +152,8 @@ comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigin
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '
-  '(lease_seconds: default the queue''s, 30). Never waits for another claim. A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. Errors: WR010.';
+  '(lease_seconds: default the queue''s, 30). Never waits for another claim. A step of a workflow comes with the results of those that it depends on, by name (dependencies; null for a plain job). '
+  'A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. Errors: WR010.';
 
 -- +goose Down
 drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]);

@@ -36,6 +36,7 @@ end $$;
 create function weir.lock_leases(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   perform from weir.job_lease l where l.job_id = any (job_ids) order by l.job_id for update;
+  perform weir.lock_workflows_of(array(select l.job_id from weir.job_lease l where l.job_id = any (job_ids) and l.followed));
 end $$;
 
 -- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow or a job of a governed queue is among them.
@@ -94,7 +95,7 @@ end $$;
 comment on function weir.refuse_stale(bigint) is 'Internal. Raises WR001 stale_token, or WR002 job_not_found where there is no such job.';
 comment on function weir.refuse_uneven(bigint[], int[]) is 'Internal. Raises WR010 where arrays that belong together differ in length.';
 comment on function weir.refuse_large(jsonb[]) is 'Internal. Raises WR010 where one of them is larger than 1 MiB.';
-comment on function weir.lock_leases(bigint[]) is 'Internal. Locks leases in the order of their ids until the transaction ends.';
+comment on function weir.lock_leases(bigint[]) is 'Internal. Locks leases in the order of their ids until the transaction ends, then the workflows that they are steps of.';
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
   'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
   'Results are at most 1 MiB each. Errors: WR010.';

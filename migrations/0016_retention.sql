@@ -7,15 +7,20 @@ create function weir.kept_ids(number int, most int) returns bigint[] language pl
 declare
   lowest bigint := kept_ids.number::bigint << 32;
   beyond bigint := (kept_ids.number::bigint + 1) << 32;
+  kept_since timestamptz := now() - make_interval(secs => (select max(x.retention_seconds) from weir.queue x));
   ids bigint[];
 begin
   ids := array(
-    select x.id from (
+    select distinct x.id from (
       select s.job_id as id from weir.job_scheduled s where s.job_id >= lowest and s.job_id < beyond
       union all select h.job_id from weir.job_held h where h.job_id >= lowest and h.job_id < beyond
       union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
       union all select d.job_id from weir.job_dead d where d.job_id >= lowest and d.job_id < beyond
       union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond and r.seq <> r.job_id
+      -- A workflow that is not over needs the results of its steps, and one that is can be run again or forked: it is kept whole.
+      union all select w.id from weir.workflow w where w.id >= lowest and w.id < beyond and (w.finished_at > kept_since) is not false
+      union all select s.job_id from weir.workflow_step s where s.job_id >= lowest and s.job_id < beyond
+        and exists (select from weir.workflow w where w.id = s.workflow_id and (w.finished_at > kept_since) is not false)
       union all select r.job_id from weir.queue q cross join generate_series(1, 10) p cross join lateral (
         select x.job_id from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.seq = x.job_id limit most) r
     ) x limit most);
@@ -23,19 +28,18 @@ begin
     ids := ids || array(
       select o.job_id from weir.job_outcome o join weir.queue q on q.id = o.queue_id
       where o.job_id >= lowest and o.job_id < beyond
-        and o.finished_at > now() - make_interval(secs => (select max(x.retention_seconds) from weir.queue x))
-        and o.finished_at > now() - make_interval(secs => q.retention_seconds)
+        and o.finished_at > kept_since
+        and o.finished_at > now() - make_interval(secs => q.retention_seconds) and o.job_id <> all (ids)
       limit most - cardinality(ids));
   end if;
   return ids;
 end $$;
 
--- Locks: the three tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up after
+-- Locks: the tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up after
 -- half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go on.
 create function weir.retain_partition(number int, keep_at_most int default 1000) returns text language plpgsql set lock_timeout = '500ms' as $$
 declare
-  tables text[] := array['job', 'job_outcome', 'job_event'];
-  part text;
+  part record;
   ids bigint[];
 begin
   if retain_partition.number >= (select s.last_value >> 32 from weir.job_id_seq s) then
@@ -44,8 +48,8 @@ begin
   if cardinality(weir.kept_ids(retain_partition.number, keep_at_most + 1)) > keep_at_most then
     return 'kept';
   end if;
-  foreach part in array tables loop
-    execute format('lock table weir.%I in access exclusive mode', part || '_p' || retain_partition.number);
+  for part in select * from weir.partitioned_tables() loop
+    execute format('lock table weir.%I in access exclusive mode', part.name || '_p' || retain_partition.number);
   end loop;
   ids := weir.kept_ids(retain_partition.number, keep_at_most + 1);  -- once more: now nothing moves
   if cardinality(ids) > keep_at_most then
@@ -54,11 +58,11 @@ begin
   if (select p.kept from weir.job_partition p where p.number = retain_partition.number) = cardinality(ids) and cardinality(ids) > 0 then
     return 'rewritten before';
   end if;
-  foreach part in array tables loop
+  for part in select * from weir.partitioned_tables() loop
     execute format('create temporary table weir_kept on commit drop as select * from weir.%I where %I = any ($1)',
-      part || '_p' || retain_partition.number, case part when 'job' then 'id' else 'job_id' end) using ids;
-    execute format('truncate weir.%I', part || '_p' || retain_partition.number);
-    execute format('insert into weir.%I select * from weir_kept', part || '_p' || retain_partition.number);
+      part.name || '_p' || retain_partition.number, part.key) using ids;
+    execute format('truncate weir.%I', part.name || '_p' || retain_partition.number);
+    execute format('insert into weir.%I select * from weir_kept', part.name || '_p' || retain_partition.number);
     drop table weir_kept;
   end loop;
   update weir.job_partition p set kept = cardinality(ids) where p.number = retain_partition.number;
@@ -75,7 +79,7 @@ begin
     return false;
   end if;
   -- A transaction that drew its id before the sequence moved on may have used the partition since.
-  foreach part in array array['job', 'job_outcome', 'job_event'] loop
+  foreach part in array array(select t.name from weir.partitioned_tables() t) loop
     execute format('lock table weir.%I in access exclusive mode', part || '_p' || drop_partition.number);
     execute format('select exists (select from weir.%I)', part || '_p' || drop_partition.number) into used;
     if used then
@@ -83,7 +87,7 @@ begin
       return false;
     end if;
   end loop;
-  foreach part in array array['job', 'job_outcome', 'job_event'] loop
+  foreach part in array array(select t.name from weir.partitioned_tables() t) loop
     execute format('drop table weir.%I', part || '_p' || drop_partition.number);
   end loop;
   delete from weir.job_partition p where p.number = drop_partition.number;

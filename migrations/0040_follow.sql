@@ -6,10 +6,12 @@
 -- +goose StatementBegin
 create function weir.jobs_left(job_ids bigint[]) returns void language plpgsql as $$
 begin
+  perform weir.steps_left(job_ids);
 end $$;
 
 create function weir.jobs_came_back(job_ids bigint[]) returns void language plpgsql as $$
 begin
+  perform weir.steps_came_back(job_ids);
 end $$;
 
 create function weir.followed_jobs(job_ids bigint[]) returns bigint[] language plpgsql stable

@@ -17,19 +17,19 @@ func rollOver(t *testing.T, q asker) {
 	}
 }
 
-// checkPartitions checks that the three tables have the same partitions, those on record, and that the ids have one and a spare.
+// checkPartitions checks that the partitioned tables have the same partitions, those on record, and that the ids have one and a spare.
 func checkPartitions(t *testing.T, d *database) {
 	t.Helper()
 	wrong := askAll[string](t, d, `
 		with there as (
 			select p.relname as parent, substring(c.relname from '_p(\d+)$')::bigint as number, pg_get_expr(c.relpartbound, c.oid) as bounds
-			from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where p.relname in ('job', 'job_outcome', 'job_event') and p.relkind = 'p'
+			from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where p.relnamespace = 'weir'::regnamespace and p.relkind = 'p'
 		)
 		select format('%s %s has the bounds %s', parent, number, bounds) from there
 		where bounds <> format('FOR VALUES FROM (''%s'') TO (''%s'')', number << 32, (number + 1) << 32)
 		union all
-		select format('partition %s is on record and has %s of the three tables', r.number, (select count(*) from there t where t.number = r.number))
-		from weir.job_partition r where (select count(*) from there t where t.number = r.number) <> 3
+		select format('partition %s is on record and has %s of the tables', r.number, (select count(*) from there t where t.number = r.number))
+		from weir.job_partition r where (select count(*) from there t where t.number = r.number) <> (select count(distinct parent) from there)
 		union all
 		select format('partition %s of %s is not on record', number, parent) from there where number not in (select number from weir.job_partition)
 		union all

@@ -1,0 +1,117 @@
+-- Looking at workflows, and the check of their invariants.
+--
+-- +goose Up
+create view weir.workflows as
+select w.id, w.name, w.state, w.on_failure, w.created_at, w.deadline_at, w.finished_at, w.steps,
+  coalesce(w.completed, c.completed) as completed, coalesce(w.dead, c.dead) as dead, coalesce(w.cancelled, c.cancelled) as cancelled,
+  coalesce(c.running, 0) as running, coalesce(c.waiting, 0) as waiting,
+  case when w.finished_at is not null then 100::float8 else floor(1000.0 * (c.completed + c.dead + c.cancelled) / greatest(w.steps, 1))::float8 / 10 end as progress,
+  w.failure, coalesce(w.metadata, '{}') as metadata, w.parent_job_id,
+  case when w.ancestors is not null then w.ancestors[cardinality(w.ancestors)] end as parent_workflow_id, w.forked_from
+from weir.workflow w
+left join lateral (
+  select count(*) filter (where o.state = 'completed')::int as completed, count(*) filter (where o.state = 'dead')::int as dead, count(*) filter (where o.state = 'cancelled')::int as cancelled,
+    count(l.job_id)::int as running, count(*) filter (where o.job_id is null and l.job_id is null)::int as waiting
+  from weir.workflow_step s
+  left join weir.job_outcome o on o.job_id = s.job_id
+  left join weir.job_lease l on l.job_id = s.job_id
+  where s.workflow_id = w.id and s.compensates is null
+) c on w.finished_at is null;
+comment on view weir.workflows is 'One row a workflow, with how far it is. Of one that is not over all steps are counted, so ask for few of those at a time.';
+comment on column weir.workflows.state is 'running; stopping: what waits is cancelled and what runs is told to stop; compensating; then completed, failed or cancelled.';
+comment on column weir.workflows.steps is 'How many steps it has, those that compensate not counted; so are the counts by state.';
+comment on column weir.workflows.progress is 'How many of its steps have ended, in percent.';
+comment on column weir.workflows.failure is 'Why it failed or was stopped: {type: step, deadline or cancelled; step; message}.';
+comment on column weir.workflows.parent_job_id is 'The step that started it and waits for it.';
+comment on column weir.workflows.parent_workflow_id is 'The workflow of that step.';
+
+create view weir.workflow_steps as
+select s.workflow_id, s.number, s.name, s.job_id, j.state, j.held_reason, s.needs,
+  coalesce((select array_agg(p.name order by d.n) from unnest(s.depends_on) with ordinality d(id, n) join weir.workflow_step p on p.job_id = d.id), '{}') as depends_on,
+  j.kind, j.queue, j.attempt, j.max_attempts, j.run_at, j.created_at, j.started_at, j.finished_at, j.worker, j.progress, j.result, j.error, s.on_failure,
+  (select p.name from weir.workflow_step p where p.job_id = s.compensated_by) as compensation,
+  (select p.name from weir.workflow_step p where p.job_id = s.compensates) as compensates,
+  (select p.name from weir.workflow_step p where p.job_id = s.added_by) as added_by,
+  s.wait_for, (select max(c.id) from weir.workflow c where c.parent_job_id = s.job_id) as child_workflow_id, s.copied_from
+from weir.workflow_step s
+join weir.jobs j on j.id = s.job_id;
+comment on view weir.workflow_steps is 'One row a step, with its job''s state. Ask for the steps of one workflow, in the order of number.';
+comment on column weir.workflow_steps.state is 'The state of its job. A step that was skipped is cancelled, and its error says why (type skipped; stopped: the workflow was).';
+comment on column weir.workflow_steps.needs is 'What it needs of those it depends on: completed, ended or any.';
+comment on column weir.workflow_steps.depends_on is 'The names of the steps that it depends on.';
+comment on column weir.workflow_steps.compensation is 'The name of the step that undoes it.';
+comment on column weir.workflow_steps.compensates is 'It is the compensation of the step of this name.';
+comment on column weir.workflow_steps.added_by is 'The name of the step that added it while it ran.';
+comment on column weir.workflow_steps.child_workflow_id is 'The workflow that it started last and waits for, or waited for.';
+comment on column weir.workflow_steps.copied_from is 'In a fork: the job whose result it has.';
+
+-- +goose StatementBegin
+create function weir.check_workflows(workflow_id bigint default null) returns table (id bigint, step text, problem text) language sql stable set jit = off as $$
+  with w as materialized (
+    select x.* from weir.workflow x where check_workflows.workflow_id is null or x.id = check_workflows.workflow_id
+  ), s as materialized (
+    select x.*, o.state as ended_as, o.job_id is not null as ended, o.error ->> 'type' as error_type, h.reason, h.key
+    from weir.workflow_step x left join weir.job_outcome o on o.job_id = x.job_id left join weir.job_held h on h.job_id = x.job_id
+    where x.workflow_id in (select w.id from w)
+  ), d as materialized (
+    select s.job_id, count(*) filter (where p.ended_as = 'completed') as well, count(*) filter (where p.ended and p.ended_as <> 'completed') as ill, count(*) filter (where not p.ended) as open,
+      count(*) filter (where not s.job_id = any (p.children)) as unknown
+    from s cross join unnest(s.depends_on) x(id) join s p on p.job_id = x.id group by s.job_id
+  ), c as materialized (
+    select s.workflow_id, count(*) filter (where s.compensates is null and not s.ended) as open, count(*) filter (where s.is_last and not s.ended) as lasts, count(*) filter (where not s.ended) as all_open,
+      count(*) filter (where s.compensates is null and s.ended_as = 'dead') as dead, count(*) filter (where s.compensates is null) as steps from s group by s.workflow_id
+  )
+  select s.workflow_id, s.name, 'is held although what it needs is there, or cannot come any more'
+  from s left join d on d.job_id = s.job_id where s.reason = 'dependency' and s.compensates is null
+    and (coalesce(d.open, 0) = 0 or s.needs = 'completed' and d.ill > 0 or s.needs = 'any' and d.well > 0)
+  union all
+  select s.workflow_id, s.name, 'was let go before what it needs was there'
+  from s join d on d.job_id = s.job_id where s.reason is distinct from 'dependency' and s.ended_as is distinct from 'cancelled'
+    and case s.needs when 'completed' then d.ill + d.open > 0 when 'ended' then d.open > 0 else d.well = 0 end
+    -- unless somebody ran it, or one that it depends on, again by hand
+    and not exists (select from weir.job_event e where e.job_id = any (s.depends_on || s.job_id) and e.kind in ('retried', 'redriven'))
+  union all
+  select s.workflow_id, s.name, format('waits for %s, and is said to wait for %s', d.open, coalesce(j.waits_for::text, 'none'))
+  from s join d on d.job_id = s.job_id left join weir.workflow_join j on j.job_id = s.job_id where s.reason = 'dependency' and s.dependencies > 1 and j.waits_for is distinct from d.open
+  union all
+  select s.workflow_id, s.name, 'is counted as waiting, and is not held' from weir.workflow_join j join s on s.job_id = j.job_id where s.reason is distinct from 'dependency'
+  union all
+  select s.workflow_id, s.name, 'is held for a signal or a time, and nobody would end that'
+  from s where s.reason in ('signal', 'timer') and not exists (select from weir.workflow_wait x where x.job_id = s.job_id and x.workflow_id = s.workflow_id and (s.reason = 'signal') = (x.signal is not null))
+  union all
+  select s.workflow_id, s.name, 'waits for a signal that has come'
+  from s where s.reason = 'signal' and exists (select from weir.workflow_event e where e.workflow_id = s.workflow_id and e.event = 'signal' and e.name = s.key)
+  union all
+  select s.workflow_id, s.name, 'is said to wait for a signal or a time, and does not' from weir.workflow_wait x join s on s.job_id = x.job_id where s.reason is distinct from 'signal' and s.reason is distinct from 'timer'
+  union all
+  select s.workflow_id, s.name, 'waits for a workflow that is over, or not there'
+  from s where s.reason = 'workflow' and not exists (select from weir.workflow x where x.id = s.key::bigint and x.finished_at is null and x.parent_job_id = s.job_id)
+  union all
+  select s.workflow_id, s.name, 'depends on a step that does not know it' from s join d on d.job_id = s.job_id where d.unknown > 0
+  union all
+  select s.workflow_id, s.name, 'has another number of dependencies than it says' from s where s.dependencies <> cardinality(s.depends_on)
+  union all
+  select s.workflow_id, s.name, 'has no job, or one that does not know its workflow'
+  from s left join weir.job j on j.id = s.job_id where j.workflow_id is distinct from s.workflow_id or j.step is distinct from s.name
+  union all
+  select w.id, null, format('is %s, and all its steps have ended', w.state) from w join c on c.workflow_id = w.id where w.finished_at is null and c.open = 0 and (w.state <> 'compensating' or c.all_open = 0)
+  union all
+  select w.id, null, format('is over (%s), and %s of its steps have not ended', w.state, c.all_open) from w join c on c.workflow_id = w.id where w.finished_at is not null and c.all_open > 0
+  union all
+  select w.id, null, format('is completed, and %s of its steps are dead', c.dead) from w join c on c.workflow_id = w.id where w.state = 'completed' and c.dead > 0
+  union all
+  select w.id, null, 'failed, and nothing says why' from w where w.state = 'failed' and w.failure is null
+  union all
+  select w.id, null, format('waits for %s steps, and is said to wait for %s', case when w.exact then c.open else c.lasts end, w.waits_for)
+  from w join c on c.workflow_id = w.id where w.finished_at is null and w.waits_for <> case when w.exact then c.open else c.lasts end
+  union all
+  select w.id, null, format('has %s steps, and says %s', c.steps, w.steps) from w join c on c.workflow_id = w.id where w.steps <> c.steps
+$$;
+-- +goose StatementEnd
+comment on function weir.check_workflows(bigint) is
+  'A row for each broken invariant of a workflow, or of all (null): each step is let go exactly when its condition holds, the counts are right, and the state of a workflow follows from its steps''. '
+  'No row: all is well. It looks at every step that is kept.';
+
+-- +goose Down
+drop function weir.check_workflows(bigint);
+drop view weir.workflow_steps, weir.workflows;
