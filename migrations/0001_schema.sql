@@ -17,10 +17,11 @@ comment on type weir.job_state is
   'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then running. Ended: completed, cancelled, dead.';
 
 create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested', 'retried', 'edited', 'redriven', 'purged',
-  'routed');
+  'routed', 'let_through', 'rerouted', 'postponed', 'substituted');
 comment on type weir.event_kind is
   'The exceptional moments of a job: an attempt failed, ran past its timeout, or lost its lease; the job was snoozed, released, '
-  'asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, purged, or routed to another queue.';
+  'asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, purged, or routed to another queue; '
+  'its circuit breaker held it and let it through, sent it to another queue, put it off, or had it completed with another result.';
 
 -- The errors of the SQL contract. A code keeps its meaning for ever; docs/sql.md lists them.
 --   WR001 stale_token        WR005 job_not_retryable
@@ -31,6 +32,7 @@ comment on type weir.event_kind is
 --                            WR013 queue_full
 --   WR050 workflow_not_found   WR051 workflow_ended   WR052 workflow_not_failed   WR054 not_a_step
 --   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
+--   WR065 breaker_not_found       WR066 breaker_in_use     WR067 breaker_pinned
 
 -- +goose StatementBegin
 create function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$

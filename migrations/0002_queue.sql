@@ -15,6 +15,7 @@ create table weir.queue (
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
+  breaker_id int,
   paused_at timestamptz,
   pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
   resume_at timestamptz,
@@ -34,6 +35,7 @@ comment on column weir.queue.dead_retention_seconds is 'How long a dead letter i
 comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
 comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
+comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
 comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
@@ -111,6 +113,7 @@ declare
   problem text := weir.retry_problem(settings -> 'retry');
   unknown text;
   dead_letter_queue text := nullif(settings ->> 'dead_letter_queue', '');
+  breaker text := nullif(settings ->> 'breaker', '');
 begin
   if set_queue.name is null or set_queue.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
@@ -119,9 +122,9 @@ begin
     perform weir.refuse_argument('settings', 'must be a JSON object');
   end if;
   select k into unknown from jsonb_object_keys(settings) k
-  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth') limit 1;
+  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth.');
+    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker.');
   end if;
   if problem is not null then
     perform weir.refuse_argument('retry', problem);
@@ -135,6 +138,8 @@ begin
       ('dead_retention_seconds', weir.integer_problem(settings -> 'dead_retention_seconds', 60, 315360000)),
       ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null') or dead_letter_queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
         then 'must be the name of a queue, or empty' end),
+      ('breaker', case when jsonb_typeof(settings -> 'breaker') not in ('string', 'null') or breaker !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+        then 'must be the name of a circuit breaker, or empty' end),
       ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
   if problem is not null then
     perform weir.refuse_argument(unknown, problem);
@@ -142,6 +147,10 @@ begin
   perform weir.ensure_queues(array(select distinct n from unnest(array[set_queue.name, dead_letter_queue]) n where n is not null));
   if dead_letter_queue is not null then
     perform weir.refuse_circle(set_queue.name, dead_letter_queue);
+  end if;
+  if breaker is not null then
+    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('reroute'));
+    perform weir.ensure_breakers(array[breaker]);
   end if;
   update weir.queue q set
     priority = coalesce((settings ->> 'priority')::numeric::smallint, case when replace then 5 else q.priority end),
@@ -151,10 +160,14 @@ begin
     retention_seconds = coalesce((settings ->> 'retention_seconds')::numeric::int, case when replace then 604800 else q.retention_seconds end),
     dead_retention_seconds = coalesce((settings ->> 'dead_retention_seconds')::numeric::int, case when replace then 2592000 else q.dead_retention_seconds end),
     dead_letter_queue_id = case when settings ? 'dead_letter_queue' or replace then (select d.id from weir.queue d where d.name = dead_letter_queue) else q.dead_letter_queue_id end,
+    breaker_id = case when settings ? 'breaker' or replace then (select b.id from weir.breaker b where b.name = breaker) else q.breaker_id end,
     max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0) else q.max_depth end,
     retry = case when jsonb_typeof(settings -> 'retry') = 'object' then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
                  when replace then weir.default_retry() else q.retry end
   where q.name = set_queue.name;
+  if breaker is not null then
+    perform weir.refuse_reroute_circle('breaker');
+  end if;
 end $$;
 
 create function weir.default_retry() returns jsonb language sql immutable as $$
@@ -187,8 +200,8 @@ begin
 end $$;
 -- +goose StatementEnd
 comment on function weir.set_queue(text, jsonb, boolean) is
-  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth}. What is not named keeps its value, '
-  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue none. Errors: WR010.';
+  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker}. What is not named keeps its value, '
+  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue or breaker none. Errors: WR010.';
 comment on function weir.default_retry() is 'The retry policy where neither the job nor its queue has one.';
 comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
 comment on function weir.pause_queue(text, text, timestamptz) is

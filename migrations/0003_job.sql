@@ -98,6 +98,7 @@ create table weir.job_ready (
   attempt smallint not null default 0,
   seq bigint not null,
   job_id bigint not null,
+  let_through bigint,
   constraint job_ready_place_is_unique unique (queue_id, priority, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
@@ -108,6 +109,7 @@ comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
 comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
 comment on column weir.job_ready.job_id is 'weir.job.id';
+comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
 
 create table weir.job_lease (
   job_id bigint not null constraint job_lease_pkey primary key,
@@ -121,6 +123,7 @@ create table weir.job_lease (
   attempt smallint not null,
   counted boolean,
   followed boolean,
+  breaker_id int,
   cancel_requested_at timestamptz,
   worker text not null,
   progress jsonb,
@@ -139,6 +142,7 @@ comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
 comment on column weir.job_lease.followed is 'Something follows when it ends or goes back (weir.jobs_left): it is a step of a workflow, or its queue is governed; null: nothing does.';
+comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';

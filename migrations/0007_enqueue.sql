@@ -78,8 +78,8 @@ begin
   rest := job - '{kind,args,queue}'::text[];
   if rest = '{}' then
     return null;  -- most jobs say no more
-  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds}'::text[] <> '{}' then
-    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds}'::text[]),
+  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[] <> '{}' then
+    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[]),
       'is no field of a job'];
   end if;
   return (
@@ -100,6 +100,8 @@ begin
       ('tags', case when rest ->> 'tags' is not null and not weir.tags_are_good(rest -> 'tags') then 'must be an array of at most 50 strings of 1 to 200 characters' end),
       ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
         then 'must be an object of at most 64 KiB' end),
+      ('breaker', case when rest ->> 'breaker' is not null and (jsonb_typeof(rest -> 'breaker') <> 'string' or rest ->> 'breaker' !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')
+        then 'must be 1 to 128 letters, digits or _ . : -' end),
       ('result_ttl_seconds', weir.integer_problem(rest -> 'result_ttl_seconds', 1, 31536000)),
       ('parent_id', case when rest ->> 'parent_id' is not null then weir.parent_problem(rest -> 'parent_id') end)
     ) p(field, problem) where problem is not null limit 1);
@@ -204,6 +206,7 @@ begin
     if found then
       perform weir.refuse_argument(rtrim(format('jobs[%s].%s', bad.n - 1, bad.problem[1]), '.'), bad.problem[2]);
     end if;
+    perform weir.ensure_breakers(array(select distinct e.job ->> 'breaker' from jsonb_array_elements(jobs) e(job) where e.job ->> 'breaker' is not null));
   end if;
   perform weir.ensure_queues(names);
 
@@ -248,13 +251,13 @@ begin
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
-      workflow_id, step)
+      workflow_id, step, breaker)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
       i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker'
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)
@@ -299,11 +302,11 @@ comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives
 comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones.';
 comment on function weir.enqueue_batch(jsonb, bigint) is
   'Enqueues an array of jobs, all or none, in order: {kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry, '
-  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id is for weir''s own use. Errors: WR006, WR010, WR013.';
+  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id is for weir''s own use. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue_many(jsonb) is 'Enqueues an array of up to 10,000 jobs, all or none, and returns their ids in the same order. Takes what weir.enqueue_batch takes. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job inside the caller''s transaction and returns its id (with a unique_key that a job not yet ended has: that job''s id). '
-  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds. Errors: WR006, WR010, WR013.';
+  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
 -- +goose Down
 drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint),

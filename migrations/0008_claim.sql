@@ -8,7 +8,7 @@
 -- +goose StatementBegin
 create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
-  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb)
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb, degraded boolean)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -39,12 +39,17 @@ declare
   late_seq bigint;
   refusals text[];
   counted boolean[];
-  governed int[] := array(select x.id from weir.queue x where x.governed and x.name = any (queues));
+  governed int[];
+  breaking int[];  -- queues with a breaker of their own
+  gated boolean := exists (select from weir.breaker b where b.gated);
+  weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
+  sifted int := 0;
 begin
   if exists (select from weir.worker w where w.name = any (workers) and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null)) then
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
     wanted := (select sum(c) from unnest(counts) c);
   end if;
+  select array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null) into governed, breaking from weir.queue x where x.name = any (queues);
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
   select w.tick, w.seq, (select min(h.seq) from unnest(w.holder_seqs, w.holder_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s')
     into now_tick, floor_seq, late_seq from weir.watermark w order by w.tick desc limit 1;
@@ -57,7 +62,7 @@ begin
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
     left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
-    for q in select x.id, x.name, x.lease_seconds, array_position(queues, x.name) as n from weir.queue x
+    for q in select x.id, x.name, x.lease_seconds, x.breaker_id, array_position(queues, x.name) as n from weir.queue x
              where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
       select f.positions into after from weir.frontier f where f.queue_id = q.id order by f.tick desc limit 1;
       share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
@@ -66,6 +71,22 @@ begin
         after[c] := case when round < 3 then greatest(coalesce(after[c], floor_seq), case when after_tick = now_tick then after_positions[(q.n - 1) * 10 + c] end)
                          else least(coalesce(after[c], floor_seq), late_seq) end;
       end loop;
+      if gated then
+        select * into took from weir.take_gated(q.id, q.name, q.breaker_id, after, share, 5000 - sifted);
+        ids := ids || took.ids;
+        tokens := tokens || took.tokens;
+        attempts := attempts || took.attempts;
+        priorities := priorities || took.priorities;
+        queue_ids := queue_ids || array_fill(q.id, array[cardinality(took.ids)]);
+        queue_names := queue_names || array_fill(q.name, array[cardinality(took.ids)]);
+        default_leases := default_leases || array_fill(q.lease_seconds, array[cardinality(took.ids)]);
+        weak := weak || took.degraded;
+        sifted := sifted + took.diverted;
+        got := got + cardinality(took.ids);
+        cut := cut or share <= cardinality(took.ids);
+        exit when got >= wanted or sifted >= 5000;
+        continue;
+      end if;
       for p in  -- only the priorities that have something: ten cheap probes instead of ten statements
         select c from generate_series(10, 1, -1) c
         where (select true from weir.job_ready r where r.queue_id = q.id and r.priority = c and r.seq > after[c] limit 1) loop
@@ -90,11 +111,14 @@ begin
       cut := cut or share <= 0;
       exit when got >= wanted;
     end loop;
-    exit when got >= wanted;
+    exit when got >= wanted or sifted >= 5000;
   end loop;
+  if sifted >= 5000 and got < wanted then
+    return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(), 1, now_tick, 'sifting', null::jsonb, false;
+  end if;
   if refusals is not null then
     return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
-      r.n::int, now_tick, r.refusal, null::jsonb from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
+      r.n::int, now_tick, r.refusal, null::jsonb, false from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
   end if;
   if got = 0 then
     return;
@@ -107,29 +131,34 @@ begin
   return query
   with picked as materialized (
     select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
+      case when (j.breaker is not null or u.queue_id = any (breaking)) and u.id <> all (weak) then weir.breaker_of(j.breaker, u.queue_id) end as breaker_id,
       least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
     from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
       u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)
     join weir.job j on j.id = u.id
     where j.id = any (ids) and j.id between lowest and highest
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed)
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, breaker_id)
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed
+      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
     from picked k
   ), inputs as materialized (
     select i.job_id, i.dependencies from weir.step_inputs(array(select k.id from picked k where k.workflow_id is not null)) i
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
-    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text, i.dependencies
+    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text, i.dependencies, gated and k.id = any (weak)
   from picked k left join inputs i on i.job_id = k.id order by k.n;
 end $$;
 
 create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
-  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, dependencies jsonb)
+  lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, dependencies jsonb, degraded boolean)
 language plpgsql as $$
 #variable_conflict use_variable
+declare
+  row record;
+  sifting boolean;
+  got int := 0;
 begin
   if coalesce(cardinality(queues), 0) not between 1 and 100 then
     perform weir.refuse_argument('queues', 'must name 1 to 100 queues');
@@ -141,19 +170,32 @@ begin
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
   perform weir.see_workers(array[worker]);
-  return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
-    c.tags, c.metadata, c.created_at, c.dependencies
-  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c where c.job_id > 0;
+  -- A claim moves jobs of open breakers out of its way, so many at a time. Where it finds nothing else it goes on, for a while.
+  for round in 1..20 loop
+    sifting := false;
+    for row in select c.* from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c loop
+      if row.job_id = 0 then
+        sifting := sifting or row.refusal = 'sifting';
+        continue;
+      end if;
+      job_id := row.job_id; token := row.token; kind := row.kind; queue := row.queue; args := row.args; attempt := row.attempt; max_attempts := row.max_attempts;
+      timeout_seconds := row.timeout_seconds; lease_expires_at := row.lease_expires_at; priority := row.priority; tags := row.tags; metadata := row.metadata;
+      created_at := row.created_at; dependencies := row.dependencies; degraded := row.degraded;
+      got := got + 1;
+      return next;
+    end loop;
+    exit when got > 0 or not sifting;
+  end loop;
 end $$;
 -- +goose StatementEnd
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
-  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
+  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '
   '(lease_seconds: default the queue''s, 30). Never waits for another claim. A step of a workflow comes with the results of those that it depends on, by name (dependencies; null for a plain job). '
-  'A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. Errors: WR010.';
+  'A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job is to be done without that dependency. Errors: WR010.';
 
 -- +goose Down
 drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]);

@@ -51,12 +51,13 @@ begin
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
-      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed
+      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed, l.breaker_id
     ), ended as (
       insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
       select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
     )
-    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed into done from freed f;
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   else
     if pg_column_size(results) > 65536 then
       perform weir.refuse_large(results);
@@ -64,7 +65,7 @@ begin
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
-      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed
+      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed, l.breaker_id
     ), given as (
       select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
     ), ended as (
@@ -73,7 +74,11 @@ begin
         case when g.result is not null then clock_timestamp() + make_interval(secs => f.result_ttl_seconds) end
       from freed f left join given g on g.token = f.token
     )
-    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed into done from freed f;
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+  end if;
+  if done.heard is not null then
+    perform weir.hear_breakers(done.heard, done.breakers);
   end if;
   if done.followed is not null then
     perform weir.jobs_left(done.followed);

@@ -12,9 +12,14 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off s
 declare
   now_at timestamptz;
   done record;
+  spared bigint[];
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(waits), cardinality(retries), cardinality(kinds)]);
   lock table weir.job_ready in row exclusive mode;
+  if exists (select from weir.breaker_probe p where p.job_id = any (end_attempts.job_ids)) then
+    spared := array(select weir.spare_probes(job_ids, tokens, errors, retries, kinds));
+    return query select s, 'available'::weir.job_state, null::timestamptz from unnest(spared) s;
+  end if;
   now_at := clock_timestamp();
   with facts as materialized (
     select j.id, j.max_attempts, j.retry from weir.job j where j.id = any (job_ids)
@@ -52,9 +57,14 @@ begin
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
     array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken, array_agg(e.job_id) filter (where e.followed) as followed,
+    array_agg(e.job_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as heard,
+    array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers, array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
     array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
   if done.routed is not null then
     perform weir.route_dead(done.routed);
+  end if;
+  if done.heard is not null then
+    perform weir.hear_breakers(done.heard, done.breakers, done.failures);
   end if;
   if done.followed is not null then
     perform weir.jobs_left(done.followed);

@@ -27,6 +27,9 @@ begin
     select e.at, 3, e.at, e.kind, e.attempt, e.worker, e.started_at, e.run_at, e.becomes,
       case when e.detail ? 'finished_at' then e.detail - '{started_at,finished_at,worker,error}'::text[] else e.detail end
     from events e
+    union all
+    select (e.detail ->> 'held_at')::timestamptz, 3, (e.detail ->> 'held_at')::timestamptz, 'held', e.attempt, null, null, null, null, jsonb_build_object('reason', 'breaker', 'key', e.detail -> 'breaker')
+    from events e where e.detail ? 'held_at'
     union all  -- the end that a job came back from
     select greatest((e.detail ->> 'finished_at')::timestamptz, e.before), 2, (e.detail ->> 'finished_at')::timestamptz, e.detail ->> 'state', e.attempt, e.detail ->> 'worker',
       (e.detail ->> 'started_at')::timestamptz, null, null, coalesce(jsonb_build_object('error', e.detail -> 'error'), '{}')
@@ -40,7 +43,7 @@ begin
     select h.held_at, 4, h.held_at, 'held', h.attempt, null, null, null, null, jsonb_build_object('reason', h.reason, 'key', h.key) from weir.job_held h where h.job_id = timeline.job_id
   ), ordered as materialized (
     select s.*, lag(s.kind) over w as after_kind, lag(s.becomes) over w as after_becomes,
-      s.attempt - case when s.kind in ('snoozed', 'released') then 1 when s.detail ? 'reset_attempts' then s.attempt else 0 end as made,
+      s.attempt - case when s.kind in ('snoozed', 'released') or s.detail ? 'spared_by' then 1 when s.detail ? 'reset_attempts' then s.attempt else 0 end as made,
       lead(coalesce(s.started_at, s.place)) over w as next_at from steps s window w as (order by s.place, s.rank)
   ), moments as (
     select o.place, 5 as rank, o.at, o.kind, o.attempt, o.worker,

@@ -37,9 +37,10 @@ declare
   place bigint;
   ahead int;
   paused boolean;
+  gate record;
   in_words constant text := 'YYYY-MM-DD HH24:MI:SS "UTC"';
 begin
-  select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at, j.worker, j.started_at, j.finished_at, j.lease_expires_at
+  select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at, j.worker, j.started_at, j.finished_at, j.lease_expires_at, j.breaker
     into job from weir.jobs j where j.id = why.job_id;
   if not found then
     perform weir.refuse_stale(why.job_id);
@@ -60,9 +61,15 @@ begin
       jsonb_build_object('run_at', job.run_at, 'attempt', job.attempt);
   elsif job.state = 'held' then
     return query select 'held_' || h.reason, case h.reason when 'dependency' then 'it waits for another job' when 'line' then 'it waits for its turn in a line'
-        when 'breaker' then 'it waits for a circuit breaker' else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
+        else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
-    from weir.job_held h where h.job_id = job.id;
+    from weir.job_held h where h.job_id = job.id and h.reason <> 'breaker';
+  end if;
+  select * into gate from weir.breaker_reason(job.breaker, job.queue_id);
+  if gate.code is not null then
+    return query select gate.code, gate.message, gate.detail;
+  elsif job.state = 'held' and job.held_reason = 'breaker' then
+    return query select 'held_breaker', 'its circuit breaker has just closed', null::jsonb;
   end if;
 
   if job.run_at < clock_timestamp() - interval '10 s' then
@@ -83,7 +90,7 @@ begin
   end if;
   if not weir.claimed_lately(q.id, q.name) then
     return query select 'no_worker', format('no worker waits for jobs of queue %s, has one, or ended one in the last five minutes', q.name), null::jsonb;
-  elsif ahead = 0 and not paused then
+  elsif ahead = 0 and not paused and gate.code is null then
     return query select 'next', 'nothing keeps it: the next claim takes it', null::jsonb;
   end if;
 end $$;
