@@ -100,6 +100,7 @@ func describe(c Config) *API {
 	a.registerWorkers()
 	a.registerDead()
 	a.registerOperations()
+	a.registerBreakers()
 	a.registerEvents()
 	a.registerHealth()
 	a.refineSchemas()

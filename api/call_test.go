@@ -73,7 +73,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"half an ack":            {method: "POST", target: "/v1/acks", body: `{"acks": [{"id": "` + secret, code: malformedJSON},
 		"more than a body":       {method: "POST", target: "/v1/acks", body: `{"acks": []} "` + secret + `"`, code: malformedJSON},
 		"a body that is large":   {method: "POST", target: "/v1/jobs", body: `{"kind": "` + strings.Repeat(secret, 100) + `"}`, code: bodyTooLarge},
-		"unknown field":          {method: "POST", target: "/v1/jobs", body: `{"kind": "a", "breaker": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body.breaker"},
+		"unknown field":          {method: "POST", target: "/v1/jobs", body: `{"kind": "a", "brake": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body.brake"},
 		"field of another case":  {method: "POST", target: "/v1/jobs", body: `{"kind": "a", "Queue": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body.Queue"},
 		"missing field":          {method: "POST", target: "/v1/jobs", body: `{"args": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body"},
 		"wrong type":             {method: "POST", target: "/v1/jobs", body: `{"kind": "a", "priority": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body.priority"},

@@ -90,3 +90,18 @@ func exampleAttempt() jobs.Attempt {
 		JobID: 4711, Kind: "send_receipt", Queue: "mail", Attempt: 1, Outcome: "failed", StartedAt: exampleTime, EndedAt: exampleTime.Add(time.Second), Error: "connection refused",
 	}
 }
+
+func exampleBreaker() jobs.Breaker {
+	return jobs.Breaker{
+		Name: "stripe", State: jobs.BreakerOpen, Since: exampleTime, NextProbeAt: &exampleLater, Openings: 1, TimesOpened: 3, WindowSucceeded: 4, WindowFailed: 5, Held: 1200, Policy: "hold",
+		Queues: []string{}, FailureThreshold: 5, MinCalls: 10, WindowSeconds: 60, OpenSeconds: 60, MaxOpenSeconds: 900, HalfOpenProbes: 1, CloseAfter: 1,
+		WhileOpen: jobs.WhileOpen{Policy: "hold"}, RampPerSecond: 10, RampFactor: 2, CreatedAt: exampleTime.Add(-24 * time.Hour),
+	}
+}
+
+func exampleBreakerEvent() jobs.BreakerEvent {
+	return jobs.BreakerEvent{
+		ID: 17, At: exampleTime, Breaker: "stripe", Event: "opened", FromState: jobs.BreakerClosed, State: jobs.BreakerOpen, Reason: "5 of 9 calls failed within 60 seconds",
+		Detail: json.RawMessage(`{"ok": 4, "failed": 5, "wait_seconds": 52.618}`),
+	}
+}

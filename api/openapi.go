@@ -27,6 +27,7 @@ const (
 	tagWorkers    = "workers"
 	tagDead       = "dead letters"
 	tagOperations = "operations"
+	tagBreakers   = "circuit breakers"
 	tagService    = "service"
 )
 
@@ -50,6 +51,7 @@ func humaConfig() huma.Config {
 		{Name: tagWorkers, Description: "Workers: who they are, whether they are well, and whether they are to get jobs."},
 		{Name: tagDead, Description: "Jobs that died: look at them, run them again, purge them."},
 		{Name: tagOperations, Description: "Work on many jobs that goes on in the background."},
+		{Name: tagBreakers, Description: "Circuit breakers: whether what jobs depend on is well, and what becomes of the jobs when it is not."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -235,7 +237,7 @@ func (a *API) refineSchemas() {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Moment", "Reason"} {
+	for _, name := range []string{"Moment", "Reason", "BreakerEvent"} {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}

@@ -13,7 +13,7 @@ import (
 
 const claimBatch = `-- name: ClaimBatch :many
 select job_id::bigint, token::bigint, kind::text, queue::text, args::jsonb, attempt::smallint, max_attempts::smallint, timeout_seconds::int,
-  lease_expires_at::timestamptz, priority::smallint, tags::text[], metadata::jsonb, created_at::timestamptz, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal, dependencies::jsonb
+  lease_expires_at::timestamptz, priority::smallint, tags::text[], metadata::jsonb, created_at::timestamptz, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal, dependencies::jsonb, degraded::boolean
 from weir.claim_batch($1::text[], $2::text[], $3::int[], $4::int[],
   $5::bigint, $6::bigint[])
 `
@@ -45,6 +45,7 @@ type ClaimBatchRow struct {
 	Tick           int64
 	Refusal        string
 	Dependencies   json.RawMessage
+	Degraded       bool
 }
 
 func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]ClaimBatchRow, error) {
@@ -81,6 +82,7 @@ func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]Claim
 			&i.Tick,
 			&i.Refusal,
 			&i.Dependencies,
+			&i.Degraded,
 		); err != nil {
 			return nil, err
 		}

@@ -35,6 +35,7 @@ type ClaimedJob struct {
 	Tags           []string        `json:"tags" doc:"Its labels."`
 	Metadata       json.RawMessage `json:"metadata" doc:"What its producer wanted to keep with it."`
 	Dependencies   json.RawMessage `json:"dependencies,omitempty" doc:"Of a step of a workflow: the results of the completed steps that it depends on, by name; null where they are more than 8 MiB together: listDependencies has them."`
+	Degraded       bool            `json:"degraded,omitempty" doc:"Its circuit breaker is open: do it without that dependency."`
 }
 
 // MaxClaim is how many jobs one claim takes.

@@ -211,8 +211,12 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		return
 	}
 	refusals := make([]Refusal, len(served)) // of slots that were to get less than they asked for
+	sifting := false                         // jobs of open circuit breakers were in the way, more than one claim moves; there may be others behind them
 	rows = slices.DeleteFunc(rows, func(r db.ClaimBatchRow) bool {
-		if r.JobID == 0 {
+		switch {
+		case r.JobID == 0 && r.Refusal == "sifting":
+			sifting = true
+		case r.JobID == 0:
 			refusals[r.Slot-1] = Refusal(r.Refusal)
 		}
 		return r.JobID == 0
@@ -230,7 +234,7 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		short = short || refusals[i] == "" && len(bySlot[i]) < int(counts[i])
 		w.refusal = refusals[i]
 		switch {
-		case len(bySlot[i]) > 0 || !w.patient:
+		case len(bySlot[i]) > 0 || !w.patient && (!sifting || w.refusal != ""):
 		case w.refusal != "":
 			w.pause = min(max(2*w.pause, refusedFirst), refusedLast)
 			w.retryAt = time.Now().Add(w.pause)
@@ -248,14 +252,14 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		switch {
 		case len(bySlot[i]) > 0:
 			w.done <- claimed{jobs: bySlot[i]}
-		case w.patient:
+		case w.patient || sifting && refusals[i] == "":
 		case refusals[i] != "":
 			w.done <- claimed{err: refusals[i]}
 		default:
 			w.done <- claimed{jobs: []ClaimedJob{}}
 		}
 	}
-	if !short {
+	if !short || sifting {
 		c.setWoken() // there may be more
 		if wasParked && time.Since(c.emptyAt) > 2*time.Second {
 			c.unpark(ctx)
@@ -424,7 +428,7 @@ func (h *frontierHint) forget(tick int64) {
 func claimedFromRow(r db.ClaimBatchRow) ClaimedJob {
 	j := ClaimedJob{
 		ID: ID(r.JobID), Token: ID(r.Token), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
-		Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(), Tags: r.Tags, Metadata: r.Metadata, Dependencies: r.Dependencies,
+		Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(), Tags: r.Tags, Metadata: r.Metadata, Dependencies: r.Dependencies, Degraded: r.Degraded,
 	}
 	if j.Tags == nil {
 		j.Tags = []string{}

@@ -25,6 +25,7 @@ type NewJob struct {
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the job completed. Defaults to as long as the job."`
+	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs; it comes into being at its first job. Defaults to the queue's." example:"stripe"`
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 
 	// IdempotencyKey makes a repeated request answer with the job of the first, for 24 hours; 1 to 255 characters. Over REST it is a header.
@@ -76,7 +77,7 @@ func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
 		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
-		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL,
+		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker,
 	}
 	if as.RunAt != nil {
 		j.State, j.RunAt = Scheduled, as.RunAt

@@ -32,6 +32,9 @@ const (
 	WorkflowEnded       Code = "workflow_ended"        // the workflow is over, or is being stopped
 	WorkflowNotFailed   Code = "workflow_not_failed"   // the workflow has no step that could be run again
 	NotAStep            Code = "not_a_step"            // the job is no step of a workflow
+	BreakerNotFound     Code = "breaker_not_found"     // there is no circuit breaker of this name
+	BreakerInUse        Code = "breaker_in_use"        // the circuit breaker is not closed, holds jobs, or is a queue's
+	BreakerPinned       Code = "breaker_pinned"        // the circuit breaker's state is fixed
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"              // a defect; the log has the details
@@ -56,6 +59,9 @@ var sqlStates = map[string]Code{
 	"WR051": WorkflowEnded,
 	"WR052": WorkflowNotFailed,
 	"WR054": NotAStep,
+	"WR065": BreakerNotFound,
+	"WR066": BreakerInUse,
+	"WR067": BreakerPinned,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.

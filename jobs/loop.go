@@ -55,6 +55,8 @@ func (e *Engine) newLoops() []*loop {
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},
 		{e, "feed", e.feed.step, e.feed.soon},
+		{e, "breakers", e.tickBreakers, nil},
+		{e, "samples", e.sweepBreakers, nil},
 	}
 }
 

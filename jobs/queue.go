@@ -19,6 +19,7 @@ type QueueSettings struct {
 	RetentionSeconds int          `json:"retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a job is kept after it ended; it goes with its partition, some hours later. Defaults to 604800, a week."`
 	DeadRetention    int          `json:"dead_retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a dead letter is kept after it died. Defaults to 2592000, 30 days."`
 	DeadLetterQueue  *string      `json:"dead_letter_queue,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter. Dead letter queues must not lead in a circle. Defaults to empty: none."`
+	Breaker          *string      `json:"breaker,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The circuit breaker of jobs that name none. Defaults to empty: none."`
 	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while so many jobs are available. Defaults to 0: no limit."`
 }
 
@@ -37,6 +38,7 @@ type Queue struct {
 	RetentionSeconds       int         `json:"retention_seconds" doc:"How long a job is kept after it ended."`
 	DeadRetention          int         `json:"dead_retention_seconds" doc:"How long a dead letter is kept after it died."`
 	DeadLetterQueue        string      `json:"dead_letter_queue,omitempty" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter."`
+	Breaker                string      `json:"breaker,omitempty" doc:"The circuit breaker of jobs that name none."`
 	MaxDepth               *int        `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
 	CreatedAt              time.Time   `json:"created_at" doc:"When it came into being."`
 	Available              int64       `json:"available" doc:"Jobs that may be claimed."`
@@ -232,7 +234,7 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
-		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
+		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
 		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
 	}
 	if r.MaxDepth > 0 {

@@ -206,6 +206,8 @@ begin
     if found then
       perform weir.refuse_argument(rtrim(format('jobs[%s].%s', bad.n - 1, bad.problem[1]), '.'), bad.problem[2]);
     end if;
+  end if;
+  if not plain then
     perform weir.ensure_breakers(array(select distinct e.job ->> 'breaker' from jsonb_array_elements(jobs) e(job) where e.job ->> 'breaker' is not null));
   end if;
   perform weir.ensure_queues(names);

@@ -35,6 +35,8 @@ create table weir.breaker (
   openings int not null default 0,
   next_probe_at timestamptz,
   wants_probes boolean not null default false,
+  times_opened bigint not null default 0,
+  changes bigint not null default 0,
   pinned text constraint pinned_open_or_closed check (pinned in ('open', 'closed')),
   pinned_until timestamptz,
   flow_from timestamptz not null default clock_timestamp(),
@@ -69,6 +71,8 @@ comment on column weir.breaker.opened_at is 'When it last opened after having be
 comment on column weir.breaker.openings is 'How often it has opened in a row; the wait grows with it. It is in the same row until it has stayed closed for a window.';
 comment on column weir.breaker.next_probe_at is 'While it is open: when it becomes half_open; null while it is pinned.';
 comment on column weir.breaker.wants_probes is 'It is half_open and lacks jobs to probe with, so that those to come are held for a moment whatever the policy.';
+comment on column weir.breaker.times_opened is 'How often it has opened.';
+comment on column weir.breaker.changes is 'How often it has changed its state.';
 comment on column weir.breaker.pinned is 'Somebody has fixed its state: open or closed, whatever the samples say.';
 comment on column weir.breaker.pinned_until is 'When the pin ends by itself; null: it does not.';
 comment on column weir.breaker.flow_from is 'Since when jobs are let through at a rate,';
@@ -372,7 +376,8 @@ begin
   b.flow_count := 0;
   b.flow_after := '{}';
   update weir.breaker x set state = b.state, gated = b.gated, wants_probes = b.wants_probes, version = b.version, changed_at = b.changed_at, flow_from = b.flow_from, flow_count = b.flow_count,
-    flow_after = b.flow_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at, pinned = b.pinned, pinned_until = b.pinned_until
+    flow_after = b.flow_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at, pinned = b.pinned, pinned_until = b.pinned_until,
+    changes = x.changes + 1, times_opened = x.times_opened + case when b.state = 'open' then 1 else 0 end
   where x.id = b.id;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason, detail)
   values (b.id, b.name, case new_state when 'open' then 'opened' when 'half_open' then 'half_opened' else 'closed' end, was, new_state, by, reason, detail);

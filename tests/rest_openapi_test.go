@@ -92,6 +92,8 @@ var servedOperations = []string{
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
+	"get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
+	"post /v1/breakers/{name}/pin", "post /v1/breakers/{name}/report", "get /v1/breakers/{name}/events",
 	"post /v1/workers/{name}/pause", "post /v1/workers/{name}/resume", "post /v1/workers/{name}/drain", "get /v1/workers/{name}/jobs", "get /v1/workers/{name}/history",
 }
 
@@ -443,6 +445,23 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("get /v1/workers/{name}/jobs", s.get("/v1/workers/w-1/jobs")).want(http.StatusOK)
 	check("get /v1/workers/{name}/history", s.get("/v1/workers/w-1/history")).want(http.StatusOK)
 	check("delete /v1/workers/{name}", s.do(http.MethodDelete, "/v1/workers/w-1", nil)).want(http.StatusOK)
+
+	check("put /v1/breakers/{name}", s.do(http.MethodPut, "/v1/breakers/b", `{"failure_ratio": 0.5, "counts": {"types": ["T"]}, "while_open": {"policy": "complete_default", "result": null, "for_seconds": 10}}`)).want(http.StatusOK)
+	check("patch /v1/breakers/{name}", s.do(http.MethodPatch, "/v1/breakers/b", `{"while_open": {"policy": "hold"}}`)).want(http.StatusOK)
+	check("patch /v1/breakers/{name}", s.do(http.MethodPatch, "/v1/breakers/none", `{}`)).want(http.StatusNotFound)
+	check("post /v1/breakers/{name}/report", s.post("/v1/breakers/b/report", `{"outcome": "failure", "error": {"message": "m", "type": "T"}}`)).want(http.StatusOK)
+	check("post /v1/breakers/{name}/trip", s.post("/v1/breakers/b/trip", `{"by": "ann", "reason": "r", "open_seconds": 60}`)).want(http.StatusOK)
+	check("get /v1/breakers/{name}", s.get("/v1/breakers/b")).want(http.StatusOK)
+	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/b", nil)).want(http.StatusConflict)
+	check("post /v1/breakers/{name}/pin", s.post("/v1/breakers/b/pin", `{"state": "closed", "for_seconds": 60}`)).want(http.StatusOK)
+	check("post /v1/breakers/{name}/trip", s.post("/v1/breakers/b/trip", nil)).want(http.StatusConflict)
+	check("post /v1/breakers/{name}/pin", s.post("/v1/breakers/b/pin", `{"state": "none"}`)).want(http.StatusOK)
+	check("post /v1/breakers/{name}/reset", s.post("/v1/breakers/b/reset", nil)).want(http.StatusOK)
+	check("get /v1/breakers", s.get("/v1/breakers?limit=1")).want(http.StatusOK)
+	check("get /v1/breakers/{name}/events", s.get("/v1/breakers/b/events?limit=2")).want(http.StatusOK)
+	check("put /v1/breakers/{name}", s.do(http.MethodPut, "/v1/breakers/unused", `{}`)).want(http.StatusOK)
+	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNoContent)
+	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNotFound)
 
 	s.do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`)
 	check("post /v1/jobs", s.post("/v1/jobs", `{"kind": "k", "queue": "full"}`))

@@ -200,7 +200,11 @@ func TestABreakerFollowsItsDependency(t *testing.T) {
 	well = false // it flaps: it is down again before all are back
 	do(t, d, "select weir.set_breaker('stripe', '{\"ramp_per_second\": 20}')")
 	eventually(t, "some come back", func() bool { do(t, d, "select weir.tick_breakers()"); return work() > 0 })
-	eventually(t, "it opens again", func() bool { do(t, d, "select weir.tick_breakers()"); work(); return breakerState(t, d, "stripe") == "open" })
+	eventually(t, "it opens again", func() bool {
+		do(t, d, "select weir.tick_breakers()")
+		work()
+		return breakerState(t, d, "stripe") == "open"
+	})
 	if n := ask[int](t, d, "select openings from weir.breakers"); n != 5 {
 		t.Errorf("it has opened %d times in a row", n)
 	}

@@ -122,7 +122,16 @@ weir.work_operation(operation_id bigint, most integer, OUT over boolean, OUT wai
 weir.why(job_id bigint)
 weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer, OUT registered boolean)
 weir.worker_history(worker text, since timestamp with time zone, before timestamp with time zone, before_job bigint, max_rows integer)
-weir.worker_stats(span interval, only_worker text)`
+weir.worker_stats(span interval, only_worker text)
+weir.set_breaker(name text, settings jsonb, replace boolean, by text)
+weir.delete_breaker(name text, by text)
+weir.trip_breaker(name text, by text, reason text, open_seconds double precision)
+weir.reset_breaker(name text, by text, reason text)
+weir.pin_breaker(name text, state text, by text, reason text, for_seconds double precision)
+weir.report_breaker(name text, outcome text, error jsonb, calls integer)
+weir.tick_breakers(most integer, OUT breakers integer, OUT moved integer)
+weir.sweep_breakers(most integer)
+weir.sweep_breaker_results(most integer)`
 
 func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
 	t.Parallel()
@@ -154,6 +163,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",
 		"submit_workflow": "WR006 WR010 WR013", "add_steps": "WR001 WR002 WR010 WR013 WR051 WR054", "start_workflow": "WR001 WR002 WR010 WR013 WR051 WR054", "signal": "WR010 WR050 WR051",
 		"cancel_workflow": "WR050 WR051", "retry_workflow": "WR010 WR050 WR051 WR052", "fork_workflow": "WR010 WR050", "dependencies": "WR002",
+		"set_breaker": "WR010", "delete_breaker": "WR010 WR065 WR066", "trip_breaker": "WR010 WR065 WR067", "reset_breaker": "WR010 WR065 WR067", "pin_breaker": "WR010 WR065", "report_breaker": "WR010 WR065",
 	} {
 		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
 		_, errors, _ := strings.Cut(comment, "Errors: ")

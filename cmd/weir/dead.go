@@ -217,6 +217,11 @@ func (c *chosenLetters) who() string {
 	if c.By != "" {
 		return c.By
 	}
+	return nameHere()
+}
+
+// nameHere is what whoever runs this program is called on this machine.
+func nameHere() string {
 	if u, err := user.Current(); err == nil {
 		return u.Username
 	}

@@ -27,6 +27,7 @@ type commands struct {
 	Queues     listQueuesCommand `cmd:"" hidden:"" help:"List the queues."`
 	Workers    workersCommand    `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
 	Dead       deadCommand       `cmd:"" help:"List dead letters, look at one, run them again or purge them."`
+	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin or set it."`
 	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
 	OpenAPI    openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
 	Version    versionCommand    `cmd:"" help:"Print the version of this program."`

@@ -145,7 +145,7 @@ func (c *showQueueCommand) Run(ctx context.Context, std streams) error {
 }
 
 // settingNames are the settings that people are shown, in this order.
-var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue", "max_depth"}
+var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue", "max_depth", "breaker"}
 
 type pauseQueueCommand struct {
 	queueFlags
@@ -182,13 +182,26 @@ type setQueueCommand struct {
 	Replace  bool     `help:"Put back to its default what is not named; makes the queue where there is none."`
 }
 
-// Run changes the settings. A value is JSON, or else a text; a point in a name leads into an object.
+// Run changes the settings.
 func (c *setQueueCommand) Run(ctx context.Context, std streams) error {
+	settings, err := settingsOf(c.Settings)
+	if err != nil {
+		return err
+	}
+	method := http.MethodPatch
+	if c.Replace {
+		method = http.MethodPut
+	}
+	return c.change(ctx, std, method, "", settings)
+}
+
+// settingsOf makes an object of name=value pairs. A value is JSON, or else a text; a point in a name leads into an object.
+func settingsOf(pairs []string) (map[string]any, error) {
 	settings := map[string]any{}
-	for _, pair := range c.Settings {
+	for _, pair := range pairs {
 		name, text, found := strings.Cut(pair, "=")
 		if !found || name == "" {
-			return usagef("%q is no setting: give name=value, as in priority=7", pair)
+			return nil, usagef("%q is no setting: give name=value, as in priority=7", pair)
 		}
 		var value any = text
 		if json.Valid([]byte(text)) {
@@ -209,11 +222,7 @@ func (c *setQueueCommand) Run(ctx context.Context, std streams) error {
 		}
 		in[name] = value
 	}
-	method := http.MethodPatch
-	if c.Replace {
-		method = http.MethodPut
-	}
-	return c.change(ctx, std, method, "", settings)
+	return settings, nil
 }
 
 // change makes a call that answers with the queue, and shows that.

@@ -93,9 +93,9 @@ func (p painter) state(state string) string {
 	switch state {
 	case "completed":
 		colour = "32"
-	case "running", "retryable", "paused", "draining":
+	case "running", "retryable", "paused", "draining", "half_open":
 		colour = "33"
-	case "dead", "lost":
+	case "dead", "lost", "open":
 		colour = "31"
 	}
 	if !p || colour == "" {

@@ -1,0 +1,185 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// BreakerPath is the path of one circuit breaker.
+type BreakerPath struct {
+	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker's name." example:"stripe"`
+}
+
+type breakerOutput struct {
+	Body jobs.Breaker
+}
+
+type breakersInput struct {
+	State jobs.BreakerState `query:"state" enum:"closed,open,half_open" doc:"Only circuit breakers in this state."`
+	Paging
+}
+
+// BreakerPage is one page of the list of circuit breakers.
+type BreakerPage struct {
+	Items      []jobs.Breaker `json:"items" doc:"The circuit breakers, by name."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type breakerPageOutput struct {
+	Body BreakerPage
+}
+
+type breakerBodyInput struct {
+	BreakerPath
+	Payload
+}
+
+type breakerEventsInput struct {
+	BreakerPath
+	Paging
+}
+
+// BreakerEventPage is one page of what happened to a circuit breaker.
+type BreakerEventPage struct {
+	Items      []jobs.BreakerEvent `json:"items" doc:"What happened, the newest first."`
+	NextCursor *string             `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type breakerEventPageOutput struct {
+	Body BreakerEventPage
+}
+
+func (a *API) registerBreakers() {
+	tags := []string{tagBreakers}
+	missing := []jobs.Code{jobs.BreakerNotFound}
+	pinned := []jobs.Code{jobs.BreakerNotFound, jobs.BreakerPinned}
+	open, closed := exampleBreaker(), exampleBreaker()
+	closed.State, closed.NextProbeAt, closed.Recovering = jobs.BreakerClosed, nil, true
+	settings := jobs.BreakerSettings{FailureRatio: new(0.5), MinCalls: new(20), WindowSeconds: new(30), WhileOpen: &jobs.WhileOpen{Policy: "hold"}}
+	register(a, huma.Operation{
+		OperationID: "listBreakers", Method: http.MethodGet, Path: "/v1/breakers", Tags: tags,
+		Summary: "List circuit breakers", Description: "The circuit breakers by name, each with its state, the calls of its window, and its settings.",
+	}, shown{answer: BreakerPage{Items: []jobs.Breaker{open}}}, a.listBreakers)
+	register(a, huma.Operation{
+		OperationID: "getBreaker", Method: http.MethodGet, Path: "/v1/breakers/{name}", Tags: tags,
+		Summary: "Ask a circuit breaker", Description: "Its state, for a worker that would use the dependency outside of a job, and for people.",
+	}, shown{answer: open, problems: missing}, a.getBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "putBreaker", Method: http.MethodPut, Path: "/v1/breakers/{name}", Tags: tags,
+		Summary: "Set all settings of a circuit breaker", Description: "Makes it where there is none. Settings that are not named go back to weir's defaults. Its state stays.",
+	}, shown{body: settings, answer: open}, a.putBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "editBreaker", Method: http.MethodPatch, Path: "/v1/breakers/{name}", Tags: tags,
+		Summary: "Change settings of a circuit breaker", Description: "Changes the settings that are named and leaves the rest. `counts` and `while_open` are replaced whole.",
+	}, shown{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: missing}, a.editBreaker)
+	register(a, huma.Operation{
+		OperationID: "deleteBreaker", Method: http.MethodDelete, Path: "/v1/breakers/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Delete a circuit breaker", Description: "One that is closed, holds no jobs and is no queue's. The next job that names it makes it anew.",
+	}, shown{problems: []jobs.Code{jobs.BreakerNotFound, jobs.BreakerInUse}}, a.deleteBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "tripBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/trip", Tags: tags,
+		Summary: "Open a circuit breaker", Description: "By hand. It is probed as if its samples had opened it; to keep it open, pin it.",
+	}, shown{body: jobs.BreakerTrip{By: "ann", Reason: "they announced maintenance", OpenSeconds: new(600.0)}, optional: true, answer: open, problems: pinned}, a.tripBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "resetBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/reset", Tags: tags,
+		Summary: "Close a circuit breaker", Description: "By hand. What it has seen so far no longer counts, and the jobs that it held come back at its ramp.",
+	}, shown{body: jobs.BreakerReset{By: "ann", Reason: "their status page is green"}, optional: true, answer: closed, problems: pinned}, a.resetBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "pinBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/pin", Tags: tags,
+		Summary: "Fix the state of a circuit breaker", Description: "It stays open or closed whatever its samples say, for a time or until it is unpinned (`none`). One that was pinned open is probed at once then.",
+	}, shown{body: jobs.BreakerPin{State: "open", By: "ann", Reason: "maintenance until noon", ForSeconds: new(7200.0)}, answer: open, problems: missing}, a.pinBreaker)
+	registerBody(a, huma.Operation{
+		OperationID: "reportToBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/report", Tags: tags,
+		Summary:     "Say how calls of a dependency went",
+		Description: "For calls that are no job's: those of jobs are known. A failure may open the breaker; while it is half-open, what is reported counts as that of a probe does.",
+	}, shown{body: jobs.BreakerReport{Outcome: "failure", Error: &jobs.Failure{Type: "Timeout", Message: "no answer within 2 s"}}, answer: open, problems: missing}, a.reportToBreaker)
+	register(a, huma.Operation{
+		OperationID: "listBreakerEvents", Method: http.MethodGet, Path: "/v1/breakers/{name}/events", Tags: tags,
+		Summary: "See what happened to a circuit breaker", Description: "Each change of the last 90 days, the newest first: what, when, by whom and why.",
+	}, shown{answer: BreakerEventPage{Items: []jobs.BreakerEvent{exampleBreakerEvent()}}, problems: missing}, a.listBreakerEvents)
+}
+
+func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPageOutput, error) {
+	after, err := in.position(ctx, "breakers")
+	if err != nil {
+		return nil, err
+	}
+	breakers, err := a.engine.Breakers(ctx, in.State, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &breakerPageOutput{Body: BreakerPage{Items: breakers}}
+	if len(breakers) > in.Limit {
+		out.Body.Items = breakers[:in.Limit]
+		out.Body.NextCursor = cursorTo("breakers", breakers[in.Limit-1].Name)
+	}
+	return out, nil
+}
+
+func (a *API) getBreaker(ctx context.Context, in *BreakerPath) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.Breaker(ctx, in.Name))
+}
+
+func (a *API) putBreaker(ctx context.Context, in *breakerBodyInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, true))
+}
+
+// editBreaker looks first, because a slip in the name must not make a circuit breaker.
+func (a *API) editBreaker(ctx context.Context, in *breakerBodyInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
+	if _, err := a.engine.Breaker(ctx, in.Name); err != nil {
+		return nil, err
+	}
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, false))
+}
+
+func (a *API) deleteBreaker(ctx context.Context, in *BreakerPath) (*struct{}, error) {
+	return nil, a.engine.DeleteBreaker(ctx, in.Name)
+}
+
+func (a *API) tripBreaker(ctx context.Context, in *breakerBodyInput, trip *jobs.BreakerTrip) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.TripBreaker(ctx, in.Name, *trip))
+}
+
+func (a *API) resetBreaker(ctx context.Context, in *breakerBodyInput, reset *jobs.BreakerReset) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.ResetBreaker(ctx, in.Name, *reset))
+}
+
+func (a *API) pinBreaker(ctx context.Context, in *breakerBodyInput, pin *jobs.BreakerPin) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.PinBreaker(ctx, in.Name, *pin))
+}
+
+func (a *API) reportToBreaker(ctx context.Context, in *breakerBodyInput, report *jobs.BreakerReport) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.ReportBreaker(ctx, in.Name, *report))
+}
+
+func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*breakerEventPageOutput, error) {
+	after, err := in.position(ctx, "breaker events")
+	if err != nil {
+		return nil, err
+	}
+	var before jobs.ID
+	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
+		return nil, badCursor(ctx)
+	}
+	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &breakerEventPageOutput{Body: BreakerEventPage{Items: events}}
+	if len(events) > in.Limit {
+		out.Body.Items = events[:in.Limit]
+		out.Body.NextCursor = cursorTo("breaker events", events[in.Limit-1].ID.String())
+	}
+	return out, nil
+}
+
+func breakerAnswer(breaker jobs.Breaker, err error) (*breakerOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &breakerOutput{Body: breaker}, nil
+}

@@ -1,0 +1,154 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/weirhq/weir/db"
+)
+
+// BreakerState is what a circuit breaker does: BreakerClosed lets all jobs run, BreakerOpen none, BreakerHalfOpen a few to see whether their dependency is well again.
+type BreakerState string
+
+// The states of a circuit breaker.
+const (
+	BreakerClosed   BreakerState = "closed"
+	BreakerOpen     BreakerState = "open"
+	BreakerHalfOpen BreakerState = "half_open"
+)
+
+// BreakerSettings say when a circuit breaker opens, for how long, and what becomes of its jobs. A nil value leaves a setting alone, or with a replacement puts it
+// back to weir's default.
+type BreakerSettings struct {
+	FailureThreshold *int          `json:"failure_threshold,omitempty" minimum:"1" maximum:"1000000" doc:"It opens at so many failures in the window. Excludes failure_ratio. Defaults to 5."`
+	FailureRatio     *float64      `json:"failure_ratio,omitempty" exclusiveMinimum:"0" maximum:"1" doc:"It opens when this part of the calls in the window failed, of at least min_calls. Excludes failure_threshold."`
+	MinCalls         *int          `json:"min_calls,omitempty" minimum:"1" maximum:"1000000" doc:"With failure_ratio: fewer calls in the window say nothing. Defaults to 10."`
+	WindowSeconds    *int          `json:"window_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of the sliding window; samples are kept for an hour. Defaults to 60."`
+	OpenSeconds      *float64      `json:"open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"How long it stays open before it is probed, the first time; then twice as long each time, less up to a fifth at random. Defaults to 60."`
+	MaxOpenSeconds   *float64      `json:"max_open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"It never stays open for longer before it is probed; at least open_seconds. Defaults to 900."`
+	HalfOpenProbes   *int          `json:"half_open_probes,omitempty" minimum:"1" maximum:"1000" doc:"Half-open, it lets so many jobs through at once. Defaults to 1."`
+	CloseAfter       *int          `json:"close_after,omitempty" minimum:"1" maximum:"1000" doc:"It closes when so many probes have succeeded. Defaults to 1."`
+	Counts           *CountedError `json:"counts,omitempty" doc:"Which errors count as failures. Defaults to {}: all but leases that were lost."`
+	WhileOpen        *WhileOpen    `json:"while_open,omitempty" doc:"What becomes of its jobs while it is open. Defaults to {policy: hold}."`
+	RampPerSecond    *float64      `json:"ramp_per_second,omitempty" minimum:"0.1" maximum:"100000" doc:"When it has closed, the jobs that it held come back at this rate,"`
+	RampFactor       *float64      `json:"ramp_factor,omitempty" minimum:"1" maximum:"10" doc:"which is multiplied by this each second. Default to 10 and 2."`
+}
+
+// CountedError says which errors count as failures: those of one of the types or with the pattern, if either is given, and of none of the excepted types.
+type CountedError struct {
+	Types       []string `json:"types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types count. lost, for a lease that ran out, counts only if it is named here; timeout is a type too."`
+	Pattern     string   `json:"pattern,omitempty" minLength:"1" maxLength:"1000" doc:"Errors count in whose message or type this regular expression (of PostgreSQL) is found."`
+	ExceptTypes []string `json:"except_types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types do not count."`
+}
+
+// WhileOpen is what becomes of the jobs of a circuit breaker while it is open.
+type WhileOpen struct {
+	Policy       string          `json:"policy" enum:"hold,reroute,complete_last_result,complete_default,degraded,throttle,postpone" doc:"hold: they wait. reroute: they go to another queue. complete_last_result: they complete with the result of the last job of the same kind and args. complete_default: they complete with a result given here. degraded: they run, marked so. throttle: they run at a rate. postpone: they are scheduled for later."`
+	Queue        string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"With reroute: to which queue. It must not lead back."`
+	Result       json.RawMessage `json:"result,omitempty" doc:"With complete_default: any JSON of at most 64 KiB. With complete_last_result: where there is no last result; without one, such jobs are held."`
+	PerSecond    *float64        `json:"per_second,omitempty" minimum:"0.001" maximum:"100000" doc:"With throttle: at which rate."`
+	DelaySeconds *float64        `json:"delay_seconds,omitempty" minimum:"0.1" maximum:"604800" doc:"With postpone: for how long."`
+	Until        *time.Time      `json:"until,omitempty" doc:"When the policy ends; its jobs are held from then on. Excludes for_seconds."`
+	ForSeconds   *float64        `json:"for_seconds,omitempty" minimum:"0.1" maximum:"31536000" doc:"The policy ends so long after the breaker opened. Excludes until. Defaults to as long as it is open."`
+}
+
+// Breaker is a circuit breaker: its state, what it has seen, and its settings.
+type Breaker struct {
+	Name             string       `json:"name" doc:"Its name: a dependency." example:"stripe"`
+	State            BreakerState `json:"state" enum:"closed,open,half_open" doc:"closed: jobs run. open: they do not. half_open: a few do, to see whether the dependency is well again."`
+	Since            time.Time    `json:"since" doc:"When it came into its state."`
+	Recovering       bool         `json:"recovering,omitempty" doc:"It has closed, and jobs that it held are still coming back."`
+	NextProbeAt      *time.Time   `json:"next_probe_at,omitempty" doc:"When it becomes half-open, if it is open and not pinned."`
+	Openings         int          `json:"openings" doc:"How often it has opened in a row; the wait grows with it."`
+	TimesOpened      int64        `json:"times_opened" doc:"How often it has opened."`
+	Pinned           bool         `json:"pinned,omitempty" doc:"Somebody has fixed its state."`
+	PinnedUntil      *time.Time   `json:"pinned_until,omitempty" doc:"When that ends by itself, if it does."`
+	WindowSucceeded  int64        `json:"window_succeeded" doc:"Calls that went well within its window."`
+	WindowFailed     int64        `json:"window_failed" doc:"Calls that failed within its window."`
+	Held             int64        `json:"held" doc:"Jobs that it holds, counted up to 10,000. Those of a queue that it holds whole are not among them."`
+	Probes           int          `json:"probes" doc:"Probes that are under way."`
+	Policy           string       `json:"policy" doc:"What becomes of its jobs at this moment, if it is not closed." example:"hold"`
+	Queues           []string     `json:"queues" doc:"The queues whose breaker it is."`
+	FailureThreshold int          `json:"failure_threshold,omitempty" doc:"It opens at so many failures in the window."`
+	FailureRatio     float64      `json:"failure_ratio,omitempty" doc:"It opens when this part of the calls in the window failed,"`
+	MinCalls         int          `json:"min_calls" doc:"of at least so many."`
+	WindowSeconds    int          `json:"window_seconds" doc:"Length of the sliding window."`
+	OpenSeconds      float64      `json:"open_seconds" doc:"How long it stays open before it is probed, the first time,"`
+	MaxOpenSeconds   float64      `json:"max_open_seconds" doc:"and at most."`
+	HalfOpenProbes   int          `json:"half_open_probes" doc:"Half-open, it lets so many jobs through at once."`
+	CloseAfter       int          `json:"close_after" doc:"It closes when so many probes have succeeded."`
+	Counts           CountedError `json:"counts" doc:"Which errors count as failures."`
+	WhileOpen        WhileOpen    `json:"while_open" doc:"What becomes of its jobs while it is open."`
+	RampPerSecond    float64      `json:"ramp_per_second" doc:"When it has closed, the jobs that it held come back at this rate,"`
+	RampFactor       float64      `json:"ramp_factor" doc:"which is multiplied by this each second."`
+	CreatedAt        time.Time    `json:"created_at" doc:"When it came into being."`
+
+	changes int64
+}
+
+// Breakers lists circuit breakers by name, starting after a name, in one state or any (""). It returns up to limit of them.
+func (e *Engine) Breakers(ctx context.Context, state BreakerState, after string, limit int) ([]Breaker, error) {
+	return e.listBreakers(ctx, e.q, db.ListBreakersParams{After: after, State: nonZero(string(state)), MaxBreakers: int32(limit)})
+}
+
+func (e *Engine) listBreakers(ctx context.Context, q *db.Queries, params db.ListBreakersParams) ([]Breaker, error) {
+	rows, err := q.ListBreakers(ctx, params)
+	if err != nil {
+		return nil, fromDB("listing circuit breakers", err)
+	}
+	breakers := make([]Breaker, len(rows))
+	for i, r := range rows {
+		if breakers[i], err = breakerFromRow(r); err != nil {
+			return nil, err
+		}
+	}
+	return breakers, nil
+}
+
+// Breaker returns one circuit breaker. Errors: BreakerNotFound.
+func (e *Engine) Breaker(ctx context.Context, name string) (Breaker, error) {
+	breakers, err := e.listBreakers(ctx, e.q, db.ListBreakersParams{Name: &name, MaxBreakers: 1})
+	if err != nil {
+		return Breaker{}, err
+	}
+	if len(breakers) == 0 {
+		return Breaker{}, &Error{Code: BreakerNotFound, Message: fmt.Sprintf("there is no breaker %q", name), Hint: "A breaker comes into being with its first job, or when its settings are put."}
+	}
+	return breakers[0], nil
+}
+
+// SetBreaker makes a circuit breaker or changes its settings; with replace, settings not named go back to weir's defaults. Errors: InvalidArgument.
+func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSettings, replace bool) (Breaker, error) {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return Breaker{}, fmt.Errorf("encoding settings: %w", err)
+	}
+	if err := e.q.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace}); err != nil {
+		return Breaker{}, fromDB("setting a circuit breaker", err)
+	}
+	return e.Breaker(ctx, name)
+}
+
+// DeleteBreaker hides a circuit breaker that is closed, holds no jobs and is no queue's. Errors: BreakerNotFound, BreakerInUse.
+func (e *Engine) DeleteBreaker(ctx context.Context, name string) error {
+	return fromDB("deleting a circuit breaker", e.q.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name}))
+}
+
+func breakerFromRow(r db.ListBreakersRow) (Breaker, error) {
+	b := Breaker{
+		Name: r.Name, State: BreakerState(r.State), Since: r.Since.UTC(), Recovering: r.Recovering, NextProbeAt: utc(r.NextProbeAt), Openings: int(r.Openings), TimesOpened: r.TimesOpened,
+		Pinned: r.Pinned != "", PinnedUntil: utc(r.PinnedUntil), WindowSucceeded: r.WindowOk, WindowFailed: r.WindowFailed, Held: r.Held, Probes: int(r.Probes), Policy: r.Policy, Queues: r.Queues,
+		FailureThreshold: int(r.FailureThreshold), FailureRatio: r.FailureRatio, MinCalls: int(r.MinCalls), WindowSeconds: int(r.WindowSeconds), OpenSeconds: r.OpenSeconds,
+		MaxOpenSeconds: r.MaxOpenSeconds, HalfOpenProbes: int(r.HalfOpenProbes), CloseAfter: int(r.CloseAfter), RampPerSecond: r.RampPerSecond, RampFactor: r.RampFactor,
+		CreatedAt: r.CreatedAt.UTC(), changes: r.Changes,
+	}
+	if err := json.Unmarshal(r.Counts, &b.Counts); err != nil {
+		return Breaker{}, fmt.Errorf("reading what counts for breaker %q: %w", r.Name, err)
+	}
+	if err := json.Unmarshal(r.WhileOpen, &b.WhileOpen); err != nil {
+		return Breaker{}, fmt.Errorf("reading the policy of breaker %q: %w", r.Name, err)
+	}
+	return b, nil
+}
