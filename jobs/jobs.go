@@ -52,6 +52,7 @@ const (
 // Engine is one node. Any number of them share a database, and none keeps state that matters.
 type Engine struct {
 	node      string
+	directURL string // reaches PostgreSQL itself
 	pool      *pgxpool.Pool
 	groupPool *pgxpool.Pool
 	loopPool  *pgxpool.Pool
@@ -111,7 +112,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	pool, groupPool, loopPool := pools[0], pools[1], pools[2]
 	host, _ := os.Hostname()
 	e := &Engine{
-		node: host + "/" + uuid.NewString(), pool: pool, groupPool: groupPool, loopPool: loopPool,
+		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
 		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: make(chan struct{}, 1),
 	}

@@ -1,8 +1,25 @@
 -- Retention: old partitions go as a whole. Nothing is deleted row by row.
 --
 -- +goose Up
--- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's retention ago. Up to `most` ids.
+-- Jobs of a partition that have not ended. Up to `most` ids.
 -- +goose StatementBegin
+create function weir.live_ids(number int, most int) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off as $$
+declare
+  lowest bigint := live_ids.number::bigint << 32;
+  beyond bigint := (live_ids.number::bigint + 1) << 32;
+begin
+  return array(
+    select x.id from (
+      select s.job_id as id from weir.job_scheduled s where s.job_id >= lowest and s.job_id < beyond
+      union all select h.job_id from weir.job_held h where h.job_id >= lowest and h.job_id < beyond
+      union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
+      union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond and r.seq <> r.job_id
+      union all select r.job_id from weir.queue q cross join generate_series(1, 10) p cross join lateral (
+        select x.job_id from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.seq = x.job_id limit most) r
+    ) x limit most);
+end $$;
+
+-- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's retention ago. Up to `most` ids.
 create function weir.kept_ids(number int, most int) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off as $$
 declare
   lowest bigint := kept_ids.number::bigint << 32;
@@ -12,17 +29,12 @@ declare
 begin
   ids := array(
     select distinct x.id from (
-      select s.job_id as id from weir.job_scheduled s where s.job_id >= lowest and s.job_id < beyond
-      union all select h.job_id from weir.job_held h where h.job_id >= lowest and h.job_id < beyond
-      union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
+      select unnest(weir.live_ids(kept_ids.number, most)) as id
       union all select d.job_id from weir.job_dead d where d.job_id >= lowest and d.job_id < beyond
-      union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond and r.seq <> r.job_id
       -- A workflow that is not over needs the results of its steps, and one that is can be run again or forked: it is kept whole.
       union all select w.id from weir.workflow w where w.id >= lowest and w.id < beyond and (w.finished_at > kept_since) is not false
       union all select s.job_id from weir.workflow_step s where s.job_id >= lowest and s.job_id < beyond
         and exists (select from weir.workflow w where w.id = s.workflow_id and (w.finished_at > kept_since) is not false)
-      union all select r.job_id from weir.queue q cross join generate_series(1, 10) p cross join lateral (
-        select x.job_id from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.seq = x.job_id limit most) r
     ) x limit most);
   if cardinality(ids) < most then
     ids := ids || array(
@@ -118,6 +130,7 @@ begin
   return swept;
 end $$;
 -- +goose StatementEnd
+comment on function weir.live_ids(int, int) is 'Internal. Up to `most` ids of jobs of a partition that have not ended.';
 comment on function weir.kept_ids(int, int) is 'Internal. Up to `most` ids of a partition that retention must keep.';
 comment on function weir.retain_partition(int, int) is
   'Rewrites an old partition to what must still be kept, if that is at most keep_at_most jobs: not ended, dead letters, or ended less than their queue''s retention ago. '
@@ -127,4 +140,4 @@ comment on function weir.sweep_unique_keys(int) is 'Removes unique keys that are
 comment on function weir.sweep_results(int) is 'Wipes up to `most` results that are kept no longer (result_ttl_seconds). Returns how many.';
 
 -- +goose Down
-drop function weir.sweep_results(int), weir.sweep_unique_keys(int), weir.drop_partition(int), weir.retain_partition(int, int), weir.kept_ids(int, int);
+drop function weir.sweep_results(int), weir.sweep_unique_keys(int), weir.drop_partition(int), weir.retain_partition(int, int), weir.kept_ids(int, int), weir.live_ids(int, int);

@@ -50,12 +50,13 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	workers := river.NewWorkers()
 	river.AddWorker(workers, &retentionWorker{engine: c.Engine})
 	river.AddWorker(workers, &rollupWorker{engine: c.Engine})
+	river.AddWorker(workers, &sealWorker{engine: c.Engine, ending: ending})
 	river.AddWorker(workers, &operationWorker{engine: c.Engine, ending: ending})
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:            migrations.RiverSchema,
 		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}, operationQueue: {MaxWorkers: operationsAtOnce}},
 		Workers:           workers,
-		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod()},
+		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod(), sealPeriod()},
 		FetchPollInterval: 5 * time.Second,
 		// River tells at Info of every start and stop of its parts; what it warns of is for our readers too.
 		Logger: slog.New(atLeast{c.Logger.Handler(), slog.LevelWarn}),

@@ -1,0 +1,49 @@
+package chores
+
+import (
+	"context"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+const sealEvery = 10 * time.Minute
+
+type sealArgs struct{}
+
+func (sealArgs) Kind() string { return "seal" }
+
+// InsertOpts: a run that is missed is made up for by the next. A second one beside a long one finds that it is not its turn.
+func (sealArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: sealEvery}}
+}
+
+type sealWorker struct {
+	river.WorkerDefaults[sealArgs]
+	engine *jobs.Engine
+	ending <-chan struct{}
+}
+
+// Work ends with the node: whatever it is building, the next run builds anew.
+func (w *sealWorker) Work(ctx context.Context, _ *river.Job[sealArgs]) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-w.ending:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return w.engine.Seal(ctx)
+}
+
+// Timeout: none. What bounds it is the partition.
+func (*sealWorker) Timeout(*river.Job[sealArgs]) time.Duration { return -1 }
+
+func sealPeriod() *river.PeriodicJob {
+	return river.NewPeriodicJob(river.PeriodicInterval(sealEvery),
+		func() (river.JobArgs, *river.InsertOpts) { return sealArgs{}, nil }, &river.PeriodicJobOpts{RunOnStart: true})
+}
