@@ -101,6 +101,7 @@ func describe(c Config) *API {
 	a.registerDead()
 	a.registerOperations()
 	a.registerBreakers()
+	a.registerSchedules()
 	a.registerEvents()
 	a.registerHealth()
 	a.refineSchemas()

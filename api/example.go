@@ -105,3 +105,26 @@ func exampleBreakerEvent() jobs.BreakerEvent {
 		Detail: json.RawMessage(`{"ok": 4, "failed": 5, "wait_seconds": 52.618}`),
 	}
 }
+
+func exampleSchedule() jobs.Schedule {
+	next := time.Date(2026, 2, 1, 1, 30, 0, 0, time.UTC)
+	return jobs.Schedule{
+		Name: "nightly-report", State: "active", NextAt: &next, NextLocal: "2026-02-01T02:30:00+01:00", DueAt: &next, LastAt: &exampleTime, Runs: 12, CreatedAt: exampleTime, UpdatedAt: exampleTime,
+		ScheduleDefinition: jobs.ScheduleDefinition{
+			Cron: "30 2 * * *", Timezone: "Europe/Berlin", Job: &jobs.NewJob{Kind: "report", Queue: "reports", Args: json.RawMessage(`{"day": "{{scheduled_date}}"}`)},
+			Misfire: "latest", Overlap: "skip", Paused: new(false),
+		},
+	}
+}
+
+func exampleSlots() []jobs.ScheduleSlot {
+	before, moved := time.Date(2026, 3, 28, 1, 30, 0, 0, time.UTC), time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
+	return []jobs.ScheduleSlot{
+		{UTC: &before, Local: "2026-03-28T02:30:00+01:00", FiresAt: &before},
+		{UTC: &moved, Local: "2026-03-29T03:00:00+02:00", FiresAt: &moved, Note: "moved: the clocks leave out 2026-03-29 02:30:00"},
+	}
+}
+
+func exampleScheduleRun() jobs.ScheduleRun {
+	return jobs.ScheduleRun{Slot: exampleTime, Outcome: "enqueued", JobID: 4711, JobState: jobs.Completed, FiredAt: exampleTime.Add(12 * time.Millisecond), LatenessSeconds: 0.012}
+}

@@ -28,6 +28,7 @@ const (
 	tagDead       = "dead letters"
 	tagOperations = "operations"
 	tagBreakers   = "circuit breakers"
+	tagSchedules  = "schedules"
 	tagService    = "service"
 )
 
@@ -52,6 +53,7 @@ func humaConfig() huma.Config {
 		{Name: tagDead, Description: "Jobs that died: look at them, run them again, purge them."},
 		{Name: tagOperations, Description: "Work on many jobs that goes on in the background."},
 		{Name: tagBreakers, Description: "Circuit breakers: whether what jobs depend on is well, and what becomes of the jobs when it is not."},
+		{Name: tagSchedules, Description: "Schedules: jobs that come about by themselves, by the clocks of any zone."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -240,6 +242,10 @@ func (a *API) refineSchemas() {
 	for _, name := range []string{"Moment", "Reason", "BreakerEvent"} {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
+	}
+	for _, name := range []string{"NewSchedule", "ScheduleDefinition", "ScheduleChanges", "SchedulePreview", "Schedule"} {
+		workflow := schemas[name].Properties["workflow"]
+		workflow.Type, workflow.AdditionalProperties = huma.TypeObject, true
 	}
 	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory"} {
 		failure := schemas[name].Properties["error"]

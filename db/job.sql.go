@@ -127,7 +127,7 @@ func (q *Queries) EndedJobIDs(ctx context.Context, arg EndedJobIDsParams) ([]int
 }
 
 const getJob = `-- name: GetJob :one
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by from weir.jobs where id = $1
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs where id = $1
 `
 
 func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
@@ -170,12 +170,14 @@ func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
 		&i.ResultUntil,
 		&i.Redrives,
 		&i.RedrivenBy,
+		&i.Schedule,
+		&i.Slot,
 	)
 	return i, err
 }
 
 const getJobs = `-- name: GetJobs :many
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by from weir.jobs where id = any ($1::bigint[])
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs where id = any ($1::bigint[])
 `
 
 func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) {
@@ -224,6 +226,8 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 			&i.ResultUntil,
 			&i.Redrives,
 			&i.RedrivenBy,
+			&i.Schedule,
+			&i.Slot,
 		); err != nil {
 			return nil, err
 		}
@@ -265,7 +269,7 @@ func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64
 }
 
 const listJobs = `-- name: ListJobs :many
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by from weir.jobs j
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j
 where j.id = any ($1::bigint[])
   and ($2::text is null or j.state::text = $2)
   and ($3::text is null or j.queue = $3)
@@ -370,6 +374,8 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 			&i.ResultUntil,
 			&i.Redrives,
 			&i.RedrivenBy,
+			&i.Schedule,
+			&i.Slot,
 		); err != nil {
 			return nil, err
 		}

@@ -110,6 +110,8 @@ type WeirJobs struct {
 	Redrives int32
 	// Who did that last, if they said.
 	RedrivenBy *string
+	Schedule   *string
+	Slot       *time.Time
 }
 
 // Work on many rows, done in batches: which, how far, how fast. Kept for 30 days after its end.

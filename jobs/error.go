@@ -35,6 +35,8 @@ const (
 	BreakerNotFound     Code = "breaker_not_found"     // there is no circuit breaker of this name
 	BreakerInUse        Code = "breaker_in_use"        // the circuit breaker is not closed, holds jobs, or is a queue's
 	BreakerPinned       Code = "breaker_pinned"        // the circuit breaker's state is fixed
+	ScheduleNotFound    Code = "schedule_not_found"    // there is no schedule of this name
+	ScheduleExists      Code = "schedule_exists"       // there is a schedule of this name already
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"              // a defect; the log has the details
@@ -62,6 +64,8 @@ var sqlStates = map[string]Code{
 	"WR065": BreakerNotFound,
 	"WR066": BreakerInUse,
 	"WR067": BreakerPinned,
+	"WR030": ScheduleNotFound,
+	"WR031": ScheduleExists,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.

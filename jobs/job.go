@@ -84,6 +84,8 @@ type Job struct {
 	ParentID       ID              `json:"parent_id,omitempty" doc:"The job that it belongs to."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" doc:"How long its result is kept after it completed; absent: as long as the job."`
 	ResultUntil    *time.Time      `json:"result_until,omitempty" doc:"The result is shown until then, if it has a time of its own."`
+	Schedule       string          `json:"schedule,omitempty" doc:"The schedule that made it."`
+	Slot           *time.Time      `json:"slot,omitempty" doc:"The slot of the schedule that it was made for; of a trigger by hand, when that was."`
 	Redrives       int             `json:"redrives,omitempty" doc:"How often it was a dead letter and was run again."`
 	RedrivenBy     string          `json:"redriven_by,omitempty" doc:"Who did that last, if they said."`
 	Duplicate      bool            `json:"duplicate,omitempty" doc:"In the answer to an enqueue: the unique key was taken, and this is the job that has it."`

@@ -143,7 +143,7 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 		FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), LeaseExpiresAt: utc(r.LeaseExpiresAt), CancelRequest: r.CancelRequestedAt != nil,
 		Result: r.Result, Error: r.Error, Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
 		ConcurrencyKey: value(r.ConcurrencyKey), Breaker: value(r.Breaker), WorkflowID: ID(value(r.WorkflowID)), Step: value(r.Step),
-		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil), Redrives: int(r.Redrives), RedrivenBy: value(r.RedrivenBy),
+		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil), Redrives: int(r.Redrives), RedrivenBy: value(r.RedrivenBy), Schedule: value(r.Schedule), Slot: utc(r.Slot),
 	}
 	if r.State != nil {
 		j.State = State(*r.State)

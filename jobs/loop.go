@@ -43,11 +43,12 @@ func (l *loop) run(ctx context.Context) {
 }
 
 func (e *Engine) newLoops() []*loop {
-	frontier, due, leases, vacuum, horizon := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, newVacuumStep(e), horizonStep{e: e}
+	frontier, due, leases, fire, vacuum, horizon := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, fireStep{e: e}, newVacuumStep(e), horizonStep{e: e}
 	return []*loop{
 		{e, "frontier", frontier.step, e.tickSoon},
 		{e, "promote", due.step, nil},
 		{e, "expire", leases.step, nil},
+		{e, "schedules", fire.step, nil},
 		{e, "partitions", e.keepPartitions, nil},
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},

@@ -20,6 +20,7 @@ type metrics struct {
 	acks         *prometheus.CounterVec
 	promoted     prometheus.Counter
 	expired      prometheus.Counter
+	lateness     prometheus.Histogram
 	parked       prometheus.Counter
 	wakes        prometheus.Counter
 	dead         *prometheus.GaugeVec
@@ -66,8 +67,12 @@ func newMetrics(e *Engine) *metrics {
 		}, []string{"outcome", "status"}),
 		promoted: counter("weir_jobs_promoted_total", "Scheduled jobs that this node made available."),
 		expired:  counter("weir_leases_expired_total", "Leases that ran out and that this node took back."),
-		parked:   counter("weir_claimer_parkings_total", "Times that a claimer of this node asked to be notified."),
-		wakes:    counter("weir_wakeups_total", "Notifications and late transactions that made claimers of this node look again."),
+		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "weir_schedule_lateness_seconds", Help: "How long after its slot, and its jitter, this node fired a schedule. Slots that waited for the run before, or were refused at first, are left out.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 3600},
+		}),
+		parked: counter("weir_claimer_parkings_total", "Times that a claimer of this node asked to be notified."),
+		wakes:  counter("weir_wakeups_total", "Notifications and late transactions that made claimers of this node look again."),
 		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weir_table_dead_rows", Help: "Dead rows of a hot table, as PostgreSQL estimates them.",
 		}, []string{"table"}),
@@ -101,7 +106,7 @@ func newMetrics(e *Engine) *metrics {
 		queueOldest:  prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
 		workers:      prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
 	}
-	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
+	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
 }
 

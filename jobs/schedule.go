@@ -2,43 +2,142 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/weirhq/weir/db"
 )
 
-const loopBatch = 1000 // jobs that one step of a loop moves
-
-// lookback is the lower bound of a scan of a hot table by time: where the last look ended. Now and then it looks at everything, in
-// case the database's clock was set back.
-type lookback struct {
-	after  time.Time
-	fullAt time.Time
+// ScheduleDefinition says when jobs are to come about by themselves, and which. A zero value stands for the default. The database reads it, and tells what
+// is wrong with it.
+type ScheduleDefinition struct {
+	Cron          string          `json:"cron,omitempty" maxLength:"500" doc:"A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is needed." example:"30 2 * * *"`
+	EverySeconds  int             `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart, counted from the anchor, whatever the clocks do."`
+	Anchor        *time.Time      `json:"anchor,omitempty" doc:"With every_seconds: one of its slots. Defaults to starts_at, or to the time at which the schedule was made."`
+	At            *time.Time      `json:"at,omitempty" doc:"One slot, then. It must lie ahead."`
+	Timezone      string          `json:"timezone,omitempty" maxLength:"100" doc:"The zone whose clocks cron goes by: a name of the IANA time zone database. Defaults to UTC." example:"Europe/Berlin"`
+	Job           *NewJob         `json:"job,omitempty" doc:"The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its texts are filled in. One of job and workflow is needed."`
+	Workflow      json.RawMessage `json:"workflow,omitempty" doc:"The workflow that each slot submits; placeholders are filled in as in a job."`
+	JitterSeconds int             `json:"jitter_seconds,omitempty" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later, always the same for one slot. Less than every_seconds. Defaults to 0."`
+	StartsAt      *time.Time      `json:"starts_at,omitempty" doc:"No slot before."`
+	EndsAt        *time.Time      `json:"ends_at,omitempty" doc:"No slot then or later."`
+	MaxRuns       int             `json:"max_runs,omitempty" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job. Defaults to no limit."`
+	DSTGap        string          `json:"dst_gap,omitempty" enum:"run_after,skip" doc:"Of a time that the clocks leave out. run_after: run at the first moment after. Defaults to run_after, but to skip where cron runs in every hour."`
+	DSTOverlap    string          `json:"dst_overlap,omitempty" enum:"once,twice" doc:"Of a time that the clocks show twice. once: run the first time. Defaults to once, but to twice where cron runs in every hour."`
+	Misfire       string          `json:"misfire,omitempty" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute: run none, the latest, or all, but no more than misfire_limit. Defaults to latest."`
+	MisfireLimit  int             `json:"misfire_limit,omitempty" minimum:"1" maximum:"1000" doc:"With misfire all: only so many, the latest. Defaults to 100."`
+	Overlap       string          `json:"overlap,omitempty" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended: run all the same, skip the slot, wait, or cancel that job. Defaults to allow."`
+	Paused        *bool           `json:"paused,omitempty" doc:"Whether it is paused. Where a schedule is replaced, not saying leaves it as it is. Defaults to false."`
 }
 
-func (l *lookback) from() time.Time {
-	if time.Since(l.fullAt) > time.Minute {
-		l.fullAt = time.Now()
-		l.after = time.Time{}
-	}
-	return l.after
+// ScheduleState is what a schedule is at.
+type ScheduleState string
+
+// Schedule is a schedule and how far it is.
+type Schedule struct {
+	Name string `json:"name" doc:"Its name." example:"nightly-report"`
+	ScheduleDefinition
+	State      ScheduleState `json:"state" enum:"active,waiting,paused,finished" doc:"waiting: the next slot waits for the end of the run before. finished: no slot is left."`
+	NextAt     *time.Time    `json:"next_at,omitempty" doc:"Its next slot."`
+	NextLocal  string        `json:"next_local,omitempty" doc:"The same by the clocks of its zone." example:"2026-02-01T02:30:00+01:00"`
+	DueAt      *time.Time    `json:"due_at,omitempty" doc:"When it is looked at next: the slot plus its jitter, or later where that waits or is tried again."`
+	LastAt     *time.Time    `json:"last_at,omitempty" doc:"The last slot that made a job."`
+	Runs       int           `json:"runs" doc:"Slots that made a job; triggers by hand do not count."`
+	WaitingFor ID            `json:"waiting_for,omitempty" doc:"The job that must end before the next slot fires."`
+	Tries      int           `json:"tries,omitempty" doc:"How often the next slot's job was refused."`
+	Problem    string        `json:"problem,omitempty" doc:"Why it was, the last time. It is tried again until the slot after it is due, and for at most an hour."`
+	PausedAt   *time.Time    `json:"paused_at,omitempty" doc:"Since when it is paused."`
+	CreatedAt  time.Time     `json:"created_at" doc:"When it was made."`
+	UpdatedAt  time.Time     `json:"updated_at" doc:"When its definition was last changed."`
 }
 
-// dueStep makes scheduled jobs available whose time has come.
-type dueStep struct {
-	e    *Engine
-	look lookback
+// ScheduleFilter chooses schedules for a list. A zero value does not restrict it.
+type ScheduleFilter struct {
+	State ScheduleState
 }
 
-func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
-	row, err := s.e.loops.PromoteDue(ctx, db.PromoteDueParams{MaxJobs: loopBatch, After: s.look.from()})
+// Schedules lists up to limit schedules by name, starting after a name.
+func (e *Engine) Schedules(ctx context.Context, f ScheduleFilter, after string, limit int) ([]Schedule, error) {
+	return e.listSchedules(ctx, db.ListSchedulesParams{After: after, State: nonZero(string(f.State)), MaxSchedules: int32(limit)})
+}
+
+func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParams) ([]Schedule, error) {
+	rows, err := e.q.ListSchedules(ctx, params)
 	if err != nil {
-		return 0, fromDB("promoting due jobs", err)
+		return nil, fromDB("listing schedules", err)
 	}
-	s.look.after = row.LookedUntil
-	s.e.metrics.promoted.Add(float64(row.Promoted))
-	if row.Promoted == loopBatch {
-		return 0, nil
+	schedules := make([]Schedule, len(rows))
+	for i, r := range rows {
+		s := Schedule{
+			Name: r.Name, State: ScheduleState(r.State), NextAt: utc(r.NextAt), NextLocal: r.NextLocal, DueAt: utc(r.DueAt), LastAt: utc(r.LastAt), Runs: int(r.Runs), WaitingFor: ID(r.WaitingFor),
+			Tries: int(r.Tries), Problem: r.Problem, PausedAt: utc(r.PausedAt), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
+		}
+		if err := json.Unmarshal(r.Definition, &s.ScheduleDefinition); err != nil {
+			return nil, fmt.Errorf("reading schedule %q: %w", r.Name, err)
+		}
+		paused := r.PausedAt != nil
+		s.Paused = &paused
+		schedules[i] = s
 	}
-	return 100 * time.Millisecond, nil
+	return schedules, nil
+}
+
+// Schedule returns one. Errors: ScheduleNotFound.
+func (e *Engine) Schedule(ctx context.Context, name string) (Schedule, error) {
+	found, err := e.listSchedules(ctx, db.ListSchedulesParams{Name: &name, MaxSchedules: 1})
+	if err != nil {
+		return Schedule{}, err
+	}
+	if len(found) == 0 {
+		return Schedule{}, &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("there is no schedule %q", name)}
+	}
+	return found[0], nil
+}
+
+// SetSchedule makes a schedule, or with replace gives the one of that name another definition. That is the JSON of a ScheduleDefinition; a name in it is
+// passed over. Errors: InvalidArgument, ScheduleExists.
+func (e *Engine) SetSchedule(ctx context.Context, name string, definition json.RawMessage, replace bool) (Schedule, error) {
+	if err := e.q.SetSchedule(ctx, db.SetScheduleParams{Name: name, Definition: definition, Replace: replace}); err != nil {
+		return Schedule{}, fromDB("setting a schedule", err)
+	}
+	return e.Schedule(ctx, name)
+}
+
+// EditSchedule changes what a JSON object names of a ScheduleDefinition; null puts back a default. Errors: ScheduleNotFound, InvalidArgument.
+func (e *Engine) EditSchedule(ctx context.Context, name string, changes json.RawMessage) (Schedule, error) {
+	if err := e.q.EditSchedule(ctx, db.EditScheduleParams{Name: name, Changes: changes}); err != nil {
+		return Schedule{}, fromDB("changing a schedule", err)
+	}
+	return e.Schedule(ctx, name)
+}
+
+// DeleteSchedule deletes one. The jobs that it made stay. Errors: ScheduleNotFound.
+func (e *Engine) DeleteSchedule(ctx context.Context, name string) error {
+	return fromDB("deleting a schedule", e.q.DeleteSchedule(ctx, name))
+}
+
+// PauseSchedule keeps one from firing. Errors: ScheduleNotFound.
+func (e *Engine) PauseSchedule(ctx context.Context, name string) (Schedule, error) {
+	if err := e.q.PauseSchedule(ctx, name); err != nil {
+		return Schedule{}, fromDB("pausing a schedule", err)
+	}
+	return e.Schedule(ctx, name)
+}
+
+// ResumeSchedule ends a pause. Slots of the pause are not made up for. Errors: ScheduleNotFound.
+func (e *Engine) ResumeSchedule(ctx context.Context, name string) (Schedule, error) {
+	if err := e.q.ResumeSchedule(ctx, name); err != nil {
+		return Schedule{}, fromDB("resuming a schedule", err)
+	}
+	return e.Schedule(ctx, name)
+}
+
+// TriggerSchedule makes a schedule's job now, whatever its times and policies say, and returns the job. Errors: ScheduleNotFound, QueueFull.
+func (e *Engine) TriggerSchedule(ctx context.Context, name string) (Job, error) {
+	id, err := e.q.TriggerSchedule(ctx, name)
+	if err != nil {
+		return Job{}, fromDB("triggering a schedule", err)
+	}
+	return e.Job(ctx, ID(id))
 }

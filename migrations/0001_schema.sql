@@ -33,6 +33,7 @@ comment on type weir.event_kind is
 --   WR050 workflow_not_found   WR051 workflow_ended   WR052 workflow_not_failed   WR054 not_a_step
 --   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
 --   WR065 breaker_not_found       WR066 breaker_in_use     WR067 breaker_pinned
+--   WR030 schedule_not_found      WR031 schedule_exists
 
 -- +goose StatementBegin
 create function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$

@@ -30,6 +30,8 @@ create table weir.job (
   step text,
   concurrency_key text,
   breaker text,
+  schedule text,
+  slot timestamptz,
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
@@ -53,6 +55,8 @@ comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
 comment on column weir.job.concurrency_key is 'Its line in a queue with limits: those of one key share the key''s limits.';
 comment on column weir.job.breaker is 'The circuit breaker of the dependency that it needs.';
+comment on column weir.job.schedule is 'The name of the schedule that made it, as it was then.';
+comment on column weir.job.slot is 'The slot of the schedule that it was made for; of a trigger by hand, when that was.';
 comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
 
 create table weir.job_scheduled (

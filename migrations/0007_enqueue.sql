@@ -170,7 +170,7 @@ end $$;
 
 -- Locks: weir.queue rows that are new; job_unique rows of the keys named, in the order of the keys.
 -- With a workflow_id it is called by store_steps, which has checked the jobs: they carry their name (step), and whether they are to be held.
-create function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null) returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
+create function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null, schedules text[] default null, slots timestamptz[] default null) returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -253,13 +253,13 @@ begin
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
-      workflow_id, step, breaker)
+      workflow_id, step, breaker, schedule, slot)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
       i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker'
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker', schedules[i.n], slots[i.n]
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)
@@ -302,14 +302,14 @@ comment on function weir.unique_problem(jsonb) is 'Internal. What is wrong with 
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
 comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 idempotency_mismatch.';
 comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones.';
-comment on function weir.enqueue_batch(jsonb, bigint) is
+comment on function weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]) is
   'Enqueues an array of jobs, all or none, in order: {kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry, '
-  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id is for weir''s own use. Errors: WR006, WR010, WR013.';
+  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id, schedules and slots are for weir''s own use. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue_many(jsonb) is 'Enqueues an array of up to 10,000 jobs, all or none, and returns their ids in the same order. Takes what weir.enqueue_batch takes. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job inside the caller''s transaction and returns its id (with a unique_key that a job not yet ended has: that job''s id). '
   'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
 -- +goose Down
-drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint),
+drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]),
   weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);

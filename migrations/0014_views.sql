@@ -24,7 +24,8 @@ select
   j.workflow_id, j.step, j.concurrency_key, j.breaker,
   j.parent_id, j.result_ttl_seconds, case when o.result_until > clock_timestamp() then o.result_until end as result_until,
   (select count(*) from weir.job_event e where e.job_id = j.id and e.kind = 'redriven')::int as redrives,
-  (select e.detail ->> 'by' from weir.job_event e where e.job_id = j.id and e.kind = 'redriven' order by e.at desc limit 1) as redriven_by
+  (select e.detail ->> 'by' from weir.job_event e where e.job_id = j.id and e.kind = 'redriven' order by e.at desc limit 1) as redriven_by,
+  j.schedule, j.slot
 from weir.job j
 join weir.queue q on q.id = j.queue_id
 left join weir.job_outcome o on o.job_id = j.id

@@ -50,9 +50,12 @@ type Migration struct {
 	AppliedAt time.Time
 }
 
-// Up applies all migrations that the database has not had yet, River's included.
+// Up applies all migrations that the database has not had yet, River's included, and brings the time zones that schedules go by.
 func Up(ctx context.Context, databaseURL string) error {
 	if err := up(ctx, databaseURL, Files); err != nil {
+		return err
+	}
+	if err := zonesUp(ctx, databaseURL); err != nil {
 		return err
 	}
 	return riverUp(ctx, databaseURL)

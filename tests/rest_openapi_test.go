@@ -87,6 +87,8 @@ func (d apiDocument) response(t *testing.T, r apiResponse) apiResponse {
 var servedOperations = []string{
 	"delete /v1/dead/{id}", "get /v1/dead", "get /v1/dead/{id}", "get /v1/operations", "get /v1/operations/{id}", "post /v1/dead/purge", "post /v1/dead/redrive", "post /v1/dead/{id}/redrive",
 	"post /v1/operations/{id}/cancel",
+	"get /v1/schedules", "post /v1/schedules", "get /v1/schedules/{name}", "put /v1/schedules/{name}", "patch /v1/schedules/{name}", "delete /v1/schedules/{name}", "post /v1/schedules/{name}/pause",
+	"post /v1/schedules/{name}/resume", "post /v1/schedules/{name}/trigger", "get /v1/schedules/{name}/preview", "post /v1/schedules/preview", "get /v1/schedules/{name}/runs",
 	"delete /v1/queues/{name}", "get /livez", "get /readyz", "get /v1/info", "get /v1/jobs", "get /v1/jobs/{id}", "get /v1/jobs/{id}/children", "get /v1/jobs/{id}/timeline", "get /v1/jobs/{id}/why", "get /v1/queues", "get /v1/queues/{name}", "get /v1/queues/{name}/stats",
 	"patch /v1/jobs/{id}", "patch /v1/queues/{name}", "post /v1/acks", "post /v1/claims", "post /v1/jobs", "post /v1/jobs/batch", "post /v1/jobs/{id}/cancel", "post /v1/jobs/{id}/complete",
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
@@ -429,6 +431,23 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("post /v1/jobs/{id}/fail", s.post(job(j.ID, "fail"), obj{"token": j.Token, "retry": false, "error": obj{"message": "m"}})).want(http.StatusOK)
 	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNoContent)
 	check("delete /v1/dead/{id}", s.do(http.MethodDelete, "/v1/dead/"+dead, nil)).want(http.StatusNotFound)
+
+	check("post /v1/schedules", s.post("/v1/schedules", `{"name": "s", "cron": "30 2 * * *", "timezone": "Europe/Berlin", "job": {"kind": "k", "args": {"at": "{{scheduled_at}}"}}}`)).want(http.StatusCreated)
+	check("post /v1/schedules", s.post("/v1/schedules", `{"name": "s", "every_seconds": 60, "job": {"kind": "k"}}`)).want(http.StatusConflict)
+	check("post /v1/schedules", s.post("/v1/schedules", `{"name": "t", "cron": "61 * * * *", "job": {"kind": "k"}}`)).want(http.StatusUnprocessableEntity)
+	check("put /v1/schedules/{name}", s.do(http.MethodPut, "/v1/schedules/t", `{"every_seconds": 3600, "jitter_seconds": 9, "misfire": "all", "job": {"kind": "k", "tags": ["x"]}}`)).want(http.StatusOK)
+	check("patch /v1/schedules/{name}", s.do(http.MethodPatch, "/v1/schedules/t", `{"max_runs": 3, "starts_at": null}`)).want(http.StatusOK)
+	check("get /v1/schedules", s.get("/v1/schedules?limit=1")).want(http.StatusOK)
+	check("get /v1/schedules/{name}", s.get("/v1/schedules/t")).want(http.StatusOK)
+	check("get /v1/schedules/{name}", s.get("/v1/schedules/none")).want(http.StatusNotFound)
+	check("get /v1/schedules/{name}/preview", s.get("/v1/schedules/s/preview?from=2026-03-28T00:00:00Z&count=3")).want(http.StatusOK)
+	check("post /v1/schedules/preview", s.post("/v1/schedules/preview", `{"cron": "30 2 * * *", "timezone": "Europe/Berlin", "dst_gap": "skip", "from": "2026-03-28T00:00:00Z"}`)).want(http.StatusOK)
+	triggered := readAs[servedJob](check("post /v1/schedules/{name}/trigger", s.post("/v1/schedules/t/trigger", nil)).want(http.StatusCreated)).ID
+	check("get /v1/jobs/{id}", s.get(job(triggered, ""))).want(http.StatusOK)
+	check("get /v1/schedules/{name}/runs", s.get("/v1/schedules/t/runs")).want(http.StatusOK)
+	check("post /v1/schedules/{name}/pause", s.post("/v1/schedules/t/pause", nil)).want(http.StatusOK)
+	check("post /v1/schedules/{name}/resume", s.post("/v1/schedules/t/resume", nil)).want(http.StatusOK)
+	check("delete /v1/schedules/{name}", s.do(http.MethodDelete, "/v1/schedules/t", nil)).want(http.StatusNoContent)
 
 	check("put /v1/workers/{name}", s.do(http.MethodPut, "/v1/workers/w-1", `{"hostname": "h", "capacity": 3, "queues": ["q"], "version": "1", "labels": {"a": "b"}}`)).want(http.StatusOK)
 	check("patch /v1/workers/{name}", s.do(http.MethodPatch, "/v1/workers/w-1", `{"capacity": 1}`)).want(http.StatusOK)

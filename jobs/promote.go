@@ -1,0 +1,44 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/weirhq/weir/db"
+)
+
+const loopBatch = 1000 // jobs that one step of a loop moves
+
+// lookback is the lower bound of a scan of a hot table by time: where the last look ended. Now and then it looks at everything, in
+// case the database's clock was set back.
+type lookback struct {
+	after  time.Time
+	fullAt time.Time
+}
+
+func (l *lookback) from() time.Time {
+	if time.Since(l.fullAt) > time.Minute {
+		l.fullAt = time.Now()
+		l.after = time.Time{}
+	}
+	return l.after
+}
+
+// dueStep makes scheduled jobs available whose time has come.
+type dueStep struct {
+	e    *Engine
+	look lookback
+}
+
+func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
+	row, err := s.e.loops.PromoteDue(ctx, db.PromoteDueParams{MaxJobs: loopBatch, After: s.look.from()})
+	if err != nil {
+		return 0, fromDB("promoting due jobs", err)
+	}
+	s.look.after = row.LookedUntil
+	s.e.metrics.promoted.Add(float64(row.Promoted))
+	if row.Promoted == loopBatch {
+		return 0, nil
+	}
+	return 100 * time.Millisecond, nil
+}
