@@ -32,7 +32,7 @@ func (a *API) registerEvents() {
 		Description: "A stream of server-sent events that does not end: what happens to jobs, oldest first, within about a quarter of a second of the commit. " +
 			"Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as `data`, the Event as JSON. A comment every 15 s shows that the stream is alive. " +
 			"A stream that cannot keep up is closed: connect again and go on from the last `id`. Where one goes on, an event may be told twice.\n\n" +
-			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers are told from when " +
+			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and of circuit breakers are told, within a second, from when " +
 			"the stream begins; they are not kept to resume from.",
 	}, shown{}, a.streamEvents)
 	// OpenAPI has no word for a stream: the schema is that of each event.

@@ -10,15 +10,18 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Event is something that happened to a job, or to a worker.
+// Event is something that happened to a job, to a worker, or to a circuit breaker.
 type Event struct {
 	At      time.Time       `json:"at" doc:"When it happened, by the database's clock."`
-	Event   string          `json:"event" doc:"What: enqueued, started, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, cancel_requested, …; worker_active, worker_paused, worker_draining, worker_lost, worker_removed" example:"completed"`
+	Event   string          `json:"event" doc:"What: enqueued, started, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, cancel_requested, …; worker_active, worker_paused, worker_draining, worker_lost, worker_removed; breaker_opened, breaker_half_opened, breaker_closed, breaker_recovered, breaker_pinned, …" example:"completed"`
 	JobID   ID              `json:"job_id,omitempty" doc:"To which job." example:"4711"`
 	Queue   string          `json:"queue,omitempty" doc:"Its queue." example:"mail"`
 	Kind    string          `json:"kind,omitempty" doc:"Its kind." example:"send_receipt"`
 	Attempt int             `json:"attempt,omitempty" doc:"Attempts made by then."`
 	Worker  string          `json:"worker,omitempty" doc:"The worker that had it, or to which it happened." example:"mailer-1"`
+	Breaker string          `json:"breaker,omitempty" doc:"The circuit breaker to which it happened." example:"stripe"`
+	By      string          `json:"by,omitempty" doc:"Who did that, if somebody did and said so."`
+	Reason  string          `json:"reason,omitempty" doc:"Why it happened to the circuit breaker, in words."`
 	RunAt   *time.Time      `json:"run_at,omitempty" doc:"When it becomes available, where it was scheduled."`
 	Error   json.RawMessage `json:"error,omitempty" doc:"Of a failed attempt: {message, type, stack}."`
 

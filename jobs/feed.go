@@ -41,6 +41,7 @@ type feed struct {
 	known  map[eventKey]struct{} // what was told and is not settled, as far as feedKnown goes
 	states map[string]string     // of the workers,
 	rolled time.Time             // and when they were looked at
+	broken map[int64]bool        // the latest events of circuit breakers; nil: nobody listened
 }
 
 func newFeed(e *Engine) *feed {
@@ -104,6 +105,11 @@ func (f *feed) step(ctx context.Context) (time.Duration, error) {
 	}
 	changes, err := f.roll(ctx, now.Now)
 	f.tell(changes, position)
+	if err != nil {
+		return feedEvery, err
+	}
+	changes, err = f.breakers(ctx, now.Now)
+	f.tell(changes, position)
 	return feedEvery, err
 }
 
@@ -114,7 +120,7 @@ func (f *feed) rest() bool {
 	if len(f.listeners) > 0 {
 		return false
 	}
-	f.last, f.debt, f.states = nil, nil, nil
+	f.last, f.debt, f.states, f.broken = nil, nil, nil, nil
 	f.ring, f.tag = nil, newTag()
 	return true
 }
@@ -189,6 +195,25 @@ func (f *feed) roll(ctx context.Context, now time.Time) (changes []*Event, err e
 		}
 	}
 	f.states, f.rolled = states, time.Now()
+	return changes, nil
+}
+
+// breakers returns what has happened to circuit breakers since the last time. They are so few that each look goes back by feedWindow.
+func (f *feed) breakers(ctx context.Context, now time.Time) (changes []*Event, err error) {
+	rows, err := f.e.loops.BreakerEventsSince(ctx, now.Add(-feedWindow))
+	if err != nil {
+		return nil, fromDB("looking at the circuit breakers", err)
+	}
+	seen := make(map[int64]bool, len(rows))
+	for _, r := range rows {
+		seen[r.ID] = true
+		if f.broken != nil && !f.broken[r.ID] {
+			ev := &Event{At: r.At.UTC(), Event: "breaker_" + r.Event, Breaker: r.Breaker, By: r.By, Reason: r.Reason}
+			ev.Text, _ = json.Marshal(ev)
+			changes = append(changes, ev)
+		}
+	}
+	f.broken = seen
 	return changes, nil
 }
 

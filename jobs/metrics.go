@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirhq/weir/db"
 )
 
 // metrics are the engine's figures: of this node, but for weir_queue_…, which are of the whole service.
@@ -34,9 +36,10 @@ type metrics struct {
 
 	own []prometheus.Collector
 
-	waiting, awaiting, watching, listening *prometheus.Desc
-	poolConns, poolWaits, poolWaitTime     *prometheus.Desc
-	queueJobs, queueOldest, workers        *prometheus.Desc
+	waiting, awaiting, watching, listening               *prometheus.Desc
+	poolConns, poolWaits, poolWaitTime                   *prometheus.Desc
+	queueJobs, queueOldest, workers                      *prometheus.Desc
+	breakers, breakerHeld, breakerOpened, breakerChanges *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -95,16 +98,20 @@ func newMetrics(e *Engine) *metrics {
 		}, []string{"loop"}),
 		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Steps of a background loop that failed."}, []string{"loop"}),
 
-		waiting:      prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
-		awaiting:     prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
-		watching:     prometheus.NewDesc("weir_event_streams", "Streams of events that this node serves.", nil, nil),
-		listening:    prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
-		poolConns:    prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
-		poolWaits:    prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
-		poolWaitTime: prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
-		queueJobs:    prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
-		queueOldest:  prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
-		workers:      prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
+		waiting:        prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
+		awaiting:       prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
+		watching:       prometheus.NewDesc("weir_event_streams", "Streams of events that this node serves.", nil, nil),
+		listening:      prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
+		poolConns:      prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
+		poolWaits:      prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
+		poolWaitTime:   prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
+		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
+		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
+		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; looked at at most every ten seconds.", []string{"breaker", "state"}, nil),
+		breakerHeld:    prometheus.NewDesc("weir_breaker_held_jobs", "Jobs that a circuit breaker holds, counted up to 10,000.", []string{"breaker"}, nil),
+		breakerOpened:  prometheus.NewDesc("weir_breaker_opened_total", "Times that a circuit breaker has opened, in the whole service.", []string{"breaker"}, nil),
+		breakerChanges: prometheus.NewDesc("weir_breaker_changes_total", "Times that a circuit breaker has changed its state, in the whole service.", []string{"breaker"}, nil),
+		workers:        prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
 	}
 	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
@@ -132,7 +139,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges} {
 		ch <- d
 	}
 }
@@ -189,6 +196,7 @@ func (m *metrics) counted() []prometheus.Metric {
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueOldest, prometheus.GaugeValue, r.OldestAvailableSeconds, r.Queue))
 	}
+	m.countBreakers(ctx)
 	workers, err := m.e.loops.CountWorkers(ctx)
 	if err != nil {
 		m.e.log.Warn("could not count the workers for the metrics", "error", err)
@@ -201,6 +209,26 @@ func (m *metrics) counted() []prometheus.Metric {
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.workers, prometheus.GaugeValue, float64(n), string(state)))
 	}
 	return m.depths
+}
+
+func (m *metrics) countBreakers(ctx context.Context) {
+	breakers, err := m.e.listBreakers(ctx, m.e.loops, db.ListBreakersParams{MaxBreakers: 1000})
+	if err != nil {
+		m.e.log.Warn("could not look at the circuit breakers for the metrics", "error", err)
+		return
+	}
+	for _, b := range breakers {
+		for _, state := range []BreakerState{BreakerClosed, BreakerOpen, BreakerHalfOpen} {
+			in := 0.0
+			if b.State == state {
+				in = 1
+			}
+			m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakers, prometheus.GaugeValue, in, b.Name, string(state)))
+		}
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakerHeld, prometheus.GaugeValue, float64(b.Held), b.Name),
+			prometheus.MustNewConstMetric(m.breakerOpened, prometheus.CounterValue, float64(b.TimesOpened), b.Name),
+			prometheus.MustNewConstMetric(m.breakerChanges, prometheus.CounterValue, float64(b.changes), b.Name))
+	}
 }
 
 func (e *Engine) countWaiting() int {

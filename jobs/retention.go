@@ -50,6 +50,9 @@ func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "slots of schedules", 1000, e.loops.SweepScheduleSlots); err != nil {
 		return err
 	}
+	if err := sweep(ctx, "notes of results", MaxBatch, e.loops.SweepBreakerResults); err != nil {
+		return err
+	}
 	_, err = e.loops.SweepWorkers(ctx)
 	return fromDB("sweeping workers", err)
 }

@@ -17,13 +17,14 @@ import (
 type streamed struct {
 	id, name string
 	data     struct {
-		At     time.Time
-		Event  string
-		JobID  string `json:"job_id"`
-		Queue  string
-		Kind   string
-		Worker string
-		Error  struct{ Message string }
+		At                  time.Time
+		Event               string
+		JobID               string `json:"job_id"`
+		Queue               string
+		Kind                string
+		Worker              string
+		Breaker, By, Reason string
+		Error               struct{ Message string }
 	}
 }
 
