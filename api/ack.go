@@ -14,6 +14,8 @@ import (
 type CompleteRequest struct {
 	Token  jobs.ID         `json:"token" doc:"The token that came with the job." example:"4711"`
 	Result json.RawMessage `json:"result,omitempty" doc:"What came of it: any JSON of at most 1 MiB."`
+
+	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"Of a step of a workflow: steps to add to it, in the same transaction. They may depend on this one, on each other, and on any other step."`
 }
 
 // FailRequest says that an attempt failed.
@@ -62,7 +64,8 @@ func (a *API) registerAcks() {
 		Summary:     "A job is done",
 		Description: "Ends the job, and keeps its result. Exactly one completion of a lease is accepted: with a token that no longer holds the lease, nothing changes.",
 	}, shown{
-		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done, problems: refusals,
+		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
+		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
 	}, a.completeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
@@ -97,7 +100,15 @@ func (a *API) registerAcks() {
 }
 
 func (a *API) completeJob(ctx context.Context, in *jobBodyInput, b *CompleteRequest) (*ackOutput, error) {
-	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Complete, Result: b.Result})
+	ack := jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Complete, Result: b.Result}
+	if len(b.AddSteps) == 0 {
+		return a.ack(ctx, ack)
+	}
+	result, err := a.engine.CompleteAndAdd(ctx, ack, b.AddSteps)
+	if err != nil {
+		return nil, err
+	}
+	return &ackOutput{Body: result}, nil
 }
 
 func (a *API) failJob(ctx context.Context, in *jobBodyInput, b *FailRequest) (*ackOutput, error) {

@@ -59,6 +59,30 @@ func exampleOperation() jobs.Operation {
 	}
 }
 
+func exampleNewWorkflow() jobs.NewWorkflow {
+	return jobs.NewWorkflow{Name: "order", OnFailure: "compensate", DeadlineSeconds: 3600, Steps: []jobs.NewStep{
+		{Name: "reserve", Kind: "reserve_stock", Args: json.RawMessage(`{"order": 42}`), Compensation: "unreserve"},
+		{Name: "charge", Kind: "charge_card", Queue: "payments", Args: json.RawMessage(`{"order": 42}`), DependsOn: []string{"reserve"}},
+		{Name: "approved", WaitFor: &jobs.WaitFor{Signal: "approved", TimeoutSeconds: new(600.0)}, DependsOn: []string{"charge"}},
+		{Name: "unreserve", Kind: "unreserve_stock"},
+	}}
+}
+
+func exampleWorkflow() jobs.Workflow {
+	deadline := exampleTime.Add(time.Hour)
+	return jobs.Workflow{
+		ID: 4700, Name: "order", State: jobs.WorkflowRunning, OnFailure: "compensate", CreatedAt: exampleTime, DeadlineAt: &deadline, Progress: 33.3,
+		Steps: 3, Completed: 1, Running: 1, Waiting: 1, Metadata: json.RawMessage(`{}`),
+	}
+}
+
+func exampleWorkflowStep() jobs.WorkflowStep {
+	return jobs.WorkflowStep{
+		Name: "charge", JobID: 4711, State: jobs.Running, DependsOn: []string{"reserve"}, Needs: "completed", Kind: "charge_card", Queue: "payments", Attempt: 1, MaxAttempts: 5,
+		StartedAt: &exampleLater, Worker: "payer-1",
+	}
+}
+
 func exampleQueue() jobs.Queue {
 	return jobs.Queue{
 		Name: "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, DeadRetention: 2592000, CreatedAt: exampleTime,

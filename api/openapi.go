@@ -29,6 +29,7 @@ const (
 	tagOperations = "operations"
 	tagBreakers   = "circuit breakers"
 	tagSchedules  = "schedules"
+	tagWorkflows  = "workflows"
 	tagService    = "service"
 )
 
@@ -54,6 +55,7 @@ func humaConfig() huma.Config {
 		{Name: tagOperations, Description: "Work on many jobs that goes on in the background."},
 		{Name: tagBreakers, Description: "Circuit breakers: whether what jobs depend on is well, and what becomes of the jobs when it is not."},
 		{Name: tagSchedules, Description: "Schedules: jobs that come about by themselves, by the clocks of any zone."},
+		{Name: tagWorkflows, Description: "Workflows: jobs that wait for each other."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -235,11 +237,11 @@ func (a *API) problemResponse(codes []jobs.Code) *huma.Response {
 // refineSchemas says what huma cannot know: which raw JSON is an object, and that an answer may get new fields.
 func (a *API) refineSchemas() {
 	schemas := a.schemas().Map()
-	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory"} {
+	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow"} {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Moment", "Reason", "BreakerEvent"} {
+	for _, name := range []string{"Moment", "WorkflowMoment", "Reason", "BreakerEvent"} {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
@@ -247,7 +249,7 @@ func (a *API) refineSchemas() {
 		workflow := schemas[name].Properties["workflow"]
 		workflow.Type, workflow.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory"} {
+	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency"} {
 		failure := schemas[name].Properties["error"]
 		failure.Type, failure.AdditionalProperties = huma.TypeObject, true
 		failure.Properties = map[string]*huma.Schema{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"reflect"
+	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -30,6 +31,19 @@ func (p Paging) position(ctx context.Context, list string) (string, error) {
 	after, mine := strings.CutPrefix(string(text), list+":")
 	if err != nil || !mine || after == "" {
 		return "", badCursor(ctx)
+	}
+	return after, nil
+}
+
+// count is the position of a list whose cursors say how many items came before; 0 for the first page.
+func (p Paging) count(ctx context.Context, list string) (int, error) {
+	position, err := p.position(ctx, list)
+	if err != nil || position == "" {
+		return 0, err
+	}
+	after, err := strconv.Atoi(position)
+	if err != nil || after < 1 {
+		return 0, badCursor(ctx)
 	}
 	return after, nil
 }

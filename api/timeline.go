@@ -47,15 +47,9 @@ func (a *API) registerTimelines() {
 }
 
 func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*timelineOutput, error) {
-	position, err := in.position(ctx, "timeline")
+	after, err := in.count(ctx, "timeline")
 	if err != nil {
 		return nil, err
-	}
-	after := 0
-	if position != "" {
-		if after, err = strconv.Atoi(position); err != nil || after < 1 {
-			return nil, badCursor(ctx)
-		}
 	}
 	moments, err := a.engine.Timeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
 	if err != nil {

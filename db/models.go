@@ -149,3 +149,71 @@ type WeirOperation struct {
 	// Of those that died just then, it has passed the ids up to this one.
 	PassedID int64
 }
+
+// One row a step, with its job's state. Ask for the steps of one workflow, in the order of number.
+type WeirWorkflowSteps struct {
+	WorkflowID int64
+	Number     int32
+	Name       string
+	JobID      int64
+	// The state of its job. A step that was skipped is cancelled, and its error says why (type skipped; stopped: the workflow was).
+	State      *JobState
+	HeldReason *string
+	// What it needs of those it depends on: completed, ended or any.
+	Needs string
+	// The names of the steps that it depends on.
+	DependsOn   []string
+	Kind        string
+	Queue       string
+	Attempt     int16
+	MaxAttempts int16
+	RunAt       *time.Time
+	CreatedAt   time.Time
+	StartedAt   *time.Time
+	FinishedAt  *time.Time
+	Worker      *string
+	Progress    json.RawMessage
+	Result      json.RawMessage
+	Error       json.RawMessage
+	OnFailure   *string
+	// The name of the step that undoes it.
+	Compensation *string
+	// It is the compensation of the step of this name.
+	Compensates *string
+	// The name of the step that added it while it ran.
+	AddedBy *string
+	WaitFor json.RawMessage
+	// The workflow that it started last and waits for, or waited for.
+	ChildWorkflowID *int64
+	// In a fork: the job whose result it has.
+	CopiedFrom *int64
+}
+
+// One row a workflow, with how far it is. Of one that is not over all steps are counted, so ask for few of those at a time.
+type WeirWorkflows struct {
+	ID   int64
+	Name string
+	// running; stopping: what waits is cancelled and what runs is told to stop; compensating; then completed, failed or cancelled.
+	State      string
+	OnFailure  string
+	CreatedAt  time.Time
+	DeadlineAt *time.Time
+	FinishedAt *time.Time
+	// How many steps it has, those that compensate not counted; so are the counts by state.
+	Steps     int32
+	Completed int32
+	Dead      int32
+	Cancelled int32
+	Running   int32
+	Waiting   int32
+	// How many of its steps have ended, in percent.
+	Progress float64
+	// Why it failed or was stopped: {type: step, deadline or cancelled; step; message}.
+	Failure  json.RawMessage
+	Metadata json.RawMessage
+	// The step that started it and waits for it.
+	ParentJobID *int64
+	// The workflow of that step.
+	ParentWorkflowID *int64
+	ForkedFrom       *int64
+}

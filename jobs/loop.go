@@ -53,6 +53,7 @@ func (e *Engine) newLoops() []*loop {
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},
 		{e, "resume", e.resumeQueues, nil},
+		{e, "workflows", e.tendWorkflows, nil},
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},
 		{e, "feed", e.feed.step, e.feed.soon},

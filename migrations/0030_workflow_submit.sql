@@ -368,7 +368,7 @@ begin
 end $$;
 
 -- Locks: as enqueue_batch; an idempotency key; with a parent, its lease, then the workflows it belongs to.
-create function weir.store_workflow(definition jsonb, parent_job_id bigint default null, ancestors bigint[] default null) returns bigint language plpgsql as $$
+create function weir.store_workflow(definition jsonb, parent_job_id bigint default null, ancestors bigint[] default null, out workflow_id bigint, out duplicate boolean) language plpgsql as $$
 declare
   w weir.workflow;
   problem text[] := weir.definition_problem(coalesce(definition, '[]'));
@@ -383,7 +383,9 @@ begin
   if definition ->> 'idempotency_key' is not null then
     first := weir.take_idempotency_key(definition, w.id);
     if first <> w.id then
-      return first;
+      workflow_id := first;
+      duplicate := true;
+      return;
     end if;
   end if;
   w.steps := 0;
@@ -395,11 +397,12 @@ begin
   if stored.unsure <> '{}' then
     perform weir.weigh_steps(stored.unsure);
   end if;
-  return w.id;
+  workflow_id := w.id;
+  duplicate := false;
 end $$;
 
 create function weir.submit_workflow(definition jsonb) returns bigint language sql as $$
-  select weir.store_workflow(definition)
+  select s.workflow_id from weir.store_workflow(definition) s
 $$;
 
 -- Locks: the job_lease row, for key share; the workflow and those it belongs to; then as store_steps.

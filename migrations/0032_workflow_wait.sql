@@ -76,7 +76,7 @@ begin
       perform weir.resume_workflow(child, null);
     else
       begin
-        child := weir.store_workflow(s.workflow - 'idempotency_key', job_id, weir.ancestors_of(s.workflow_id));
+        child := (select n.workflow_id from weir.store_workflow(s.workflow - 'idempotency_key', job_id, weir.ancestors_of(s.workflow_id)) n);
         update weir.job_held x set key = child::text where x.job_id = begin_wait.job_id;
       exception when others then
         get stacked diagnostics failure = message_text;
@@ -123,7 +123,7 @@ begin
     perform weir.refuse_over(w);
   end if;
   insert into weir.job_held (job_id, queue_id, priority, attempt, reason) values (l.job_id, l.queue_id, l.priority, l.attempt, 'workflow');
-  child := weir.store_workflow(definition - 'idempotency_key', job_id, weir.ancestors_of(w.id));
+  child := (select n.workflow_id from weir.store_workflow(definition - 'idempotency_key', job_id, weir.ancestors_of(w.id)) n);
   update weir.job_held x set key = child::text where x.job_id = start_workflow.job_id;
   insert into weir.workflow_event (workflow_id, event, name, detail)
   select w.id, 'child_started', s.name, jsonb_build_object('workflow_id', child::text) from weir.workflow_step s where s.job_id = start_workflow.job_id;

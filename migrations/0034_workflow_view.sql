@@ -5,7 +5,7 @@ create view weir.workflows as
 select w.id, w.name, w.state, w.on_failure, w.created_at, w.deadline_at, w.finished_at, w.steps,
   coalesce(w.completed, c.completed) as completed, coalesce(w.dead, c.dead) as dead, coalesce(w.cancelled, c.cancelled) as cancelled,
   coalesce(c.running, 0) as running, coalesce(c.waiting, 0) as waiting,
-  case when w.finished_at is not null then 100::float8 else floor(1000.0 * (c.completed + c.dead + c.cancelled) / greatest(w.steps, 1))::float8 / 10 end as progress,
+  (case when w.finished_at is not null then 100 else floor(1000.0 * (c.completed + c.dead + c.cancelled) / greatest(w.steps, 1)) / 10 end)::float8 as progress,
   w.failure, coalesce(w.metadata, '{}') as metadata, w.parent_job_id,
   case when w.ancestors is not null then w.ancestors[cardinality(w.ancestors)] end as parent_workflow_id, w.forked_from
 from weir.workflow w
@@ -45,7 +45,33 @@ comment on column weir.workflow_steps.added_by is 'The name of the step that add
 comment on column weir.workflow_steps.child_workflow_id is 'The workflow that it started last and waits for, or waited for.';
 comment on column weir.workflow_steps.copied_from is 'In a fork: the job whose result it has.';
 
+-- Of a large workflow this reads the life of every step: it is for looking into one, not for watching many.
 -- +goose StatementBegin
+create function weir.workflow_timeline(workflow_id bigint)
+returns table (at timestamptz, event text, step text, job_id bigint, attempt smallint, worker text, cause text, run_at timestamptz, detail jsonb)
+language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  w weir.workflow;
+begin
+  select * into w from weir.workflow x where x.id = workflow_timeline.workflow_id;
+  if not found then
+    perform weir.refuse_no_workflow(workflow_timeline.workflow_id);
+  end if;
+  return query
+  select m.* from (
+    select w.created_at as at, 'workflow_submitted' as event, null::text as step, null::bigint as job_id, null::smallint as attempt, null::text as worker, null::text as cause, w.deadline_at as run_at,
+      jsonb_strip_nulls(jsonb_build_object('name', w.name, 'steps', w.steps, 'forked_from', w.forked_from::text, 'parent_job_id', w.parent_job_id::text)) as detail
+    union all
+    select e.at, 'workflow_' || e.event, e.name, null, null, null, null, null, e.detail from weir.workflow_event e where e.workflow_id = w.id
+    union all
+    select w.finished_at, 'workflow_' || w.state, null, null, null, null, null, null, w.failure where w.finished_at is not null
+    union all
+    select t.at, t.event, s.name, s.job_id, t.attempt, t.worker, t.cause, t.run_at, t.detail
+    from weir.workflow_step s cross join lateral weir.timeline(s.job_id) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n) where s.workflow_id = w.id
+  ) m order by m.at, case m.event when 'workflow_submitted' then 0 when 'workflow_' || w.state then 2 else 1 end, m.job_id;
+end $$;
+
 create function weir.check_workflows(workflow_id bigint default null) returns table (id bigint, step text, problem text) language sql stable set jit = off as $$
   with w as materialized (
     select x.* from weir.workflow x where check_workflows.workflow_id is null or x.id = check_workflows.workflow_id
@@ -108,10 +134,12 @@ create function weir.check_workflows(workflow_id bigint default null) returns ta
   select w.id, null, format('has %s steps, and says %s', c.steps, w.steps) from w join c on c.workflow_id = w.id where w.steps <> c.steps
 $$;
 -- +goose StatementEnd
+comment on function weir.workflow_timeline(bigint) is
+  'What happened to a workflow and to all its jobs, in order: workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled and workflow_ with each event of weir.workflow_event (step: whom it is about, or the name of the signal), and the moments of weir.timeline of each step. Errors: WR050.';
 comment on function weir.check_workflows(bigint) is
   'A row for each broken invariant of a workflow, or of all (null): each step is let go exactly when its condition holds, the counts are right, and the state of a workflow follows from its steps''. '
   'No row: all is well. It looks at every step that is kept.';
 
 -- +goose Down
-drop function weir.check_workflows(bigint);
+drop function weir.check_workflows(bigint), weir.workflow_timeline(bigint);
 drop view weir.workflow_steps, weir.workflows;

@@ -93,6 +93,8 @@ var servedOperations = []string{
 	"patch /v1/jobs/{id}", "patch /v1/queues/{name}", "post /v1/acks", "post /v1/claims", "post /v1/jobs", "post /v1/jobs/batch", "post /v1/jobs/{id}/cancel", "post /v1/jobs/{id}/complete",
 	"post /v1/jobs/{id}/fail", "post /v1/jobs/{id}/heartbeat", "post /v1/jobs/{id}/release", "post /v1/jobs/{id}/retry", "post /v1/jobs/{id}/snooze", "post /v1/queues/{name}/pause",
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
+	"post /v1/workflows", "get /v1/workflows", "get /v1/workflows/{id}", "get /v1/workflows/{id}/graph", "get /v1/workflows/{id}/steps", "get /v1/workflows/{id}/timeline", "post /v1/workflows/{id}/cancel",
+	"post /v1/workflows/{id}/retry", "post /v1/workflows/{id}/fork", "post /v1/workflows/{id}/signals/{name}", "post /v1/workflows/{id}/steps", "post /v1/jobs/{id}/workflow", "get /v1/jobs/{id}/dependencies",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
 	"get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
 	"post /v1/breakers/{name}/pin", "post /v1/breakers/{name}/report", "get /v1/breakers/{name}/events",

@@ -132,6 +132,7 @@ weir.trigger_schedule(name text)
 weir.unpark(queues text[], node text)
 weir.work_operation(operation_id bigint, most integer, OUT over boolean, OUT wait_seconds double precision)
 weir.why(job_id bigint)
+weir.workflow_timeline(workflow_id bigint)
 weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer, OUT registered boolean)
 weir.worker_history(worker text, since timestamp with time zone, before timestamp with time zone, before_job bigint, max_rows integer)
 weir.worker_stats(span interval, only_worker text)
@@ -174,10 +175,10 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",
 		"submit_workflow": "WR006 WR010 WR013", "add_steps": "WR001 WR002 WR010 WR013 WR051 WR054", "start_workflow": "WR001 WR002 WR010 WR013 WR051 WR054", "signal": "WR010 WR050 WR051",
-		"cancel_workflow": "WR050 WR051", "retry_workflow": "WR010 WR050 WR051 WR052", "fork_workflow": "WR010 WR050", "dependencies": "WR002",
 		"set_breaker": "WR010", "delete_breaker": "WR010 WR065 WR066", "trip_breaker": "WR010 WR065 WR067", "reset_breaker": "WR010 WR065 WR067", "pin_breaker": "WR010 WR065", "report_breaker": "WR010 WR065",
 		"set_schedule": "WR010 WR031", "edit_schedule": "WR010 WR030", "pause_schedule": "WR030", "resume_schedule": "WR030", "delete_schedule": "WR030", "trigger_schedule": "WR010 WR013 WR030",
 		"preview_schedule": "WR010 WR030", "preview_definition": "WR010",
+		"cancel_workflow": "WR050 WR051", "retry_workflow": "WR010 WR050 WR051 WR052", "fork_workflow": "WR010 WR050", "dependencies": "WR002", "workflow_timeline": "WR050",
 	} {
 		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
 		_, errors, _ := strings.Cut(comment, "Errors: ")

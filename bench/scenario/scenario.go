@@ -61,6 +61,14 @@ func Scenarios(o Options) []Scenario {
 			Name: "singles", run: burndown, sized: func(o *Options) { o.Jobs, o.Batch, o.Connections = o.Jobs/20, 1, 64 },
 			What: fmt.Sprintf("A burn-down of %d jobs by 64 connections, one job a transaction, a claim and a completion.", o.Jobs/20),
 		},
+		{
+			Name: "fanout", run: workflows(fanShape(1000)), sized: func(o *Options) { o.Jobs /= 4 },
+			What: fmt.Sprintf("Workflows of a step, 1,000 that depend on it and one that depends on all of those, with %d steps in all, are submitted by %d connections and then worked by %d in batches of %d. Steps/s is the number of steps by the time of both parts.", o.Jobs/4, o.Connections, o.Connections, o.Batch),
+		},
+		{
+			Name: "chains", run: workflows(chainShape(10)), sized: func(o *Options) { o.Jobs /= 2 },
+			What: fmt.Sprintf("The same with %d chains of ten steps, each of which depends on the one before.", o.Jobs/20),
+		},
 	}
 	for _, workers := range []int{1, 16, 64, 256} {
 		list = append(list, Scenario{Name: "waiting", Case: fmt.Sprintf("%d workers", workers), timed: true, run: waiting(workers)})

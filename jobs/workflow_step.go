@@ -1,0 +1,206 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/db"
+)
+
+// WorkflowStep is one row of the view weir.workflow_steps: a job of a workflow and where it is now.
+type WorkflowStep struct {
+	Name            string          `json:"name" doc:"Its name in the workflow." example:"charge"`
+	JobID           ID              `json:"job_id" doc:"Its job." example:"4711"`
+	State           State           `json:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Where its job is in its life. A step that was skipped is cancelled, and its error says why."`
+	HeldReason      string          `json:"held_reason,omitempty" doc:"What it waits for, if it is held: dependency, signal, timer, workflow, line or breaker."`
+	DependsOn       []string        `json:"depends_on" doc:"The steps that it waits for."`
+	Needs           string          `json:"needs" enum:"completed,ended,any" doc:"What it needs of them."`
+	Kind            string          `json:"kind" doc:"What its worker should do; weir.wait and weir.workflow have none." example:"charge_card"`
+	Queue           string          `json:"queue" doc:"The queue it waits in for a worker."`
+	Attempt         int             `json:"attempt" doc:"Attempts made so far, the running one included."`
+	MaxAttempts     int             `json:"max_attempts" doc:"After this many failed attempts it is dead."`
+	RunAt           *time.Time      `json:"run_at,omitempty" doc:"When it becomes available, if it is scheduled or retryable."`
+	StartedAt       *time.Time      `json:"started_at,omitempty" doc:"When its last attempt, or its wait, began."`
+	FinishedAt      *time.Time      `json:"finished_at,omitempty" doc:"When it ended."`
+	Worker          string          `json:"worker,omitempty" doc:"The worker that has it or had it last."`
+	Progress        *Progress       `json:"progress,omitempty" doc:"What its worker last said of its progress."`
+	Result          json.RawMessage `json:"result,omitempty" doc:"What came of it: any JSON."`
+	Error           json.RawMessage `json:"error,omitempty" doc:"Why it is dead, or was skipped: an object with a message."`
+	OnFailure       string          `json:"on_failure,omitempty" doc:"What follows when it dies, where it says so itself."`
+	Compensation    string          `json:"compensation,omitempty" doc:"The step that undoes it."`
+	Compensates     string          `json:"compensates,omitempty" doc:"It is a compensation, of this step."`
+	WaitFor         json.RawMessage `json:"wait_for,omitempty" doc:"The signal or time that it waits for in place of a worker."`
+	ChildWorkflowID ID              `json:"child_workflow_id,omitempty" doc:"The workflow that it started and waits for, or waited for."`
+	AddedBy         string          `json:"added_by,omitempty" doc:"The step that added it while it ran."`
+	CopiedFrom      ID              `json:"copied_from,omitempty" doc:"In a fork: the job whose result it has."`
+}
+
+// StepPosition is a place in a list of steps.
+type StepPosition struct {
+	Number int32
+	ID     ID
+}
+
+// WorkflowSteps lists up to limit steps of a workflow in the order of its definition, after a place, and where to go on; nil: there are no more.
+// Errors: WorkflowNotFound.
+func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, limit int) ([]WorkflowStep, *StepPosition, error) {
+	if after == nil {
+		if _, err := e.Workflow(ctx, id); err != nil {
+			return nil, nil, err
+		}
+		after = &StepPosition{Number: -1}
+	}
+	rows, err := e.q.WorkflowSteps(ctx, db.WorkflowStepsParams{WorkflowID: int64(id), AfterNumber: after.Number, AfterID: int64(after.ID), MaxSteps: int32(limit + 1)})
+	if err != nil {
+		return nil, nil, fromDB("listing steps", err)
+	}
+	var next *StepPosition
+	if len(rows) > limit {
+		rows = rows[:limit]
+		next = &StepPosition{rows[limit-1].Number, ID(rows[limit-1].JobID)}
+	}
+	steps := make([]WorkflowStep, len(rows))
+	for i, r := range rows {
+		if steps[i], err = stepFromRow(r); err != nil {
+			return nil, nil, err
+		}
+	}
+	return steps, next, nil
+}
+
+// AddSteps lets a running step add steps to its workflow. It returns their jobs. Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+func (e *Engine) AddSteps(ctx context.Context, workflow, id, token ID, steps []NewStep) ([]ID, error) {
+	of, err := e.q.WorkflowOf(ctx, int64(id))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
+		return nil, fromDB("looking up a step", err)
+	}
+	if err == nil && ID(of) != workflow {
+		return nil, invalid("job_id", "is no step of this workflow")
+	}
+	return addSteps(ctx, e.q, id, token, steps)
+}
+
+func addSteps(ctx context.Context, q *db.Queries, id, token ID, steps []NewStep) ([]ID, error) {
+	text, err := json.Marshal(steps)
+	if err != nil {
+		return nil, &Error{Code: InvalidArgument, Message: "the steps are not valid JSON", cause: err}
+	}
+	added, err := q.AddSteps(ctx, db.AddStepsParams{JobID: int64(id), Token: int64(token), Steps: text})
+	if err != nil {
+		return nil, fromDB("adding steps", err)
+	}
+	ids := make([]ID, len(added))
+	for i, a := range added {
+		ids[i] = ID(a)
+	}
+	return ids, nil
+}
+
+// CompleteAndAdd completes a step that adds steps to its workflow, in one transaction. Errors: those of AddSteps; the place of a step is add_steps[3].
+func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (AckResult, error) {
+	if err := ack.check(""); err != nil {
+		return AckResult{}, err
+	}
+	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+		q := db.New(tx)
+		if _, err := addSteps(ctx, q, ack.ID, ack.Token, steps); err != nil {
+			return renamed(err, "steps[", "add_steps[")
+		}
+		groups, err := groupAcks([]Ack{ack})
+		if err != nil {
+			return err
+		}
+		accepted := map[lease]AckResult{}
+		if err := groups[0].run(ctx, q, accepted); err != nil {
+			return fromDB("completing a step", err)
+		}
+		if len(accepted) == 0 {
+			return refusalOf(ack.ID, true)
+		}
+		return nil
+	})
+	if err != nil {
+		if CodeOf(err) == Internal {
+			err = fromDB("completing a step", err)
+		}
+		return AckResult{}, err
+	}
+	e.metrics.acks.WithLabelValues(string(Complete), string(AckOK)).Inc()
+	e.watcher.tell(ack.ID)
+	e.jobsEnded()
+	return AckResult{ID: ack.ID, Status: AckOK}, nil
+}
+
+// renamed is an error with another name for the argument that is wrong.
+func renamed(err error, from, to string) error {
+	var e *Error
+	if !errors.As(err, &e) || !strings.HasPrefix(e.Field, from) {
+		return err
+	}
+	own := *e
+	own.Field, own.Message = to+strings.TrimPrefix(own.Field, from), to+strings.TrimPrefix(own.Message, from)
+	return &own
+}
+
+// StartWorkflow lets a running step start a workflow and end as that ends. Its attempt is over. Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+func (e *Engine) StartWorkflow(ctx context.Context, id, token ID, w NewWorkflow) (Workflow, error) {
+	text, err := json.Marshal(w)
+	if err != nil {
+		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
+	}
+	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: int64(token), Definition: text})
+	if err != nil {
+		return Workflow{}, fromDB("starting a workflow", err)
+	}
+	e.jobsEnded()
+	return e.Workflow(ctx, ID(child))
+}
+
+// Dependency is a step that another one depends on.
+type Dependency struct {
+	Step   string          `json:"step" doc:"Its name." example:"charge"`
+	JobID  ID              `json:"job_id" doc:"Its job." example:"4711"`
+	State  State           `json:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Where its job is in its life."`
+	Result json.RawMessage `json:"result,omitempty" doc:"What came of it: any JSON."`
+	Error  json.RawMessage `json:"error,omitempty" doc:"Why it is dead, or was skipped: an object with a message."`
+}
+
+// Dependencies lists up to limit steps that a step depends on, in the order of its definition, after the first so many. Errors: JobNotFound.
+func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]Dependency, error) {
+	rows, err := e.q.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
+	if err != nil {
+		return nil, fromDB("reading dependencies", err)
+	}
+	list := make([]Dependency, len(rows))
+	for i, r := range rows {
+		list[i] = Dependency{r.Step, ID(r.ID), State(r.State), r.Result, r.Error}
+	}
+	return list, nil
+}
+
+func stepFromRow(r db.WeirWorkflowSteps) (WorkflowStep, error) {
+	s := WorkflowStep{
+		Name: r.Name, JobID: ID(r.JobID), HeldReason: value(r.HeldReason), DependsOn: r.DependsOn, Needs: r.Needs, Kind: r.Kind, Queue: r.Queue, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
+		RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), Result: r.Result, Error: r.Error, OnFailure: value(r.OnFailure),
+		Compensation: value(r.Compensation), Compensates: value(r.Compensates), WaitFor: r.WaitFor, ChildWorkflowID: ID(value(r.ChildWorkflowID)), AddedBy: value(r.AddedBy),
+		CopiedFrom: ID(value(r.CopiedFrom)),
+	}
+	if r.State != nil {
+		s.State = State(*r.State)
+	}
+	if s.DependsOn == nil {
+		s.DependsOn = []string{}
+	}
+	if len(r.Progress) > 0 {
+		if err := json.Unmarshal(r.Progress, &s.Progress); err != nil {
+			return WorkflowStep{}, fmt.Errorf("reading step %d: %w", r.JobID, err)
+		}
+	}
+	return s, nil
+}
