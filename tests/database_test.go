@@ -27,6 +27,10 @@ func newDatabase(t *testing.T) *database {
 	t.Helper()
 	made := pgtest.New(t)
 	d := &database{Pool: made.Pool(), t: t, url: made.URL}
+	if throughPgBouncer(t) {
+		d.url = pgtest.PgBouncer(t, made.URL)
+		d.Pool = openPool(t, d.url)
+	}
 	t.Cleanup(d.checkPlaces)
 	return d
 }

@@ -45,7 +45,11 @@ type service struct {
 func startService(t *testing.T) *service {
 	t.Helper()
 	database := pgtest.New(t)
-	s := startServiceOn(t, database.URL)
+	config := jobs.Config{DatabaseURL: database.URL}
+	if throughPgBouncer(t) {
+		config = jobs.Config{DatabaseURL: pgtest.PgBouncer(t, database.URL), ListenURL: database.URL}
+	}
+	s := startServiceWith(t, config)
 	s.pool = database.Pool()
 	return s
 }
@@ -53,9 +57,15 @@ func startService(t *testing.T) *service {
 // startServiceOn starts a node in this process.
 func startServiceOn(t *testing.T, databaseURL string) *service {
 	t.Helper()
+	return startServiceWith(t, jobs.Config{DatabaseURL: databaseURL})
+}
+
+func startServiceWith(t *testing.T, config jobs.Config) *service {
+	t.Helper()
 	registry, log := prometheus.NewRegistry(), newServiceLog(t)
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	engine, err := jobs.Open(t.Context(), jobs.Config{DatabaseURL: databaseURL, Logger: logger, Metrics: registry})
+	config.Logger, config.Metrics = logger, registry
+	engine, err := jobs.Open(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
