@@ -170,6 +170,12 @@ begin
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
   perform weir.see_workers(array[worker]);
+  if not exists (select from weir.breaker b where b.gated) then
+    return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
+      c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
+    from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c where c.job_id > 0;
+    return;
+  end if;
   -- A claim moves jobs of open breakers out of its way, so many at a time. Where it finds nothing else it goes on, for a while.
   for round in 1..20 loop
     sifting := false;
