@@ -72,7 +72,7 @@ begin
                          else least(coalesce(after[c], floor_seq), late_seq) end;
       end loop;
       if gated then
-        select * into took from weir.take_gated(q.id, q.name, q.breaker_id, after, share, 5000 - sifted);
+        select * into took from weir.take_gated(q.id, q.name, q.breaker_id, after, share, 2000 - sifted);
         ids := ids || took.ids;
         tokens := tokens || took.tokens;
         attempts := attempts || took.attempts;
@@ -84,7 +84,7 @@ begin
         sifted := sifted + took.diverted;
         got := got + cardinality(took.ids);
         cut := cut or share <= cardinality(took.ids);
-        exit when got >= wanted or sifted >= 5000;
+        exit when got >= wanted or sifted >= 2000;
         continue;
       end if;
       for p in  -- only the priorities that have something: ten cheap probes instead of ten statements
@@ -111,9 +111,9 @@ begin
       cut := cut or share <= 0;
       exit when got >= wanted;
     end loop;
-    exit when got >= wanted or sifted >= 5000;
+    exit when got >= wanted or sifted >= 2000;
   end loop;
-  if sifted >= 5000 and got < wanted then
+  if sifted >= 2000 and got < wanted then
     return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(), 1, now_tick, 'sifting', null::jsonb, false;
   end if;
   if refusals is not null then

@@ -87,10 +87,12 @@ declare
   holding boolean;  -- and whether it holds the whole queue
   seen record;
   told record;
-  verdict record;
+  ways int[];
+  stay record;
+  gone record;
+  moved int;
   look int;
   low bigint;
-  gone bigint[];
 begin
   ids := '{}'; tokens := '{}'; attempts := '{}'; priorities := '{}'; degraded := '{}'; diverted := 0;
   select array_agg(b.id), array_agg(b.name), array_agg(b.version), array_agg(weir.policy_now(b)) into gate_ids, names, versions, policies from weir.breaker b where b.gated;
@@ -111,35 +113,39 @@ begin
       exit when seen.n = 0;
       select array_agg(j.id) as ids, array_agg(j.breaker) as names into told from weir.job j
       where j.id = any (seen.ids) and j.id between (select min(i) from unnest(seen.ids) i) and (select max(i) from unnest(seen.ids) i) and j.breaker is not null;
-      -- Each job's gate, if it has one; then whether the job stays all the same.
-      select array_agg(v.n order by v.n) filter (where v.stays) as stay, array_agg(v.n order by v.n) filter (where not v.stays) as go, array_agg(v.gate order by v.n) as gates into verdict
-      from (
-        select g.n, g.gate, g.gate is null or (seen.passes[g.n] = versions[g.gate]) is true or policies[g.gate] ->> 'policy' = 'degraded'
-          or (policies[g.gate] ->> 'policy' = 'reroute' and policies[g.gate] ->> 'queue' = queue_name) is true as stays
-        from (select n, case when told.ids is null or array_position(told.ids, seen.ids[n]) is null then own
-                             else array_position(names, told.names[array_position(told.ids, seen.ids[n])]) end as gate
-              from generate_series(1, seen.n) n) g
-      ) v;
-      verdict.stay := coalesce(verdict.stay, '{}');
-      verdict.stay := verdict.stay[1:share - cardinality(ids)];
-      verdict.go := coalesce(verdict.go, '{}');
-      delete from weir.job_ready r where r.ctid = any (array(select seen.tids[n] from unnest(verdict.stay || verdict.go) n));
-      ids := ids || array(select seen.ids[n] from unnest(verdict.stay) n);
-      tokens := tokens || array(select seen.seqs[n] from unnest(verdict.stay) n);
-      attempts := attempts || array(select (seen.attempts[n] + 1)::smallint from unnest(verdict.stay) n);
-      priorities := priorities || array_fill(p::smallint, array[cardinality(verdict.stay)]);
-      degraded := degraded || array(select seen.ids[n] from unnest(verdict.stay) n
-        where verdict.gates[n] is not null and policies[verdict.gates[n]] ->> 'policy' = 'degraded' and seen.passes[n] is distinct from versions[verdict.gates[n]]);
-      for gate in 1..cardinality(gate_ids) loop
-        gone := array(select n from unnest(verdict.go) n where verdict.gates[n] = gate);
-        continue when gone = '{}';
-        perform weir.divert_jobs(gate_ids[gate], names[gate], policies[gate], take_gated.queue_id, p::smallint, array(select seen.ids[n] from unnest(gone) n),
-          array(select seen.seqs[n] - case when seen.passes[n] is null then 0 else 4611686018427387904 end from unnest(gone) n), array(select seen.attempts[n] from unnest(gone) n));
+      -- What becomes of each: 0 stays, -1 stays and is degraded, otherwise the place of the gate that it goes by.
+      ways := array(
+        select case
+            when f.gate is null or f.pass = versions[f.gate] or policies[f.gate] ->> 'policy' = 'reroute' and policies[f.gate] ->> 'queue' = queue_name then 0
+            when policies[f.gate] ->> 'policy' = 'degraded' then -1
+            else f.gate end
+        from (
+          select u.n, u.pass, case when t.id is null then own else array_position(names, t.name) end as gate
+          from unnest(seen.ids, seen.passes) with ordinality u(id, pass, n) left join unnest(told.ids, told.names) t(id, name) on t.id = u.id
+        ) f order by f.n);
+      select coalesce(array_agg(u.tid), '{}') as tids, coalesce(array_agg(u.id), '{}') as ids, array_agg(u.seq) as seqs, array_agg((u.attempt + 1)::smallint) as attempts,
+        array_agg(u.id) filter (where u.way = -1) as weak into stay
+      from (select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, ways) u(tid, id, seq, attempt, way) where u.way <= 0 limit share - cardinality(ids)) u;
+      delete from weir.job_ready r where r.ctid = any (stay.tids);
+      ids := ids || stay.ids;
+      tokens := tokens || stay.seqs;
+      attempts := attempts || stay.attempts;
+      priorities := priorities || array_fill(p::smallint, array[cardinality(stay.ids)]);
+      degraded := degraded || stay.weak;
+      moved := 0;
+      for gone in
+        select u.way, array_agg(u.tid) as tids, array_agg(u.id) as ids, array_agg(u.seq - case when u.pass is null then 0 else 4611686018427387904 end) as seqs,
+          array_agg(u.attempt) as attempts, count(*)::int as n
+        from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.passes, ways) u(tid, id, seq, attempt, pass, way) where u.way > 0 group by u.way order by u.way
+      loop
+        delete from weir.job_ready r where r.ctid = any (gone.tids);
+        perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, p::smallint, gone.ids, gone.seqs, gone.attempts);
+        moved := moved + gone.n;
       end loop;
-      diverted := diverted + cardinality(verdict.go);
+      diverted := diverted + moved;
       exit when seen.n < look;
       low := seen.seqs[seen.n];
-      look := case when share <= cardinality(ids) then 0 when verdict.go <> '{}' then greatest(share - cardinality(ids), 500) else share - cardinality(ids) end;
+      look := case when share <= cardinality(ids) then 0 when moved > 0 then greatest(share - cardinality(ids), 500) else share - cardinality(ids) end;
     end loop;
     exit when share <= cardinality(ids) or diverted >= budget;
   end loop;

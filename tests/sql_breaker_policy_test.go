@@ -219,7 +219,7 @@ func TestManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem(t *testing.T) {
 	}
 	id := s.enqueue(obj{"kind": "x", "queue": "q"})
 	s.settle()
-	if got := s.claim(5, "q"); len(got) != 1 || got[0].ID != id { // three claims of 5,000 come up with nothing before
+	if got := s.claim(5, "q"); len(got) != 1 || got[0].ID != id { // nine claims that put 2,000 aside come up with nothing before
 		t.Errorf("claimed %v", got)
 	}
 }

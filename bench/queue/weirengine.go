@@ -50,7 +50,7 @@ func (q *weirEngine) Enqueue(ctx context.Context, all []Job) error {
 		_, err := q.engine.Enqueue(ctx, jobs.NewJob{Kind: "bench", Args: all[0].Args})
 		return err
 	}
-	_, err := q.engine.EnqueueBatch(ctx, weirBatch(all))
+	_, err := q.engine.EnqueueBatch(ctx, weirBatch(all, ""))
 	return err
 }
 

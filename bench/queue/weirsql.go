@@ -15,8 +15,9 @@ import (
 // weirSQL is weir as a Postgres driver sees it: the functions of the SQL contract, and an upkeep loop that does what a
 // node of the service does for its database.
 type weirSQL struct {
-	pool   *pgxpool.Pool
-	upkeep *weirUpkeep
+	pool    *pgxpool.Pool
+	upkeep  *weirUpkeep
+	breaker string // of the jobs that are enqueued
 }
 
 func (q *weirSQL) Open(ctx context.Context, url string) (err error) {
@@ -37,7 +38,7 @@ func (q *weirSQL) Close(context.Context) error {
 }
 
 func (q *weirSQL) Enqueue(ctx context.Context, jobs []Job) error {
-	rows, err := q.pool.Query(ctx, "select weir.enqueue_many($1)", string(weirBatch(jobs)))
+	rows, err := q.pool.Query(ctx, "select weir.enqueue_many($1)", string(weirBatch(jobs, q.breaker)))
 	if err != nil {
 		return err
 	}
@@ -49,14 +50,42 @@ func (q *weirSQL) Enqueue(ctx context.Context, jobs []Job) error {
 }
 
 // weirBatch is a JSON array of jobs, as the SQL contract and the REST API take it.
-func weirBatch(jobs []Job) []byte {
-	batch := make([]byte, 0, len(jobs)*(len(jobs[0].Args)+32))
+func weirBatch(jobs []Job, breaker string) []byte {
+	batch := make([]byte, 0, len(jobs)*(len(jobs[0].Args)+64))
 	for _, job := range jobs {
 		batch = append(batch, `,{"kind":"bench","args":`...)
-		batch = append(append(batch, job.Args...), '}')
+		batch = append(batch, job.Args...)
+		if breaker != "" {
+			batch = fmt.Appendf(batch, `,"breaker":%q`, breaker)
+		}
+		batch = append(batch, '}')
 	}
 	batch[0] = '['
 	return append(batch, ']')
+}
+
+// Depend makes the jobs that are enqueued from now on depend on something whose circuit breaker is open.
+func (q *weirSQL) Depend(ctx context.Context, on bool) error {
+	q.breaker = ""
+	if !on {
+		return nil
+	}
+	q.breaker = "down"
+	_, err := q.pool.Exec(ctx, `select weir.set_breaker('down', '{"ramp_per_second": 10000}'), weir.pin_breaker('down', 'open')`)
+	return err
+}
+
+// LetGo closes the circuit breaker and does what a node does until all its jobs are back.
+func (q *weirSQL) LetGo(ctx context.Context) error {
+	if _, err := q.pool.Exec(ctx, "select weir.pin_breaker('down', 'closed')"); err != nil {
+		return err
+	}
+	for held := true; held; {
+		if err := q.pool.QueryRow(ctx, "select t.moved > 0 or exists (select from weir.job_held) from weir.tick_breakers(2000) t").Scan(&held); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (q *weirSQL) Left(ctx context.Context) (int64, error) { return weirLeft(ctx, q.pool) }

@@ -54,6 +54,8 @@ func Scenarios(o Options) []Scenario {
 		{Name: "offered", Case: "5000/s", timed: true, run: offered(5000, 50)},
 		{Name: "backlog", Case: fmt.Sprintf("%d waiting", o.Backlog), run: backlog, What: "Claims of a batch are timed on an all but empty queue and again with so many jobs waiting; " +
 			"then the workers work at the backlog for 10 s."},
+		{Name: "breaker", Case: fmt.Sprintf("%d held", o.Backlog), run: held, What: "Claims of a batch are timed in a queue that holds nothing back, and again when an open circuit breaker holds so many jobs of the same queue. " +
+			"Held/s is how fast the first claims put them aside, back/s how fast they come back when the breaker has closed."},
 		{Name: "args", Case: "100 B", run: burndown, sized: argsOf(100, 1), What: "A burn-down with args of other sizes: all the jobs with 100 B, a quarter of them with 2 KB, a fortieth with 20 KB."},
 		{Name: "args", Case: "2 KB", run: burndown, sized: argsOf(2_000, 4)},
 		{Name: "args", Case: "20 KB", run: burndown, sized: argsOf(20_000, 40)},
