@@ -107,6 +107,7 @@ func describe(c Config) *API {
 	a.registerWorkflowGraphs()
 	a.registerEvents()
 	a.registerHealth()
+	a.registerComponents()
 	a.refineSchemas()
 	return a
 }

@@ -20,6 +20,20 @@ type healthOutput struct {
 	Body Health
 }
 
+// Components are the parts of the service.
+type Components struct {
+	Status     string           `json:"status" enum:"ok,failing" doc:"failing: some component is."`
+	Components []jobs.Component `json:"components" doc:"Each of them, by name and node."`
+}
+
+type componentsOutput struct {
+	Body Components
+}
+
+type resilienceOutput struct {
+	Body jobs.Resilience
+}
+
 // Info is what a node says of itself.
 type Info struct {
 	Version         string    `json:"version" doc:"The version of weir." example:"0.1.0"`
@@ -49,6 +63,47 @@ func (a *API) registerHealth() {
 	}, shown{answer: Info{
 		Version: "0.1.0", GoVersion: "go1.26.8", DatabaseVersion: "15.8", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", StartedAt: exampleTime,
 	}, alone: true}, a.getInfo)
+}
+
+func (a *API) registerComponents() {
+	seconds := 0.002
+	register(a, huma.Operation{
+		OperationID: "getHealth", Method: http.MethodGet, Path: "/v1/health", Tags: []string{tagService},
+		Summary: "See how each component is",
+		Description: "The parts of the service and the circuit breakers, each with its last hundred checks, which come every ten seconds, and their success rate. Any node answers for all. " +
+			"To decide about a node, ask `/livez` and `/readyz`.",
+	}, shown{answer: Components{Status: "failing", Components: []jobs.Component{
+		{Name: "breaker:stripe", Status: jobs.HealthFailing, Since: exampleTime, CheckedAt: exampleLater, Message: "it is open", Checks: 100, SuccessRate: 0.96, History: []jobs.HealthCheck{{At: exampleLater, Message: "it is open"}}},
+		{Name: "database", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", Status: jobs.HealthOK, Since: exampleTime, CheckedAt: exampleLater, Checks: 100, SuccessRate: 1, History: []jobs.HealthCheck{{At: exampleLater, OK: true, Seconds: &seconds}}},
+	}}}, a.getHealth)
+	register(a, huma.Operation{
+		OperationID: "getResilience", Method: http.MethodGet, Path: "/v1/health/summary", Tags: []string{tagService},
+		Summary: "See how well the service stands", Description: "A score from 0 to 100 and a word, from the components and the circuit breakers. A node whose checks ended more than half a minute ago has ended, and does not count.",
+	}, shown{answer: jobs.Resilience{
+		Status: "degraded", Score: 91.9, Components: 9, Failing: []string{"breaker:stripe"}, Breakers: jobs.ResilienceOfGates{Closed: 3, Open: 1, OpenedLastDay: 2, ClosedLastDay: 1, HeldJobs: 1200},
+	}}, a.getResilience)
+}
+
+func (a *API) getHealth(ctx context.Context, _ *struct{}) (*componentsOutput, error) {
+	components, err := a.engine.Health(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &componentsOutput{Body: Components{Status: "ok", Components: components}}
+	for _, c := range components {
+		if c.Status == jobs.HealthFailing {
+			out.Body.Status = "failing"
+		}
+	}
+	return out, nil
+}
+
+func (a *API) getResilience(ctx context.Context, _ *struct{}) (*resilienceOutput, error) {
+	resilience, err := a.engine.Resilience(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &resilienceOutput{Body: resilience}, nil
 }
 
 func (a *API) getLiveness(context.Context, *struct{}) (*healthOutput, error) {

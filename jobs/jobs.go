@@ -67,6 +67,7 @@ type Engine struct {
 	watcher   *watcher
 	signs     *signs
 	feed      *feed
+	pulse     *pulse
 
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
@@ -114,7 +115,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
-		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: make(chan struct{}, 1),
+		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)

@@ -19,7 +19,9 @@ func (l *loop) run(ctx context.Context) {
 	failures := 0
 	for ctx.Err() == nil {
 		began := time.Now()
+		l.e.pulse.begin(l.name, began)
 		wait, err := l.step(ctx)
+		l.e.pulse.end(l.name, err)
 		l.e.metrics.step(l.name, time.Since(began), err)
 		if err != nil && ctx.Err() == nil {
 			failures++
@@ -43,7 +45,7 @@ func (l *loop) run(ctx context.Context) {
 }
 
 func (e *Engine) newLoops() []*loop {
-	frontier, due, leases, fire, vacuum, horizon := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, fireStep{e: e}, newVacuumStep(e), horizonStep{e: e}
+	frontier, due, leases, fire, vacuum, horizon, health := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, fireStep{e: e}, newVacuumStep(e), horizonStep{e: e}, healthStep{e: e}
 	return []*loop{
 		{e, "frontier", frontier.step, e.tickSoon},
 		{e, "promote", due.step, nil},
@@ -59,6 +61,7 @@ func (e *Engine) newLoops() []*loop {
 		{e, "feed", e.feed.step, e.feed.soon},
 		{e, "breakers", e.tickBreakers, nil},
 		{e, "samples", e.sweepBreakers, nil},
+		{e, "health", health.step, nil},
 	}
 }
 

@@ -36,10 +36,10 @@ type metrics struct {
 
 	own []prometheus.Collector
 
-	waiting, awaiting, watching, listening               *prometheus.Desc
-	poolConns, poolWaits, poolWaitTime                   *prometheus.Desc
-	queueJobs, queueOldest, workers                      *prometheus.Desc
-	breakers, breakerHeld, breakerOpened, breakerChanges *prometheus.Desc
+	waiting, awaiting, watching, listening                           *prometheus.Desc
+	poolConns, poolWaits, poolWaitTime                               *prometheus.Desc
+	queueJobs, queueOldest, workers                                  *prometheus.Desc
+	breakers, breakerHeld, breakerOpened, breakerChanges, components *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -108,6 +108,7 @@ func newMetrics(e *Engine) *metrics {
 		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
 		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
 		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; looked at at most every ten seconds.", []string{"breaker", "state"}, nil),
+		components:     prometheus.NewDesc("weir_component_up", "1 while the last check of a component (see /v1/health) passed; looked at at most every ten seconds. node is empty where it is about the whole service.", []string{"component", "node"}, nil),
 		breakerHeld:    prometheus.NewDesc("weir_breaker_held_jobs", "Jobs that a circuit breaker holds, counted up to 10,000.", []string{"breaker"}, nil),
 		breakerOpened:  prometheus.NewDesc("weir_breaker_opened_total", "Times that a circuit breaker has opened, in the whole service.", []string{"breaker"}, nil),
 		breakerChanges: prometheus.NewDesc("weir_breaker_changes_total", "Times that a circuit breaker has changed its state, in the whole service.", []string{"breaker"}, nil),
@@ -139,7 +140,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges, m.components} {
 		ch <- d
 	}
 }
@@ -197,6 +198,7 @@ func (m *metrics) counted() []prometheus.Metric {
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueOldest, prometheus.GaugeValue, r.OldestAvailableSeconds, r.Queue))
 	}
 	m.countBreakers(ctx)
+	m.countComponents(ctx)
 	workers, err := m.e.loops.CountWorkers(ctx)
 	if err != nil {
 		m.e.log.Warn("could not count the workers for the metrics", "error", err)
@@ -228,6 +230,21 @@ func (m *metrics) countBreakers(ctx context.Context) {
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakerHeld, prometheus.GaugeValue, float64(b.Held), b.Name),
 			prometheus.MustNewConstMetric(m.breakerOpened, prometheus.CounterValue, float64(b.TimesOpened), b.Name),
 			prometheus.MustNewConstMetric(m.breakerChanges, prometheus.CounterValue, float64(b.changes), b.Name))
+	}
+}
+
+func (m *metrics) countComponents(ctx context.Context) {
+	rows, err := m.e.loops.ListHealth(ctx)
+	if err != nil {
+		m.e.log.Warn("could not look at the components for the metrics", "error", err)
+		return
+	}
+	for _, r := range rows {
+		up := 0.0
+		if r.Ok && !r.Silent {
+			up = 1
+		}
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.components, prometheus.GaugeValue, up, r.Component, r.Node))
 	}
 }
 

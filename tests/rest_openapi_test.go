@@ -96,7 +96,7 @@ var servedOperations = []string{
 	"post /v1/workflows", "get /v1/workflows", "get /v1/workflows/{id}", "get /v1/workflows/{id}/graph", "get /v1/workflows/{id}/steps", "get /v1/workflows/{id}/timeline", "post /v1/workflows/{id}/cancel",
 	"post /v1/workflows/{id}/retry", "post /v1/workflows/{id}/fork", "post /v1/workflows/{id}/signals/{name}", "post /v1/workflows/{id}/steps", "post /v1/jobs/{id}/workflow", "get /v1/jobs/{id}/dependencies",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
-	"get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
+	"get /v1/health", "get /v1/health/summary", "get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
 	"post /v1/breakers/{name}/pin", "post /v1/breakers/{name}/report", "get /v1/breakers/{name}/events",
 	"post /v1/workers/{name}/pause", "post /v1/workers/{name}/resume", "post /v1/workers/{name}/drain", "get /v1/workers/{name}/jobs", "get /v1/workers/{name}/history",
 }
@@ -359,6 +359,8 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("get /livez", s.get("/livez"))
 	check("get /readyz", s.get("/readyz"))
 	check("get /v1/info", s.get("/v1/info"))
+	check("get /v1/health", s.get("/v1/health"))
+	check("get /v1/health/summary", s.get("/v1/health/summary"))
 	check("put /v1/queues/{name}", s.do(http.MethodPut, "/v1/queues/q", `{"max_depth": 1000, "retry": {"jitter": false}}`))
 	full := obj{
 		"kind": "k", "queue": "q", "args": []any{1, nil, obj{"a": "b"}}, "priority": 7, "max_attempts": 2, "timeout_seconds": 100, "retry": obj{"strategy": "fixed", "base_seconds": 3600, "jitter": false},

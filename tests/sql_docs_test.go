@@ -143,6 +143,7 @@ weir.reset_breaker(name text, by text, reason text)
 weir.pin_breaker(name text, state text, by text, reason text, for_seconds double precision)
 weir.report_breaker(name text, outcome text, error jsonb, calls integer)
 weir.tick_breakers(most integer, OUT breakers integer, OUT moved integer)
+weir.check_health(every interval)
 weir.sweep_breakers(most integer)
 weir.sweep_breaker_results(most integer)`
 

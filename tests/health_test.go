@@ -1,0 +1,111 @@
+package tests
+
+import (
+	"net/http"
+	"slices"
+	"testing"
+)
+
+type servedComponent struct {
+	Name, Node, Status, Message string
+	Checks                      int
+	SuccessRate                 float64 `json:"success_rate"`
+	History                     []struct {
+		OK      bool
+		Message string
+		Seconds *float64
+	}
+}
+
+type servedResilience struct {
+	Status     string
+	Score      float64
+	Components int
+	Failing    []string
+	Breakers   struct {
+		Closed, Open  int
+		OpenedLastDay int `json:"opened_last_day"`
+	}
+}
+
+func (s *service) component(name string) servedComponent {
+	s.t.Helper()
+	all := readAs[struct{ Components []servedComponent }](s.get("/v1/health").want(http.StatusOK)).Components
+	if i := slices.IndexFunc(all, func(c servedComponent) bool { return c.Name == name }); i >= 0 {
+		return all[i]
+	}
+	return servedComponent{}
+}
+
+func TestRESTEachComponentIsChecked(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.eventually("the node has checked itself and the service", func() bool { return s.component("partitions").Checks > 0 })
+	for _, name := range []string{"database", "listener", "loops", "frontier", "promotion", "leases", "partitions", "horizon"} {
+		c := s.component(name)
+		if c.Status != "ok" || c.SuccessRate != 1 || len(c.History) != c.Checks || !c.History[0].OK {
+			t.Errorf("%s: %+v", name, c)
+		}
+		if ofNode := slices.Contains([]string{"database", "listener", "loops"}, name); (c.Node != "") != ofNode {
+			t.Errorf("%s is of node %q", name, c.Node)
+		}
+	}
+	if c := s.component("database"); c.History[0].Seconds == nil {
+		t.Error("how long the database took is not there")
+	}
+	if got := s.component("chores"); got.Status != "failing" { // this node runs no River
+		t.Errorf("chores: %+v", got)
+	}
+}
+
+func TestRESTAnOpenBreakerLowersTheScore(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.eventually("there are checks", func() bool { return s.component("partitions").Checks > 0 })
+	s.sql("delete from weir.health_check where component = 'chores'")
+	summary := func() servedResilience {
+		return readAs[servedResilience](s.get("/v1/health/summary").want(http.StatusOK))
+	}
+	if r := summary(); r.Status != "healthy" || r.Score != 100 || len(r.Failing) != 0 || r.Components < 8 {
+		t.Errorf("at first: %+v", r)
+	}
+	s.do(http.MethodPut, "/v1/breakers/stripe", `{}`)
+	s.sql("select weir.check_health('0 s')")
+	s.post("/v1/breakers/stripe/trip", `{"open_seconds": 3600}`).want(http.StatusOK)
+	s.sql("select weir.check_health('0 s')")
+	s.sql("delete from weir.health_check where component = 'chores'")
+	c := s.component("breaker:stripe")
+	if c.Status != "failing" || c.Message != "it is open" || c.SuccessRate != 0.5 || c.Checks != 2 || c.History[0].OK || !c.History[1].OK {
+		t.Errorf("the breaker: %+v", c)
+	}
+	r := summary()
+	if r.Status != "degraded" || r.Score >= 100 || r.Score < 80 || !slices.Equal(r.Failing, []string{"breaker:stripe"}) || r.Breakers.Open != 1 || r.Breakers.OpenedLastDay != 1 {
+		t.Errorf("with an open breaker: %+v", r)
+	}
+	s.sql("select weir.note_health('frontier', '', false, null, 'gone')")
+	if r := summary(); r.Status != "critical" {
+		t.Errorf("without a frontier: %+v", r)
+	}
+}
+
+func TestTheLastHundredChecksOfAComponentAreKept(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	do(t, d, "insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt) select 1, clock_timestamp() - interval '1 minute', 1, 5, 0")
+	for range 120 {
+		do(t, d, "select weir.check_health('0 s')")
+	}
+	if got := ask[string](t, d, "select checks || ' ' || passed || ' ' || success_rate || ' ' || message from weir.health where component = 'promotion'"); got != "100 0 0 1 jobs have been due for more than 10 seconds" {
+		t.Errorf("promotion: %s", got)
+	}
+	do(t, d, "delete from weir.job_scheduled")
+	for range 25 {
+		do(t, d, "select weir.check_health('0 s')")
+	}
+	if got := ask[string](t, d, "select checks || ' ' || success_rate || ' ' || ok from weir.health where component = 'promotion'"); got != "100 0.25 true" {
+		t.Errorf("promotion: %s", got)
+	}
+	if checked := ask[bool](t, d, "select weir.check_health()"); checked {
+		t.Error("it was checked again at once")
+	}
+}
