@@ -105,6 +105,7 @@ func describe(c Config) *API {
 	a.registerWorkflows()
 	a.registerWorkflowSteps()
 	a.registerWorkflowGraphs()
+	a.registerWebhooks()
 	a.registerEvents()
 	a.registerHealth()
 	a.registerComponents()

@@ -152,3 +152,16 @@ func exampleSlots() []jobs.ScheduleSlot {
 func exampleScheduleRun() jobs.ScheduleRun {
 	return jobs.ScheduleRun{Slot: exampleTime, Outcome: "enqueued", JobID: 4711, JobState: jobs.Completed, FiredAt: exampleTime.Add(12 * time.Millisecond), LatenessSeconds: 0.012}
 }
+
+func exampleWebhook() jobs.Webhook {
+	return jobs.Webhook{
+		Name: "billing", URL: "https://hooks.example.com/weir", Events: []string{"completed", "dead"}, Queues: []string{"mail"}, Kinds: []string{}, TimeoutSeconds: 10,
+		DisableAfterSeconds: 259200, Enabled: true, CreatedAt: exampleTime,
+	}
+}
+
+func exampleDelivery() jobs.Delivery {
+	return jobs.Delivery{
+		ID: 12, EventID: "4711-dead-5-1769853600000000", Event: "dead", JobID: 4711, State: "delivered", Attempts: 1, Status: 200, DurationSeconds: 0.12, CreatedAt: exampleTime, TriedAt: &exampleLater,
+	}
+}

@@ -30,6 +30,7 @@ const (
 	tagBreakers   = "circuit breakers"
 	tagSchedules  = "schedules"
 	tagWorkflows  = "workflows"
+	tagWebhooks   = "webhooks"
 	tagService    = "service"
 )
 
@@ -56,6 +57,7 @@ func humaConfig() huma.Config {
 		{Name: tagBreakers, Description: "Circuit breakers: whether what jobs depend on is well, and what becomes of the jobs when it is not."},
 		{Name: tagSchedules, Description: "Schedules: jobs that come about by themselves, by the clocks of any zone."},
 		{Name: tagWorkflows, Description: "Workflows: jobs that wait for each other."},
+		{Name: tagWebhooks, Description: "Who is told over HTTPS of what happens to jobs."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c

@@ -37,6 +37,8 @@ const (
 	BreakerPinned       Code = "breaker_pinned"        // the circuit breaker's state is fixed
 	ScheduleNotFound    Code = "schedule_not_found"    // there is no schedule of this name
 	ScheduleExists      Code = "schedule_exists"       // there is a schedule of this name already
+	WebhookNotFound     Code = "webhook_not_found"     // there is no webhook of this name
+	WebhookExists       Code = "webhook_exists"        // there is a webhook of this name already
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"              // a defect; the log has the details
@@ -57,6 +59,8 @@ var sqlStates = map[string]Code{
 	"WR015": WorkerNotFound,
 	"WR020": OperationNotFound,
 	"WR021": OperationEnded,
+	"WR040": WebhookNotFound,
+	"WR041": WebhookExists,
 	"WR050": WorkflowNotFound,
 	"WR051": WorkflowEnded,
 	"WR052": WorkflowNotFailed,

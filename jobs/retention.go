@@ -8,7 +8,7 @@ import (
 )
 
 // Retain purges the dead letters whose time is over, drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of
-// which little must be kept, and sweeps unique keys that are free, results, operations and slots of schedules whose time is over,
+// which little must be kept, and sweeps unique keys that are free, results, operations, slots of schedules and deliveries to webhooks whose time is over,
 // and workers that are long gone. A partition that somebody uses at the moment is left for the next time.
 func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "dead letters", 1000, e.loops.SweepDead); err != nil {
@@ -51,6 +51,9 @@ func (e *Engine) Retain(ctx context.Context) error {
 		return err
 	}
 	if err := sweep(ctx, "notes of results", MaxBatch, e.loops.SweepBreakerResults); err != nil {
+		return err
+	}
+	if err := sweep(ctx, "deliveries to webhooks", MaxBatch, e.loops.SweepDeliveries); err != nil {
 		return err
 	}
 	_, err = e.loops.SweepWorkers(ctx)

@@ -31,6 +31,7 @@ comment on type weir.event_kind is
 --   WR004 job_not_editable   WR012 queue_not_empty
 --                            WR013 queue_full
 --   WR050 workflow_not_found   WR051 workflow_ended   WR052 workflow_not_failed   WR054 not_a_step
+--   WR040 webhook_not_found  WR041 webhook_exists
 --   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
 --   WR065 breaker_not_found       WR066 breaker_in_use     WR067 breaker_pinned
 --   WR030 schedule_not_found      WR031 schedule_exists

@@ -95,6 +95,8 @@ var servedOperations = []string{
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
 	"post /v1/workflows", "get /v1/workflows", "get /v1/workflows/{id}", "get /v1/workflows/{id}/graph", "get /v1/workflows/{id}/steps", "get /v1/workflows/{id}/timeline", "post /v1/workflows/{id}/cancel",
 	"post /v1/workflows/{id}/retry", "post /v1/workflows/{id}/fork", "post /v1/workflows/{id}/signals/{name}", "post /v1/workflows/{id}/steps", "post /v1/jobs/{id}/workflow", "get /v1/jobs/{id}/dependencies",
+	"get /v1/webhooks", "post /v1/webhooks", "get /v1/webhooks/{name}", "patch /v1/webhooks/{name}", "delete /v1/webhooks/{name}", "post /v1/webhooks/{name}/rotate", "post /v1/webhooks/{name}/disable",
+	"post /v1/webhooks/{name}/enable", "post /v1/webhooks/{name}/test", "get /v1/webhooks/{name}/deliveries",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
 	"get /v1/health", "get /v1/health/summary", "get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
 	"post /v1/breakers/{name}/pin", "post /v1/breakers/{name}/report", "get /v1/breakers/{name}/events",
@@ -485,6 +487,19 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("put /v1/breakers/{name}", s.do(http.MethodPut, "/v1/breakers/unused", `{}`)).want(http.StatusOK)
 	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNoContent)
 	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNotFound)
+
+	check("post /v1/webhooks", s.post("/v1/webhooks", `{"name": "hook", "url": "https://example.com", "events": ["dead"], "queues": ["q"]}`)).want(http.StatusCreated)
+	check("post /v1/webhooks", s.post("/v1/webhooks", `{"name": "hook", "url": "https://example.com", "events": ["dead"]}`)).want(http.StatusConflict)
+	check("get /v1/webhooks", s.get("/v1/webhooks?limit=1")).want(http.StatusOK)
+	check("get /v1/webhooks/{name}", s.get("/v1/webhooks/hook")).want(http.StatusOK)
+	check("get /v1/webhooks/{name}", s.get("/v1/webhooks/none")).want(http.StatusNotFound)
+	check("patch /v1/webhooks/{name}", s.do(http.MethodPatch, "/v1/webhooks/hook", `{"kinds": ["k"]}`)).want(http.StatusOK)
+	check("post /v1/webhooks/{name}/rotate", s.post("/v1/webhooks/hook/rotate", nil)).want(http.StatusOK)
+	check("post /v1/webhooks/{name}/disable", s.post("/v1/webhooks/hook/disable", `{"reason": "r"}`)).want(http.StatusOK)
+	check("post /v1/webhooks/{name}/enable", s.post("/v1/webhooks/hook/enable", nil)).want(http.StatusOK)
+	check("post /v1/webhooks/{name}/test", s.post("/v1/webhooks/hook/test", nil)).want(http.StatusAccepted)
+	check("get /v1/webhooks/{name}/deliveries", s.get("/v1/webhooks/hook/deliveries")).want(http.StatusOK)
+	check("delete /v1/webhooks/{name}", s.do(http.MethodDelete, "/v1/webhooks/hook", nil)).want(http.StatusNoContent)
 
 	s.do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`)
 	check("post /v1/jobs", s.post("/v1/jobs", `{"kind": "k", "queue": "full"}`))

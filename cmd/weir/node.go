@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -17,6 +20,7 @@ import (
 	"github.com/weirhq/weir/api"
 	"github.com/weirhq/weir/jobs"
 	"github.com/weirhq/weir/jobs/chores"
+	"github.com/weirhq/weir/webhook"
 )
 
 const (
@@ -37,7 +41,32 @@ type nodeFlags struct {
 	MaxConnections  int32  `help:"Bounds the connections to the database that serve calls; the node has seventeen more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
 	MaxBodyBytes    int64  `help:"The largest request body." env:"WEIR_MAX_BODY_BYTES" default:"10485760"`
 	ShutdownSeconds int    `help:"How long replies under way may take to finish when the node is told to end." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
+	NoChores        bool   `help:"Leave the chores to other nodes: roll-ups, retention, operations, webhooks. Jobs do not need them to move." env:"WEIR_NO_CHORES"`
+	webhookFlags
 	logFlags
+}
+
+// webhookFlags say whom webhooks may reach.
+type webhookFlags struct {
+	WebhookAllowNetworks []netip.Prefix `help:"Networks that webhooks may be sent to although they are not public, such as 10.1.0.0/16, with commas between." env:"WEIR_WEBHOOK_ALLOW_NETWORKS" placeholder:"NETWORK,…"`
+	WebhookCAFile        string         `help:"Certificates, as PEM, of authorities that webhooks' receivers may have theirs from, beside those of the system." env:"WEIR_WEBHOOK_CA_FILE" type:"path" placeholder:"FILE"`
+}
+
+func (f webhookFlags) sender() (*webhook.Sender, error) {
+	config := webhook.Config{Allow: f.WebhookAllowNetworks, Version: readBuild().version}
+	if f.WebhookCAFile != "" {
+		text, err := os.ReadFile(f.WebhookCAFile)
+		if err != nil {
+			return nil, fmt.Errorf("reading certificates: %w", err)
+		}
+		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+			config.RootCAs = x509.NewCertPool()
+		}
+		if !config.RootCAs.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("there is no certificate in %s", f.WebhookCAFile)
+		}
+	}
+	return webhook.NewSender(config), nil
 }
 
 // Validate is called by kong.
@@ -73,7 +102,7 @@ type node struct {
 	log      *slog.Logger
 	listener net.Listener
 	engine   *jobs.Engine
-	chores   *chores.Chores
+	chores   *chores.Chores // nil: other nodes do them
 	server   *http.Server
 	cancel   context.CancelFunc // ends every request
 }
@@ -95,9 +124,15 @@ func newNode(ctx context.Context, flags nodeFlags, listener net.Listener, log *s
 	if err != nil {
 		return nil, err
 	}
-	n.chores, err = chores.Open(ctx, chores.Config{DatabaseURL: directURL, Engine: n.engine, Logger: log})
-	if err != nil {
-		return nil, err
+	if !flags.NoChores {
+		sender, err := flags.sender()
+		if err != nil {
+			return nil, err
+		}
+		n.chores, err = chores.Open(ctx, chores.Config{DatabaseURL: directURL, Engine: n.engine, Sender: sender, Logger: log})
+		if err != nil {
+			return nil, err
+		}
 	}
 	handler, err := api.New(api.Config{
 		Engine: n.engine, Logger: log, Registry: registry, Version: readBuild().version, MaxBodyBytes: flags.MaxBodyBytes,
@@ -137,7 +172,9 @@ func (n *node) run(stop *stop) error {
 	background, endBackground := context.WithCancel(context.Background())
 	var working sync.WaitGroup
 	working.Go(func() { n.engine.Run(background) })
-	working.Go(func() { n.chores.Run(background) })
+	if n.chores != nil {
+		working.Go(func() { n.chores.Run(background) })
+	}
 	go boundMemory(background)
 	served := make(chan error, 1)
 	go func() { served <- n.server.Serve(n.listener) }()

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -25,7 +26,9 @@ type Config struct {
 	// DatabaseURL must reach PostgreSQL itself, or a pooler in session mode: River listens.
 	DatabaseURL string
 	Engine      *jobs.Engine
-	Logger      *slog.Logger // defaults to slog.Default()
+	// Sender sends to webhooks. Defaults to none: they are told when a node has one.
+	Sender Sender
+	Logger *slog.Logger // defaults to slog.Default()
 }
 
 // Chores are this node's share of the background work.
@@ -34,6 +37,7 @@ type Chores struct {
 	ending chan struct{} // closed when this node ends
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
+	tells  bool // webhooks
 	log    *slog.Logger
 }
 
@@ -52,9 +56,14 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	river.AddWorker(workers, &rollupWorker{engine: c.Engine})
 	river.AddWorker(workers, &sealWorker{engine: c.Engine, ending: ending})
 	river.AddWorker(workers, &operationWorker{engine: c.Engine, ending: ending})
+	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 6}, operationQueue: {MaxWorkers: operationsAtOnce}}
+	river.AddWorker(workers, &deliveryWorker{engine: c.Engine, sender: c.Sender, busy: map[jobs.ID]int{}})
+	if c.Sender != nil {
+		queues[webhookQueue] = river.QueueConfig{MaxWorkers: deliveriesAtOnce}
+	}
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:            migrations.RiverSchema,
-		Queues:            map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 4}, operationQueue: {MaxWorkers: operationsAtOnce}},
+		Queues:            queues,
 		Workers:           workers,
 		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod(), sealPeriod()},
 		FetchPollInterval: 5 * time.Second,
@@ -65,7 +74,7 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 		pool.Close()
 		return nil, fmt.Errorf("setting up River: %w", err)
 	}
-	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, log: c.Logger}, nil
+	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, tells: c.Sender != nil, log: c.Logger}, nil
 }
 
 // Run works chores until ctx ends, and then lets those under way finish for up to ten seconds. While the database is away it tries again.
@@ -78,12 +87,41 @@ func (c *Chores) Run(ctx context.Context) {
 		case <-time.After(2 * time.Second):
 		}
 	}
-	c.findOperations(ctx)
+	var looking sync.WaitGroup
+	looking.Go(func() { c.look(ctx, "operations", c.findOperations) })
+	if c.tells {
+		looking.Go(func() { c.look(ctx, "events to tell webhooks of", c.tellWebhooks) })
+	}
+	looking.Wait()
 	close(c.ending)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	if err := c.client.Stop(stop); err != nil {
 		c.log.Warn("chores did not end in time", "error", err)
+	}
+}
+
+// look runs a step again and again, which says how long to wait before the next, and gives River what it finds.
+func (c *Chores) look(ctx context.Context, what string, step func(context.Context) (time.Duration, error)) {
+	failures := 0
+	for wait := time.Second; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		var err error
+		wait, err = step(ctx)
+		switch {
+		case err == nil:
+			failures = 0
+		case ctx.Err() == nil:
+			failures++
+			wait = time.Second
+			if failures == 1 || failures%60 == 0 {
+				c.log.Warn("could not look for "+what+"; trying again", "failures", failures, "error", err)
+			}
+		}
 	}
 }
 

@@ -65,27 +65,12 @@ func (w *operationWorker) Work(ctx context.Context, job *river.Job[operationArgs
 func (*operationWorker) Timeout(*river.Job[operationArgs]) time.Duration { return -1 }
 
 // findOperations inserts a job for each operation that nobody is at.
-func (c *Chores) findOperations(ctx context.Context) {
-	for failures := 0; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(lookForOperations):
-		}
-		ids, err := c.engine.IdleOperations(ctx)
-		for _, id := range ids {
-			if err == nil {
-				_, err = c.client.Insert(ctx, operationArgs{ID: id.String()}, nil)
-			}
-		}
-		switch {
-		case err == nil:
-			failures = 0
-		case ctx.Err() == nil:
-			failures++
-			if failures == 1 || failures%60 == 0 {
-				c.log.Warn("could not look for operations; trying again", "failures", failures, "error", err)
-			}
+func (c *Chores) findOperations(ctx context.Context) (wait time.Duration, err error) {
+	ids, err := c.engine.IdleOperations(ctx)
+	for _, id := range ids {
+		if err == nil {
+			_, err = c.client.Insert(ctx, operationArgs{ID: id.String()}, nil)
 		}
 	}
+	return lookForOperations, err
 }

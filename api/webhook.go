@@ -1,0 +1,220 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// WebhookPath is the path of one webhook.
+type WebhookPath struct {
+	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The webhook's name." example:"billing"`
+}
+
+type webhookOutput struct {
+	Body jobs.Webhook
+}
+
+// WebhookPage is one page of the list of webhooks.
+type WebhookPage struct {
+	Items      []jobs.Webhook `json:"items" doc:"The webhooks, by name."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type webhookPageOutput struct {
+	Body WebhookPage
+}
+
+type webhookBodyInput struct {
+	WebhookPath
+	Payload
+}
+
+// NewWebhook is a webhook to be made.
+type NewWebhook struct {
+	Name                string   `json:"name" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"What to call it." example:"billing"`
+	URL                 string   `json:"url" maxLength:"2000" pattern:"^https://" doc:"Where to post events, over HTTPS." example:"https://hooks.example.com/weir"`
+	Events              []string `json:"events" minItems:"1" maxItems:"100" doc:"Which events to tell of: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, cancel_requested."`
+	Queues              []string `json:"queues,omitempty" maxItems:"100" doc:"Only of jobs of these queues. Defaults to all."`
+	Kinds               []string `json:"kinds,omitempty" maxItems:"100" doc:"Only of jobs of these kinds. Defaults to all."`
+	TimeoutSeconds      int      `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer. Defaults to 10."`
+	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for so long. Defaults to 259200, three days."`
+}
+
+// RotateRequest says how to give a webhook a new secret.
+type RotateRequest struct {
+	KeepOldSeconds *float64 `json:"keep_old_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How long the old secret signs too. Defaults to 86400, a day."`
+}
+
+// DisableRequest says why a webhook is disabled.
+type DisableRequest struct {
+	Reason string `json:"reason,omitempty" minLength:"1" maxLength:"500" doc:"Why."`
+}
+
+type deliveriesInput struct {
+	WebhookPath
+	State jobs.DeliveryState `query:"state" enum:"pending,delivered,failed" doc:"Only deliveries in this state."`
+	Paging
+}
+
+// DeliveryPage is one page of the list of deliveries.
+type DeliveryPage struct {
+	Items      []jobs.Delivery `json:"items" doc:"The deliveries, newest first."`
+	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type deliveryPageOutput struct {
+	Body DeliveryPage
+}
+
+type deliveryOutput struct {
+	Body jobs.Delivery
+}
+
+func (a *API) registerWebhooks() {
+	tags := []string{tagWebhooks}
+	missing := []jobs.Code{jobs.WebhookNotFound}
+	hook, made, disabled := exampleWebhook(), exampleWebhook(), exampleWebhook()
+	made.Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSwMfKQ9r8GKYo="
+	disabled.Enabled, disabled.DisabledAt, disabled.DisabledReason = false, &exampleLater, "moving house"
+	register(a, huma.Operation{
+		OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Tags: tags,
+		Summary: "List webhooks", Description: "The webhooks by name, without their secrets.",
+	}, shown{answer: WebhookPage{Items: []jobs.Webhook{hook}}}, a.listWebhooks)
+	registerBody(a, huma.Operation{
+		OperationID: "createWebhook", Method: http.MethodPost, Path: "/v1/webhooks", Tags: tags, DefaultStatus: http.StatusCreated,
+		Summary: "Make a webhook",
+		Description: "From now on events that pass its filters are posted to `url` as JSON, at least once, in about the order in which they happened. Each is signed as Standard " +
+			"Webhooks says, with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. An answer of 200 to 299 within `timeout_seconds` is success; " +
+			"otherwise it is tried again for a day, with growing pauses. Redirects are not followed, and addresses that are not public are refused. " +
+			"The answer has the `secret`, which is not shown again.",
+	}, shown{
+		body:   NewWebhook{Name: "billing", URL: "https://hooks.example.com/weir", Events: []string{"completed", "dead"}, Queues: []string{"mail"}},
+		answer: made, problems: []jobs.Code{jobs.WebhookExists},
+	}, a.createWebhook)
+	register(a, huma.Operation{
+		OperationID: "getWebhook", Method: http.MethodGet, Path: "/v1/webhooks/{name}", Tags: tags,
+		Summary: "Look at a webhook", Description: "Its settings, whether it is enabled, and how much it is yet to be told.",
+	}, shown{answer: hook, problems: missing}, a.getWebhook)
+	registerBody(a, huma.Operation{
+		OperationID: "editWebhook", Method: http.MethodPatch, Path: "/v1/webhooks/{name}", Tags: tags,
+		Summary: "Change settings of a webhook", Description: "Changes the settings that are named and leaves the rest. What is pending already goes to the new address.",
+	}, shown{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: missing}, a.editWebhook)
+	register(a, huma.Operation{
+		OperationID: "deleteWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Delete a webhook", Description: "Tells it nothing more, and forgets what it was told.",
+	}, shown{problems: missing}, a.deleteWebhook)
+	registerBody(a, huma.Operation{
+		OperationID: "rotateWebhookSecret", Method: http.MethodPost, Path: "/v1/webhooks/{name}/rotate", Tags: tags,
+		Summary: "Give a webhook a new secret", Description: "The answer has it, and it is not shown again. For `keep_old_seconds` each message is signed with both.",
+	}, shown{body: RotateRequest{KeepOldSeconds: new(3600.0)}, optional: true, answer: made, problems: missing}, a.rotateWebhook)
+	registerBody(a, huma.Operation{
+		OperationID: "disableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/disable", Tags: tags,
+		Summary: "Tell a webhook nothing for a while", Description: "What is pending fails, and what happens from now on is not told, not even later.",
+	}, shown{body: DisableRequest{Reason: "moving house"}, optional: true, answer: disabled, problems: missing}, a.disableWebhook)
+	register(a, huma.Operation{
+		OperationID: "enableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/enable", Tags: tags,
+		Summary: "Tell a webhook again", Description: "Of what happens from now on.",
+	}, shown{answer: hook, problems: missing}, a.enableWebhook)
+	test := exampleDelivery()
+	test.Event, test.EventID, test.JobID, test.State, test.Attempts, test.Status, test.DurationSeconds, test.TriedAt = "test", "test-0f9e8a6c-7f0e-4c39-a9a1-6f3e0f7b8a11", 0, "pending", 0, 0, 0, nil
+	register(a, huma.Operation{
+		OperationID: "testWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/test", Tags: tags, DefaultStatus: http.StatusAccepted,
+		Summary: "Send a webhook a test", Description: "Sends an event named `test`, even while the webhook is disabled. Its deliveries say what came of it, usually within a second or two.",
+	}, shown{answer: test, problems: missing}, a.testWebhook)
+	register(a, huma.Operation{
+		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/v1/webhooks/{name}/deliveries", Tags: tags,
+		Summary: "See what a webhook was told", Description: "The deliveries of the last week, newest first, with the status of the last answer and how long it took.",
+	}, shown{answer: DeliveryPage{Items: []jobs.Delivery{exampleDelivery()}}, problems: missing}, a.listDeliveries)
+}
+
+func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput, error) {
+	after, err := in.position(ctx, "webhooks")
+	if err != nil {
+		return nil, err
+	}
+	found, err := a.engine.Webhooks(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &webhookPageOutput{Body: WebhookPage{Items: found}}
+	if len(found) > in.Limit {
+		out.Body.Items = found[:in.Limit]
+		out.Body.NextCursor = cursorTo("webhooks", found[in.Limit-1].Name)
+	}
+	return out, nil
+}
+
+func (a *API) createWebhook(ctx context.Context, _ *bodyInput, b *NewWebhook) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.NewWebhook(ctx, b.Name, jobs.WebhookSettings{
+		URL: b.URL, Events: b.Events, Queues: b.Queues, Kinds: b.Kinds, TimeoutSeconds: b.TimeoutSeconds, DisableAfterSeconds: b.DisableAfterSeconds,
+	}))
+}
+
+func (a *API) getWebhook(ctx context.Context, in *WebhookPath) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.Webhook(ctx, in.Name))
+}
+
+func (a *API) editWebhook(ctx context.Context, in *webhookBodyInput, edit *jobs.WebhookEdit) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.EditWebhook(ctx, in.Name, *edit))
+}
+
+func (a *API) deleteWebhook(ctx context.Context, in *WebhookPath) (*struct{}, error) {
+	return nil, a.engine.DeleteWebhook(ctx, in.Name)
+}
+
+func (a *API) rotateWebhook(ctx context.Context, in *webhookBodyInput, b *RotateRequest) (*webhookOutput, error) {
+	keep := 24 * time.Hour
+	if b.KeepOldSeconds != nil {
+		keep = time.Duration(*b.KeepOldSeconds * float64(time.Second))
+	}
+	return webhookAnswer(a.engine.RotateWebhookSecret(ctx, in.Name, keep))
+}
+
+func (a *API) disableWebhook(ctx context.Context, in *webhookBodyInput, b *DisableRequest) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.DisableWebhook(ctx, in.Name, b.Reason))
+}
+
+func (a *API) enableWebhook(ctx context.Context, in *WebhookPath) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.EnableWebhook(ctx, in.Name))
+}
+
+func (a *API) testWebhook(ctx context.Context, in *WebhookPath) (*deliveryOutput, error) {
+	delivery, err := a.engine.TestWebhook(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &deliveryOutput{Body: delivery}, nil
+}
+
+func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*deliveryPageOutput, error) {
+	after, err := in.position(ctx, "deliveries")
+	if err != nil {
+		return nil, err
+	}
+	var before jobs.ID
+	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
+		return nil, badCursor(ctx)
+	}
+	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &deliveryPageOutput{Body: DeliveryPage{Items: found}}
+	if len(found) > in.Limit {
+		out.Body.Items = found[:in.Limit]
+		out.Body.NextCursor = cursorTo("deliveries", found[in.Limit-1].ID.String())
+	}
+	return out, nil
+}
+
+func webhookAnswer(w jobs.Webhook, err error) (*webhookOutput, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &webhookOutput{Body: w}, nil
+}

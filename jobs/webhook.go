@@ -1,0 +1,189 @@
+package jobs
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/weirhq/weir/db"
+)
+
+// WebhookSettings are those of a new webhook. URL and Events are required; the others' zero values are the defaults: all queues, all kinds, 10 s, 3 days.
+type WebhookSettings struct {
+	URL                 string   `json:"url"`
+	Events              []string `json:"events"`
+	Queues              []string `json:"queues,omitempty"`
+	Kinds               []string `json:"kinds,omitempty"`
+	TimeoutSeconds      int      `json:"timeout_seconds,omitempty"`
+	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty"`
+}
+
+// Webhook is somebody who is told over HTTPS of what happens.
+type Webhook struct {
+	Name                string     `json:"name" doc:"Its name." example:"billing"`
+	URL                 string     `json:"url" doc:"Where events are posted."`
+	Events              []string   `json:"events" doc:"Which events it is told of."`
+	Queues              []string   `json:"queues" doc:"Only of jobs of these queues; empty: of all."`
+	Kinds               []string   `json:"kinds" doc:"Only of jobs of these kinds; empty: of all."`
+	TimeoutSeconds      int        `json:"timeout_seconds" doc:"How long the receiver may take to answer."`
+	DisableAfterSeconds int        `json:"disable_after_seconds" doc:"It is disabled when every attempt has failed for so long."`
+	Enabled             bool       `json:"enabled" doc:"It is told of what happens."`
+	DisabledAt          *time.Time `json:"disabled_at,omitempty" doc:"Since when it is disabled."`
+	DisabledReason      string     `json:"disabled_reason,omitempty" doc:"Why it is disabled."`
+	FailingSince        *time.Time `json:"failing_since,omitempty" doc:"When the first attempt failed after the last that did not."`
+	Pending             int64      `json:"pending" doc:"Deliveries that are not made yet."`
+	CreatedAt           time.Time  `json:"created_at" doc:"When it was made."`
+	Secret              string     `json:"secret,omitempty" doc:"What signatures are made with. Shown once: when the webhook is made, and when its secret is rotated."`
+	OldSecretUntil      *time.Time `json:"old_secret_until,omitempty" doc:"Until then the secret before the last rotation signs too."`
+}
+
+// DeliveryState is what became of telling a webhook of an event.
+type DeliveryState string
+
+// Delivery is what a webhook was told of one event.
+type Delivery struct {
+	ID              ID            `json:"id" doc:"Names it." example:"12"`
+	EventID         string        `json:"event_id" doc:"Names the event: the same in each attempt. It is sent as webhook-id." example:"4711-dead-5-1769853600000000"`
+	Event           string        `json:"event" doc:"What happened; test: nothing." example:"dead"`
+	JobID           ID            `json:"job_id,omitempty" doc:"To which job." example:"4711"`
+	State           DeliveryState `json:"state" enum:"pending,delivered,failed" doc:"delivered: the receiver answered with a status of 200 to 299. failed: it did not, and is not tried any more."`
+	Attempts        int           `json:"attempts" doc:"Attempts made."`
+	Status          int           `json:"status,omitempty" doc:"Status of the last answer; absent: there was none."`
+	Error           string        `json:"error,omitempty" doc:"Why the last attempt failed."`
+	DurationSeconds float64       `json:"duration_seconds,omitempty" doc:"How long the last attempt took."`
+	CreatedAt       time.Time     `json:"created_at" doc:"When the event was noted."`
+	TriedAt         *time.Time    `json:"tried_at,omitempty" doc:"When the last attempt ended."`
+}
+
+// Webhooks lists webhooks by name, starting after a name. It returns up to limit of them.
+func (e *Engine) Webhooks(ctx context.Context, after string, limit int) ([]Webhook, error) {
+	return e.listWebhooks(ctx, db.ListWebhooksParams{After: after, MaxWebhooks: int32(limit)})
+}
+
+func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams) ([]Webhook, error) {
+	rows, err := e.q.ListWebhooks(ctx, params)
+	if err != nil {
+		return nil, fromDB("listing webhooks", err)
+	}
+	webhooks := make([]Webhook, len(rows))
+	for i, r := range rows {
+		webhooks[i] = Webhook{
+			Name: r.Name, URL: r.Url, Events: r.Events, Queues: r.Queues, Kinds: r.Kinds, TimeoutSeconds: int(r.TimeoutSeconds), DisableAfterSeconds: int(r.DisableAfterSeconds),
+			Enabled: r.DisabledAt == nil, DisabledAt: utc(r.DisabledAt), DisabledReason: r.DisabledReason, FailingSince: utc(r.FailingSince), Pending: r.Pending,
+			CreatedAt: r.CreatedAt.UTC(), OldSecretUntil: utc(r.OldSecretUntil),
+		}
+	}
+	return webhooks, nil
+}
+
+// Webhook returns one. Errors: WebhookNotFound.
+func (e *Engine) Webhook(ctx context.Context, name string) (Webhook, error) {
+	found, err := e.listWebhooks(ctx, db.ListWebhooksParams{Name: &name, MaxWebhooks: 1})
+	if err != nil {
+		return Webhook{}, err
+	}
+	if len(found) == 0 {
+		return Webhook{}, &Error{Code: WebhookNotFound, Message: fmt.Sprintf("there is no webhook %q", name), Hint: "List those there are."}
+	}
+	return found[0], nil
+}
+
+// NewWebhook makes one, and returns it with its secret. Errors: InvalidArgument, WebhookExists.
+func (e *Engine) NewWebhook(ctx context.Context, name string, settings WebhookSettings) (Webhook, error) {
+	return e.setWebhook(ctx, name, settings, true)
+}
+
+// EditWebhook changes the settings that are named. Errors: InvalidArgument, WebhookNotFound.
+func (e *Engine) EditWebhook(ctx context.Context, name string, settings WebhookEdit) (Webhook, error) {
+	return e.setWebhook(ctx, name, settings, false)
+}
+
+// WebhookEdit is what can be changed of a webhook. Here an empty list is one: of all queues or kinds.
+type WebhookEdit struct {
+	URL                 string    `json:"url,omitempty" maxLength:"2000" pattern:"^https://" doc:"Where to post events, over HTTPS."`
+	Events              []string  `json:"events,omitempty" minItems:"1" maxItems:"100" doc:"Which events to tell of."`
+	Queues              *[]string `json:"queues,omitempty" maxItems:"100" doc:"Only of jobs of these queues; empty: of all."`
+	Kinds               *[]string `json:"kinds,omitempty" maxItems:"100" doc:"Only of jobs of these kinds; empty: of all."`
+	TimeoutSeconds      int       `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer."`
+	DisableAfterSeconds int       `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for so long."`
+}
+
+func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fresh bool) (Webhook, error) {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return Webhook{}, fmt.Errorf("encoding settings: %w", err)
+	}
+	secret, err := e.q.SetWebhook(ctx, db.SetWebhookParams{Name: name, Settings: text, Make: fresh})
+	if err != nil {
+		return Webhook{}, fromDB("setting a webhook", err)
+	}
+	w, err := e.Webhook(ctx, name)
+	w.Secret = secret
+	return w, err
+}
+
+// DeleteWebhook removes one, and what is noted of its deliveries. Errors: WebhookNotFound.
+func (e *Engine) DeleteWebhook(ctx context.Context, name string) error {
+	return fromDB("deleting a webhook", e.q.DeleteWebhook(ctx, name))
+}
+
+// RotateWebhookSecret gives a webhook a new secret, which is returned with it. The old one signs too for so long. Errors: InvalidArgument, WebhookNotFound.
+func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld time.Duration) (Webhook, error) {
+	secret, err := e.q.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{Name: name, KeepOldSeconds: keepOld.Seconds()})
+	if err != nil {
+		return Webhook{}, fromDB("rotating a secret", err)
+	}
+	w, err := e.Webhook(ctx, name)
+	w.Secret = secret
+	return w, err
+}
+
+// DisableWebhook tells a webhook nothing more; what is pending fails. Errors: InvalidArgument, WebhookNotFound.
+func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webhook, error) {
+	if err := e.q.DisableWebhook(ctx, db.DisableWebhookParams{Name: name, Reason: nonZero(reason)}); err != nil {
+		return Webhook{}, fromDB("disabling a webhook", err)
+	}
+	return e.Webhook(ctx, name)
+}
+
+// EnableWebhook tells a webhook again, of what happens from now on. Errors: WebhookNotFound.
+func (e *Engine) EnableWebhook(ctx context.Context, name string) (Webhook, error) {
+	if err := e.q.EnableWebhook(ctx, name); err != nil {
+		return Webhook{}, fromDB("enabling a webhook", err)
+	}
+	return e.Webhook(ctx, name)
+}
+
+// TestWebhook sends a webhook an event named test. Errors: WebhookNotFound.
+func (e *Engine) TestWebhook(ctx context.Context, name string) (Delivery, error) {
+	id, err := e.q.TestWebhook(ctx, name)
+	if err != nil {
+		return Delivery{}, fromDB("testing a webhook", err)
+	}
+	found, err := e.Deliveries(ctx, name, "", ID(id+1), 1)
+	if err != nil || len(found) == 0 {
+		return Delivery{}, err
+	}
+	return found[0], nil
+}
+
+// Deliveries lists up to limit deliveries of a webhook, newest first, in a state ("": any), with ids below before (0: from the newest). Errors: WebhookNotFound.
+func (e *Engine) Deliveries(ctx context.Context, name string, state DeliveryState, before ID, limit int) ([]Delivery, error) {
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	rows, err := e.q.ListDeliveries(ctx, db.ListDeliveriesParams{Name: name, State: nonZero(string(state)), Before: int64(before), MaxDeliveries: int32(limit)})
+	if err != nil {
+		return nil, fromDB("listing deliveries", err)
+	}
+	deliveries := make([]Delivery, len(rows))
+	for i, r := range rows {
+		deliveries[i] = Delivery{
+			ID: ID(r.ID), EventID: r.EventID, Event: r.Event, JobID: ID(value(r.JobID)), State: DeliveryState(r.State), Attempts: int(r.Attempts), Status: int(value(r.Status)),
+			Error: r.Error, DurationSeconds: value(r.DurationSeconds), CreatedAt: r.CreatedAt.UTC(), TriedAt: utc(r.TriedAt),
+		}
+	}
+	return deliveries, nil
+}

@@ -1,0 +1,165 @@
+// Package webhook posts events to those who asked to be told: over HTTPS, signed, and never to an address inside the network that the service runs in,
+// unless it is allowed.
+//
+// What is sent and how it is signed is that of Standard Webhooks (https://www.standardwebhooks.com), so that its libraries verify it.
+//
+// It knows the messages of package jobs, and nothing of databases or the REST API. The chores call it.
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"code.dny.dev/ssrf"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// answerLimit is how much of an answer is read, so that the connection can be used again. Nothing of it is kept.
+const answerLimit = 64 << 10
+
+// Config is how a Sender is set up. The zero value sends to public addresses.
+type Config struct {
+	// Allow are networks that are not public and may be sent to all the same. Defaults to none.
+	Allow []netip.Prefix
+	// RootCAs are whom certificates are to be from. Defaults to those of the system.
+	RootCAs *x509.CertPool
+	// Version is weir's, for the User-Agent. Defaults to "dev".
+	Version string
+}
+
+// Sender sends messages. It may be used by many at once.
+type Sender struct {
+	client *http.Client
+	agent  string
+}
+
+// NewSender makes a Sender.
+func NewSender(c Config) *Sender {
+	if c.Version == "" {
+		c.Version = "dev"
+	}
+	var v4, v6 []netip.Prefix
+	for _, p := range c.Allow {
+		if p.Addr().Is4() {
+			v4 = append(v4, p)
+		} else {
+			v6 = append(v6, p)
+		}
+	}
+	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
+	// The address is checked where it is dialled, after its name was looked up: a check beforehand would be of another answer of the DNS.
+	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(network, address string, c syscall.RawConn) error { return guard.Safe(network, address, c) }}
+	return &Sender{
+		agent: "weir/" + c.Version,
+		client: &http.Client{
+			Transport: &http.Transport{
+				Proxy:                  nil, // a proxy would dial whatever it is asked to
+				DialContext:            dialer.DialContext,
+				TLSClientConfig:        &tls.Config{RootCAs: c.RootCAs, MinVersion: tls.VersionTLS12},
+				TLSHandshakeTimeout:    5 * time.Second,
+				MaxResponseHeaderBytes: answerLimit,
+				MaxIdleConnsPerHost:    8,
+				IdleConnTimeout:        time.Minute,
+				ForceAttemptHTTP2:      true,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+}
+
+// Send posts a message, once. It takes no longer than the message's timeout.
+func (s *Sender) Send(ctx context.Context, m jobs.Message) jobs.Sent {
+	began := time.Now()
+	status, err := s.post(ctx, m)
+	sent := jobs.Sent{Status: status, Duration: time.Since(began)}
+	if err != nil {
+		sent.Error = explain(err, m.Timeout)
+	}
+	return sent
+}
+
+func (s *Sender) post(ctx context.Context, m jobs.Message) (status int, err error) {
+	if u, err := url.Parse(m.URL); err != nil || u.Scheme != "https" {
+		return 0, errors.New("the address is not one of HTTPS")
+	}
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
+	if err != nil {
+		return 0, err
+	}
+	now := time.Now()
+	signatures, err := Sign(m.Secrets, m.EventID, now, m.Body)
+	if err != nil {
+		return 0, err
+	}
+	request.Header = http.Header{
+		"Content-Type": {"application/json"}, "User-Agent": {s.agent},
+		"Webhook-Id": {m.EventID}, "Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)}, "Webhook-Signature": {signatures},
+	}
+	answer, err := s.client.Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	_, _ = io.CopyN(io.Discard, answer.Body, answerLimit)
+	switch {
+	case answer.StatusCode >= 200 && answer.StatusCode < 300:
+		return answer.StatusCode, nil
+	case answer.StatusCode >= 300 && answer.StatusCode < 400:
+		return answer.StatusCode, fmt.Errorf("the receiver answered %d: redirects are not followed", answer.StatusCode)
+	default:
+		return answer.StatusCode, fmt.Errorf("the receiver answered %d", answer.StatusCode)
+	}
+}
+
+// explain says in a line why sending failed. A client's error quotes the address, which may hold a password.
+func explain(err error, timeout time.Duration) string {
+	var wrapped *url.Error
+	var named *net.DNSError
+	switch {
+	case errors.Is(err, ssrf.ErrProhibitedIP), errors.Is(err, ssrf.ErrProhibitedNetwork):
+		return "the address is not public, and is not allowed by this service (--webhook-allow-networks)"
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("no answer within %g s", timeout.Seconds())
+	case errors.As(err, &named):
+		return "the name of the host could not be looked up"
+	case errors.As(err, &wrapped):
+		err = wrapped.Err
+	}
+	return err.Error()
+}
+
+// Sign returns the signatures of a message, one for each secret with spaces between: v1, a comma, and the HMAC-SHA256 in base64 of its id, the time in
+// seconds and its body, with full stops between. A secret is whsec_ and its bytes in base64.
+func Sign(secrets []string, id string, at time.Time, body []byte) (string, error) {
+	var signatures []string
+	for _, secret := range secrets {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
+		if err != nil {
+			return "", errors.New("the secret is not one of base64")
+		}
+		mac := hmac.New(sha256.New, key)
+		fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
+		mac.Write(body)
+		signatures = append(signatures, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+	}
+	return strings.Join(signatures, " "), nil
+}
