@@ -42,6 +42,7 @@ type claimer struct {
 	emptyAt     time.Time
 	polledAt    time.Time // the last look, or poll that led to none
 	hint        frontierHint
+	admitAt     time.Time // when a rate allows more jobs; zero: no rate keeps any
 }
 
 // waiter is one claim that waits to be served.
@@ -202,6 +203,7 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		params.Workers = append(params.Workers, w.worker)
 		params.Leases = append(params.Leases, int32(w.leaseSeconds))
 	}
+	c.admitAt = c.e.admitFor(ctx, c.queues, counts)
 	wasParked := time.Now().Before(c.parkedUntil)
 	bounded, cancel := context.WithTimeout(ctx, statementFor)
 	defer cancel()
@@ -341,13 +343,18 @@ func (c *claimer) sleep(ctx context.Context) {
 		every = pollBlind
 	}
 	poll := c.polledAt.Add(every)
-	timer := time.NewTimer(time.Until(c.nextRetry(poll)))
+	wakeAt := poll
+	if !c.admitAt.IsZero() && c.admitAt.Before(poll) {
+		wakeAt = c.admitAt
+	}
+	timer := time.NewTimer(time.Until(c.nextRetry(wakeAt)))
 	defer timer.Stop()
 	select {
 	case <-c.nudge:
 	case now := <-timer.C:
-		if !now.Before(poll) {
+		if !now.Before(wakeAt) {
 			c.polledAt = now
+			c.admitAt = time.Time{}
 			c.setWoken()
 		}
 	}

@@ -22,6 +22,7 @@ type NewJob struct {
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
 	Unique         *Unique         `json:"unique,omitempty" doc:"Answer with the first job where another of this key is there."`
 	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
+	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Its line in a queue with limits: jobs of one key share the key's limits." example:"order-42"`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the job completed. Defaults to as long as the job."`
@@ -77,7 +78,7 @@ func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
 		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
-		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker,
+		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
 	}
 	if as.RunAt != nil {
 		j.State, j.RunAt = Scheduled, as.RunAt

@@ -72,6 +72,8 @@ type Engine struct {
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
 
+	governed atomic.Pointer[map[string]bool] // the names of the queues with limits, as the admit loop last saw them
+
 	mu       sync.Mutex
 	claimers map[string]*claimer
 	draining bool

@@ -46,6 +46,7 @@ func (l *loop) run(ctx context.Context) {
 
 func (e *Engine) newLoops() []*loop {
 	frontier, due, leases, fire, vacuum, horizon, health := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, fireStep{e: e}, newVacuumStep(e), horizonStep{e: e}, healthStep{e: e}
+	admissions := admitStep{e: e}
 	return []*loop{
 		{e, "frontier", frontier.step, e.tickSoon},
 		{e, "promote", due.step, nil},
@@ -55,6 +56,8 @@ func (e *Engine) newLoops() []*loop {
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},
 		{e, "resume", e.resumeQueues, nil},
+		{e, "admit", admissions.step, nil},
+		{e, "limits", e.checkLimits, nil},
 		{e, "workflows", e.tendWorkflows, nil},
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},

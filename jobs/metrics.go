@@ -15,24 +15,28 @@ import (
 type metrics struct {
 	e *Engine
 
-	enqueued     prometheus.Counter
-	claimedJobs  prometheus.Counter
-	claimSize    prometheus.Histogram
-	groupSize    *prometheus.HistogramVec
-	acks         *prometheus.CounterVec
-	promoted     prometheus.Counter
-	expired      prometheus.Counter
-	lateness     prometheus.Histogram
-	parked       prometheus.Counter
-	wakes        prometheus.Counter
-	dead         *prometheus.GaugeVec
-	horizon      *prometheus.GaugeVec
-	frontierAge  prometheus.GaugeFunc
-	writers      prometheus.Gauge
-	rollupAge    prometheus.Gauge
-	vacuums      *prometheus.CounterVec
-	stepSeconds  *prometheus.HistogramVec
-	stepFailures *prometheus.CounterVec
+	enqueued    prometheus.Counter
+	claimedJobs prometheus.Counter
+	claimSize   prometheus.Histogram
+	groupSize   *prometheus.HistogramVec
+	acks        *prometheus.CounterVec
+	promoted    prometheus.Counter
+	expired     prometheus.Counter
+	admitted    prometheus.Counter
+	throttled   *prometheus.CounterVec
+
+	limitsRepaired prometheus.Counter
+	lateness       prometheus.Histogram
+	parked         prometheus.Counter
+	wakes          prometheus.Counter
+	dead           *prometheus.GaugeVec
+	horizon        *prometheus.GaugeVec
+	frontierAge    prometheus.GaugeFunc
+	writers        prometheus.Gauge
+	rollupAge      prometheus.Gauge
+	vacuums        *prometheus.CounterVec
+	stepSeconds    *prometheus.HistogramVec
+	stepFailures   *prometheus.CounterVec
 
 	own []prometheus.Collector
 
@@ -40,6 +44,7 @@ type metrics struct {
 	poolConns, poolWaits, poolWaitTime                               *prometheus.Desc
 	queueJobs, queueOldest, workers                                  *prometheus.Desc
 	breakers, breakerHeld, breakerOpened, breakerChanges, components *prometheus.Desc
+	inFlight, linesWaiting                                           *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -69,7 +74,12 @@ func newMetrics(e *Engine) *metrics {
 			Name: "weir_acks_total", Help: "Acks by outcome (complete, fail, snooze, release) and status (ok, stale_token, not_found).",
 		}, []string{"outcome", "status"}),
 		promoted: counter("weir_jobs_promoted_total", "Scheduled jobs that this node made available."),
-		expired:  counter("weir_leases_expired_total", "Leases that ran out and that this node took back."),
+		admitted: counter("weir_jobs_admitted_total", "Jobs of queues with limits that this node admitted."),
+		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "weir_admissions_held_total", Help: "Passes of a queue with limits that left something waiting, by what kept it: concurrency, rate (of the queue), or line (a limit of its key or tenant).",
+		}, []string{"limit"}),
+		limitsRepaired: counter("weir_limits_repaired_total", "Counts of queues with limits that did not agree with their rows. Anything but 0 is a defect."),
+		expired:        counter("weir_leases_expired_total", "Leases that ran out and that this node took back."),
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "weir_schedule_lateness_seconds", Help: "How long after its slot, and its jitter, this node fired a schedule. Slots that waited for the run before, or were refused at first, are left out.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 3600},
@@ -107,6 +117,8 @@ func newMetrics(e *Engine) *metrics {
 		poolWaitTime:   prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
 		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
 		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
+		inFlight:       prometheus.NewDesc("weir_queue_in_flight", "Jobs in flight of a queue with limits; counted at most every ten seconds.", []string{"queue"}, nil),
+		linesWaiting:   prometheus.NewDesc("weir_queue_lines_waiting", "Lines of a queue with limits where something waits.", []string{"queue"}, nil),
 		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; looked at at most every ten seconds.", []string{"breaker", "state"}, nil),
 		components:     prometheus.NewDesc("weir_component_up", "1 while the last check of a component (see /v1/health) passed; looked at at most every ten seconds. node is empty where it is about the whole service.", []string{"component", "node"}, nil),
 		breakerHeld:    prometheus.NewDesc("weir_breaker_held_jobs", "Jobs that a circuit breaker holds, counted up to 10,000.", []string{"breaker"}, nil),
@@ -114,7 +126,7 @@ func newMetrics(e *Engine) *metrics {
 		breakerChanges: prometheus.NewDesc("weir_breaker_changes_total", "Times that a circuit breaker has changed its state, in the whole service.", []string{"breaker"}, nil),
 		workers:        prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
 	}
-	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
+	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.admitted, m.throttled, m.limitsRepaired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
 }
 
@@ -140,7 +152,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges, m.components} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges, m.components, m.inFlight, m.linesWaiting} {
 		ch <- d
 	}
 }
@@ -197,6 +209,7 @@ func (m *metrics) counted() []prometheus.Metric {
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.queueOldest, prometheus.GaugeValue, r.OldestAvailableSeconds, r.Queue))
 	}
+	m.countFlights(ctx)
 	m.countBreakers(ctx)
 	m.countComponents(ctx)
 	workers, err := m.e.loops.CountWorkers(ctx)

@@ -21,33 +21,35 @@ type QueueSettings struct {
 	DeadLetterQueue  *string      `json:"dead_letter_queue,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter. Dead letter queues must not lead in a circle. Defaults to empty: none."`
 	Breaker          *string      `json:"breaker,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The circuit breaker of jobs that name none. Defaults to empty: none."`
 	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while so many jobs are available. Defaults to 0: no limit."`
+	Limits           *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast, and who gets which share. An empty object takes all limits away. Defaults to none."`
 }
 
 // Queue is a queue, its settings and how many jobs are where.
 type Queue struct {
-	Name                   string      `json:"name" doc:"Its name." example:"mail"`
-	Paused                 bool        `json:"paused" doc:"Claims take nothing from it."`
-	PausedAt               *time.Time  `json:"paused_at,omitempty" doc:"Since when it is paused."`
-	PauseReason            string      `json:"pause_reason,omitempty" doc:"Why it is paused."`
-	ResumeAt               *time.Time  `json:"resume_at,omitempty" doc:"When the pause ends by itself, if it does."`
-	Priority               int         `json:"priority" doc:"Priority of jobs that name none."`
-	MaxAttempts            int         `json:"max_attempts" doc:"Attempts of jobs that name no number."`
-	TimeoutSeconds         int         `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not say."`
-	LeaseSeconds           int         `json:"lease_seconds" doc:"Length of a lease where the claim does not say."`
-	Retry                  RetryPolicy `json:"retry" doc:"Retry policy of jobs without one."`
-	RetentionSeconds       int         `json:"retention_seconds" doc:"How long a job is kept after it ended."`
-	DeadRetention          int         `json:"dead_retention_seconds" doc:"How long a dead letter is kept after it died."`
-	DeadLetterQueue        string      `json:"dead_letter_queue,omitempty" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter."`
-	Breaker                string      `json:"breaker,omitempty" doc:"The circuit breaker of jobs that name none."`
-	MaxDepth               *int        `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
-	CreatedAt              time.Time   `json:"created_at" doc:"When it came into being."`
-	Available              int64       `json:"available" doc:"Jobs that may be claimed."`
-	Running                int64       `json:"running" doc:"Jobs that a worker has."`
-	Scheduled              int64       `json:"scheduled" doc:"Jobs that wait for a time."`
-	Retryable              int64       `json:"retryable" doc:"Jobs that failed and wait to be tried again."`
-	Held                   int64       `json:"held" doc:"Jobs that wait for something else."`
-	Dead                   int64       `json:"dead" doc:"Dead letters."`
-	OldestAvailableSeconds float64     `json:"oldest_available_seconds" doc:"How long ago the oldest job that is next was enqueued; 0 if none is."`
+	Name                   string       `json:"name" doc:"Its name." example:"mail"`
+	Paused                 bool         `json:"paused" doc:"Claims take nothing from it."`
+	PausedAt               *time.Time   `json:"paused_at,omitempty" doc:"Since when it is paused."`
+	PauseReason            string       `json:"pause_reason,omitempty" doc:"Why it is paused."`
+	ResumeAt               *time.Time   `json:"resume_at,omitempty" doc:"When the pause ends by itself, if it does."`
+	Priority               int          `json:"priority" doc:"Priority of jobs that name none."`
+	MaxAttempts            int          `json:"max_attempts" doc:"Attempts of jobs that name no number."`
+	TimeoutSeconds         int          `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not say."`
+	LeaseSeconds           int          `json:"lease_seconds" doc:"Length of a lease where the claim does not say."`
+	Retry                  RetryPolicy  `json:"retry" doc:"Retry policy of jobs without one."`
+	RetentionSeconds       int          `json:"retention_seconds" doc:"How long a job is kept after it ended."`
+	DeadRetention          int          `json:"dead_retention_seconds" doc:"How long a dead letter is kept after it died."`
+	DeadLetterQueue        string       `json:"dead_letter_queue,omitempty" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter."`
+	Breaker                string       `json:"breaker,omitempty" doc:"The circuit breaker of jobs that name none."`
+	MaxDepth               *int         `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
+	Limits                 *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast, and who gets which share. Single keys and tenants may have others."`
+	CreatedAt              time.Time    `json:"created_at" doc:"When it came into being."`
+	Available              int64        `json:"available" doc:"Jobs that may be claimed."`
+	Running                int64        `json:"running" doc:"Jobs that a worker has."`
+	Scheduled              int64        `json:"scheduled" doc:"Jobs that wait for a time."`
+	Retryable              int64        `json:"retryable" doc:"Jobs that failed and wait to be tried again."`
+	Held                   int64        `json:"held" doc:"Jobs that wait for something else."`
+	Dead                   int64        `json:"dead" doc:"Dead letters."`
+	OldestAvailableSeconds float64      `json:"oldest_available_seconds" doc:"How long ago the oldest job that is next was enqueued; 0 if none is."`
 }
 
 // QueueWindow is what happened in a queue in the last minutes.
@@ -240,6 +242,11 @@ func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	if r.MaxDepth > 0 {
 		depth := int(r.MaxDepth)
 		q.MaxDepth = &depth
+	}
+	if string(r.Limits) != "{}" {
+		if err := json.Unmarshal(r.Limits, &q.Limits); err != nil {
+			return Queue{}, fmt.Errorf("reading the limits of queue %q: %w", q.Name, err)
+		}
 	}
 	if err := json.Unmarshal(r.Retry, &q.Retry); err != nil {
 		return Queue{}, fmt.Errorf("reading the retry policy of queue %q: %w", q.Name, err)

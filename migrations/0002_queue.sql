@@ -16,6 +16,9 @@ create table weir.queue (
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
   breaker_id int,
+  limits jsonb,
+  line_by smallint,
+  limits_version bigint not null default 0,
   paused_at timestamptz,
   pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
   resume_at timestamptz,
@@ -34,6 +37,9 @@ comment on column weir.queue.retention_seconds is 'How long a job is kept after 
 comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
 comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
+comment on column weir.queue.limits is 'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: none. weir.limit_override has those of single ones.';
+comment on column weir.queue.line_by is 'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has none. Worked out by weir.govern.';
+comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
 comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
 comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
@@ -122,9 +128,9 @@ begin
     perform weir.refuse_argument('settings', 'must be a JSON object');
   end if;
   select k into unknown from jsonb_object_keys(settings) k
-  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker') limit 1;
+  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker', 'limits') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker.');
+    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
   end if;
   if problem is not null then
     perform weir.refuse_argument('retry', problem);
@@ -143,6 +149,9 @@ begin
       ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
   if problem is not null then
     perform weir.refuse_argument(unknown, problem);
+  end if;
+  if weir.limits_problem(settings -> 'limits') is not null then
+    perform weir.refuse_argument((weir.limits_problem(settings -> 'limits'))[1], (weir.limits_problem(settings -> 'limits'))[2]);
   end if;
   perform weir.ensure_queues(array(select distinct n from unnest(array[set_queue.name, dead_letter_queue]) n where n is not null));
   if dead_letter_queue is not null then
@@ -163,10 +172,14 @@ begin
     breaker_id = case when settings ? 'breaker' or replace then (select b.id from weir.breaker b where b.name = breaker) else q.breaker_id end,
     max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0) else q.max_depth end,
     retry = case when jsonb_typeof(settings -> 'retry') = 'object' then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
-                 when replace then weir.default_retry() else q.retry end
+                 when replace then weir.default_retry() else q.retry end,
+    limits = case when settings ? 'limits' or replace then nullif(jsonb_strip_nulls(nullif(settings -> 'limits', 'null')), '{}') else q.limits end
   where q.name = set_queue.name;
   if breaker is not null then
     perform weir.refuse_reroute_circle('breaker');
+  end if;
+  if settings ? 'limits' or replace then
+    perform weir.govern(q.id) from weir.queue q where q.name = set_queue.name;
   end if;
 end $$;
 
@@ -200,8 +213,8 @@ begin
 end $$;
 -- +goose StatementEnd
 comment on function weir.set_queue(text, jsonb, boolean) is
-  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker}. What is not named keeps its value, '
-  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue or breaker none. Errors: WR010.';
+  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits}. What is not named keeps its value, '
+  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue or breaker and empty limits none. Errors: WR010.';
 comment on function weir.default_retry() is 'The retry policy where neither the job nor its queue has one.';
 comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
 comment on function weir.pause_queue(text, text, timestamptz) is

@@ -83,8 +83,9 @@ create table weir.job_held (
   priority smallint not null,
   attempt smallint not null,
   reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal', 'timer', 'workflow')),
-  key text,
-  seq bigint
+  key text collate "C",
+  seq bigint,
+  let_through bigint
 );
 comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal, a time, another workflow.';
 comment on column weir.job_held.job_id is 'weir.job.id';
@@ -94,6 +95,7 @@ comment on column weir.job_held.priority is '1 to 10, 10 first.';
 comment on column weir.job_held.attempt is 'Attempts made so far.';
 comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal, timer, workflow.';
 comment on column weir.job_held.key is 'Which one it waits for.';
+comment on column weir.job_held.let_through is 'As in weir.job_ready, for a job that a circuit breaker let go and that waits in a line.';
 comment on column weir.job_held.seq is 'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
 
 create table weir.job_ready (
@@ -108,7 +110,7 @@ create table weir.job_ready (
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
 create index job_ready_came_back on weir.job_ready (job_id) where seq <> job_id;
 comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
-comment on column weir.job_ready.queue_id is 'weir.queue.id';
+comment on column weir.job_ready.queue_id is 'weir.queue.id; minus that for jobs of a governed queue that are admitted, so that those under the id itself are left to the admitter.';
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
 comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';

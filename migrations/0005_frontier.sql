@@ -40,8 +40,8 @@ create table weir.frontier (
   positions bigint[] not null,
   constraint frontier_pkey primary key (queue_id, tick)
 );
-comment on table weir.frontier is 'One row a queue: where claims start to look in each priority.';
-comment on column weir.frontier.queue_id is 'weir.queue.id';
+comment on table weir.frontier is 'One row a queue, two a governed one: where claims start to look in each priority.';
+comment on column weir.frontier.queue_id is 'weir.queue.id, or minus that for what is admitted of a governed queue.';
 comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
 comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
 
@@ -96,7 +96,7 @@ begin
       (select array_agg((select r.seq - 1 from weir.job_ready r where r.queue_id = q.id and r.priority = p
                            and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1) order by p)
        from generate_series(1, 10) p) as seen
-    from weir.queue q
+    from (select x.id from weir.queue x union all select -x.id from weir.queue x where x.governed) q  -- of a governed queue its two places: see 0028_limit.sql
     left join lateral (select x.tick, x.positions from weir.frontier x where x.queue_id = q.id order by x.tick desc limit 1) f on true
   ), gone as (
     delete from weir.frontier f using probe p

@@ -62,6 +62,13 @@ begin
   return case when not exists (select from weir.job j where j.id = given::bigint) then 'names no job' end;
 end $$;
 
+-- A character that is no good in a name of a line is no good here: see 0028_limit.sql.
+create function weir.label_problem(value jsonb) returns text language sql immutable as $$
+  select case when value is null or jsonb_typeof(value) = 'null' then null
+    when jsonb_typeof(value) <> 'string' or length(value #>> '{}') not between 1 and 200 then 'must be a string of 1 to 200 characters'
+    when value #>> '{}' ~ '[\x01-\x1f]' then 'must not contain control characters' end
+$$;
+
 create function weir.job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
   rest jsonb;
@@ -78,8 +85,8 @@ begin
   rest := job - '{kind,args,queue}'::text[];
   if rest = '{}' then
     return null;  -- most jobs say no more
-  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[] <> '{}' then
-    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[]),
+  elsif rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,concurrency_key,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[] <> '{}' then
+    return array[weir.first_key(rest - '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,concurrency_key,tags,metadata,parent_id,result_ttl_seconds,breaker}'::text[]),
       'is no field of a job'];
   end if;
   return (
@@ -95,8 +102,8 @@ begin
       ('idempotency_key', case when rest ->> 'idempotency_key' is not null
         and (jsonb_typeof(rest -> 'idempotency_key') <> 'string' or length(rest ->> 'idempotency_key') not between 1 and 255)
         then 'must be a string of 1 to 255 characters' end),
-      ('tenant', case when rest ->> 'tenant' is not null and (jsonb_typeof(rest -> 'tenant') <> 'string' or length(rest ->> 'tenant') not between 1 and 200)
-        then 'must be a string of 1 to 200 characters' end),
+      ('tenant', weir.label_problem(rest -> 'tenant')),
+      ('concurrency_key', weir.label_problem(rest -> 'concurrency_key')),
       ('tags', case when rest ->> 'tags' is not null and not weir.tags_are_good(rest -> 'tags') then 'must be an array of at most 50 strings of 1 to 200 characters' end),
       ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
         then 'must be an object of at most 64 KiB' end),
@@ -162,6 +169,9 @@ begin
     depth := depth + (select count(*) from (select from weir.job_ready r where r.queue_id = queue.id and r.priority = p
       and r.seq > coalesce(after[p], floor_seq) limit queue.max_depth - depth) x);
   end loop;
+  if queue.governed then
+    depth := depth + (select count(*) from (select from weir.job_held h where h.queue_id = queue.id and h.reason = 'line' limit queue.max_depth - depth) x);
+  end if;
   if depth + more > queue.max_depth then
     raise exception using errcode = 'WR013', message = format('queue %L is full: it may hold %s available jobs', queue.name, queue.max_depth),
       hint = 'Try again when workers have caught up, or raise its max_depth. Nothing was enqueued.';
@@ -182,10 +192,12 @@ declare
   keyed boolean;
   plain boolean;
   bounded boolean;
+  governed boolean;
   queue_ids int[];
   priorities smallint[];
   attempts smallint[];
   timeouts int[];
+  line_bys smallint[];
   now_at timestamptz;
 begin
   if jsonb_typeof(jobs) is distinct from 'array' then
@@ -195,9 +207,10 @@ begin
   end if;
   -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one.
   select array_agg(distinct coalesce(e.job ->> 'queue', 'default')), bool_or(e.job ->> 'unique' is not null or e.job ->> 'idempotency_key' is not null),
-    bool_and((e.job - '{kind,args,queue,priority}'::text[] = '{}' and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
+    bool_and((e.job - '{kind,args,queue,priority,concurrency_key,tenant}'::text[] = '{}' and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
       and coalesce(jsonb_typeof(e.job -> 'queue'), 'string') = 'string' and coalesce(pg_column_size(e.job -> 'args'), 0) <= 65536
-      and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])) is true)
+      and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])
+      and weir.label_problem(e.job -> 'concurrency_key') is null and weir.label_problem(e.job -> 'tenant') is null) is true)
     into names, keyed, plain
   from (select case when jsonb_typeof(x) = 'object' then x else '{"": 0}' end as job from jsonb_array_elements(jobs) x) e;
   if enqueue_batch.workflow_id is null and (not plain or exists (select from unnest(names) n where n !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')) then
@@ -211,11 +224,17 @@ begin
     perform weir.ensure_breakers(array(select distinct e.job ->> 'breaker' from jsonb_array_elements(jobs) e(job) where e.job ->> 'breaker' is not null));
   end if;
   perform weir.ensure_queues(names);
+  -- Parallel arrays, not a join: its order could change, and numbers are to be drawn in the order of the jobs.
+  select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name), array_agg(q.max_attempts order by q.name),
+    array_agg(q.timeout_seconds order by q.name), array_agg(q.line_by order by q.name), bool_or(q.max_depth is not null), bool_or(q.governed)
+    into names, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed from weir.queue q where q.name = any (names);
 
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see 0005_frontier.sql
-  if keyed then
+  if keyed or governed then
     select array_agg(nextval('weir.job_id_seq') order by i) into ids from generate_series(1, jsonb_array_length(jobs)) i;
     owners := ids;
+  end if;
+  if keyed then
     -- In the order of the keys, so that two batches do not deadlock.
     for keys in select e.job, e.n from jsonb_array_elements(jobs) with ordinality e(job, n) where e.job ->> 'idempotency_key' is not null
       order by e.job ->> 'idempotency_key', e.n loop
@@ -231,10 +250,6 @@ begin
     end loop;
   end if;
 
-  -- Parallel arrays, not a join: its order could change, and numbers are to be drawn in the order of the jobs.
-  select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name), array_agg(q.max_attempts order by q.name),
-    array_agg(q.timeout_seconds order by q.name), bool_or(q.max_depth is not null)
-    into names, queue_ids, priorities, attempts, timeouts, bounded from weir.queue q where q.name = any (names);
   now_at := clock_timestamp();
   if bounded then
     perform weir.refuse_full(q, (select count(*)::int from jsonb_array_elements(jobs) with ordinality e(job, n) where coalesce(e.job ->> 'queue', 'default') = q.name
@@ -253,17 +268,17 @@ begin
     from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
-      workflow_id, step, breaker, schedule, slot)
+      workflow_id, step, breaker, schedule, slot, concurrency_key)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
       case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
       case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
       case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
       i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker', schedules[i.n], slots[i.n]
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker', schedules[i.n], slots[i.n], i.job ->> 'concurrency_key'
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)
-    select queue_ids[i.q], i.priority, i.id, i.id from input i where not i.duplicate and not i.held and (i.run_at is null or i.run_at <= now_at)
+    select queue_ids[i.q], i.priority, i.id, i.id from input i where not i.duplicate and not i.held and line_bys[i.q] is null and (i.run_at is null or i.run_at <= now_at)
   ), later as (
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt)
     select i.id, i.run_at, queue_ids[i.q], i.priority, 0 from input i where not i.duplicate and i.run_at > now_at
@@ -273,6 +288,12 @@ begin
   select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts, i.timeout_seconds,
     case when i.run_at > now_at then i.run_at end, now_at
   from input i order by i.n;
+  if governed then
+    perform weir.put_in_lines(array(select u.id from unnest(ids, owners) with ordinality u(id, owner, n) where u.id = u.owner
+        and (enqueue_batch.workflow_id is null or jobs -> (u.n - 1)::int -> 'held' is null)),
+      array(select u.id from unnest(queue_ids, line_bys) u(id, line_by) where u.line_by is not null),
+      array(select u.line_by from unnest(queue_ids, line_bys) u(id, line_by) where u.line_by is not null));
+  end if;
   perform weir.wake(names);
 end $$;
 
@@ -297,19 +318,20 @@ comment on function weir.json_size(jsonb) is 'Internal. Bytes of a JSON value wr
 comment on function weir.time_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be a time with its zone (RFC 3339), or null.';
 comment on function weir.tags_are_good(jsonb) is 'Internal. Whether it is an array of at most 50 strings of 1 to 200 characters.';
 comment on function weir.parent_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be the id of a job that is there, or null.';
+comment on function weir.label_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be absent or a tenant or key, or null.';
 comment on function weir.job_problem(jsonb) is 'Internal. What is wrong with a job that somebody wants to enqueue: its field and why, or null.';
 comment on function weir.unique_problem(jsonb) is 'Internal. What is wrong with a job''s unique object: its field and why, or null.';
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
 comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 idempotency_mismatch.';
-comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones.';
+comment on function weir.refuse_full(weir.queue, int) is 'Internal. Raises WR013 queue_full if so many more jobs would make more than max_depth available ones, or in lines.';
 comment on function weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]) is
   'Enqueues an array of jobs, all or none, in order: {kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry, '
-  'unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id, schedules and slots are for weir''s own use. Errors: WR006, WR010, WR013.';
+  'unique, idempotency_key, tenant, concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker}; only kind is required. Returns a row a job in the same order with what was not said filled in; duplicate: its unique or idempotency key is taken, and the job that has it is named. workflow_id, schedules and slots are for weir''s own use. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue_many(jsonb) is 'Enqueues an array of up to 10,000 jobs, all or none, and returns their ids in the same order. Takes what weir.enqueue_batch takes. Errors: WR006, WR010, WR013.';
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job inside the caller''s transaction and returns its id (with a unique_key that a job not yet ended has: that job''s id). '
-  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
+  'Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
 -- +goose Down
 drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]),
-  weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);
+  weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.label_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);

@@ -62,9 +62,9 @@ begin
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
     left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
-    for q in select x.id, x.name, x.lease_seconds, x.breaker_id, array_position(queues, x.name) as n from weir.queue x
+    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, array_position(queues, x.name) as n from weir.queue x
              where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
-      select f.positions into after from weir.frontier f where f.queue_id = q.id order by f.tick desc limit 1;
+      select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
       share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
       left_queues := left_queues - 1;
       for c in 1..10 loop
@@ -72,7 +72,7 @@ begin
                          else least(coalesce(after[c], floor_seq), late_seq) end;
       end loop;
       if gated then
-        select * into took from weir.take_gated(q.id, q.name, q.breaker_id, after, share, 2000 - sifted);
+        select * into took from weir.take_gated(q.id, q.place, q.name, q.breaker_id, after, share, 2000 - sifted);
         ids := ids || took.ids;
         tokens := tokens || took.tokens;
         attempts := attempts || took.attempts;
@@ -89,8 +89,8 @@ begin
       end if;
       for p in  -- only the priorities that have something: ten cheap probes instead of ten statements
         select c from generate_series(10, 1, -1) c
-        where (select true from weir.job_ready r where r.queue_id = q.id and r.priority = c and r.seq > after[c] limit 1) loop
-        tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.id and r.priority = p and r.seq > after[p]
+        where (select true from weir.job_ready r where r.queue_id = q.place and r.priority = c and r.seq > after[c] limit 1) loop
+        tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.place and r.priority = p and r.seq > after[p]
                       order by r.seq limit share for update skip locked);
         continue when tids = '{}';
         with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.job_id, r.seq, r.attempt)

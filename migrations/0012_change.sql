@@ -157,7 +157,7 @@ begin
     tags = case when jsonb_typeof(changes -> 'tags') = 'array' then array(select jsonb_array_elements_text(changes -> 'tags')) else j.tags end
   where j.id = edit.job_id returning * into fact;
   new_run_at := coalesce((changes ->> 'run_at')::timestamptz, took.run_at);
-  new_state := case when took.was = 'held' then 'held' when new_run_at > clock_timestamp() then case when took.was = 'retryable' then 'retryable' else 'scheduled' end else 'available' end;
+  new_state := case when took.was = 'held' and took.held_reason <> 'line' then 'held' when new_run_at > clock_timestamp() then case when took.was = 'retryable' then 'retryable' else 'scheduled' end else 'available' end;
   if new_state = 'held' then
     insert into weir.job_held (job_id, held_at, queue_id, priority, attempt, reason, key)
     values (edit.job_id, took.held_at, fact.queue_id, fact.priority, took.attempt, took.held_reason, took.held_key);
@@ -166,12 +166,14 @@ begin
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
     values (fact.queue_id, fact.priority, took.attempt, nextval('weir.job_id_seq'), edit.job_id);
     perform weir.wake(array(select q.name from weir.queue q where q.id = fact.queue_id));
+    new_state := case when (select q.governed from weir.queue q where q.id = fact.queue_id) then 'held' else new_state end;
   else
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt, retryable)
     values (edit.job_id, new_run_at, fact.queue_id, fact.priority, took.attempt, new_state = 'retryable');
   end if;
   insert into weir.job_event (job_id, kind, attempt, state, run_at, detail)
   values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
+  perform weir.lines_left(array[edit.job_id]);
   return new_state;
 end $$;
 
@@ -186,9 +188,11 @@ create function weir.count_waiting(name text, state text default 'waiting') retu
 #variable_conflict use_variable
 declare
   q int := weir.queue_id(count_waiting.name);
+  governed boolean := (select x.governed from weir.queue x where x.id = q);  -- of such a queue, what lies under its own id is on its way into lines
 begin
   perform weir.check_waiting(state);
-  return case when state in ('available', 'waiting') then (select count(*) from weir.job_ready r where r.queue_id = q) else 0 end
+  return case when state in ('available', 'waiting') or state = 'held' and governed then (select count(*) from weir.job_ready r
+      where r.queue_id = q and (state = 'waiting' or governed = (state = 'held')) or r.queue_id = -q and state <> 'held') else 0 end
     + case when state in ('scheduled', 'retryable', 'waiting') then (select count(*) from weir.job_scheduled s where s.queue_id = q
         and (state = 'waiting' or s.retryable = (state = 'retryable'))) else 0 end
     + case when state in ('held', 'waiting') then (select count(*) from weir.job_held h where h.queue_id = q) else 0 end;
@@ -200,14 +204,16 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 declare
   q int := weir.queue_id(purge_queue.name);
+  governed boolean := (select x.governed from weir.queue x where x.id = q);
+  places int[] := array[]::int[] || case when state = 'waiting' or governed = (state = 'held') then q end || case when state <> 'held' then -q end;
   tids tid[];
   ids bigint[] := '{}';
 begin
   perform weir.check_waiting(state);
-  if state in ('available', 'waiting') then
-    tids := array(select r.ctid from weir.job_ready r where r.queue_id = q limit max_jobs for update skip locked);
+  if state in ('available', 'waiting') or state = 'held' and governed then
+    tids := array(select r.ctid from weir.job_ready r where r.queue_id = any (places) limit max_jobs for update skip locked);
     with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*), ended as (
-      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
+      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, abs(g.queue_id), 'cancelled', g.attempt from gone g
     )
     select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
@@ -234,10 +240,11 @@ create function weir.delete_queue(name text) returns void language plpgsql as $$
 declare
   q int := weir.queue_id(delete_queue.name);
 begin
-  if exists (select from weir.job_ready r where r.queue_id = q) or exists (select from weir.job_lease l where l.queue_id = q)
+  if exists (select from weir.job_ready r where r.queue_id in (q, -q)) or exists (select from weir.job_lease l where l.queue_id = q)
      or exists (select from weir.job_scheduled s where s.queue_id = q) or exists (select from weir.job_held h where h.queue_id = q) then
     raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name), hint = 'Let them end, cancel them, or purge the queue.';
   end if;
+  delete from weir.limit_override o where o.queue_id = q;
   perform weir.set_queue(delete_queue.name, '{}', replace => true);
   update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null where x.id = q;
 end $$;

@@ -10,7 +10,7 @@ select
     when l.job_id is not null then 'running'
     when s.job_id is not null then case when s.retryable then 'retryable'::weir.job_state else 'scheduled' end
     when h.job_id is not null then 'held'
-    when n.job_id is not null or r.job_id is not null then 'available'
+    when n.job_id is not null or r.job_id is not null then case when q.governed and coalesce(r.queue_id, n.queue_id) > 0 then 'held' else 'available'::weir.job_state end
   end as state,
   h.reason as held_reason,
   coalesce(o.attempt, l.attempt, s.attempt, h.attempt, r.attempt, n.attempt, 0::smallint) as attempt,
@@ -61,11 +61,11 @@ comment on function weir.which_ended(bigint[]) is 'Internal, for a node that wai
 create view weir.queue_depth as
 select q.name as queue, q.paused_at is not null and (q.resume_at > clock_timestamp()) is not false as paused,
   a.count as available, coalesce(l.count, 0) as running, coalesce(s.scheduled, 0) as scheduled, coalesce(s.retryable, 0) as retryable,
-  coalesce(h.count, 0) as held, coalesce(d.count, 0) as dead, clock_timestamp() - f.created_at as oldest_available, l.oldest as oldest_running, s.next_run_at,
+  coalesce(h.count, 0) + case when q.governed then (select count(*) from weir.job_ready r where r.queue_id = q.id) else 0 end as held, coalesce(d.count, 0) as dead, clock_timestamp() - f.created_at as oldest_available, l.oldest as oldest_running, s.next_run_at,
   case when (q.resume_at > clock_timestamp()) is not false then q.pause_reason end as pause_reason,
   case when q.resume_at > clock_timestamp() then q.resume_at end as resume_at
 from weir.queue q
-cross join lateral (select count(*) from weir.job_ready r where r.queue_id = q.id) a  -- lateral, so that who asks for one queue counts one
+cross join lateral (select count(*) from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end) a  -- lateral, so that who asks for one queue counts one
 left join (select queue_id, count(*), clock_timestamp() - min(leased_at) as oldest from weir.job_lease group by queue_id) l on l.queue_id = q.id
 left join (select queue_id, count(*) filter (where not retryable) as scheduled, count(*) filter (where retryable) as retryable, min(run_at) as next_run_at
            from weir.job_scheduled group by queue_id) s on s.queue_id = q.id
@@ -73,7 +73,7 @@ left join (select queue_id, count(*) from weir.job_held group by queue_id) h on 
 left join (select queue_id, count(*) from weir.job_dead group by queue_id) d on d.queue_id = q.id
 left join lateral (
   select min(j.created_at) as created_at from generate_series(1, 10) p
-  cross join lateral (select r.job_id from weir.job_ready r where r.queue_id = q.id and r.priority = p order by r.seq limit 1) r
+  cross join lateral (select r.job_id from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end and r.priority = p order by r.seq limit 1) r
   join weir.job j on j.id = r.job_id
 ) f on true
 where q.deleted_at is null;
@@ -111,7 +111,7 @@ begin
 end $do$;
 -- +goose StatementEnd
 comment on column weir.jobs.queue is 'The name of its queue.';
-comment on column weir.jobs.held_reason is 'What kind of thing it waits for, if it is held.';
+comment on column weir.jobs.held_reason is 'What kind of thing it waits for, if it is held; null: it is about to be put into a line.';
 comment on column weir.jobs.lease_expires_at is 'When it is taken back unless a heartbeat comes, if it is running.';
 comment on column weir.running.queue is 'The name of the job''s queue.';
 comment on column weir.running.running_for is 'How long this attempt has been running.';

@@ -60,10 +60,13 @@ begin
     return query select 'retry_wait', format('attempt %s of %s failed, and the next one waits until %s', job.attempt, job.max_attempts, to_char(job.run_at at time zone 'UTC', in_words)),
       jsonb_build_object('run_at', job.run_at, 'attempt', job.attempt);
   elsif job.state = 'held' then
-    return query select 'held_' || h.reason, case h.reason when 'dependency' then 'it waits for another job' when 'line' then 'it waits for its turn in a line'
+    return query select 'held_' || h.reason, case h.reason when 'dependency' then 'it waits for another job' 
         else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
-    from weir.job_held h where h.job_id = job.id and h.reason <> 'breaker';
+    from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal');
+    if coalesce(job.held_reason, 'line') = 'line' then
+      return query select 'held_line', l.message, l.detail from weir.why_line(job.id) l;
+    end if;
   end if;
   select * into gate from weir.breaker_reason(job.breaker, job.queue_id);
   if gate.code is not null then
@@ -82,7 +85,7 @@ begin
   end if;
   if job.state = 'available' then
     place := coalesce((select r.seq from weir.job_ready r where r.job_id = job.id and r.seq <> r.job_id), job.id);
-    ahead := weir.count_ahead(job.queue_id, job.priority, place);
+    ahead := weir.count_ahead(case when q.governed then -q.id else q.id end, job.priority, place);
     if ahead > 0 then
       return query select 'backlog_ahead', format('%s%s of its queue come before it', case ahead when 1 then '1 job' else ahead || ' jobs' end, case when ahead >= 100000 then ' or more' else '' end),
         jsonb_build_object('ahead', ahead, 'or_more', ahead >= 100000);

@@ -43,6 +43,7 @@ begin
   select j.id, j.queue_id, 'cancelled', u.attempt, why from unnest(ids, attempts) u(id, attempt) join weir.job j on j.id = u.id where j.id = any (ids);
   delete from weir.workflow_wait x where x.job_id = any (ids);
   delete from weir.workflow_join x where x.job_id = any (ids);
+  perform weir.lines_left(ids);
   return ids;
 end $$;
 

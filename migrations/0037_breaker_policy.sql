@@ -73,7 +73,7 @@ $$;
 
 -- A claim's share of one queue while some breaker is gated: takes up to `share` jobs, and moves up to `budget` others where their breakers' policies send them.
 -- Locks: as claiming. It may lock some more rows of job_ready than it takes, until the claim ends.
-create function weir.take_gated(queue_id int, queue_name text, queue_breaker int, after bigint[], share int, budget int,
+create function weir.take_gated(queue_id int, place int, queue_name text, queue_breaker int, after bigint[], share int, budget int,
   out ids bigint[], out tokens bigint[], out attempts smallint[], out priorities smallint[], out degraded bigint[], out diverted int)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off set enable_mergejoin = off as $$
@@ -104,11 +104,11 @@ begin
     while look > 0 and diverted < budget loop
       if holding then
         select array_agg(x.tid) as tids, array_agg(x.job_id) as ids, array_agg(x.seq) as seqs, array_agg(x.attempt) as attempts, array_agg(x.let_through) as passes, count(*)::int as n into seen from (
-          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.queue_id and r.priority = p and r.seq > low and r.let_through is not null and r.let_through = versions[own]
+          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.place and r.priority = p and r.seq > low and r.let_through is not null and r.let_through = versions[own]
           order by r.seq limit look for update skip locked) x;
       else
         select array_agg(x.tid) as tids, array_agg(x.job_id) as ids, array_agg(x.seq) as seqs, array_agg(x.attempt) as attempts, array_agg(x.let_through) as passes, count(*)::int as n into seen from (
-          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.queue_id and r.priority = p and r.seq > low order by r.seq limit look for update skip locked) x;
+          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.place and r.priority = p and r.seq > low order by r.seq limit look for update skip locked) x;
       end if;
       exit when seen.n = 0;
       select array_agg(j.id) as ids, array_agg(j.breaker) as names into told from weir.job j
@@ -140,6 +140,9 @@ begin
       loop
         delete from weir.job_ready r where r.ctid = any (gone.tids);
         perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, p::smallint, gone.ids, gone.seqs, gone.attempts);
+        if place < 0 then
+          perform weir.lines_left(gone.ids);  -- of a queue with limits: they are no longer in flight
+        end if;
         moved := moved + gone.n;
       end loop;
       diverted := diverted + moved;
@@ -262,11 +265,11 @@ begin
   update weir.breaker x set flow_after = b.flow_after where x.id = b.id and x.flow_after <> b.flow_after;
 
   floor_seq := (select w.seq from weir.watermark w order by w.tick desc limit 1);
-  for q in select x.id from weir.queue x where x.breaker_id = b.id and version is not null loop
-    select f.positions into after from weir.frontier f where f.queue_id = q.id order by f.tick desc limit 1;
+  for q in select case when x.governed then -x.id else x.id end as place, x.id from weir.queue x where x.breaker_id = b.id and version is not null loop
+    select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
     for p in reverse 10..1 loop
       exit when moved >= most;
-      tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.id and r.priority = p and r.seq > coalesce(after[p], floor_seq)
+      tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.place and r.priority = p and r.seq > coalesce(after[p], floor_seq)
         and r.let_through is distinct from version order by r.seq limit most - moved for update skip locked);
       continue when tids = '{}';
       with gone as (
@@ -303,6 +306,7 @@ begin
   delete from weir.breaker_probe p where p.breaker_id = b.id and p.job_id = any (array(
     select x.job_id from weir.breaker_probe x where x.breaker_id = b.id
       and not exists (select from weir.job_lease l where l.job_id = x.job_id) and not exists (select from weir.job_ready r where r.job_id = x.job_id and r.seq <> r.job_id and r.let_through = b.version)
+      and not exists (select from weir.job_held h where h.job_id = x.job_id and h.let_through = b.version)
     for update skip locked));
   select count(*) into under_way from weir.breaker_probe p where p.breaker_id = b.id and p.version = b.version;
   select coalesce(sum(s.ok), 0) into succeeded from weir.breaker_sample s where s.breaker_id = b.id and s.at >= b.changed_at and s.version = b.version;
@@ -491,7 +495,7 @@ comment on function weir.remember_results(bigint[], int[]) is 'Internal. Notes w
 comment on function weir.sweep_breaker_results(int) is 'Removes notes of results (policy complete_last_result) that are not the newest, or whose job is gone. Returns how many.';
 comment on function weir.breaker_of(text, int) is 'Internal. The breaker that is to hear how a job ends: the one it names, or its queue''s; none in a queue that it is routed to.';
 comment on function weir.policy_now(weir.breaker) is 'Internal. What becomes of the jobs of a gated breaker at this moment: its while_open, or hold.';
-comment on function weir.take_gated(int, text, int, bigint[], int, int) is 'Internal. A claim''s share of one queue while some breaker is gated.';
+comment on function weir.take_gated(int, int, text, int, bigint[], int, int) is 'Internal. A claim''s share of one queue while some breaker is gated.';
 comment on function weir.divert_jobs(int, text, jsonb, int, smallint, bigint[], bigint[], smallint[]) is 'Internal. Puts jobs of a gated breaker where its policy sends them.';
 comment on function weir.let_go(weir.breaker, int, bigint, boolean) is 'Internal. Makes jobs that a breaker holds available, in order. Returns how many.';
 comment on function weir.send_probes(weir.breaker) is 'Internal. Keeps as many probes under way as a half-open breaker is to have. Returns how many it sent.';
@@ -507,7 +511,7 @@ comment on function weir.breaker_reason(text, int) is 'Internal. Why a job with 
 drop view weir.breaker_events, weir.breakers;
 drop function weir.breaker_reason(text, int), weir.spare_probes(bigint[], bigint[], jsonb[], boolean[], weir.event_kind[]), weir.tick_breakers(int), weir.tick_breaker(int, int),
   weir.flow_breaker(weir.breaker, int), weir.send_probes(weir.breaker), weir.let_go(weir.breaker, int, bigint, boolean),
-  weir.divert_jobs(int, text, jsonb, int, smallint, bigint[], bigint[], smallint[]), weir.take_gated(int, text, int, bigint[], int, int), weir.policy_now(weir.breaker),
+  weir.divert_jobs(int, text, jsonb, int, smallint, bigint[], bigint[], smallint[]), weir.take_gated(int, int, text, int, bigint[], int, int), weir.policy_now(weir.breaker),
   weir.breaker_of(text, int), weir.sweep_breaker_results(int), weir.remember_results(bigint[], int[]), weir.job_fingerprint(text, jsonb);
 drop table weir.breaker_result;
 drop index weir.job_ready_let_through, weir.job_held_breaker;

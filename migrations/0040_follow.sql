@@ -7,6 +7,7 @@
 create function weir.jobs_left(job_ids bigint[]) returns void language plpgsql as $$
 begin
   perform weir.steps_left(job_ids);
+  perform weir.lines_left(job_ids);
 end $$;
 
 create function weir.jobs_came_back(job_ids bigint[]) returns void language plpgsql as $$

@@ -317,7 +317,7 @@ const placesThatAreWrong = `
 with places as (
 	select 'scheduled' as place, job_id, queue_id, priority from weir.job_scheduled
 	union all select 'held', job_id, queue_id, priority from weir.job_held
-	union all select 'ready', job_id, queue_id, priority from weir.job_ready
+	union all select 'ready', job_id, abs(queue_id), priority from weir.job_ready
 	union all select 'lease', job_id, queue_id, priority from weir.job_lease
 	union all select 'outcome', job_id, queue_id, null from weir.job_outcome
 ), numbers as (

@@ -49,12 +49,14 @@ select what || ' has no comment' from things where coalesce(trim(says), '') = ''
 // The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
 const publicFunctions = `
 weir.add_steps(job_id bigint, token bigint, steps jsonb)
+weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean)
 weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer, OUT fresh boolean)
 weir.assert_lease(job_id bigint, token bigint)
 weir.cancel(job_id bigint)
 weir.cancel_operation(operation_id bigint)
 weir.cancel_workflow(workflow_id bigint, compensate boolean)
 weir.check_workflows(workflow_id bigint)
+weir.check_limits(repair boolean)
 weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
 weir.claim_refusal(worker text)
 weir.complete(job_id bigint, token bigint, result jsonb)
@@ -114,6 +116,7 @@ weir.retry_workflow(workflow_id bigint, by text)
 weir.seal_step(OUT partition integer, OUT statement text)
 weir.rotate_webhook_secret(name text, keep_old interval)
 weir.see_workers(names text[], seconds_ago double precision[])
+weir.set_limit(queue text, key text, tenant text, limits jsonb)
 weir.set_queue(name text, settings jsonb, replace boolean)
 weir.set_webhook(name text, settings jsonb, make boolean)
 weir.signal(workflow_id bigint, name text, payload jsonb)
@@ -178,7 +181,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 	d := newDatabase(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
+		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",

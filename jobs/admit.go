@@ -1,0 +1,116 @@
+package jobs
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/weirhq/weir/db"
+)
+
+// admitStep makes passes of the queues with limits (see migrations/0035_admit.sql), for workers that claim over SQL, and as the fallback for those that
+// claim through a node: a claimer has a pass made for itself before it claims.
+type admitStep struct{ e *Engine }
+
+const (
+	admitEvery  = 100 * time.Millisecond
+	admitQuick  = 5 * time.Millisecond // while somebody claims what is admitted
+	admitPasses = 100                  // of one queue in a row
+	admitMost   = 1000                 // jobs that one claim wants
+	recountEach = 30 * time.Second
+)
+
+func (s *admitStep) step(ctx context.Context) (time.Duration, error) {
+	rows, err := s.e.loops.Admissions(ctx)
+	if err != nil {
+		return 0, fromDB("asking which queues have limits", err)
+	}
+	governed := map[string]bool{}
+	wait := admitEvery
+	for _, r := range rows {
+		if r.Governed {
+			governed[r.Queue] = true
+		}
+		for pass := 0; r.Busy && pass < admitPasses; pass++ {
+			row, err := s.e.loops.Admit(ctx, db.AdmitParams{Queue: r.Queue})
+			if err != nil {
+				return 0, fromDB("admitting jobs", err)
+			}
+			s.e.metrics.admittedJobs(row)
+			if row.Admitted > 0 {
+				wait = admitQuick
+			}
+			if row.NextIn >= 0 {
+				wait = min(wait, max(seconds(row.NextIn), time.Millisecond))
+			}
+			if !row.More {
+				break
+			}
+		}
+	}
+	s.e.governed.Store(&governed)
+	return wait, nil
+}
+
+// admitFor has jobs admitted for a claim, and returns when a rate allows more; the zero time if none keeps any.
+func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) (next time.Time) {
+	governed := e.governed.Load()
+	if governed == nil || len(*governed) == 0 {
+		return next
+	}
+	var wanted int32
+	for _, n := range counts {
+		wanted += n
+	}
+	wanted = min(wanted, admitMost)
+	for _, queue := range queues {
+		if !(*governed)[queue] {
+			continue
+		}
+		row, err := e.q.Admit(ctx, db.AdmitParams{Queue: queue, Wanted: &wanted})
+		if err != nil {
+			e.log.Warn("admitting jobs for a claim failed; the loop does it", "queue", queue, "error", fromDB("admitting jobs", err))
+			continue
+		}
+		e.metrics.admittedJobs(row)
+		if at := time.Now().Add(max(seconds(row.NextIn), time.Millisecond)); row.NextIn >= 0 && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
+	return next
+}
+
+// checkLimits recounts what the admitter keeps count of. Where something does not agree, which is a defect, it is counted anew.
+func (e *Engine) checkLimits(ctx context.Context) (time.Duration, error) {
+	rows, err := e.loops.CheckLimits(ctx, true)
+	if err != nil {
+		return 0, fromDB("checking limits", err)
+	}
+	for _, r := range rows {
+		e.metrics.limitsRepaired.Inc()
+		e.log.Error("the count of a queue with limits did not agree with its rows; it is counted anew", "queue", r.Queue, "problem", r.Problem, "counted", r.Counted, "found", r.Found)
+	}
+	return recountEach, nil
+}
+
+func (m *metrics) admittedJobs(row db.AdmitRow) {
+	m.admitted.Add(float64(row.Admitted))
+	if row.HeldBy != "" {
+		m.throttled.WithLabelValues(row.HeldBy).Inc()
+	}
+}
+
+// countFlights adds the figures of the queues with limits.
+func (m *metrics) countFlights(ctx context.Context) {
+	rows, err := m.e.loops.CountInFlight(ctx)
+	if err != nil {
+		m.e.log.Warn("could not count the jobs in flight for the metrics", "error", err)
+	}
+	for _, r := range rows {
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.inFlight, prometheus.GaugeValue, float64(r.InFlight), r.Queue),
+			prometheus.MustNewConstMetric(m.linesWaiting, prometheus.GaugeValue, float64(r.LinesWaiting), r.Queue))
+	}
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
