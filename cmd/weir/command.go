@@ -146,6 +146,7 @@ func (j *claimedJob) environment() []string {
 		"WEIR_JOB_TIMEOUT_SECONDS=" + strconv.Itoa(j.TimeoutSeconds),
 		"WEIR_JOB_TAGS=" + string(tags),
 		"WEIR_JOB_METADATA=" + string(metadata),
+		"WEIR_JOB_DEGRADED=" + strconv.FormatBool(j.Degraded),
 	}
 }
 

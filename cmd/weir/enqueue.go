@@ -20,6 +20,7 @@ type enqueueCommand struct {
 	RunAt       time.Time `help:"Not before this time, in RFC 3339: 2027-01-31T09:00:00Z." xor:"when" placeholder:"TIME"`
 	MaxAttempts int       `help:"After this many failed attempts it is dead. Defaults to the queue's." placeholder:"N"`
 	UniqueKey   string    `help:"While a job of this key has not ended, another one is not enqueued." placeholder:"KEY"`
+	Breaker     string    `help:"The circuit breaker of the dependency that it needs." placeholder:"NAME"`
 	Tag         []string  `help:"A label; may be given several times." sep:"none" placeholder:"TAG"`
 	Parent      string    `help:"The job that it belongs to." placeholder:"ID"`
 	ResultTTL   delay     `name:"result-ttl" help:"Keep its result so long after it completed. Defaults to as long as the job." placeholder:"TIME"`
@@ -36,6 +37,7 @@ type newJob struct {
 	RunAt        *time.Time      `json:"run_at,omitempty"`
 	MaxAttempts  int             `json:"max_attempts,omitempty"`
 	Unique       *uniqueKey      `json:"unique,omitempty"`
+	Breaker      string          `json:"breaker,omitempty"`
 	Tags         []string        `json:"tags,omitempty"`
 	ParentID     string          `json:"parent_id,omitempty"`
 	ResultTTL    int             `json:"result_ttl_seconds,omitempty"`
@@ -56,7 +58,7 @@ func (c *enqueueCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	body := newJob{
-		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, DelaySeconds: time.Duration(c.Delay).Seconds(), MaxAttempts: c.MaxAttempts, Tags: c.Tag,
+		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, DelaySeconds: time.Duration(c.Delay).Seconds(), MaxAttempts: c.MaxAttempts, Breaker: c.Breaker, Tags: c.Tag,
 		ParentID: c.Parent, ResultTTL: int(time.Duration(c.ResultTTL).Seconds()),
 	}
 	if !c.RunAt.IsZero() {

@@ -17,6 +17,7 @@ type claimedJob struct {
 	TimeoutSeconds int             `json:"timeout_seconds"`
 	Tags           json.RawMessage `json:"tags"`
 	Metadata       json.RawMessage `json:"metadata"`
+	Degraded       bool            `json:"degraded"`
 }
 
 // phase is where a job is that the worker holds.

@@ -32,7 +32,8 @@ is the result: JSON where it is that, otherwise text. An exit status other than 
 the reason, and the job is tried again by its retry policy.
 
 In its environment it finds WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS, WEIR_JOB_TOKEN,
-WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_WORKER and WEIR_URL.
+WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
+(true: its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL.
 
 A command is stopped, with all processes of its group, when its job is cancelled, runs past its timeout, or is no longer this
 worker's. SIGTERM and SIGINT end the worker: it takes no more jobs, gives running commands --grace-seconds, and puts what it still
