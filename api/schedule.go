@@ -106,6 +106,10 @@ type ScheduleRunPage struct {
 	NextCursor *string            `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
 }
 
+type runOutput struct {
+	Body jobs.ScheduleRun
+}
+
 type runPageOutput struct {
 	Body ScheduleRunPage
 }
@@ -157,8 +161,12 @@ func (a *API) resumeSchedule(ctx context.Context, in *SchedulePath) (*scheduleOu
 	return scheduleAnswer(a.engine.ResumeSchedule(ctx, in.Name))
 }
 
-func (a *API) triggerSchedule(ctx context.Context, in *SchedulePath) (*jobOutput, error) {
-	return jobAnswer(a.engine.TriggerSchedule(ctx, in.Name))
+func (a *API) triggerSchedule(ctx context.Context, in *SchedulePath) (*runOutput, error) {
+	run, err := a.engine.TriggerSchedule(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &runOutput{Body: run}, nil
 }
 
 func (a *API) previewSchedule(ctx context.Context, in *previewInput) (*slotsOutput, error) {
@@ -221,8 +229,9 @@ func (a *API) registerSchedules() {
 	paused.State, paused.PausedAt, paused.Paused, paused.NextAt, paused.NextLocal, paused.DueAt = "paused", &exampleTime, new(true), nil, "", nil
 	definition := schedule.ScheduleDefinition
 	definition.Misfire, definition.Overlap, definition.Paused = "", "skip", nil
-	job := exampleJob()
-	job.Schedule, job.Slot = schedule.Name, &exampleTime
+	run := exampleScheduleRun()
+	triggered := run
+	triggered.Manual, triggered.JobState, triggered.LatenessSeconds, triggered.FiredAt = true, jobs.Available, 0, exampleTime
 	slots := ScheduleSlots{Items: exampleSlots()}
 	register(a, huma.Operation{
 		OperationID: "listSchedules", Method: http.MethodGet, Path: "/v1/schedules", Tags: tags,
@@ -261,8 +270,8 @@ func (a *API) registerSchedules() {
 	register(a, huma.Operation{
 		OperationID: "triggerSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/trigger", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary:     "Run a schedule now",
-		Description: "Makes its job at once, even if it is paused or finished or its last run is active, and answers with the job. Its slots go on as if nothing had been.",
-	}, shown{answer: job, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
+		Description: "Makes its job, or submits its workflow, at once, even if it is paused or finished or its last run is active. Its slots go on as if nothing had been.",
+	}, shown{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
 	register(a, huma.Operation{
 		OperationID: "previewSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}/preview", Tags: tags,
 		Summary: "See when a schedule fires", Description: "Its next slots, by UTC and by the clocks of its zone, with a note where one is moved or skipped because these are put forward or back.",
@@ -277,5 +286,5 @@ func (a *API) registerSchedules() {
 	register(a, huma.Operation{
 		OperationID: "listScheduleRuns", Method: http.MethodGet, Path: "/v1/schedules/{name}/runs", Tags: tags,
 		Summary: "See what a schedule did", Description: "The slots that were dealt with in the last week, the latest first, with the state of the job that each made; and older ones whose jobs are still there.",
-	}, shown{answer: ScheduleRunPage{Items: []jobs.ScheduleRun{exampleScheduleRun()}}, problems: missing}, a.listScheduleRuns)
+	}, shown{answer: ScheduleRunPage{Items: []jobs.ScheduleRun{run}}, problems: missing}, a.listScheduleRuns)
 }

@@ -259,8 +259,8 @@ select r.slot::timestamptz as slot, r.manual::boolean as manual, r.outcome::text
   r.due_at::timestamptz as due_at, r.fired_at::timestamptz as fired_at, greatest(r.until_at) as until_at, coalesce(r.detail, '')::text as detail, coalesce(r.workflow_id, 0)::bigint as workflow_id
 from weir.schedule_runs r
 where r.schedule_id = (select s.id from weir.schedules s where s.name = $1::text) and (r.slot, r.manual) < ($2::timestamptz, $3::boolean)
-  and ($4::text is null or r.outcome = $4)
-order by r.slot desc, r.manual desc limit $5::int
+  and ($4::text is null or r.outcome = $4) and ($5::bigint is null or r.manual and $5 in (r.job_id, r.workflow_id))
+order by r.slot desc, r.manual desc limit $6::int
 `
 
 type ScheduleRunsParams struct {
@@ -268,6 +268,7 @@ type ScheduleRunsParams struct {
 	Before       time.Time
 	BeforeManual bool
 	Outcome      *string
+	MadeID       *int64
 	MaxRuns      int32
 }
 
@@ -290,6 +291,7 @@ func (q *Queries) ScheduleRuns(ctx context.Context, arg ScheduleRunsParams) ([]S
 		arg.Before,
 		arg.BeforeManual,
 		arg.Outcome,
+		arg.MadeID,
 		arg.MaxRuns,
 	)
 	if err != nil {

@@ -44,7 +44,7 @@ type Schedule struct {
 	DueAt      *time.Time    `json:"due_at,omitempty" doc:"When it is looked at next: the slot plus its jitter, or later where that waits or is tried again."`
 	LastAt     *time.Time    `json:"last_at,omitempty" doc:"The last slot that made a job."`
 	Runs       int           `json:"runs" doc:"Slots that made a job; triggers by hand do not count."`
-	WaitingFor ID            `json:"waiting_for,omitempty" doc:"The job that must end before the next slot fires."`
+	WaitingFor ID            `json:"waiting_for,omitempty" doc:"The job or workflow that must end before the next slot fires."`
 	Tries      int           `json:"tries,omitempty" doc:"How often the next slot's job was refused."`
 	Problem    string        `json:"problem,omitempty" doc:"Why it was, the last time. It is tried again until the slot after it is due, and for at most an hour."`
 	PausedAt   *time.Time    `json:"paused_at,omitempty" doc:"Since when it is paused."`
@@ -133,11 +133,18 @@ func (e *Engine) ResumeSchedule(ctx context.Context, name string) (Schedule, err
 	return e.Schedule(ctx, name)
 }
 
-// TriggerSchedule makes a schedule's job now, whatever its times and policies say, and returns the job. Errors: ScheduleNotFound, QueueFull.
-func (e *Engine) TriggerSchedule(ctx context.Context, name string) (Job, error) {
+// TriggerSchedule makes a schedule's job, or submits its workflow, now, whatever its times and policies say. Errors: ScheduleNotFound, QueueFull.
+func (e *Engine) TriggerSchedule(ctx context.Context, name string) (ScheduleRun, error) {
 	id, err := e.q.TriggerSchedule(ctx, name)
 	if err != nil {
-		return Job{}, fromDB("triggering a schedule", err)
+		return ScheduleRun{}, fromDB("triggering a schedule", err)
 	}
-	return e.Job(ctx, ID(id))
+	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{Name: name, Before: endOfTime, MadeID: &id, MaxRuns: 1})
+	if err == nil && len(runs) == 0 {
+		err = &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("there is no schedule %q", name), Hint: "It was deleted just now."}
+	}
+	if err != nil {
+		return ScheduleRun{}, err
+	}
+	return runs[0], nil
 }

@@ -24,7 +24,7 @@ type SlotOutcome string
 type ScheduleRun struct {
 	Slot            time.Time   `json:"slot" doc:"The time that the schedule names; of a trigger by hand, when that was."`
 	Manual          bool        `json:"manual,omitempty" doc:"Somebody triggered it."`
-	Outcome         SlotOutcome `json:"outcome" enum:"enqueued,duplicate,skipped,missed,refused" doc:"enqueued: it made a job. duplicate: its job's unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job could not be enqueued."`
+	Outcome         SlotOutcome `json:"outcome" enum:"enqueued,duplicate,skipped,missed,refused" doc:"enqueued: it made a job or a workflow. duplicate: its job's unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued."`
 	JobID           ID          `json:"job_id,omitempty" doc:"The job that it made, or of a duplicate the one that has the key."`
 	JobState        State       `json:"job_state,omitempty" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"What that is now; absent once it is gone."`
 	WorkflowID      ID          `json:"workflow_id,omitempty" doc:"The workflow that it submitted."`
@@ -77,18 +77,24 @@ func slotsFromRows(rows []db.PreviewScheduleRow, err error) ([]ScheduleSlot, err
 // Errors: ScheduleNotFound.
 func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutcome, from SlotPosition, limit int) ([]ScheduleRun, error) {
 	if from.Slot.IsZero() {
-		from.Slot = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+		from.Slot = endOfTime
 	}
-	rows, err := e.q.ScheduleRuns(ctx, db.ScheduleRunsParams{
+	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{
 		Name: name, Before: from.Slot, BeforeManual: from.Manual, Outcome: nonZero(string(outcome)), MaxRuns: int32(limit),
 	})
+	if err == nil && len(runs) == 0 {
+		_, err = e.Schedule(ctx, name)
+	}
+	return runs, err
+}
+
+// endOfTime is behind every slot.
+var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
+
+func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams) ([]ScheduleRun, error) {
+	rows, err := e.q.ScheduleRuns(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing runs", err)
-	}
-	if len(rows) == 0 {
-		if _, err := e.Schedule(ctx, name); err != nil {
-			return nil, err
-		}
 	}
 	runs := make([]ScheduleRun, len(rows))
 	for i, r := range rows {

@@ -35,7 +35,7 @@ create table weir.job (
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
-comment on table weir.job is 'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit.';
+comment on table weir.job is 'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit, and by weir.make_run before anybody can see it.';
 comment on column weir.job.id is 'Drawn from job_id_seq; grows with the order of enqueueing.';
 comment on column weir.job.created_at is 'When it was enqueued, by the database''s clock.';
 comment on column weir.job.queue_id is 'Its queue, weir.queue.id.';

@@ -92,7 +92,7 @@ comment on column weir.schedule.last_run_at is 'The last slot that made a job.';
 comment on column weir.schedule.next_slot_at is 'The slot that is next; null: paused or finished.';
 comment on column weir.schedule.due_at is 'When to look at it: next_slot_at plus its jitter, or later where that slot waits or is tried again.';
 comment on column weir.schedule.judged_at is 'When it was last decided which of its missed slots still run: those up to then are to, late as they are.';
-comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job.';
+comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job or workflow.';
 comment on column weir.schedule.tries is 'How often the next slot was refused.';
 comment on column weir.schedule.problem is 'Why it was, the last time.';
 
@@ -116,7 +116,7 @@ comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
 comment on column weir.schedule_slot.slot_at is 'The time that the schedule names; of a trigger by hand, when that was.';
 comment on column weir.schedule_slot.manual is 'Somebody triggered it.';
 comment on column weir.schedule_slot.outcome is
-  'enqueued: it made a job. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job could not be enqueued.';
+  'enqueued: it made a job or a workflow. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued.';
 comment on column weir.schedule_slot.due_at is 'When it was to fire: the slot plus its jitter.';
 comment on column weir.schedule_slot.fired_at is 'When it was dealt with.';
 comment on column weir.schedule_slot.until_at is 'Of missed slots: the row is about all from slot_at until before then; null: to the last.';

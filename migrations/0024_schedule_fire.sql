@@ -112,6 +112,21 @@ begin
   return s;
 end $$;
 
+-- Submits a workflow and takes that back, because nothing but submitting it says all that may be wrong with it. That a queue is full just now is not about the definition.
+create function weir.check_schedule_workflow(workflow jsonb) returns void language plpgsql as $$
+declare
+  field text;
+  problem text;
+begin
+  perform weir.submit_workflow(workflow);
+  raise exception using errcode = 'WR039', message = 'the workflow is well';
+exception
+  when sqlstate 'WR039' or sqlstate 'WR013' or sqlstate 'WR006' then null;
+  when sqlstate 'WR010' then
+    get stacked diagnostics field = column_name, problem = message_text;
+    perform weir.refuse_argument(rtrim('workflow.' || case when field = 'definition' then '' else field end, '.'), regexp_replace(problem, '^[^ ]* ', ''));
+end $$;
+
 create function weir.definition_of(s weir.schedule) returns jsonb language sql stable as $$
   select jsonb_strip_nulls(jsonb_build_object('cron', s.cron, 'every_seconds', s.every_seconds, 'anchor', weir.iso(s.anchor), 'at', weir.iso(s.at), 'timezone', s.timezone,
       'jitter_seconds', nullif(s.jitter_seconds, 0), 'starts_at', weir.iso(s.starts_at), 'ends_at', weir.iso(s.ends_at), 'max_runs', s.max_runs, 'dst_gap', s.dst_gap,
@@ -187,6 +202,9 @@ begin
   else
     s.id := nextval('weir.schedule_id_seq');
   end if;
+  if s.workflow is not null then
+    perform weir.check_schedule_workflow(s.workflow);
+  end if;
   s := weir.plan_schedule(s, was);
   perform weir.save_schedule(s);
   return s.next_slot_at;
@@ -212,6 +230,9 @@ begin
     old := old - 'misfire_limit';
   end if;
   s := weir.plan_schedule(weir.schedule_of(edit_schedule.name, old || changes, was), was);
+  if s.workflow is distinct from was.workflow and s.workflow is not null then
+    perform weir.check_schedule_workflow(s.workflow);
+  end if;
   perform weir.save_schedule(s);
   return s.next_slot_at;
 end $$;
@@ -292,6 +313,20 @@ begin
   return written::jsonb;
 end $$;
 
+-- Makes one job, or submits one workflow. Of a workflow the facts of the steps are written once more, to say what made them: nothing else can know of them yet.
+create function weir.make_run(is_workflow boolean, filled jsonb, schedule text, slot timestamptz, out job_id bigint, out workflow_id bigint, out duplicate boolean) language plpgsql
+set jit = off set enable_seqscan = off as $$
+begin
+  if is_workflow then
+    workflow_id := weir.submit_workflow(filled);
+    duplicate := false;
+    update weir.job j set schedule = make_run.schedule, slot = make_run.slot
+    where j.id = any (array(select s.job_id from weir.workflow_step s where s.workflow_id = make_run.workflow_id)) and j.id > make_run.workflow_id;
+  else
+    select b.job_id, b.duplicate into job_id, duplicate from weir.enqueue_batch(jsonb_build_array(filled), schedules => array[make_run.schedule], slots => array[make_run.slot]) b;
+  end if;
+end $$;
+
 create function weir.trigger_schedule(name text) returns bigint language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -303,28 +338,34 @@ begin
   if not found then
     perform weir.refuse_no_schedule(trigger_schedule.name);
   end if;
-  select b.* into made from weir.enqueue_batch(jsonb_build_array(weir.fill_template(s.job, s, slot, s.runs)), schedules => array[s.name], slots => array[slot]) b;
-  insert into weir.schedule_slot (schedule_id, slot_at, manual, outcome, due_at, fired_at, job_id)
-  values (s.id, slot, true, case when made.duplicate then 'duplicate' else 'enqueued' end, slot, slot, made.job_id);
-  return made.job_id;
+  select m.* into made from weir.make_run(s.job is null, weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs), s.name, slot) m;
+  insert into weir.schedule_slot (schedule_id, slot_at, manual, outcome, due_at, fired_at, job_id, workflow_id)
+  values (s.id, slot, true, case when made.duplicate then 'duplicate' else 'enqueued' end, slot, slot, made.job_id, made.workflow_id);
+  return coalesce(made.job_id, made.workflow_id);
 end $$;
 
--- The jobs of a schedule's latest runs that have not ended.
-create function weir.active_runs(schedule_id bigint) returns bigint[] language sql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
-  select array(
-    select r.job_id from (select x.job_id from weir.schedule_slot x where x.schedule_id = active_runs.schedule_id and x.outcome in ('enqueued', 'duplicate') order by x.slot_at desc limit 10) r
-    where exists (select from weir.job j where j.id = r.job_id) and not exists (select from weir.job_outcome o where o.job_id = r.job_id))
-$$;
+-- The jobs and workflows of a schedule's latest runs that have not ended. Their ids are of one sequence.
+create function weir.active_runs(schedule_id bigint) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  return array(
+    select coalesce(r.job_id, r.workflow_id) from (select x.job_id, x.workflow_id from weir.schedule_slot x where x.schedule_id = active_runs.schedule_id and x.outcome in ('enqueued', 'duplicate') order by x.slot_at desc limit 10) r
+    where case when r.workflow_id is null then exists (select from weir.job j where j.id = r.job_id) and not exists (select from weir.job_outcome o where o.job_id = r.job_id)
+      else exists (select from weir.workflow w where w.id = r.workflow_id and w.finished_at is null) end);
+end $$;
 
 -- Cancels them. One that ends at this very moment needs it no more.
-create function weir.cancel_runs(job_ids bigint[]) returns void language plpgsql as $$
+create function weir.cancel_runs(ids bigint[]) returns void language plpgsql as $$
 declare
-  id bigint;
+  run_id bigint;
 begin
-  foreach id in array job_ids loop
+  foreach run_id in array ids loop
     begin
-      perform weir.cancel(id);
-    exception when sqlstate 'WR002' or sqlstate 'WR003' then null;
+      if exists (select from weir.workflow w where w.id = run_id) then
+        perform weir.cancel_workflow(run_id);
+      else
+        perform weir.cancel(run_id);
+      end if;
+    exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR050' or sqlstate 'WR051' then null;
     end;
   end loop;
 end $$;
@@ -332,8 +373,8 @@ end $$;
 -- Fires what is due: one slot a schedule, and then its next one is due, at once or later. A slot, its job and the schedule's progress are one transaction,
 -- so whatever becomes of a node, a slot has fired once or is still there for the next look, of whomever.
 --
--- All jobs go into one enqueue_batch. If that refuses, they are enqueued one by one, so that a full queue stops only its own; errors that are about the
--- moment and not about the job (locks, connections) go to the caller.
+-- All jobs go into one enqueue_batch. If that refuses, they are enqueued one by one, so that a full queue stops only its own, and so are workflows submitted;
+-- errors that are about the moment and not about the job (locks, connections) go to the caller.
 --
 -- Locks: weir.schedule rows, skip locked; then as enqueueing, and with overlap cancel as weir.cancel.
 create function weir.fire_due(max_schedules int default 200, after timestamptz default '-infinity', as_of timestamptz default null,
@@ -357,7 +398,9 @@ declare
   details text[] := '{}';
   punctual boolean[] := '{}';
   judged timestamptz[] := '{}';
+  workflows boolean[] := '{}';
   job_ids bigint[];
+  workflow_ids bigint[];
   duplicates boolean[];
   errors text[];
   made record;
@@ -398,7 +441,7 @@ begin
       update weir.schedule x set (last_slot_at, next_slot_at, judged_at, waiting_for, due_at) = (s.last_slot_at, slot, s.judged_at, active[1], now_at + greatest(interval '500 ms', least(interval '5 s', (now_at - slot) / 4))) where x.id = s.id;
       continue;
     elsif cardinality(active) > 0 and s.overlap = 'skip' then
-      insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, detail) values (s.id, slot, 'skipped', weir.slot_due(s, slot), now_at, format('job %s of the run before has not ended', active[1]));
+      insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, detail) values (s.id, slot, 'skipped', weir.slot_due(s, slot), now_at, format('%s of the run before has not ended', active[1]));
       s.last_slot_at := slot;
       slot := (weir.next_slot(s, slot)).slot_at;
       update weir.schedule x set (last_slot_at, next_slot_at, due_at, judged_at, tries, problem) = (s.last_slot_at, slot, weir.slot_due(s, slot), s.judged_at, 0, null) where x.id = s.id;
@@ -410,11 +453,12 @@ begin
     ids := ids || s.id;
     names := names || s.name;
     slots := slots || slot;
-    jobs := jobs || weir.fill_template(s.job, s, slot, s.runs + 1);
+    workflows := workflows || (s.job is null);
+    jobs := jobs || weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs + 1);
     dues := dues || weir.slot_due(s, slot);
     judged := judged || s.judged_at;
     punctual := punctual || (s.tries = 0 and s.waiting_for is null);
-    details := details || case when cardinality(active) > 0 then 'cancelled ' || case cardinality(active) when 1 then 'job ' else 'jobs ' end || array_to_string(active, ', ') when s.waiting_for is not null then 'waited for job ' || s.waiting_for end;
+    details := details || case when cardinality(active) > 0 then 'cancelled ' || array_to_string(active, ', ') when s.waiting_for is not null then 'waited for ' || s.waiting_for end;
     slot := case when (s.runs + 1 >= s.max_runs) is not true then (weir.next_slot(s, slot)).slot_at end;
     nexts := nexts || slot;
     next_dues := next_dues || weir.slot_due(s, slot);
@@ -422,19 +466,26 @@ begin
 
   if cardinality(jobs) > 0 then
     begin
-      select array_agg(b.job_id order by b.n), array_agg(b.duplicate order by b.n) into job_ids, duplicates
-      from weir.enqueue_batch(to_jsonb(jobs), schedules => names, slots => slots) with ordinality b(job_id, duplicate, priority, max_attempts, timeout_seconds, run_at, created_at, n);
+      if true <> all (workflows) then
+        select array_agg(b.job_id order by b.n), array_agg(b.duplicate order by b.n) into job_ids, duplicates
+        from weir.enqueue_batch(to_jsonb(jobs), schedules => names, slots => slots) with ordinality b(job_id, duplicate, priority, max_attempts, timeout_seconds, run_at, created_at, n);
+      end if;
     exception when others then
       if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
         raise;
       end if;
+      job_ids := null;
+    end;
+    if job_ids is null then
       job_ids := array_fill(null::bigint, array[cardinality(jobs)]);
+      workflow_ids := job_ids;
       duplicates := array_fill(false, array[cardinality(jobs)]);
       errors := array_fill(null::text, array[cardinality(jobs)]);
       for k in 1..cardinality(jobs) loop
         begin
-          select b.* into made from weir.enqueue_batch(jsonb_build_array(jobs[k]), schedules => names[k:k], slots => slots[k:k]) b;
+          select m.* into made from weir.make_run(workflows[k], jobs[k], names[k], slots[k]) m;
           job_ids[k] := made.job_id;
+          workflow_ids[k] := made.workflow_id;
           duplicates[k] := made.duplicate;
         exception when others then
           if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
@@ -443,19 +494,19 @@ begin
           errors[k] := regexp_replace(sqlerrm, '^jobs\[0\]', 'job');
         end;
       end loop;
-    end;
-    insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, job_id, detail)
-    select u.id, u.slot_at, case when u.duplicate then 'duplicate' else 'enqueued' end, u.due_at, now_at, u.job_id, u.detail
-    from unnest(ids, slots, dues, job_ids, duplicates, details) u(id, slot_at, due_at, job_id, duplicate, detail) where u.job_id is not null;
+    end if;
+    insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, job_id, workflow_id, detail)
+    select u.id, u.slot_at, case when u.duplicate then 'duplicate' else 'enqueued' end, u.due_at, now_at, u.job_id, u.workflow_id, u.detail
+    from unnest(ids, slots, dues, job_ids, workflow_ids, duplicates, errors, details) u(id, slot_at, due_at, job_id, workflow_id, duplicate, error, detail) where u.error is null;
     get diagnostics fired = row_count;
     update weir.schedule x set last_slot_at = u.slot_at, last_run_at = u.slot_at, runs = x.runs + 1, next_slot_at = u.next_at, due_at = u.next_due, judged_at = u.judged_at, waiting_for = null, tries = 0, problem = null
-    from unnest(ids, slots, job_ids, nexts, next_dues, judged) u(id, slot_at, job_id, next_at, next_due, judged_at) where x.id = u.id and u.job_id is not null;
+    from unnest(ids, slots, errors, nexts, next_dues, judged) u(id, slot_at, error, next_at, next_due, judged_at) where x.id = u.id and u.error is null;
     if fired < cardinality(ids) then
       update weir.schedule x set next_slot_at = u.slot_at, waiting_for = null, tries = x.tries + 1, problem = u.error, due_at = now_at + make_interval(secs => least(60, 5 * (x.tries + 1)))
       from unnest(ids, slots, errors) u(id, slot_at, error) where x.id = u.id and u.error is not null;
     end if;
-    lateness := array(select greatest(extract(epoch from coalesce(as_of, clock_timestamp()) - u.due_at), 0)::float8 from unnest(dues, job_ids, punctual) u(due_at, job_id, punctual)
-      where u.job_id is not null and u.punctual);
+    lateness := array(select greatest(extract(epoch from coalesce(as_of, clock_timestamp()) - u.due_at), 0)::float8 from unnest(dues, errors, punctual) u(due_at, error, punctual)
+      where u.error is null and u.punctual);
   end if;
   fired := coalesce(fired, 0);
   lateness := coalesce(lateness, '{}');
@@ -470,6 +521,7 @@ declare
 begin
   delete from weir.schedule_slot r where r.ctid = any (array(
     select x.ctid from weir.schedule_slot x where x.fired_at < now() - interval '7 days' and (x.job_id is null or not exists (select from weir.job j where j.id = x.job_id))
+      and (x.workflow_id is null or not exists (select from weir.workflow w where w.id = x.workflow_id))
     limit most for update skip locked));
   get diagnostics swept = row_count;
   delete from weir.schedule s where s.deleted_at < now() - interval '7 days' and not exists (select from weir.schedule_slot r where r.schedule_id = s.id);
@@ -493,7 +545,7 @@ comment on column weir.schedules.next_local is 'The same by the clocks of its zo
 comment on column weir.schedules.due_at is 'When it is looked at next: the slot plus its jitter, or later where it waits or is tried again.';
 comment on column weir.schedules.last_at is 'The last slot that made a job.';
 comment on column weir.schedules.runs is 'Slots that made a job.';
-comment on column weir.schedules.waiting_for is 'The job that must end before the next slot fires.';
+comment on column weir.schedules.waiting_for is 'The job or workflow that must end before the next slot fires.';
 comment on column weir.schedules.tries is 'How often the next slot was refused.';
 comment on column weir.schedules.problem is 'Why it was, the last time.';
 comment on column weir.schedules.paused_at is 'Since when it is paused.';
@@ -542,9 +594,11 @@ comment on function weir.preview_definition(jsonb, int, timestamptz, text) is
   'The same for a definition that is not saved, which needs no job. Errors: WR010.';
 comment on function weir.fill_template(jsonb, weir.schedule, timestamptz, int) is 'Internal. The job of a slot, placeholders filled in.';
 comment on function weir.trigger_schedule(text) is
-  'Makes a schedule''s job now, whether it is paused, finished or its last run is active. Its slots and max_runs are not touched. Returns the job''s id. Errors: WR010, WR013, WR030.';
-comment on function weir.active_runs(bigint) is 'Internal. Jobs of a schedule''s latest ten runs that have not ended, the newest first.';
-comment on function weir.cancel_runs(bigint[]) is 'Internal. Cancels jobs that may have ended.';
+  'Makes a schedule''s job, or submits its workflow, now, whether it is paused, finished or its last run is active. Its slots and max_runs are not touched. Returns the id of the job or workflow. Errors: WR010, WR013, WR030.';
+comment on function weir.make_run(boolean, jsonb, text, timestamptz) is 'Internal. Makes the job, or submits the workflow, of one slot.';
+comment on function weir.check_schedule_workflow(jsonb) is 'Internal. Raises WR010 if a workflow could not be submitted as it is.';
+comment on function weir.active_runs(bigint) is 'Internal. Jobs and workflows of a schedule''s latest ten runs that have not ended, the newest first.';
+comment on function weir.cancel_runs(bigint[]) is 'Internal. Cancels jobs and workflows that may have ended.';
 comment on function weir.fire_due(int, timestamptz, timestamptz) is
   'Fires up to max_schedules schedules whose time has come and lies after `after`, one slot each. Every node calls it several times a second, passing looked_until of the last call; without a '
   'service, anybody may. as_of stands for now: with it, what is to come can be tried out in a database of its own. Returns how many it looked at, how many slots made a job and how late, and what is due next.';
@@ -552,8 +606,8 @@ comment on function weir.sweep_schedule_slots(int) is 'Removes up to `most` slot
 
 -- +goose Down
 drop view weir.schedule_runs, weir.schedules;
-drop function weir.sweep_schedule_slots(int), weir.fire_due(int, timestamptz, timestamptz), weir.cancel_runs(bigint[]), weir.active_runs(bigint), weir.trigger_schedule(text),
+drop function weir.sweep_schedule_slots(int), weir.fire_due(int, timestamptz, timestamptz), weir.cancel_runs(bigint[]), weir.active_runs(bigint), weir.trigger_schedule(text), weir.make_run(boolean, jsonb, text, timestamptz),
   weir.fill_template(jsonb, weir.schedule, timestamptz, int), weir.preview_definition(jsonb, int, timestamptz, text), weir.preview_schedule(text, int, timestamptz), weir.check_preview(int),
   weir.delete_schedule(text), weir.resume_schedule(text), weir.pause_schedule(text), weir.edit_schedule(text, jsonb), weir.set_schedule(text, jsonb, boolean), weir.save_schedule(weir.schedule),
-  weir.plan_schedule(weir.schedule, weir.schedule), weir.refuse_no_schedule(text), weir.hold_schedule(text, boolean), weir.definition_of(weir.schedule), weir.schedule_of(text, jsonb, weir.schedule, boolean),
+  weir.plan_schedule(weir.schedule, weir.schedule), weir.refuse_no_schedule(text), weir.hold_schedule(text, boolean), weir.check_schedule_workflow(jsonb), weir.definition_of(weir.schedule), weir.schedule_of(text, jsonb, weir.schedule, boolean),
   weir.schedule_template_problem(jsonb);

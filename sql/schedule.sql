@@ -40,7 +40,7 @@ select r.slot::timestamptz as slot, r.manual::boolean as manual, r.outcome::text
   r.due_at::timestamptz as due_at, r.fired_at::timestamptz as fired_at, greatest(r.until_at) as until_at, coalesce(r.detail, '')::text as detail, coalesce(r.workflow_id, 0)::bigint as workflow_id
 from weir.schedule_runs r
 where r.schedule_id = (select s.id from weir.schedules s where s.name = sqlc.arg(name)::text) and (r.slot, r.manual) < (sqlc.arg(before)::timestamptz, sqlc.arg(before_manual)::boolean)
-  and (sqlc.narg(outcome)::text is null or r.outcome = sqlc.narg(outcome))
+  and (sqlc.narg(outcome)::text is null or r.outcome = sqlc.narg(outcome)) and (sqlc.narg(made_id)::bigint is null or r.manual and sqlc.narg(made_id) in (r.job_id, r.workflow_id))
 order by r.slot desc, r.manual desc limit sqlc.arg(max_runs)::int;
 
 -- name: FireDue :one

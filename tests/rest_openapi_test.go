@@ -448,7 +448,9 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("get /v1/schedules/{name}", s.get("/v1/schedules/none")).want(http.StatusNotFound)
 	check("get /v1/schedules/{name}/preview", s.get("/v1/schedules/s/preview?from=2026-03-28T00:00:00Z&count=3")).want(http.StatusOK)
 	check("post /v1/schedules/preview", s.post("/v1/schedules/preview", `{"cron": "30 2 * * *", "timezone": "Europe/Berlin", "dst_gap": "skip", "from": "2026-03-28T00:00:00Z"}`)).want(http.StatusOK)
-	triggered := readAs[servedJob](check("post /v1/schedules/{name}/trigger", s.post("/v1/schedules/t/trigger", nil)).want(http.StatusCreated)).ID
+	triggered := readAs[struct {
+		JobID string `json:"job_id"`
+	}](check("post /v1/schedules/{name}/trigger", s.post("/v1/schedules/t/trigger", nil)).want(http.StatusCreated)).JobID
 	check("get /v1/jobs/{id}", s.get(job(triggered, ""))).want(http.StatusOK)
 	check("get /v1/schedules/{name}/runs", s.get("/v1/schedules/t/runs")).want(http.StatusOK)
 	check("post /v1/schedules/{name}/pause", s.post("/v1/schedules/t/pause", nil)).want(http.StatusOK)
