@@ -313,7 +313,8 @@ func TestCLIDescribesItself(t *testing.T) {
 	for _, command := range []string{
 		"dev", "serve", "migrate up", "migrate down", "migrate status", "work", "enqueue", "job", "job show", "job timeline", "job why", "job wait", "job children", "job cancel", "job retry", "queue",
 		"queue list", "queue show", "queue pause", "queue resume", "queue purge", "queue set", "queues", "dead list", "dead show",
-		"dead redrive", "dead purge", "operations list", "operations watch", "operations cancel", "openapi", "version",
+		"dead redrive", "dead purge", "operations list", "operations watch", "operations cancel", "schedules list", "schedules show", "schedules create", "schedules apply",
+		"schedules preview", "schedules runs", "schedules pause", "schedules resume", "schedules trigger", "schedules delete", "openapi", "version",
 	} {
 		cli(t, nil, "", append(strings.Fields(command), "--help")...).says(0, "Usage: weir "+command)
 	}

@@ -30,6 +30,7 @@ type commands struct {
 	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin or set it."`
 	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
 	Webhooks   webhooksCommand   `cmd:"" help:"List the webhooks, make, test or delete one, see what it was told."`
+	Schedules  schedulesCommand  `cmd:"" help:"List the schedules, make, look at, preview, pause, trigger or delete one."`
 	OpenAPI    openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
 	Version    versionCommand    `cmd:"" help:"Print the version of this program."`
 }
