@@ -247,10 +247,6 @@ func (a *API) refineSchemas() {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"NewSchedule", "ScheduleDefinition", "ScheduleChanges", "SchedulePreview", "Schedule"} {
-		workflow := schemas[name].Properties["workflow"]
-		workflow.Type, workflow.AdditionalProperties = huma.TypeObject, true
-	}
 	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency"} {
 		failure := schemas[name].Properties["error"]
 		failure.Type, failure.AdditionalProperties = huma.TypeObject, true

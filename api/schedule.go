@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -52,23 +51,23 @@ type NewSchedule struct {
 // ScheduleChanges is what is to be changed of a definition; null puts back a default. A new cron, every_seconds or at takes the place of the one before, and
 // a job or workflow likewise.
 type ScheduleChanges struct {
-	Cron          *string         `json:"cron,omitempty" maxLength:"500" doc:"A cron expression."`
-	EverySeconds  *int            `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart."`
-	Anchor        *time.Time      `json:"anchor,omitempty" doc:"With every_seconds: one of its slots."`
-	At            *time.Time      `json:"at,omitempty" doc:"One slot, then."`
-	Timezone      *string         `json:"timezone,omitempty" nullable:"true" maxLength:"100" doc:"The zone whose clocks cron goes by."`
-	Job           *jobs.NewJob    `json:"job,omitempty" doc:"The job that each slot makes, whole."`
-	Workflow      json.RawMessage `json:"workflow,omitempty" doc:"The workflow that each slot submits, whole."`
-	JitterSeconds *int            `json:"jitter_seconds,omitempty" nullable:"true" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later."`
-	StartsAt      *time.Time      `json:"starts_at,omitempty" nullable:"true" doc:"No slot before."`
-	EndsAt        *time.Time      `json:"ends_at,omitempty" nullable:"true" doc:"No slot then or later."`
-	MaxRuns       *int            `json:"max_runs,omitempty" nullable:"true" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job."`
-	DSTGap        *string         `json:"dst_gap,omitempty" nullable:"true" enum:"run_after,skip" doc:"Of a time that the clocks leave out."`
-	DSTOverlap    *string         `json:"dst_overlap,omitempty" nullable:"true" enum:"once,twice" doc:"Of a time that the clocks show twice."`
-	Misfire       *string         `json:"misfire,omitempty" nullable:"true" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute."`
-	MisfireLimit  *int            `json:"misfire_limit,omitempty" nullable:"true" minimum:"1" maximum:"1000" doc:"With misfire all: only so many."`
-	Overlap       *string         `json:"overlap,omitempty" nullable:"true" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended."`
-	Paused        *bool           `json:"paused,omitempty" doc:"Whether it is paused."`
+	Cron          *string           `json:"cron,omitempty" maxLength:"500" doc:"A cron expression."`
+	EverySeconds  *int              `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart."`
+	Anchor        *time.Time        `json:"anchor,omitempty" doc:"With every_seconds: one of its slots."`
+	At            *time.Time        `json:"at,omitempty" doc:"One slot, then."`
+	Timezone      *string           `json:"timezone,omitempty" nullable:"true" maxLength:"100" doc:"The zone whose clocks cron goes by."`
+	Job           *jobs.NewJob      `json:"job,omitempty" doc:"The job that each slot makes, whole."`
+	Workflow      *jobs.NewWorkflow `json:"workflow,omitempty" doc:"The workflow that each slot submits, whole."`
+	JitterSeconds *int              `json:"jitter_seconds,omitempty" nullable:"true" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later."`
+	StartsAt      *time.Time        `json:"starts_at,omitempty" nullable:"true" doc:"No slot before."`
+	EndsAt        *time.Time        `json:"ends_at,omitempty" nullable:"true" doc:"No slot then or later."`
+	MaxRuns       *int              `json:"max_runs,omitempty" nullable:"true" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job."`
+	DSTGap        *string           `json:"dst_gap,omitempty" nullable:"true" enum:"run_after,skip" doc:"Of a time that the clocks leave out."`
+	DSTOverlap    *string           `json:"dst_overlap,omitempty" nullable:"true" enum:"once,twice" doc:"Of a time that the clocks show twice."`
+	Misfire       *string           `json:"misfire,omitempty" nullable:"true" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute."`
+	MisfireLimit  *int              `json:"misfire_limit,omitempty" nullable:"true" minimum:"1" maximum:"1000" doc:"With misfire all: only so many."`
+	Overlap       *string           `json:"overlap,omitempty" nullable:"true" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended."`
+	Paused        *bool             `json:"paused,omitempty" doc:"Whether it is paused."`
 }
 
 // SchedulePreview is a definition that is not saved, which needs no job, and how much of it to show.

@@ -12,23 +12,23 @@ import (
 // ScheduleDefinition says when jobs are to come about by themselves, and which. A zero value stands for the default. The database reads it, and tells what
 // is wrong with it.
 type ScheduleDefinition struct {
-	Cron          string          `json:"cron,omitempty" maxLength:"500" doc:"A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is needed." example:"30 2 * * *"`
-	EverySeconds  int             `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart, counted from the anchor, whatever the clocks do."`
-	Anchor        *time.Time      `json:"anchor,omitempty" doc:"With every_seconds: one of its slots. Defaults to starts_at, or to the time at which the schedule was made."`
-	At            *time.Time      `json:"at,omitempty" doc:"One slot, then. It must lie ahead."`
-	Timezone      string          `json:"timezone,omitempty" maxLength:"100" doc:"The zone whose clocks cron goes by: a name of the IANA time zone database. Defaults to UTC." example:"Europe/Berlin"`
-	Job           *NewJob         `json:"job,omitempty" doc:"The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its texts are filled in. One of job and workflow is needed."`
-	Workflow      json.RawMessage `json:"workflow,omitempty" doc:"The workflow that each slot submits; placeholders are filled in as in a job."`
-	JitterSeconds int             `json:"jitter_seconds,omitempty" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later, always the same for one slot. Less than every_seconds. Defaults to 0."`
-	StartsAt      *time.Time      `json:"starts_at,omitempty" doc:"No slot before."`
-	EndsAt        *time.Time      `json:"ends_at,omitempty" doc:"No slot then or later."`
-	MaxRuns       int             `json:"max_runs,omitempty" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job. Defaults to no limit."`
-	DSTGap        string          `json:"dst_gap,omitempty" enum:"run_after,skip" doc:"Of a time that the clocks leave out. run_after: run at the first moment after. Defaults to run_after, but to skip where cron runs in every hour."`
-	DSTOverlap    string          `json:"dst_overlap,omitempty" enum:"once,twice" doc:"Of a time that the clocks show twice. once: run the first time. Defaults to once, but to twice where cron runs in every hour."`
-	Misfire       string          `json:"misfire,omitempty" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute: run none, the latest, or all, but no more than misfire_limit. Defaults to latest."`
-	MisfireLimit  int             `json:"misfire_limit,omitempty" minimum:"1" maximum:"1000" doc:"With misfire all: only so many, the latest. Defaults to 100."`
-	Overlap       string          `json:"overlap,omitempty" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended: run all the same, skip the slot, wait, or cancel that job. Defaults to allow."`
-	Paused        *bool           `json:"paused,omitempty" doc:"Whether it is paused. Where a schedule is replaced, not saying leaves it as it is. Defaults to false."`
+	Cron          string       `json:"cron,omitempty" maxLength:"500" doc:"A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is needed." example:"30 2 * * *"`
+	EverySeconds  int          `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart, counted from the anchor, whatever the clocks do."`
+	Anchor        *time.Time   `json:"anchor,omitempty" doc:"With every_seconds: one of its slots. Defaults to starts_at, or to the time at which the schedule was made."`
+	At            *time.Time   `json:"at,omitempty" doc:"One slot, then. It must lie ahead."`
+	Timezone      string       `json:"timezone,omitempty" maxLength:"100" doc:"The zone whose clocks cron goes by: a name of the IANA time zone database. Defaults to UTC." example:"Europe/Berlin"`
+	Job           *NewJob      `json:"job,omitempty" doc:"The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its texts are filled in. One of job and workflow is needed."`
+	Workflow      *NewWorkflow `json:"workflow,omitempty" doc:"The workflow that each slot submits; placeholders are filled in as in a job."`
+	JitterSeconds int          `json:"jitter_seconds,omitempty" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later, always the same for one slot. Less than every_seconds. Defaults to 0."`
+	StartsAt      *time.Time   `json:"starts_at,omitempty" doc:"No slot before."`
+	EndsAt        *time.Time   `json:"ends_at,omitempty" doc:"No slot then or later."`
+	MaxRuns       int          `json:"max_runs,omitempty" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job. Defaults to no limit."`
+	DSTGap        string       `json:"dst_gap,omitempty" enum:"run_after,skip" doc:"Of a time that the clocks leave out. run_after: run at the first moment after. Defaults to run_after, but to skip where cron runs in every hour."`
+	DSTOverlap    string       `json:"dst_overlap,omitempty" enum:"once,twice" doc:"Of a time that the clocks show twice. once: run the first time. Defaults to once, but to twice where cron runs in every hour."`
+	Misfire       string       `json:"misfire,omitempty" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute: run none, the latest, or all, but no more than misfire_limit. Defaults to latest."`
+	MisfireLimit  int          `json:"misfire_limit,omitempty" minimum:"1" maximum:"1000" doc:"With misfire all: only so many, the latest. Defaults to 100."`
+	Overlap       string       `json:"overlap,omitempty" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended: run all the same, skip the slot, wait, or cancel that job. Defaults to allow."`
+	Paused        *bool        `json:"paused,omitempty" doc:"Whether it is paused. Where a schedule is replaced, not saying leaves it as it is. Defaults to false."`
 }
 
 // ScheduleState is what a schedule is at.
