@@ -26,6 +26,11 @@ type Components struct {
 	Components []jobs.Component `json:"components" doc:"Each of them, by name and node."`
 }
 
+type componentsInput struct {
+	Component string `query:"component" maxLength:"200" doc:"Only components of this name."`
+	History   int    `query:"history" minimum:"0" maximum:"100" default:"100" doc:"At most so many checks of each."`
+}
+
 type componentsOutput struct {
 	Body Components
 }
@@ -84,8 +89,8 @@ func (a *API) registerComponents() {
 	}}, a.getResilience)
 }
 
-func (a *API) getHealth(ctx context.Context, _ *struct{}) (*componentsOutput, error) {
-	components, err := a.engine.Health(ctx)
+func (a *API) getHealth(ctx context.Context, in *componentsInput) (*componentsOutput, error) {
+	components, err := a.engine.Health(ctx, in.Component, in.History)
 	if err != nil {
 		return nil, err
 	}

@@ -59,8 +59,14 @@ func (q *Queries) CheckHealth(ctx context.Context) (bool, error) {
 
 const healthChecks = `-- name: HealthChecks :many
 select c.component::text as component, c.node::text as node, c.at::timestamptz as at, c.ok::boolean as ok, greatest(c.seconds) as seconds, coalesce(c.message, '')::text as message
-from weir.health_check c order by c.component, c.node, c.at desc
+from (select x.component, x.node, x.at, x.ok, x.seconds, x.message, row_number() over (partition by x.component, x.node order by x.at desc) as n from weir.health_check x where $1::text is null or x.component = $1) c
+where c.n <= $2::int order by c.component, c.node, c.at desc
 `
+
+type HealthChecksParams struct {
+	Component *string
+	Most      int32
+}
 
 type HealthChecksRow struct {
 	Component string
@@ -71,8 +77,8 @@ type HealthChecksRow struct {
 	Message   string
 }
 
-func (q *Queries) HealthChecks(ctx context.Context) ([]HealthChecksRow, error) {
-	rows, err := q.db.Query(ctx, healthChecks)
+func (q *Queries) HealthChecks(ctx context.Context, arg HealthChecksParams) ([]HealthChecksRow, error) {
+	rows, err := q.db.Query(ctx, healthChecks, arg.Component, arg.Most)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +107,7 @@ func (q *Queries) HealthChecks(ctx context.Context) ([]HealthChecksRow, error) {
 const listHealth = `-- name: ListHealth :many
 select h.component::text as component, h.node::text as node, h.ok::boolean as ok, h.checked_at::timestamptz as checked_at, coalesce(h.message, '')::text as message, h.checks::int as checks,
   h.passed::int as passed, h.success_rate::float8 as success_rate, h.since::timestamptz as since, (h.checked_at < clock_timestamp() - interval '35 s')::boolean as silent
-from weir.health h order by h.component, h.node
+from weir.health h where $1::text is null or h.component = $1 order by h.component, h.node
 `
 
 type ListHealthRow struct {
@@ -117,8 +123,8 @@ type ListHealthRow struct {
 	Silent      bool
 }
 
-func (q *Queries) ListHealth(ctx context.Context) ([]ListHealthRow, error) {
-	rows, err := q.db.Query(ctx, listHealth)
+func (q *Queries) ListHealth(ctx context.Context, component *string) ([]ListHealthRow, error) {
+	rows, err := q.db.Query(ctx, listHealth, component)
 	if err != nil {
 		return nil, err
 	}

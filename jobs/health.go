@@ -73,13 +73,13 @@ type ResilienceOfGates struct {
 // vital are the components without which jobs do not move.
 var vital = []string{"database", "frontier", "promotion", "leases", "partitions"}
 
-// Health returns each component with its last checks. Where the database does not answer, the only one is that.
-func (e *Engine) Health(ctx context.Context) ([]Component, error) {
-	rows, err := e.q.ListHealth(ctx)
+// Health returns the components, or those of one name, each with up to `most` of its last checks.
+func (e *Engine) Health(ctx context.Context, name string, most int) ([]Component, error) {
+	rows, err := e.q.ListHealth(ctx, nonZero(name))
 	if err != nil {
 		return nil, fromDB("reading the health of the components", err)
 	}
-	checks, err := e.q.HealthChecks(ctx)
+	checks, err := e.q.HealthChecks(ctx, db.HealthChecksParams{Component: nonZero(name), Most: int32(most)})
 	if err != nil {
 		return nil, fromDB("reading the checks of the components", err)
 	}
@@ -105,7 +105,7 @@ func (e *Engine) Health(ctx context.Context) ([]Component, error) {
 
 // Resilience sums up the components and the circuit breakers. A node that is silent has ended, and does not count.
 func (e *Engine) Resilience(ctx context.Context) (Resilience, error) {
-	rows, err := e.q.ListHealth(ctx)
+	rows, err := e.q.ListHealth(ctx, nil)
 	if err != nil {
 		return Resilience{}, fromDB("reading the health of the components", err)
 	}

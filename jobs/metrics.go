@@ -247,7 +247,7 @@ func (m *metrics) countBreakers(ctx context.Context) {
 }
 
 func (m *metrics) countComponents(ctx context.Context) {
-	rows, err := m.e.loops.ListHealth(ctx)
+	rows, err := m.e.loops.ListHealth(ctx, nil)
 	if err != nil {
 		m.e.log.Warn("could not look at the components for the metrics", "error", err)
 		return

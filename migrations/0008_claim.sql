@@ -131,7 +131,11 @@ begin
   return query
   with picked as materialized (
     select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
-      case when (j.breaker is not null or u.queue_id = any (breaking)) and u.id <> all (weak) then weir.breaker_of(j.breaker, u.queue_id) end as breaker_id,
+      case  -- who hears how it ends: not of a job that does without, or that was routed away
+        when j.breaker is not null then case when u.id <> all (weak) then
+          (select b.id from weir.breaker b where b.name = j.breaker and b.while_open ->> 'queue' is distinct from u.queue_name) end
+        when u.queue_id = any (breaking) then case when u.id <> all (weak) then (select x.breaker_id from weir.queue x where x.id = u.queue_id) end
+      end as breaker_id,
       least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
     from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
       u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)

@@ -16,7 +16,7 @@ declare
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(waits), cardinality(retries), cardinality(kinds)]);
   lock table weir.job_ready in row exclusive mode;
-  if exists (select from weir.breaker_probe p where p.job_id = any (end_attempts.job_ids)) then
+  if exists (select from weir.breaker_probe) and exists (select from weir.breaker_probe p where p.job_id = any (end_attempts.job_ids)) then
     spared := array(select weir.spare_probes(job_ids, tokens, errors, retries, kinds));
     return query select s, 'available'::weir.job_state, null::timestamptz from unnest(spared) s;
   end if;

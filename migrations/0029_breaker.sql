@@ -403,7 +403,7 @@ declare
   ids bigint[];
 begin
   with probes as (
-    delete from weir.breaker_probe p where p.job_id = any (job_ids) returning p.job_id, p.breaker_id, p.version
+    delete from weir.breaker_probe p where p.job_id = any (case when exists (select from weir.breaker_probe) then job_ids end) returning p.job_id, p.breaker_id, p.version
   )
   insert into weir.breaker_sample (breaker_id, ok, failed, version)
   select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version

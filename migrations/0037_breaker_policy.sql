@@ -54,13 +54,6 @@ begin
   return swept;
 end $$;
 
--- For a lease: who is to hear how it ends. A job that was routed away from a dependency says nothing of it.
-create function weir.breaker_of(name text, queue_id int) returns int language sql stable as $$
-  select b.id from weir.breaker b
-  where b.id = case when breaker_of.name is not null then (select n.id from weir.breaker n where n.name = breaker_of.name) else (select q.breaker_id from weir.queue q where q.id = breaker_of.queue_id) end
-    and (b.while_open ->> 'policy' = 'reroute' and b.while_open ->> 'queue' = (select q.name from weir.queue q where q.id = breaker_of.queue_id)) is not true
-$$;
-
 -- The policy that holds at this moment. Probing and coming back go by way of the line, and so does a throttle.
 create function weir.policy_now(b weir.breaker) returns jsonb language sql stable as $$
   select case
@@ -493,7 +486,6 @@ end $do$;
 comment on function weir.job_fingerprint(text, jsonb) is 'Internal. What two jobs of the same kind and args have in common.';
 comment on function weir.remember_results(bigint[], int[]) is 'Internal. Notes which of these completed jobs have a result, for breakers that may hand it out again.';
 comment on function weir.sweep_breaker_results(int) is 'Removes notes of results (policy complete_last_result) that are not the newest, or whose job is gone. Returns how many.';
-comment on function weir.breaker_of(text, int) is 'Internal. The breaker that is to hear how a job ends: the one it names, or its queue''s; none in a queue that it is routed to.';
 comment on function weir.policy_now(weir.breaker) is 'Internal. What becomes of the jobs of a gated breaker at this moment: its while_open, or hold.';
 comment on function weir.take_gated(int, int, text, int, bigint[], int, int) is 'Internal. A claim''s share of one queue while some breaker is gated.';
 comment on function weir.divert_jobs(int, text, jsonb, int, smallint, bigint[], bigint[], smallint[]) is 'Internal. Puts jobs of a gated breaker where its policy sends them.';
@@ -512,6 +504,6 @@ drop view weir.breaker_events, weir.breakers;
 drop function weir.breaker_reason(text, int), weir.spare_probes(bigint[], bigint[], jsonb[], boolean[], weir.event_kind[]), weir.tick_breakers(int), weir.tick_breaker(int, int),
   weir.flow_breaker(weir.breaker, int), weir.send_probes(weir.breaker), weir.let_go(weir.breaker, int, bigint, boolean),
   weir.divert_jobs(int, text, jsonb, int, smallint, bigint[], bigint[], smallint[]), weir.take_gated(int, int, text, int, bigint[], int, int), weir.policy_now(weir.breaker),
-  weir.breaker_of(text, int), weir.sweep_breaker_results(int), weir.remember_results(bigint[], int[]), weir.job_fingerprint(text, jsonb);
+  weir.sweep_breaker_results(int), weir.remember_results(bigint[], int[]), weir.job_fingerprint(text, jsonb);
 drop table weir.breaker_result;
 drop index weir.job_ready_let_through, weir.job_held_breaker;

@@ -30,7 +30,7 @@ type servedResilience struct {
 
 func (s *service) component(name string) servedComponent {
 	s.t.Helper()
-	all := readAs[struct{ Components []servedComponent }](s.get("/v1/health").want(http.StatusOK)).Components
+	all := readAs[struct{ Components []servedComponent }](s.get("/v1/health?component=" + name).want(http.StatusOK)).Components
 	if i := slices.IndexFunc(all, func(c servedComponent) bool { return c.Name == name }); i >= 0 {
 		return all[i]
 	}
