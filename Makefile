@@ -18,7 +18,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
 CHECKS       := check-format check-generated vet lint race
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check $(CHECKS) generate fmt tidy bench test-versions
+.PHONY: help run build test check $(CHECKS) generate zones fmt tidy bench test-versions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,10 @@ race:
 
 generate: ## write db/ anew from sql/, with a throw-away PostgreSQL
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
+
+zones: ## bring the time zones of this Go's distribution, which schedules go by
+	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip
+	sed -i.old "s/^const ZoneVersion = .*/const ZoneVersion = \"$$(sed -n 's/^DATA=//p' "$$(go env GOROOT)/lib/time/update.bash")\"/" migrations/zone.go && rm migrations/zone.go.old
 
 fmt: ## format all Go code
 	$(TOOL) gofumpt -w $(GO_FILES)

@@ -115,17 +115,19 @@ func (c *applySchedulesCommand) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range definitions {
-		var name string
-		if json.Unmarshal(d["name"], &name) != nil || name == "" {
+	names := make([]string, len(definitions))
+	for i, d := range definitions { // before the first one is applied
+		if json.Unmarshal(d["name"], &names[i]) != nil || names[i] == "" {
 			return usagef("%s has a schedule without a name", c.File)
 		}
+	}
+	for i, d := range definitions {
 		for _, progress := range []string{"name", "state", "next_at", "next_local", "due_at", "last_at", "runs", "waiting_for", "tries", "problem", "paused_at", "created_at", "updated_at"} {
 			delete(d, progress)
 		}
-		f := scheduleFlags{Name: name, answerFlags: c.answerFlags}
+		f := scheduleFlags{Name: names[i], answerFlags: c.answerFlags}
 		if err := f.change(ctx, std, http.MethodPut, "", d); err != nil {
-			return fmt.Errorf("schedule %s: %w", oneLine(name), err)
+			return fmt.Errorf("schedule %s: %w", oneLine(names[i]), err)
 		}
 	}
 	return nil
@@ -152,6 +154,7 @@ func readSchedules(path string, stdin io.Reader) ([]map[string]json.RawMessage, 
 		if err = json.Unmarshal(text, &one); err == nil {
 			many = []map[string]json.RawMessage{one}
 			if items, isPage := one["items"]; isPage {
+				many = nil
 				err = json.Unmarshal(items, &many)
 			}
 		}
