@@ -57,6 +57,8 @@ type NewStep struct {
 	TimeoutSeconds int             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run. Defaults to the queue's, 300."`
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
 	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
+	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Its line in a queue with limits: jobs of one key share the key's limits."`
+	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs. Defaults to the queue's."`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the step completed. Those that depend on it get no result that has gone. Defaults to as long as the job."`

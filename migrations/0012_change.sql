@@ -28,19 +28,33 @@ end $$;
 create function weir.cancel(job_id bigint) returns text language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  took record;
+  took_from weir.job_state;
+  made smallint;
   ended weir.job_state;
+  is_step boolean := (select j.workflow_id is not null from weir.job j where j.id = cancel.job_id);
+  locked boolean := false;
 begin
-  if not exists (select from weir.job j where j.id = cancel.job_id) then
+  if is_step is null then
     perform weir.refuse_stale(cancel.job_id);
   end if;
   for round in 1..5 loop
-    select * into took from weir.take_waiting(cancel.job_id);
-    if took.was is not null then
+    -- Of a step that waits, the workflow is locked before its place; of one that runs, its lease would have to come first.
+    if is_step and not locked and not exists (select from weir.job_lease l where l.job_id = cancel.job_id) then
+      perform weir.lock_workflows_of(array[cancel.job_id]);
+      locked := true;
+    end if;
+    if locked or not is_step then
+      select t.was, t.attempt into took_from, made from weir.take_waiting(cancel.job_id) t;
+    end if;
+    if took_from is not null then
       insert into weir.job_outcome (job_id, queue_id, state, attempt)
-      select j.id, j.queue_id, 'cancelled', took.attempt from weir.job j where j.id = cancel.job_id;
+      select j.id, j.queue_id, 'cancelled', made from weir.job j where j.id = cancel.job_id;
       perform weir.jobs_left(weir.followed_jobs(array[cancel.job_id]));
       return 'cancelled';
+    end if;
+    if locked then
+      perform from weir.job_lease l where l.job_id = cancel.job_id for update skip locked;  -- whoever is ending it waits for the workflow
+      continue when not found and exists (select from weir.job_lease l where l.job_id = cancel.job_id);
     end if;
     with asked as (
       update weir.job_lease l set cancel_requested_at = coalesce(l.cancel_requested_at, clock_timestamp()) where l.job_id = cancel.job_id returning l.*
@@ -143,6 +157,7 @@ begin
     perform weir.refuse_argument(problem[1], problem[2]);
   end if;
   lock table weir.job_ready in row exclusive mode;
+  perform weir.lock_workflows_of(array[edit.job_id]);  -- before its place, if it is a step
   select * into took from weir.take_waiting(edit.job_id);
   if took.was is null then
     if not exists (select from weir.job j where j.id = edit.job_id) then
@@ -198,7 +213,7 @@ begin
     + case when state in ('held', 'waiting') then (select count(*) from weir.job_held h where h.queue_id = q) else 0 end;
 end $$;
 
--- Locks: the rows of the jobs in their places, skip locked.
+-- Locks: the workflows of those that are steps; the rows of the jobs in their places, skip locked.
 create function weir.purge_queue(name text, max_jobs int default 10000, state text default 'available') returns int language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
@@ -208,10 +223,18 @@ declare
   places int[] := array[]::int[] || case when state = 'waiting' or governed = (state = 'held') then q end || case when state <> 'held' then -q end;
   tids tid[];
   ids bigint[] := '{}';
+  steps bigint[] := '{}';
 begin
   perform weir.check_waiting(state);
+  -- A step is only taken if its workflow is locked before its place.
+  steps := array(select w.job_id from weir.workflow_step w where w.job_id = any (array(
+    (select r.job_id from weir.job_ready r where r.queue_id = any (places) and (purge_queue.state in ('available', 'waiting') or purge_queue.state = 'held' and governed) limit max_jobs)
+    union all (select s.job_id from weir.job_scheduled s where s.queue_id = q and purge_queue.state in ('scheduled', 'retryable', 'waiting') limit max_jobs)
+    union all (select h.job_id from weir.job_held h where h.queue_id = q and purge_queue.state in ('held', 'waiting') limit max_jobs))));
+  perform weir.lock_workflows_of(steps);
   if state in ('available', 'waiting') or state = 'held' and governed then
-    tids := array(select r.ctid from weir.job_ready r where r.queue_id = any (places) limit max_jobs for update skip locked);
+    tids := array(select r.ctid from weir.job_ready r where r.queue_id = any (places)
+      and (r.job_id = any (steps) or not exists (select from weir.workflow_step w where w.job_id = r.job_id)) limit max_jobs for update skip locked);
     with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*), ended as (
       insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, abs(g.queue_id), 'cancelled', g.attempt from gone g
     )
@@ -219,14 +242,15 @@ begin
   end if;
   if state in ('scheduled', 'retryable', 'waiting') then
     tids := array(select s.ctid from weir.job_scheduled s where s.queue_id = q and (state = 'waiting' or s.retryable = (state = 'retryable'))
-      limit max_jobs - cardinality(ids) for update skip locked);
+      and (s.job_id = any (steps) or not exists (select from weir.workflow_step w where w.job_id = s.job_id)) limit max_jobs - cardinality(ids) for update skip locked);
     with gone as (delete from weir.job_scheduled s where s.ctid = any (tids) returning s.*), ended as (
       insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
     )
     select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
   if state in ('held', 'waiting') then
-    tids := array(select h.ctid from weir.job_held h where h.queue_id = q limit max_jobs - cardinality(ids) for update skip locked);
+    tids := array(select h.ctid from weir.job_held h where h.queue_id = q
+      and (h.job_id = any (steps) or not exists (select from weir.workflow_step w where w.job_id = h.job_id)) limit max_jobs - cardinality(ids) for update skip locked);
     with gone as (delete from weir.job_held h where h.ctid = any (tids) returning h.*), ended as (
       insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, g.queue_id, 'cancelled', g.attempt from gone g
     )

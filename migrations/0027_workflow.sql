@@ -4,11 +4,11 @@
 --   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.steps_left: which steps may go now? is the workflow over?
 --                  └─▶ job_held ──▲ ◀──────────────────────────────┘
 --
--- Locks: whatever ends a step, adds one or changes a workflow first has the jobs it is about (job_lease or another place, in the order of the ids), and
--- then locks the workflow's row, and those of the workflows it belongs to, in the order of their ids. Under that lock it takes no other job's place but
--- with SKIP LOCKED or because only who has the lock may move it (held for a dependency, a signal, a time or a workflow). So everything that happens
--- to the steps of one workflow happens one after the other, exactly once, and nothing deadlocks. The row is only locked, not written, when a step is completed in the middle
--- of a workflow: no row is updated by every job.
+-- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the workflow's row and those of the workflows
+-- that it belongs to, in the order of their ids; then the places where steps wait (job_held, job_scheduled, job_ready). Whoever has a workflow takes leases,
+-- letters and outcomes only with SKIP LOCKED: who has one of those waits for the workflow, and does what is to be done with the step itself. Nobody but who has the
+-- workflow takes a step out of job_held. So all that happens to the steps of one workflow happens one after the other and exactly once, and nothing
+-- deadlocks. The row is only locked, not written, when a step completes in the middle of a workflow: no row is updated by every job.
 --
 -- +goose Up
 create table weir.workflow (

@@ -156,7 +156,8 @@ begin
       end if;
       if not fine then
         died := died || array(select o.job_id from weir.job_outcome o where o.job_id = any (ended) and o.job_id between lowest and highest and o.state = 'dead');
-        delete from weir.workflow_wait x where x.job_id = any (ended);  -- cancelled while they waited for a signal or a time,
+        delete from weir.workflow_join x where x.job_id = any (ended);  -- cancelled while they waited for others,
+        delete from weir.workflow_wait x where x.job_id = any (ended);  -- for a signal or a time,
         for over in select w.id from weir.workflow w where w.parent_job_id = any (ended) and w.finished_at is null order by w.id loop  -- or for a workflow
           perform weir.cancel_locked(over.id, '{"type": "cancelled", "message": "the step that waited for it was cancelled"}', false);
         end loop;

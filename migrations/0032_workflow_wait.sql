@@ -32,6 +32,7 @@ declare
   due timestamptz;
   kept jsonb;
   child bigint;
+  state text;
   failure text;
 begin
   select * into s from weir.workflow_step x where x.job_id = begin_wait.job_id;
@@ -69,17 +70,19 @@ begin
 
   else
     update weir.job_held x set reason = 'workflow', held_at = now_at where x.job_id = begin_wait.job_id;
-    -- One that was run again goes on with the workflow that it has.
-    select w.id into child from weir.workflow w where w.parent_job_id = begin_wait.job_id order by w.id desc limit 1;
-    if child is not null then
-      update weir.job_held x set key = child::text where x.job_id = begin_wait.job_id;
-      perform weir.resume_workflow(child, null);
-    else
+    -- One that is run again goes on with the workflow that it had, if that failed or is under way.
+    select w.id, w.state into child, state from weir.workflow w where w.parent_job_id = begin_wait.job_id order by w.id desc limit 1;
+    update weir.job_held x set key = child::text where x.job_id = begin_wait.job_id;
+    if not (case when state = 'running' then true when state in ('failed', 'cancelled') then weir.resume_workflow(child, null) else false end) then
+      update weir.job_held x set key = null where x.job_id = begin_wait.job_id;
       begin
         child := (select n.workflow_id from weir.store_workflow(s.workflow - 'idempotency_key', job_id, weir.ancestors_of(s.workflow_id)) n);
         update weir.job_held x set key = child::text where x.job_id = begin_wait.job_id;
       exception when others then
-        get stacked diagnostics failure = message_text;
+        if sqlstate like '40%' or sqlstate = '55P03' then
+          raise;  -- this is about the moment, not about the workflow
+        end if;
+        failure := sqlerrm;
       end;
       if failure is not null then
         if weir.end_held(job_id, 'workflow', 'dead', null, jsonb_build_object('type', 'workflow', 'message', 'its workflow could not be submitted: ' || failure)) then

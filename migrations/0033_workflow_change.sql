@@ -140,7 +140,16 @@ begin
     where s.workflow_id = go_on.workflow_id and h.reason = 'dependency' and s.compensates is null));
 end $$;
 
--- Locks: the job_dead rows, then the job_outcome rows of the steps, each in the order of their ids, as run_again does; then the workflow and those it belongs to.
+-- Locks: the letters and outcomes, skip locked.
+create function weir.free_ends(job_ids bigint[]) returns bigint[] language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  letters bigint[] := array(select d.job_id from weir.job_dead d where d.job_id = any (job_ids));
+  free bigint[] := array(select d.job_id from weir.job_dead d where d.job_id = any (letters) for update skip locked);
+begin
+  return array(select o.job_id from weir.job_outcome o where o.job_id = any (array(select i from unnest(job_ids) i where i <> all (letters) or i = any (free))) for update skip locked);
+end $$;
+
+-- Locks: the workflow and those it belongs to; then the letters and outcomes of its steps, skip locked: who has one of them is running that step again by itself, and waits for the workflow.
 create function weir.resume_workflow(workflow_id bigint, by text) returns boolean language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_variable
@@ -148,13 +157,6 @@ declare
   w weir.workflow;
   ids bigint[];
 begin
-  select * into w from weir.workflow x where x.id = resume_workflow.workflow_id;
-  if not found then
-    perform weir.refuse_no_workflow(resume_workflow.workflow_id);
-  end if;
-  ids := array(select s.job_id from weir.workflow_step s where s.workflow_id = w.id);
-  perform from weir.job_dead d where d.job_id = any (ids) order by d.job_id for update;
-  perform from weir.job_outcome o where o.job_id = any (ids) order by o.job_id for update;
   lock table weir.job_ready in row exclusive mode;
   w := weir.lock_workflow(resume_workflow.workflow_id);
   if w.state in ('stopping', 'compensating') then
@@ -167,11 +169,12 @@ begin
     union select c.id from again a join weir.workflow_step s on s.job_id = a.id cross join unnest(s.children) c(id)
   )
   select coalesce(array_agg(a.id), '{}') into ids from again a where exists (select from weir.job_outcome o where o.job_id = a.id);
+  ids := weir.free_ends(ids);
   if ids = '{}' then
     return false;
   end if;
   if w.finished_at is not null then
-    ids := ids || array(select s.job_id from weir.workflow_step s where s.workflow_id = w.id and s.compensates is not null);
+    ids := ids || weir.free_ends(array(select s.job_id from weir.workflow_step s where s.workflow_id = w.id and s.compensates is not null));
   end if;
   perform weir.reopen_steps(ids, by);
   perform weir.go_on(w.id, 'retried', null, jsonb_strip_nulls(jsonb_build_object('by', by)));
@@ -214,7 +217,7 @@ begin
     with gone as (
       delete from weir.job_ready r where r.job_id = any (back) and r.seq <> r.job_id returning r.*
     )
-    insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select g.job_id, g.queue_id, g.priority, g.attempt, 'dependency' from gone g;
+    insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select g.job_id, abs(g.queue_id), g.priority, g.attempt, 'dependency' from gone g;  -- below 0: admitted to a queue with limits
     if w.state = 'compensating' then
       perform weir.take_steps(array(select s.job_id from weir.workflow_step s where s.job_id = any (job_ids) and s.workflow_id = w.id and s.compensates is null),
         '{"type": "stopped", "message": "its workflow is compensating"}');
@@ -295,6 +298,7 @@ comment on function weir.cancel_workflow(bigint, boolean) is
   'Again while it is stopping: nothing more. Errors: WR050, WR051.';
 comment on function weir.reopen_steps(bigint[], text) is 'Internal. Holds steps again that have ended.';
 comment on function weir.go_on(bigint, text, text, jsonb) is 'Internal. A workflow is running again, with all that it holds weighed anew.';
+comment on function weir.free_ends(bigint[]) is 'Internal. Those of these jobs that have ended and that nobody is just running again; locks their letters and outcomes.';
 comment on function weir.resume_workflow(bigint, text) is 'Internal. weir.retry_workflow; false: there is nothing to run again.';
 comment on function weir.retry_workflow(bigint, text) is
   'Runs all steps of a workflow again that did not complete, or were compensated, and those that depend on them, with their attempts counted from 0 and a deadline anew; what completed stays. Same id. `by` (1 to 200 characters) is kept as an event. '
@@ -304,6 +308,6 @@ comment on function weir.fork_workflow(bigint, text[], text) is
   'Submits a copy of a workflow in which the steps named, all that did not complete, and all that depend on those run again; the others have the results they had. Returns the id of the new workflow. Errors: WR010, WR050.';
 
 -- +goose Down
-drop function weir.fork_workflow(bigint, text[], text), weir.steps_came_back(bigint[]), weir.retry_workflow(bigint, text), weir.resume_workflow(bigint, text), weir.go_on(bigint, text, text, jsonb),
+drop function weir.fork_workflow(bigint, text[], text), weir.steps_came_back(bigint[]), weir.retry_workflow(bigint, text), weir.resume_workflow(bigint, text), weir.free_ends(bigint[]), weir.go_on(bigint, text, text, jsonb),
   weir.reopen_steps(bigint[], text), weir.cancel_workflow(bigint, boolean), weir.cancel_locked(bigint, jsonb, boolean), weir.stop_workflow(bigint, text, jsonb, boolean, boolean),
   weir.stop_steps(bigint, boolean), weir.take_steps(bigint[], jsonb);

@@ -311,6 +311,7 @@ func (d *database) checkPlaces() {
 	for _, line := range askAll[string](d.t, d, placesThatAreWrong) {
 		d.t.Error(line)
 	}
+	soundWorkflows(d.t, d)
 }
 
 const placesThatAreWrong = `
