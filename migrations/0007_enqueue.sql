@@ -190,6 +190,7 @@ declare
   ids bigint[];
   owners bigint[];
   keyed boolean;
+  bare boolean;
   plain boolean;
   bounded boolean;
   governed boolean;
@@ -205,14 +206,16 @@ begin
   elsif jsonb_array_length(jobs) > 10000 then
     perform weir.refuse_argument('jobs', 'has more than 10000 jobs', 'Enqueue them in several calls.');
   end if;
-  -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one.
-  select array_agg(distinct coalesce(e.job ->> 'queue', 'default')), bool_or(e.job ->> 'unique' is not null or e.job ->> 'idempotency_key' is not null),
-    bool_and((e.job - '{kind,args,queue,priority,concurrency_key,tenant}'::text[] = '{}' and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
+  -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one. bare: they have no other fields than these four.
+  select array_agg(distinct coalesce(e.job ->> 'queue', 'default')), bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
+    bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
+        and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null)
+      and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
       and coalesce(jsonb_typeof(e.job -> 'queue'), 'string') = 'string' and coalesce(pg_column_size(e.job -> 'args'), 0) <= 65536
-      and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])
-      and weir.label_problem(e.job -> 'concurrency_key') is null and weir.label_problem(e.job -> 'tenant') is null) is true)
-    into names, keyed, plain
-  from (select case when jsonb_typeof(x) = 'object' then x else '{"": 0}' end as job from jsonb_array_elements(jobs) x) e;
+      and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])) is true)
+    into names, keyed, bare, plain
+  from (select y.job, y.job - '{kind,args,queue,priority}'::text[] as rest
+        from (select case when jsonb_typeof(x) = 'object' then x else '{"": 0}' end as job from jsonb_array_elements(jobs) x) y offset 0) e;
   if enqueue_batch.workflow_id is null and (not plain or exists (select from unnest(names) n where n !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')) then
     select e.n, weir.job_problem(e.job) as problem into bad
     from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.job_problem(e.job) is not null limit 1;
@@ -259,22 +262,22 @@ begin
   end if;
   return query
   with input as materialized (
-    select e.job, e.n, coalesce(ids[e.n], nextval('weir.job_id_seq')) as id, coalesce(owners[e.n] <> ids[e.n], false) as duplicate, e.q,
+    select e.job, e.more, e.n, coalesce(ids[e.n], nextval('weir.job_id_seq')) as id, coalesce(owners[e.n] <> ids[e.n], false) as duplicate, e.q,
       coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]) as priority,
-      coalesce((e.job ->> 'max_attempts')::numeric::smallint, attempts[e.q]) as max_attempts,
-      coalesce((e.job ->> 'timeout_seconds')::numeric::int, timeouts[e.q]) as timeout_seconds,
-      coalesce((e.job ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.job ->> 'delay_seconds')::float8)) as run_at,
+      coalesce((e.more ->> 'max_attempts')::numeric::smallint, attempts[e.q]) as max_attempts,
+      coalesce((e.more ->> 'timeout_seconds')::numeric::int, timeouts[e.q]) as timeout_seconds,
+      coalesce((e.more ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.more ->> 'delay_seconds')::float8)) as run_at,
       enqueue_batch.workflow_id is not null and e.job -> 'held' is not null as held
-    from (select x.job, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
+    from (select x.job, case when not bare then x.job end as more, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
       workflow_id, step, breaker, schedule, slot, concurrency_key)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
-      case when i.job ->> 'retry' is not null then i.job -> 'retry' end,
-      case when i.job ->> 'tags' is not null then array(select jsonb_array_elements_text(i.job -> 'tags')) end,
-      case when i.job ->> 'metadata' is not null then i.job -> 'metadata' end,
-      i.job #>> '{unique,key}', i.job ->> 'tenant', (i.job ->> 'parent_id')::bigint, (i.job ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.job ->> 'step' end, i.job ->> 'breaker', schedules[i.n], slots[i.n], i.job ->> 'concurrency_key'
+      case when i.more ->> 'retry' is not null then i.more -> 'retry' end,
+      case when i.more ->> 'tags' is not null then array(select jsonb_array_elements_text(i.more -> 'tags')) end,
+      case when i.more ->> 'metadata' is not null then i.more -> 'metadata' end,
+      i.more #>> '{unique,key}', i.more ->> 'tenant', (i.more ->> 'parent_id')::bigint, (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n], slots[i.n], i.more ->> 'concurrency_key'
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)

@@ -348,8 +348,9 @@ end $$;
 -- +goose StatementEnd
 
 -- What claims hand over. Called with the steps among the jobs that are just being claimed, so a claim of plain jobs does not get here.
+-- ROWS 1, so that it is these that a claim hashes to join them, and not all jobs with their arguments.
 -- +goose StatementBegin
-create function weir.step_inputs(job_ids bigint[]) returns table (job_id bigint, dependencies jsonb) language plpgsql stable
+create function weir.step_inputs(job_ids bigint[]) returns table (job_id bigint, dependencies jsonb) language plpgsql stable rows 1
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
