@@ -100,6 +100,8 @@ func describe(c Config) *API {
 	a.registerWorkers()
 	a.registerDead()
 	a.registerOperations()
+	a.registerBulk()
+	a.registerExports()
 	a.registerBreakers()
 	a.registerSchedules()
 	a.registerWorkflows()

@@ -154,7 +154,7 @@ func (a *API) redriveOne(ctx context.Context, in *jobBodyInput, body *RedriveReq
 
 func (a *API) redriveMany(ctx context.Context, _ *bodyInput, body *DeadRedriveRequest) (*startedOutput, error) {
 	return a.start(ctx, jobs.OperationRequest{
-		Kind: jobs.RedriveDead, Filter: body.Filter, By: body.By, KeepAttempts: body.KeepAttempts, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun,
+		Kind: jobs.RedriveDead, Letters: body.Filter, By: body.By, KeepAttempts: body.KeepAttempts, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun,
 	})
 }
 
@@ -163,5 +163,5 @@ func (a *API) purgeOne(ctx context.Context, in *deadPurgeInput) (*struct{}, erro
 }
 
 func (a *API) purgeMany(ctx context.Context, _ *bodyInput, body *DeadPurgeRequest) (*startedOutput, error) {
-	return a.start(ctx, jobs.OperationRequest{Kind: jobs.PurgeDead, Filter: body.Filter, By: body.By, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun})
+	return a.start(ctx, jobs.OperationRequest{Kind: jobs.PurgeDead, Letters: body.Filter, By: body.By, RatePerSecond: body.RatePerSecond, DryRun: body.DryRun})
 }

@@ -54,7 +54,7 @@ func exampleDeadLetter() jobs.DeadLetter {
 
 func exampleOperation() jobs.Operation {
 	return jobs.Operation{
-		ID: 7, Kind: jobs.RedriveDead, State: "running", Filter: jobs.DeadFilter{Queue: "mail", ErrorType: "SMTPError"}, By: "ann", RatePerSecond: 50,
+		ID: 7, Kind: jobs.RedriveDead, State: "running", Filter: json.RawMessage(`{"queue": "mail", "error_type": "SMTPError"}`), By: "ann", RatePerSecond: 50,
 		Total: 1200, Done: 400, CreatedAt: exampleTime, StartedAt: &exampleLater,
 	}
 }

@@ -71,6 +71,8 @@ func schemaName(t reflect.Type, hint string) string {
 	switch t {
 	case reflect.TypeFor[jobs.Edit]():
 		return "JobEdit"
+	case reflect.TypeFor[jobs.Filter]():
+		return "JobFilter"
 	case reflect.TypeFor[jobs.Unique]():
 		return "UniqueKey"
 	case reflect.TypeFor[jobs.BeatResult]():
@@ -256,6 +258,8 @@ func (a *API) refineSchemas() {
 			"stack":   {Type: huma.TypeString, Description: "Where it happened."},
 		}
 	}
+	filter := schemas["Operation"].Properties["filter"]
+	filter.Type, filter.AdditionalProperties = huma.TypeObject, true
 	closed := a.takenIn()
 	for name, schema := range schemas {
 		schema.PrecomputeMessages()

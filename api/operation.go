@@ -25,7 +25,7 @@ type startedOutput struct {
 }
 
 type operationsInput struct {
-	Kind  jobs.OperationKind  `query:"kind" enum:"redrive_dead,purge_dead" doc:"Only operations of this kind."`
+	Kind  jobs.OperationKind  `query:"kind" enum:"redrive_dead,purge_dead,bulk_cancel,bulk_retry,bulk_reprioritise,export_jobs" doc:"Only operations of this kind."`
 	State jobs.OperationState `query:"state" enum:"pending,running,completed,cancelled" doc:"Only operations in this state."`
 	Paging
 }

@@ -50,6 +50,8 @@ var kinds = map[jobs.Code]kind{
 	jobs.WorkflowNotFound:    {http.StatusNotFound, "There is no such workflow", "there is no workflow 4711"},
 	jobs.BreakerNotFound:     {http.StatusNotFound, "There is no such circuit breaker", "there is no breaker 'stripe'"},
 	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "there is no schedule 'nightly-report'"},
+	jobs.OperationRunning:    {http.StatusConflict, "The operation has not ended", "operation 7 has not ended"},
+	jobs.ResultNotFound:      {http.StatusNotFound, "There is no such result", "the result of operation 7 is not kept any more"},
 	jobs.WebhookNotFound:     {http.StatusNotFound, "There is no such webhook", `there is no webhook "billing"`},
 	jobs.WebhookExists:       {http.StatusConflict, "There is a webhook of this name already", "there is a webhook 'billing' already"},
 	methodNotAllowed:         {http.StatusMethodNotAllowed, "This path does not take this method", "this path takes GET, HEAD"},

@@ -270,66 +270,18 @@ func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64
 
 const listJobs = `-- name: ListJobs :many
 select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j
-where j.id = any ($1::bigint[])
-  and ($2::text is null or j.state::text = $2)
-  and ($3::text is null or j.queue = $3)
-  and ($4::text is null or j.kind = $4)
-  and ($5::text is null or j.tenant = $5)
-  and ($6::text is null or $6 = any (j.tags))
-  and ($7::bigint is null or j.parent_id = $7)
-  and ($8::text is null or j.worker = $8)
-  and ($9::int is null or j.priority = $9)
-  and ($10::timestamptz is null or j.created_at >= $10)
-  and ($11::timestamptz is null or j.created_at < $11)
-  and ($12::timestamptz is null or j.finished_at >= $12)
-  and ($13::timestamptz is null or j.finished_at < $13)
-  and ($14::int is null or j.attempt >= $14)
-  and ($15::boolean is null or (j.errors is not null) = $15)
-  and ($16::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower($16)) > 0)
+where j.id = any (array(select p.id from weir.jobs_passing($1::bigint[], $2::jsonb) p(id) order by p.id desc limit $3::int))
 order by j.id desc
-limit $17::int
 `
 
 type ListJobsParams struct {
-	Ids            []int64
-	State          *string
-	Queue          *string
-	Kind           *string
-	Tenant         *string
-	Tag            *string
-	ParentID       *int64
-	Worker         *string
-	Priority       *int32
-	CreatedAfter   *time.Time
-	CreatedBefore  *time.Time
-	FinishedAfter  *time.Time
-	FinishedBefore *time.Time
-	MinAttempts    *int32
-	HasError       *bool
-	Q              *string
-	MaxJobs        int32
+	Ids     []int64
+	Filter  json.RawMessage
+	MaxJobs int32
 }
 
 func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs, error) {
-	rows, err := q.db.Query(ctx, listJobs,
-		arg.Ids,
-		arg.State,
-		arg.Queue,
-		arg.Kind,
-		arg.Tenant,
-		arg.Tag,
-		arg.ParentID,
-		arg.Worker,
-		arg.Priority,
-		arg.CreatedAfter,
-		arg.CreatedBefore,
-		arg.FinishedAfter,
-		arg.FinishedBefore,
-		arg.MinAttempts,
-		arg.HasError,
-		arg.Q,
-		arg.MaxJobs,
-	)
+	rows, err := q.db.Query(ctx, listJobs, arg.Ids, arg.Filter, arg.MaxJobs)
 	if err != nil {
 		return nil, err
 	}

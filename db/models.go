@@ -118,19 +118,21 @@ type WeirJobs struct {
 type WeirOperation struct {
 	// Names it.
 	ID int64
-	// redrive_dead: runs dead letters again. purge_dead: removes them.
+	// redrive_dead: runs dead letters again. purge_dead: removes them. bulk_cancel, bulk_retry, bulk_reprioritise: does so to jobs. export_jobs: writes them down, in weir.operation_result.
 	Kind string
 	// pending, running, then completed or cancelled.
 	State string
-	// Which dead letters, of those that died before created_at; see weir.count_dead.
+	// Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to until_id (see weir.count_jobs).
 	Filter json.RawMessage
 	// With redrive_dead: the attempts so far count.
 	KeepAttempts bool
+	// What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of export_jobs.
+	Options json.RawMessage
 	// Who asked for it, if they said.
 	RequestedBy *string
 	// At most so many a second; null: as fast as they can be done.
 	RatePerSecond *float64
-	// How many there were when it was asked for.
+	// How many there were when it was asked for, as far as they could be counted within two seconds.
 	Total int64
 	// How many are done.
 	Done int64
@@ -146,8 +148,10 @@ type WeirOperation struct {
 	NextAt time.Time
 	// It has passed all letters that died before then.
 	PassedAt time.Time
-	// Of those that died just then, it has passed the ids up to this one.
+	// Of those that died just then, or of all jobs, it has passed the ids up to this one.
 	PassedID int64
+	// It is about jobs up to this id: those that were there when it was asked for.
+	UntilID int64
 }
 
 // One row a step, with its job's state. Ask for the steps of one workflow, in the order of number.

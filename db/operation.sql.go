@@ -19,6 +19,27 @@ func (q *Queries) CancelOperation(ctx context.Context, operationID int64) error 
 	return err
 }
 
+const countJobsPassing = `-- name: CountJobsPassing :one
+select c.total::bigint as total, c.exact::boolean as exact from weir.count_jobs($1::jsonb, $2::text) c
+`
+
+type CountJobsPassingParams struct {
+	Filter json.RawMessage
+	Kind   string
+}
+
+type CountJobsPassingRow struct {
+	Total int64
+	Exact bool
+}
+
+func (q *Queries) CountJobsPassing(ctx context.Context, arg CountJobsPassingParams) (CountJobsPassingRow, error) {
+	row := q.db.QueryRow(ctx, countJobsPassing, arg.Filter, arg.Kind)
+	var i CountJobsPassingRow
+	err := row.Scan(&i.Total, &i.Exact)
+	return i, err
+}
+
 const idleOperations = `-- name: IdleOperations :many
 select o.id from weir.operation o where o.finished_at is null and o.next_at < clock_timestamp() - case when o.started_at is null then interval '0' else interval '3 s' end order by o.next_at limit 100
 `
@@ -45,7 +66,7 @@ func (q *Queries) IdleOperations(ctx context.Context) ([]int64, error) {
 }
 
 const listOperations = `-- name: ListOperations :many
-select id, kind, state, filter, keep_attempts, requested_by, rate_per_second, total, done, failed, created_at, started_at, finished_at, next_at, passed_at, passed_id from weir.operation o
+select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, done, failed, created_at, started_at, finished_at, next_at, passed_at, passed_id, until_id from weir.operation o
 where o.id < $1::bigint and ($2::bigint is null or o.id = $2)
   and ($3::text is null or o.kind = $3) and ($4::text is null or o.state = $4)
 order by o.id desc limit $5::int
@@ -80,6 +101,7 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 			&i.State,
 			&i.Filter,
 			&i.KeepAttempts,
+			&i.Options,
 			&i.RequestedBy,
 			&i.RatePerSecond,
 			&i.Total,
@@ -91,6 +113,7 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 			&i.NextAt,
 			&i.PassedAt,
 			&i.PassedID,
+			&i.UntilID,
 		); err != nil {
 			return nil, err
 		}
@@ -102,8 +125,41 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 	return items, nil
 }
 
+const operationResult = `-- name: OperationResult :one
+select r.body::text from weir.operation_result r where r.operation_id = $1::bigint and r.n = $2::int
+`
+
+type OperationResultParams struct {
+	OperationID int64
+	N           int32
+}
+
+func (q *Queries) OperationResult(ctx context.Context, arg OperationResultParams) (string, error) {
+	row := q.db.QueryRow(ctx, operationResult, arg.OperationID, arg.N)
+	var r_body string
+	err := row.Scan(&r_body)
+	return r_body, err
+}
+
+const optionsProblem = `-- name: OptionsProblem :one
+select coalesce(weir.options_problem($1::text, $2::jsonb, $3::jsonb), '{}')::text[]
+`
+
+type OptionsProblemParams struct {
+	Kind    string
+	Filter  json.RawMessage
+	Options json.RawMessage
+}
+
+func (q *Queries) OptionsProblem(ctx context.Context, arg OptionsProblemParams) ([]string, error) {
+	row := q.db.QueryRow(ctx, optionsProblem, arg.Kind, arg.Filter, arg.Options)
+	var column_1 []string
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const startOperation = `-- name: StartOperation :one
-select weir.start_operation($1::text, $2::jsonb, $3::float8, $4::boolean, $5::text)::bigint
+select weir.start_operation($1::text, $2::jsonb, $3::float8, $4::boolean, $5::text, $6::jsonb)::bigint
 `
 
 type StartOperationParams struct {
@@ -112,6 +168,7 @@ type StartOperationParams struct {
 	RatePerSecond *float64
 	KeepAttempts  bool
 	By            *string
+	Options       json.RawMessage
 }
 
 func (q *Queries) StartOperation(ctx context.Context, arg StartOperationParams) (int64, error) {
@@ -121,8 +178,20 @@ func (q *Queries) StartOperation(ctx context.Context, arg StartOperationParams) 
 		arg.RatePerSecond,
 		arg.KeepAttempts,
 		arg.By,
+		arg.Options,
 	)
 	var column_1 int64
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
+const sweepExports = `-- name: SweepExports :one
+select weir.sweep_exports($1::int)::int
+`
+
+func (q *Queries) SweepExports(ctx context.Context, most int32) (int32, error) {
+	row := q.db.QueryRow(ctx, sweepExports, most)
+	var column_1 int32
 	err := row.Scan(&column_1)
 	return column_1, err
 }

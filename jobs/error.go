@@ -37,6 +37,8 @@ const (
 	BreakerPinned       Code = "breaker_pinned"        // the circuit breaker's state is fixed
 	ScheduleNotFound    Code = "schedule_not_found"    // there is no schedule of this name
 	ScheduleExists      Code = "schedule_exists"       // there is a schedule of this name already
+	OperationRunning    Code = "operation_running"     // the operation has not ended, so it has no result yet
+	ResultNotFound      Code = "result_not_found"      // the operation is no export, or its result is not kept any more
 	WebhookNotFound     Code = "webhook_not_found"     // there is no webhook of this name
 	WebhookExists       Code = "webhook_exists"        // there is a webhook of this name already
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again

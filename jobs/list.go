@@ -13,23 +13,23 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Filter chooses jobs for a list. A zero value does not restrict it.
+// Filter chooses jobs. A zero value does not restrict it.
 type Filter struct {
-	State          State
-	Queue          string
-	Kind           string
-	Tenant         string
-	Tag            string
-	Worker         string
-	Parent         ID // only its children
-	Priority       int
-	CreatedAfter   *time.Time
-	CreatedBefore  *time.Time
-	FinishedAfter  *time.Time
-	FinishedBefore *time.Time
-	MinAttempts    int
-	HasError       *bool  // it has, or has no, failed attempt
-	Text           string // in kind, args or errors, whatever the case
+	State          State      `json:"state,omitempty" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Only jobs in this state."`
+	Queue          string     `json:"queue,omitempty" maxLength:"128" doc:"Only jobs of this queue."`
+	Kind           string     `json:"kind,omitempty" maxLength:"200" doc:"Only jobs of this kind."`
+	Tenant         string     `json:"tenant,omitempty" maxLength:"200" doc:"Only jobs of this tenant."`
+	Tag            string     `json:"tag,omitempty" maxLength:"200" doc:"Only jobs with this tag."`
+	Worker         string     `json:"worker,omitempty" maxLength:"200" doc:"Only jobs that this worker has or had last."`
+	Parent         ID         `json:"parent_id,omitempty" doc:"Only jobs that belong to this one."`
+	Priority       int        `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
+	CreatedAfter   *time.Time `json:"created_after,omitempty" doc:"Only jobs enqueued then or later."`
+	CreatedBefore  *time.Time `json:"created_before,omitempty" doc:"Only jobs enqueued earlier."`
+	FinishedAfter  *time.Time `json:"finished_after,omitempty" doc:"Only jobs that ended then or later."`
+	FinishedBefore *time.Time `json:"finished_before,omitempty" doc:"Only jobs that ended earlier."`
+	MinAttempts    int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only jobs with so many attempts or more."`
+	HasError       *bool      `json:"has_error,omitempty" doc:"Only jobs with a failed attempt (true), or without one (false)."`
+	Text           string     `json:"q,omitempty" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, whatever its case."`
 }
 
 // Page is one page of a list of jobs, newest first.
@@ -49,6 +49,10 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if before == 0 {
 		before = math.MaxInt64
 	}
+	filter, err := json.Marshal(f)
+	if err != nil {
+		return Page{}, fmt.Errorf("encoding a filter: %w", err)
+	}
 	page := Page{Jobs: []Job{}}
 	for began := time.Now(); ; {
 		ids, err := e.candidates(ctx, f, before)
@@ -58,10 +62,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		if len(ids) == 0 {
 			return page, nil
 		}
-		params := f.params()
-		params.Ids = ids
-		params.MaxJobs = int32(limit - len(page.Jobs))
-		rows, err := e.q.ListJobs(ctx, params)
+		rows, err := e.q.ListJobs(ctx, db.ListJobsParams{Ids: ids, Filter: filter, MaxJobs: int32(limit - len(page.Jobs))})
 		if err != nil {
 			return Page{}, fromDB("listing jobs", err)
 		}
@@ -118,14 +119,6 @@ func (e *Engine) candidates(ctx context.Context, f Filter, before ID) ([]int64, 
 		return e.q.EndedJobIDs(ctx, db.EndedJobIDsParams{Before: b, MaxIds: n})
 	}
 	return e.q.RecentJobIDs(ctx, db.RecentJobIDsParams{Before: b, MaxIds: n})
-}
-
-func (f Filter) params() db.ListJobsParams {
-	return db.ListJobsParams{
-		State: nonZero(string(f.State)), Queue: nonZero(f.Queue), Kind: nonZero(f.Kind), Tenant: nonZero(f.Tenant), Tag: nonZero(f.Tag), Worker: nonZero(f.Worker), ParentID: nonZero(int64(f.Parent)),
-		Priority: nonZero(int32(f.Priority)), CreatedAfter: f.CreatedAfter, CreatedBefore: f.CreatedBefore, FinishedAfter: f.FinishedAfter,
-		FinishedBefore: f.FinishedBefore, MinAttempts: nonZero(int32(f.MinAttempts)), HasError: f.HasError, Q: nonZero(f.Text),
-	}
 }
 
 func nonZero[T comparable](x T) *T {

@@ -15,8 +15,12 @@ type OperationKind string
 
 // The kinds of operations.
 const (
-	RedriveDead OperationKind = "redrive_dead"
-	PurgeDead   OperationKind = "purge_dead"
+	RedriveDead      OperationKind = "redrive_dead"
+	PurgeDead        OperationKind = "purge_dead"
+	BulkCancel       OperationKind = "bulk_cancel"
+	BulkRetry        OperationKind = "bulk_retry"
+	BulkReprioritise OperationKind = "bulk_reprioritise"
+	ExportJobs       OperationKind = "export_jobs"
 )
 
 // OperationState is how far an operation is.
@@ -27,25 +31,36 @@ const OperationDryRun OperationState = "dry_run"
 
 // Operation is work on many jobs that goes on in the background, in batches.
 type Operation struct {
-	ID            ID             `json:"id,omitempty" doc:"Names it; absent in the answer to a dry run."`
-	Kind          OperationKind  `json:"kind" enum:"redrive_dead,purge_dead" doc:"What it does."`
-	State         OperationState `json:"state" enum:"dry_run,pending,running,completed,cancelled" doc:"How far it is; dry_run: nothing is stored, and nothing is done."`
-	Filter        DeadFilter     `json:"filter" doc:"Which dead letters, of those that died before created_at."`
-	KeepAttempts  bool           `json:"keep_attempts,omitempty" doc:"Of a redrive: the attempts so far count."`
-	By            string         `json:"by,omitempty" doc:"Who asked for it, if they said."`
-	RatePerSecond float64        `json:"rate_per_second,omitempty" doc:"At most so many a second; absent: as fast as they can be done."`
-	Total         int64          `json:"total" doc:"How many there were when it was asked for."`
-	Done          int64          `json:"done" doc:"How many are done."`
-	Failed        int64          `json:"failed" doc:"At its end: how many it did not find any more, because somebody else was quicker."`
-	CreatedAt     time.Time      `json:"created_at" doc:"When it was asked for."`
-	StartedAt     *time.Time     `json:"started_at,omitempty" doc:"When it began."`
-	FinishedAt    *time.Time     `json:"finished_at,omitempty" doc:"When it was completed or cancelled."`
+	ID            ID                `json:"id,omitempty" doc:"Names it; absent in the answer to a dry run."`
+	Kind          OperationKind     `json:"kind" enum:"redrive_dead,purge_dead,bulk_cancel,bulk_retry,bulk_reprioritise,export_jobs" doc:"What it does."`
+	State         OperationState    `json:"state" enum:"dry_run,pending,running,completed,cancelled" doc:"How far it is; dry_run: nothing is stored, and nothing is done."`
+	Filter        json.RawMessage   `json:"filter" doc:"Which dead letters, of those that died before created_at, or which jobs, of those enqueued before."`
+	Options       *OperationOptions `json:"options,omitempty" doc:"What else was asked for, of an operation on jobs."`
+	KeepAttempts  bool              `json:"keep_attempts,omitempty" doc:"Of a redrive: the attempts so far count."`
+	By            string            `json:"by,omitempty" doc:"Who asked for it, if they said."`
+	RatePerSecond float64           `json:"rate_per_second,omitempty" doc:"At most so many a second; absent: as fast as they can be done."`
+	Total         int64             `json:"total" doc:"How many there were when it was asked for, as far as they could be counted within two seconds; it grows if there turn out to be more."`
+	Done          int64             `json:"done" doc:"How many are done."`
+	Failed        int64             `json:"failed" doc:"At its end: how many it did not find any more, because somebody else was quicker."`
+	CreatedAt     time.Time         `json:"created_at" doc:"When it was asked for."`
+	StartedAt     *time.Time        `json:"started_at,omitempty" doc:"When it began."`
+	FinishedAt    *time.Time        `json:"finished_at,omitempty" doc:"When it was completed or cancelled."`
 }
 
-// OperationRequest is what StartOperation does, and to which dead letters.
+// OperationOptions are what operations on jobs are told besides their filter.
+type OperationOptions struct {
+	Priority      int    `json:"priority,omitempty" doc:"Of bulk_reprioritise: the new priority."`
+	ResetAttempts bool   `json:"reset_attempts,omitempty" doc:"Of bulk_retry: the attempts so far are forgotten."`
+	Format        string `json:"format,omitempty" doc:"Of export_jobs: ndjson or csv."`
+	Limit         int    `json:"limit,omitempty" doc:"Of export_jobs: at most so many jobs."`
+}
+
+// OperationRequest is what StartOperation does, and to which dead letters or jobs.
 type OperationRequest struct {
 	Kind          OperationKind
-	Filter        DeadFilter
+	Letters       DeadFilter // of redrive_dead and purge_dead
+	Jobs          Filter     // of the others
+	Options       OperationOptions
 	KeepAttempts  bool
 	By            string  // up to 200 characters
 	RatePerSecond float64 // 0: as fast as they can be done
@@ -60,25 +75,58 @@ type OperationFilter struct {
 
 const operationBatch = 500 // jobs that one transaction of an operation is about
 
-// StartOperation asks for work on all dead letters that pass a filter, or with DryRun only counts them. The chores do it. Errors: InvalidArgument.
+// StartOperation asks for work on all dead letters or jobs that pass a filter, or with DryRun only counts them. The chores do it. Errors: InvalidArgument.
 func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operation, error) {
-	filter, err := json.Marshal(r.Filter)
+	var chosen any = r.Jobs
+	if r.Kind == RedriveDead || r.Kind == PurgeDead {
+		chosen = r.Letters
+	}
+	filter, err := json.Marshal(chosen)
 	if err != nil {
 		return Operation{}, fmt.Errorf("encoding a filter: %w", err)
 	}
+	options, err := json.Marshal(r.Options)
+	if err != nil {
+		return Operation{}, fmt.Errorf("encoding options: %w", err)
+	}
 	if r.DryRun {
-		total, err := e.q.CountDead(ctx, filter)
+		total, err := e.countFor(ctx, r, filter, options)
 		return Operation{
-			Kind: r.Kind, State: OperationDryRun, Filter: r.Filter, KeepAttempts: r.KeepAttempts, By: r.By, RatePerSecond: r.RatePerSecond, Total: total, CreatedAt: time.Now().UTC(),
-		}, fromDB("counting dead letters", err)
+			Kind: r.Kind, State: OperationDryRun, Filter: filter, Options: optionsOf(options), KeepAttempts: r.KeepAttempts, By: r.By, RatePerSecond: r.RatePerSecond, Total: total, CreatedAt: time.Now().UTC(),
+		}, err
 	}
 	id, err := e.q.StartOperation(ctx, db.StartOperationParams{
-		Kind: string(r.Kind), Filter: filter, RatePerSecond: nonZero(r.RatePerSecond), KeepAttempts: r.KeepAttempts, By: nonZero(r.By),
+		Kind: string(r.Kind), Filter: filter, RatePerSecond: nonZero(r.RatePerSecond), KeepAttempts: r.KeepAttempts, By: nonZero(r.By), Options: options,
 	})
 	if err != nil {
 		return Operation{}, fromDB("starting an operation", err)
 	}
 	return e.Operation(ctx, ID(id))
+}
+
+// countFor is how many dead letters or jobs an operation would be about, jobs as far as they can be counted within two seconds.
+func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (int64, error) {
+	if r.Kind == RedriveDead || r.Kind == PurgeDead {
+		total, err := e.q.CountDead(ctx, filter)
+		return total, fromDB("counting dead letters", err)
+	}
+	counted, err := e.q.CountJobsPassing(ctx, db.CountJobsPassingParams{Filter: filter, Kind: string(r.Kind)})
+	if err != nil {
+		return 0, fromDB("counting jobs", err)
+	}
+	problem, err := e.q.OptionsProblem(ctx, db.OptionsProblemParams{Kind: string(r.Kind), Filter: filter, Options: options})
+	if err == nil && len(problem) == 2 {
+		return 0, invalid(problem[0], problem[1])
+	}
+	return counted.Total, fromDB("checking an operation", err)
+}
+
+func optionsOf(text json.RawMessage) *OperationOptions {
+	var options OperationOptions
+	if json.Unmarshal(text, &options) != nil || options == (OperationOptions{}) {
+		return nil
+	}
+	return &options
 }
 
 // Operation returns one. Errors: OperationNotFound.
@@ -114,9 +162,7 @@ func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams)
 		operations[i] = Operation{
 			ID: ID(r.ID), Kind: OperationKind(r.Kind), State: OperationState(r.State), KeepAttempts: r.KeepAttempts, By: value(r.RequestedBy), RatePerSecond: value(r.RatePerSecond),
 			Total: r.Total, Done: r.Done, Failed: r.Failed, CreatedAt: r.CreatedAt.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
-		}
-		if err := json.Unmarshal(r.Filter, &operations[i].Filter); err != nil {
-			return nil, fmt.Errorf("reading operation %d: %w", r.ID, err)
+			Filter: r.Filter, Options: optionsOf(r.Options),
 		}
 	}
 	return operations, nil

@@ -47,6 +47,9 @@ func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "operations", 1000, e.loops.SweepOperations); err != nil {
 		return err
 	}
+	if err := sweep(ctx, "exports", 100, e.loops.SweepExports); err != nil {
+		return err
+	}
 	if err := sweep(ctx, "slots of schedules", 1000, e.loops.SweepScheduleSlots); err != nil {
 		return err
 	}

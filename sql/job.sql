@@ -43,24 +43,8 @@ select job_id from weir.job_outcome where job_id < sqlc.arg(before)::bigint orde
 
 -- name: ListJobs :many
 select * from weir.jobs j
-where j.id = any (sqlc.arg(ids)::bigint[])
-  and (sqlc.narg(state)::text is null or j.state::text = sqlc.narg(state))
-  and (sqlc.narg(queue)::text is null or j.queue = sqlc.narg(queue))
-  and (sqlc.narg(kind)::text is null or j.kind = sqlc.narg(kind))
-  and (sqlc.narg(tenant)::text is null or j.tenant = sqlc.narg(tenant))
-  and (sqlc.narg(tag)::text is null or sqlc.narg(tag) = any (j.tags))
-  and (sqlc.narg(parent_id)::bigint is null or j.parent_id = sqlc.narg(parent_id))
-  and (sqlc.narg(worker)::text is null or j.worker = sqlc.narg(worker))
-  and (sqlc.narg(priority)::int is null or j.priority = sqlc.narg(priority))
-  and (sqlc.narg(created_after)::timestamptz is null or j.created_at >= sqlc.narg(created_after))
-  and (sqlc.narg(created_before)::timestamptz is null or j.created_at < sqlc.narg(created_before))
-  and (sqlc.narg(finished_after)::timestamptz is null or j.finished_at >= sqlc.narg(finished_after))
-  and (sqlc.narg(finished_before)::timestamptz is null or j.finished_at < sqlc.narg(finished_before))
-  and (sqlc.narg(min_attempts)::int is null or j.attempt >= sqlc.narg(min_attempts))
-  and (sqlc.narg(has_error)::boolean is null or (j.errors is not null) = sqlc.narg(has_error))
-  and (sqlc.narg(q)::text is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), lower(sqlc.narg(q))) > 0)
-order by j.id desc
-limit sqlc.arg(max_jobs)::int;
+where j.id = any (array(select p.id from weir.jobs_passing(sqlc.arg(ids)::bigint[], sqlc.arg(filter)::jsonb) p(id) order by p.id desc limit sqlc.arg(max_jobs)::int))
+order by j.id desc;
 
 -- name: Timeline :many
 select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt, coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,

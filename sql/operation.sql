@@ -1,5 +1,5 @@
 -- name: StartOperation :one
-select weir.start_operation(sqlc.arg(kind)::text, sqlc.arg(filter)::jsonb, sqlc.narg(rate_per_second)::float8, sqlc.arg(keep_attempts)::boolean, sqlc.narg(by)::text)::bigint;
+select weir.start_operation(sqlc.arg(kind)::text, sqlc.arg(filter)::jsonb, sqlc.narg(rate_per_second)::float8, sqlc.arg(keep_attempts)::boolean, sqlc.narg(by)::text, sqlc.arg(options)::jsonb)::bigint;
 
 -- name: ListOperations :many
 select * from weir.operation o
@@ -19,3 +19,15 @@ select over::boolean, wait_seconds::float8 from weir.work_operation(sqlc.arg(ope
 
 -- name: SweepOperations :one
 select weir.sweep_operations(sqlc.arg(most)::int)::int;
+
+-- name: CountJobsPassing :one
+select c.total::bigint as total, c.exact::boolean as exact from weir.count_jobs(sqlc.arg(filter)::jsonb, sqlc.arg(kind)::text) c;
+
+-- name: OptionsProblem :one
+select coalesce(weir.options_problem(sqlc.arg(kind)::text, sqlc.arg(filter)::jsonb, sqlc.arg(options)::jsonb), '{}')::text[];
+
+-- name: OperationResult :one
+select r.body::text from weir.operation_result r where r.operation_id = sqlc.arg(operation_id)::bigint and r.n = sqlc.arg(n)::int;
+
+-- name: SweepExports :one
+select weir.sweep_exports(sqlc.arg(most)::int)::int;

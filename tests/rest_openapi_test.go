@@ -95,6 +95,7 @@ var servedOperations = []string{
 	"post /v1/queues/{name}/purge", "post /v1/queues/{name}/resume", "put /v1/queues/{name}",
 	"post /v1/workflows", "get /v1/workflows", "get /v1/workflows/{id}", "get /v1/workflows/{id}/graph", "get /v1/workflows/{id}/steps", "get /v1/workflows/{id}/timeline", "post /v1/workflows/{id}/cancel",
 	"post /v1/workflows/{id}/retry", "post /v1/workflows/{id}/fork", "post /v1/workflows/{id}/signals/{name}", "post /v1/workflows/{id}/steps", "post /v1/jobs/{id}/workflow", "get /v1/jobs/{id}/dependencies",
+	"post /v1/jobs/bulk", "post /v1/jobs/export", "get /v1/operations/{id}/result",
 	"get /v1/webhooks", "post /v1/webhooks", "get /v1/webhooks/{name}", "patch /v1/webhooks/{name}", "delete /v1/webhooks/{name}", "post /v1/webhooks/{name}/rotate", "post /v1/webhooks/{name}/disable",
 	"post /v1/webhooks/{name}/enable", "post /v1/webhooks/{name}/test", "get /v1/webhooks/{name}/deliveries",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
@@ -165,6 +166,9 @@ func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOper
 			c, ok := r.Content["application/json"]
 			if !ok {
 				c = r.Content["text/event-stream"]
+			}
+			if c.Example == nil {
+				c = r.Content["application/x-ndjson"]
 			}
 			if c.Example == nil {
 				t.Errorf("%s: the answer %s has no example", call, status)
@@ -490,6 +494,14 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNoContent)
 	check("delete /v1/breakers/{name}", s.do(http.MethodDelete, "/v1/breakers/unused", nil)).want(http.StatusNotFound)
 
+	check("post /v1/jobs/bulk", s.post("/v1/jobs/bulk", `{"action": "cancel", "filter": {"queue": "none"}, "dry_run": true}`)).want(http.StatusOK)
+	check("post /v1/jobs/bulk", s.post("/v1/jobs/bulk", `{"action": "reprioritise", "filter": {"queue": "none", "parent_id": "7"}, "priority": 3}`)).want(http.StatusAccepted)
+	export := readAs[servedOperation](check("post /v1/jobs/export", s.post("/v1/jobs/export", `{"filter": {"queue": "none"}, "format": "csv", "limit": 5}`)).want(http.StatusAccepted)).ID
+	check("get /v1/operations/{id}/result", s.get("/v1/operations/"+export+"/result")).want(http.StatusConflict)
+	s.eventually("the export is over", func() bool { return s.count("select over::int from weir.work_operation($1::bigint)", export) == 1 })
+	if r := s.get("/v1/operations/" + export + "/result").want(http.StatusOK); r.header.Get("Content-Type") == "text/csv; charset=utf-8" {
+		called["get /v1/operations/{id}/result"] = true // it is no JSON
+	}
 	check("post /v1/webhooks", s.post("/v1/webhooks", `{"name": "hook", "url": "https://example.com", "events": ["dead"], "queues": ["q"]}`)).want(http.StatusCreated)
 	check("post /v1/webhooks", s.post("/v1/webhooks", `{"name": "hook", "url": "https://example.com", "events": ["dead"]}`)).want(http.StatusConflict)
 	check("get /v1/webhooks", s.get("/v1/webhooks?limit=1")).want(http.StatusOK)

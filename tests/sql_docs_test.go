@@ -62,6 +62,7 @@ weir.claim_refusal(worker text)
 weir.complete(job_id bigint, token bigint, result jsonb)
 weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[])
 weir.count_dead(filter jsonb)
+weir.count_jobs(filter jsonb, kind text, seconds double precision, OUT total bigint, OUT exact boolean)
 weir.count_waiting(name text, state text)
 weir.default_retry()
 weir.delete_queue(name text)
@@ -126,9 +127,10 @@ weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[])
 weir.start_workflow(job_id bigint, token bigint, definition jsonb)
 weir.submit_workflow(definition jsonb)
 weir.sweep_results(most integer)
-weir.start_operation(kind text, filter jsonb, rate_per_second double precision, keep_attempts boolean, by text)
+weir.start_operation(kind text, filter jsonb, rate_per_second double precision, keep_attempts boolean, by text, options jsonb)
 weir.sweep_dead(most integer)
 weir.sweep_deliveries(most integer, kept_for interval)
+weir.sweep_exports(most integer)
 weir.sweep_operations(most integer)
 weir.sweep_rollups(minutes_for interval, hours_for interval, most integer)
 weir.sweep_schedule_slots(most integer)
@@ -184,7 +186,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
-		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",
+		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "count_jobs": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",
 		"set_webhook": "WR010 WR040 WR041", "delete_webhook": "WR040", "rotate_webhook_secret": "WR010 WR040", "disable_webhook": "WR010 WR040", "enable_webhook": "WR040", "test_webhook": "WR040",
 		"submit_workflow": "WR006 WR010 WR013", "add_steps": "WR001 WR002 WR010 WR013 WR051 WR054", "start_workflow": "WR001 WR002 WR010 WR013 WR051 WR054", "signal": "WR010 WR050 WR051",
 		"set_breaker": "WR010", "delete_breaker": "WR010 WR065 WR066", "trip_breaker": "WR010 WR065 WR067", "reset_breaker": "WR010 WR065 WR067", "pin_breaker": "WR010 WR065", "report_breaker": "WR010 WR065",

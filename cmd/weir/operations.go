@@ -32,19 +32,32 @@ type operation struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// what is done to the letters, as in "1200 dead letters redriven".
+// what is done to the letters or jobs, as in "1200 dead letters redriven".
 func (o *operation) what() string {
 	switch o.Kind {
 	case "redrive_dead":
 		return "redriven"
 	case "purge_dead":
 		return "purged"
+	case "bulk_cancel":
+		return "cancelled"
+	case "bulk_retry":
+		return "run again"
+	case "bulk_reprioritise":
+		return "reprioritised"
+	case "export_jobs":
+		return "exported"
 	}
 	return oneLine(o.Kind)
 }
 
 func (o *operation) print(w io.Writer) {
-	letters := func(n int64) string { return countOf(int(n), "dead letter") }
+	letters := func(n int64) string {
+		if o.Kind == "redrive_dead" || o.Kind == "purge_dead" {
+			return countOf(int(n), "dead letter")
+		}
+		return countOf(int(n), "job")
+	}
 	switch {
 	case o.State == "dry_run":
 		fmt.Fprintf(w, "%s would be %s\n", letters(o.Total), o.what())

@@ -1,0 +1,75 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// ExportRequest says which jobs to export, and how.
+type ExportRequest struct {
+	Filter jobs.Filter `json:"filter" doc:"Which, of those that are there now; an empty object: all."`
+	Format string      `json:"format,omitempty" enum:"ndjson,csv" doc:"Lines of JSON, or of comma-separated values with a header. Defaults to ndjson."`
+	Limit  int         `json:"limit,omitempty" minimum:"1" maximum:"1000000" doc:"At most so many jobs, those with the lowest ids. Defaults to 1000000."`
+	By     string      `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the operation."`
+}
+
+// exportHeader names the columns of comma-separated values.
+const exportHeader = "id,kind,queue,state,priority,attempt,max_attempts,created_at,run_at,started_at,finished_at,worker,tenant,tags,args,result,error\n"
+
+func (a *API) registerExports() {
+	started := exampleOperation()
+	started.Kind, started.State, started.Done, started.StartedAt, started.RatePerSecond = jobs.ExportJobs, "pending", 0, nil, 0
+	started.Options = &jobs.OperationOptions{Format: "csv"}
+	registerBody(a, huma.Operation{
+		OperationID: "exportJobs", Method: http.MethodPost, Path: "/v1/jobs/export", Tags: []string{tagJobs}, DefaultStatus: http.StatusAccepted,
+		Summary:     "Export jobs",
+		Description: "Starts an operation that writes down the jobs that pass the filter, each as it is at that moment, in the order of their ids. When it has ended its result can be had for a day.",
+	}, shown{body: ExportRequest{Filter: jobs.Filter{Queue: "mail"}, Format: "csv"}, answer: started}, a.exportJobs)
+	const path = "/v1/operations/{id}/result"
+	register(a, huma.Operation{
+		OperationID: "getOperationResult", Method: http.MethodGet, Path: path, Tags: []string{tagOperations},
+		Summary: "Have the result of an export", Description: "What an export has written, streamed. It is kept for a day.",
+	}, shown{problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationRunning, jobs.ResultNotFound}}, a.getResult)
+	text := &huma.Schema{Type: huma.TypeString}
+	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
+		"application/x-ndjson": {Schema: text, Example: `{"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "args": {"order": 42}}` + "\n"},
+		"text/csv":             {Schema: text, Example: exportHeader},
+	}
+}
+
+func (a *API) exportJobs(ctx context.Context, _ *bodyInput, b *ExportRequest) (*startedOutput, error) {
+	return a.start(ctx, jobs.OperationRequest{Kind: jobs.ExportJobs, Jobs: b.Filter, Options: jobs.OperationOptions{Format: b.Format, Limit: b.Limit}, By: b.By})
+}
+
+func (a *API) getResult(ctx context.Context, in *OperationPath) (*huma.StreamResponse, error) {
+	export, err := a.engine.Export(ctx, idOf(in.ID))
+	if err != nil {
+		return nil, err
+	}
+	return &huma.StreamResponse{Body: func(c huma.Context) {
+		kind, head := "application/x-ndjson", ""
+		if export.Format == "csv" {
+			kind, head = "text/csv; charset=utf-8", exportHeader
+		}
+		c.SetHeader("Content-Type", kind)
+		c.SetHeader("Content-Disposition", `attachment; filename="jobs-`+in.ID+"."+export.Format+`"`)
+		w := c.BodyWriter()
+		for piece := head; ; {
+			if _, err := io.WriteString(w, piece); err != nil {
+				return // the client has gone
+			}
+			if piece, err = export.Next(ctx); err != nil {
+				callOf(ctx).err = err
+				panic(http.ErrAbortHandler) // it must not look whole
+			}
+			if piece == "" {
+				return
+			}
+		}
+	}}, nil
+}
