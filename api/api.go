@@ -97,6 +97,7 @@ func describe(c Config) *API {
 	a.registerAcks()
 	a.registerHeartbeats()
 	a.registerQueues()
+	a.registerLimits()
 	a.registerWorkers()
 	a.registerDead()
 	a.registerOperations()

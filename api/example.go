@@ -85,7 +85,8 @@ func exampleWorkflowStep() jobs.WorkflowStep {
 
 func exampleQueue() jobs.Queue {
 	return jobs.Queue{
-		Name: "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, DeadRetention: 2592000, CreatedAt: exampleTime,
+		Limits: &jobs.QueueLimits{Concurrency: new(20), PerKey: new(1), Rate: &jobs.Rate{PerSecond: 100, Burst: 10}},
+		Name:   "mail", Priority: 5, MaxAttempts: 5, TimeoutSeconds: 300, LeaseSeconds: 30, RetentionSeconds: 604800, DeadRetention: 2592000, CreatedAt: exampleTime,
 		Retry:     jobs.RetryPolicy{Strategy: "exponential", BaseSeconds: new(2.0), MaxSeconds: new(3600.0), Jitter: new(true)},
 		Available: 1200, Running: 16, Scheduled: 40, Retryable: 3, Dead: 1, OldestAvailableSeconds: 12.5,
 	}

@@ -53,19 +53,21 @@ func (s *admitStep) step(ctx context.Context) (time.Duration, error) {
 	return wait, nil
 }
 
+// isGoverned says whether a queue has limits, as far as this node knows.
+func (e *Engine) isGoverned(queue string) bool {
+	governed := e.governed.Load()
+	return governed != nil && (*governed)[queue]
+}
+
 // admitFor has jobs admitted for a claim, and returns when a rate allows more; the zero time if none keeps any.
 func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) (next time.Time) {
-	governed := e.governed.Load()
-	if governed == nil || len(*governed) == 0 {
-		return next
-	}
 	var wanted int32
 	for _, n := range counts {
 		wanted += n
 	}
 	wanted = min(wanted, admitMost)
 	for _, queue := range queues {
-		if !(*governed)[queue] {
+		if !e.isGoverned(queue) {
 			continue
 		}
 		row, err := e.q.Admit(ctx, db.AdmitParams{Queue: queue, Wanted: &wanted})

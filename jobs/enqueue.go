@@ -70,7 +70,11 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		first.Duplicate = true
 		return first, err
 	}
-	return job.stored(done), nil
+	stored := job.stored(done)
+	if stored.State == Available && e.isGoverned(stored.Queue) {
+		stored.State, stored.HeldReason = Held, "line"
+	}
+	return stored, nil
 }
 
 // stored is the job as a reader would find it, without asking the database again.

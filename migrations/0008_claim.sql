@@ -62,7 +62,7 @@ begin
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
     left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
-    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, array_position(queues, x.name) as n from weir.queue x
+    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, x.governed and x.limits ? 'rate' as rated, array_position(queues, x.name) as n from weir.queue x
              where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
       select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
       share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
@@ -83,6 +83,9 @@ begin
         weak := weak || took.degraded;
         sifted := sifted + took.diverted;
         got := got + cardinality(took.ids);
+        if q.rated and took.ids <> '{}' then
+          insert into weir.line_news (queue_id, claimed, claimed_at) values (q.id, cardinality(took.ids), clock_timestamp());
+        end if;
         cut := cut or share <= cardinality(took.ids);
         exit when got >= wanted or sifted >= 2000;
         continue;
@@ -106,6 +109,9 @@ begin
         default_leases := default_leases || array_fill(q.lease_seconds, array[took.n]);
         got := got + took.n;
         share := share - took.n;
+        if q.rated then  -- its rate is of claims: see weir.queue_tokens
+          insert into weir.line_news (queue_id, claimed, claimed_at) values (q.id, took.n, clock_timestamp());
+        end if;
         exit when share <= 0;
       end loop;
       cut := cut or share <= 0;

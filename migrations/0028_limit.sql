@@ -219,6 +219,7 @@ create table weir.admission (
   tokens float8,
   tokens_at timestamptz,
   ready_after bigint[] not null,
+  tip bigint not null default 0,
   ahead int not null,
   rested_until timestamptz not null default '-infinity',
   admitted bigint not null default 0,
@@ -239,9 +240,10 @@ comment on column weir.admission.in_flight is 'Jobs in flight: admitted, and nei
 comment on column weir.admission.lines_waiting is 'Lines where something waits.';
 comment on column weir.admission.passed is 'Where no tenants are told apart: as weir.tenant_share.passed.';
 comment on column weir.admission.virtual_time is 'No tenant''s start is below this.';
-comment on column weir.admission.tokens is 'What the queue''s rate allows at once, at tokens_at.';
+comment on column weir.admission.tokens is 'What the queue''s rate allows at once, at tokens_at. Claims take from it, not admissions; what is admitted and not claimed is set apart.';
 comment on column weir.admission.tokens_at is 'When that was so.';
 comment on column weir.admission.ready_after is 'For priority 1 to 10: what it has admitted and nobody has claimed has a seq above this.';
+comment on column weir.admission.tip is 'All that it has admitted has a seq up to this.';
 comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
 comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
@@ -268,10 +270,12 @@ create table weir.line_news (
   floors bigint[],
   counts int[],
   went text[],
-  went_jobs bigint[]
+  went_jobs bigint[],
+  claimed int,
+  claimed_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index line_news_xid on weir.line_news (queue_id, xid);
-comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, or took jobs out of flight.';
+comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
 comment on column weir.line_news.queue_id is 'weir.queue.id';
 comment on column weir.line_news.xid is 'The transaction that it happened in.';
 comment on column weir.line_news.came is 'Lines that jobs came to.';
@@ -280,6 +284,8 @@ comment on column weir.line_news.floors is 'Just below the lowest id among them.
 comment on column weir.line_news.counts is 'How many came.';
 comment on column weir.line_news.went is 'Lines of jobs that are no longer in flight, one entry a job.';
 comment on column weir.line_news.went_jobs is 'Those jobs.';
+comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
+comment on column weir.line_news.claimed_at is 'When they were.';
 
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 

@@ -13,9 +13,9 @@
 -- +goose Up
 -- Of a queue's places in job_ready, the jobs that nobody has claimed, up to so many. Only the admitter puts jobs there, so what it saw last is a bound for good.
 -- +goose StatementBegin
-create function weir.count_unclaimed(queue_id int, after bigint[], most int, out unclaimed int, out now_after bigint[]) language sql
+create function weir.count_unclaimed(queue_id int, after bigint[], tip bigint, most int, out unclaimed int, out now_after bigint[]) language sql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
-  select coalesce(sum(x.n), 0)::int, array_agg(coalesce(x.lowest - 1, after[p]) order by p)
+  select coalesce(sum(x.n), 0)::int, array_agg(coalesce(x.lowest - 1, greatest(after[p], tip)) order by p)
   from generate_series(1, 10) p cross join lateral (
     select count(*) as n, min(r.seq) as lowest from (
       select r.seq from weir.job_ready r where r.queue_id = -count_unclaimed.queue_id and r.priority = p and r.seq > after[p] order by r.seq limit most) r) x
@@ -243,11 +243,10 @@ begin
     group by c.tenant) x;
 end $$;
 
--- What a queue's rate allows at once. What is admitted and not claimed counts, or it could be claimed later on top of a full burst.
-create function weir.queue_tokens(queue weir.queue, admission weir.admission, unclaimed int, now_at timestamptz) returns float8 language sql immutable as $$
-  select case when queue.limits ? 'rate' then greatest(0, least(weir.rate_burst(queue.limits -> 'rate') - unclaimed,
-    coalesce(admission.tokens, weir.rate_burst(queue.limits -> 'rate'))
-      + (queue.limits #>> '{rate,per_second}')::float8 * greatest(extract(epoch from now_at - admission.tokens_at)::float8, 0))) end
+-- What a queue's rate allows at once: a token bucket that claims take from, at the times when they were made.
+create function weir.queue_tokens(queue weir.queue, tokens float8, tokens_at timestamptz, now_at timestamptz) returns float8 language sql immutable as $$
+  select case when queue.limits ? 'rate' then least(weir.rate_burst(queue.limits -> 'rate'), coalesce(tokens, weir.rate_burst(queue.limits -> 'rate'))
+      + (queue.limits #>> '{rate,per_second}')::float8 * greatest(extract(epoch from now_at - tokens_at)::float8, 0)) end
 $$;
 
 -- Gives back what is admitted and not claimed, so that limits that have just changed hold for it. Locks: the job_ready rows, skip locked.
@@ -468,6 +467,7 @@ begin
     st.virtual_time := 0;
     st.passed := array_fill(0::bigint, array[10]);
     st.ready_after := array_fill(0::bigint, array[10]);
+    st.tip := 0;
     st.ahead := 16;
     st.rested_until := '-infinity';
     st.admitted := 0;
@@ -485,8 +485,12 @@ begin
     end if;
   end if;
 
-  now_at := clock_timestamp();
   if st.phase = 'open' then
+    -- First what is unclaimed, then the news of claims: one that comes in between counts twice, and not never.
+    target := coalesce(least(2 * wanted, 2000), st.ahead);
+    select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(target, ceil(weir.rate_burst(q.limits -> 'rate'))::int));
+    unclaimed := counted.unclaimed;
+    st.ready_after := counted.now_after;
     with took as (
       delete from weir.line_news n where n.ctid = any (array(
         select x.tid from (
@@ -500,7 +504,8 @@ begin
       (select array_agg(u.floor) from took t cross join unnest(t.floors) u(floor)) as floors, (select array_agg(u.n) from took t cross join unnest(t.counts) u(n)) as counts,
       (select array_agg(case when left(u.name, 1) = q.line_by::text then u.name
         else (select weir.line_name(q.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = u.job_id) end) from took t cross join unnest(t.went, t.went_jobs) u(name, job_id)) as went,
-      (select count(*) from took) as n into news;
+      (select array_agg(t.claimed order by t.claimed_at) from took t where t.claimed is not null) as claimed,
+      (select array_agg(t.claimed_at order by t.claimed_at) from took t where t.claimed is not null) as claimed_at, (select count(*) from took) as n into news;
     if news.n < 1000 then
       if news.n > 0 then
         st.news_after := pg_snapshot_xmax(snapshot)::text::bigint;
@@ -508,6 +513,15 @@ begin
       end if;
     else
       more := true;
+    end if;
+    now_at := clock_timestamp();
+    if q.limits ? 'rate' then
+      for i in 1..coalesce(cardinality(news.claimed), 0) loop
+        st.tokens := weir.queue_tokens(q, st.tokens, st.tokens_at, news.claimed_at[i]) - news.claimed[i];
+        st.tokens_at := greatest(st.tokens_at, news.claimed_at[i]);
+      end loop;
+    else
+      st.tokens := null;
     end if;
     -- Into a line of another kind: from a transaction that read the queue's limits before they changed.
     if exists (select from unnest(news.came) c where left(c, 1) <> q.line_by::text) then
@@ -533,14 +547,10 @@ begin
   end if;
 
   if st.phase = 'open' and (st.lines_waiting > 0 or changed) then
-    target := coalesce(least(2 * wanted, 2000), st.ahead);
-    select * into counted from weir.count_unclaimed(q.id, st.ready_after, target);
-    unclaimed := counted.unclaimed;
-    st.ready_after := counted.now_after;
     if wanted is null then
       st.ahead := case when unclaimed = 0 then least(st.ahead * 2, 2000) when unclaimed >= st.ahead / 2 then greatest(st.ahead / 2, 16) else st.ahead end;
     end if;
-    tokens := weir.queue_tokens(q, st, unclaimed, now_at);
+    tokens := weir.queue_tokens(q, st.tokens, st.tokens_at, now_at) - unclaimed;
     for round in 1..100 loop
       room := greatest(least(target - unclaimed - admitted, (q.limits ->> 'concurrency')::int - st.in_flight, floor(tokens + 1e-6)::int), 0);
       exit when room = 0 and not changed;
@@ -575,11 +585,10 @@ begin
       end if;
       exit when st.lines_waiting = 0;
     end loop;
-    if admitted > 0 and tokens is not null then
-      st.tokens := tokens;
-      st.tokens_at := now_at;
-    end if;
     st.admitted := st.admitted + admitted;
+    if admitted > 0 then
+      st.tip := currval('weir.job_id_seq');
+    end if;
     held_by := case when st.lines_waiting = 0 then null
       when room <= 0 and (q.limits ->> 'concurrency')::int <= st.in_flight then 'concurrency'
       when room <= 0 and tokens < 1 - 1e-6 then 'rate'
@@ -618,12 +627,12 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   where q.governed or a.queue_id is not null or exists (select from weir.line_news n where n.queue_id = q.id)
 $$;
 -- +goose StatementEnd
-comment on function weir.count_unclaimed(int, bigint[], int) is 'Internal. How many jobs of a governed queue are admitted and not claimed, at most so many a priority, and where to look from the next time.';
+comment on function weir.count_unclaimed(int, bigint[], bigint, int) is 'Internal. How many jobs of a governed queue are admitted and not claimed, at most so many a priority, and where to look from the next time.';
 comment on function weir.take_inbox(weir.queue, int) is 'Internal. Puts up to `most` jobs of a governed queue that became available into lines.';
 comment on function weir.move_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[], text[], smallint[], bigint[], int[], text[]) is 'Internal. Notes what came to lines and went from them, and admits jobs from those whose turn it is: one round.';
 comment on function weir.touch_tenants(weir.queue, float8, text[], int[], int[], int[], smallint[], bigint[]) is 'Internal. Notes what changed for tenants, and moves them on in virtual time.';
 comment on function weir.choose_tenants(weir.queue, float8, int) is 'Internal. The tenants whose turn it is, and how many jobs each may have admitted.';
-comment on function weir.queue_tokens(weir.queue, weir.admission, int, timestamptz) is 'Internal. What a queue''s rate allows at once; null: it has none.';
+comment on function weir.queue_tokens(weir.queue, float8, timestamptz, timestamptz) is 'Internal. What a queue''s rate allows at once; null: it has none.';
 comment on function weir.withdraw(weir.queue) is 'Internal. Puts what is admitted and not claimed back among what waits.';
 comment on function weir.rebuild_lines(weir.queue, weir.admission) is 'Internal. Makes the lines of a queue anew from the jobs that wait and are in flight.';
 comment on function weir.judge_lines(weir.queue, float8) is 'Internal. Opens and closes the lines and tenants of a queue by limits that have changed.';
@@ -636,6 +645,6 @@ comment on function weir.admissions() is 'Internal, for a node: the governed que
 
 -- +goose Down
 drop function weir.admissions(), weir.admit(text, int), weir.readjust(weir.queue, weir.admission), weir.judge_lines(weir.queue, float8), weir.rebuild_lines(weir.queue, weir.admission), weir.withdraw(weir.queue),
-  weir.queue_tokens(weir.queue, weir.admission, int, timestamptz), weir.choose_tenants(weir.queue, float8, int),
+  weir.queue_tokens(weir.queue, float8, timestamptz, timestamptz), weir.choose_tenants(weir.queue, float8, int),
   weir.touch_tenants(weir.queue, float8, text[], int[], int[], int[], smallint[], bigint[]), weir.move_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[], text[], smallint[], bigint[], int[], text[]),
-  weir.take_inbox(weir.queue, int), weir.count_unclaimed(int, bigint[], int);
+  weir.take_inbox(weir.queue, int), weir.count_unclaimed(int, bigint[], bigint, int);

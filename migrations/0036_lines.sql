@@ -156,7 +156,7 @@ begin
   elsif a.in_flight >= (q.limits ->> 'concurrency')::int then
     message := format('%s of the %s jobs of queue %s that may be in flight are', a.in_flight, q.limits ->> 'concurrency', q.name);
     detail := detail || jsonb_build_object('limit', 'concurrency', 'allowed', q.limits -> 'concurrency', 'in_flight', a.in_flight);
-  elsif weir.queue_tokens(q, a, 0, clock_timestamp()) < 1 then
+  elsif weir.queue_tokens(q, a.tokens, a.tokens_at, clock_timestamp()) < 1 then
     message := format('queue %s may have %s jobs a second', q.name, q.limits #>> '{rate,per_second}');
     detail := detail || jsonb_build_object('limit', 'rate', 'per_second', q.limits #> '{rate,per_second}');
   else

@@ -32,6 +32,23 @@ func TestThroughPgBouncer(t *testing.T) {
 		"ABreakerCanBePinned":                              TestABreakerCanBePinned,
 		"RESTABreakerFollowsItsDependencyByItself":         TestRESTABreakerFollowsItsDependencyByItself,
 		"RESTABreakerIsChangedByHand":                      TestRESTABreakerIsChangedByHand,
+		"AKeyOfOneRunsItsJobsOneAfterTheOther":             TestAKeyOfOneRunsItsJobsOneAfterTheOther,
+		"AJobThatIsTriedAgainKeepsItsKey":                  TestAJobThatIsTriedAgainKeepsItsKey,
+		"CancellingFreesTheKey":                            TestCancellingFreesTheKey,
+		"AQueueHasSoManyInFlight":                          TestAQueueHasSoManyInFlight,
+		"LimitsAreTurnedOnUnderWorkAndOffAgain":            TestLimitsAreTurnedOnUnderWorkAndOffAgain,
+		"WhatWasEnqueuedByTheOldLimitsIsFound":             TestWhatWasEnqueuedByTheOldLimitsIsFound,
+		"PriorityHoldsWithinALineAndAmongLines":            TestPriorityHoldsWithinALineAndAmongLines,
+		"AnEditedJobStaysInItsLine":                        TestAnEditedJobStaysInItsLine,
+		"TenantsShareByWeight":                             TestTenantsShareByWeight,
+		"ATenantHasSoManyInFlight":                         TestATenantHasSoManyInFlight,
+		"ARateIsATokenBucket":                              TestARateIsATokenBucket,
+		"EditsOfLimitsAreRefusedWithTheField":              TestEditsOfLimitsAreRefusedWithTheField,
+		"PassesWaitForEachOtherAndNobodyForThem":           TestPassesWaitForEachOtherAndNobodyForThem,
+		"RESTAKeyOfOneHandsItsJobsOutInOrder":              TestRESTAKeyOfOneHandsItsJobsOutInOrder,
+		"RESTLimitsAreSetAndRefused":                       TestRESTLimitsAreSetAndRefused,
+		"RESTALimitIsNeverPassed":                          TestRESTALimitIsNeverPassed,
+		"RESTARateHoldsOverTheNodes":                       TestRESTARateHoldsOverTheNodes,
 	} {
 		t.Run(name, test)
 	}

@@ -99,6 +99,8 @@ var servedOperations = []string{
 	"get /v1/webhooks", "post /v1/webhooks", "get /v1/webhooks/{name}", "patch /v1/webhooks/{name}", "delete /v1/webhooks/{name}", "post /v1/webhooks/{name}/rotate", "post /v1/webhooks/{name}/disable",
 	"post /v1/webhooks/{name}/enable", "post /v1/webhooks/{name}/test", "get /v1/webhooks/{name}/deliveries",
 	"get /v1/workers", "get /v1/workers/{name}", "put /v1/workers/{name}", "patch /v1/workers/{name}", "delete /v1/workers/{name}", "post /v1/workers/{name}/heartbeat",
+	"get /v1/queues/{name}/limits", "put /v1/queues/{name}/limits/keys/{key}", "delete /v1/queues/{name}/limits/keys/{key}", "put /v1/queues/{name}/limits/tenants/{tenant}", "delete /v1/queues/{name}/limits/tenants/{tenant}",
+	"get /v1/queues/{name}/lines",
 	"get /v1/health", "get /v1/health/summary", "get /v1/breakers", "get /v1/breakers/{name}", "put /v1/breakers/{name}", "patch /v1/breakers/{name}", "delete /v1/breakers/{name}", "post /v1/breakers/{name}/trip", "post /v1/breakers/{name}/reset",
 	"post /v1/breakers/{name}/pin", "post /v1/breakers/{name}/report", "get /v1/breakers/{name}/events",
 	"post /v1/workers/{name}/pause", "post /v1/workers/{name}/resume", "post /v1/workers/{name}/drain", "get /v1/workers/{name}/jobs", "get /v1/workers/{name}/history",
@@ -476,6 +478,17 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("get /v1/workers/{name}/jobs", s.get("/v1/workers/w-1/jobs")).want(http.StatusOK)
 	check("get /v1/workers/{name}/history", s.get("/v1/workers/w-1/history")).want(http.StatusOK)
 	check("delete /v1/workers/{name}", s.do(http.MethodDelete, "/v1/workers/w-1", nil)).want(http.StatusOK)
+
+	check("put /v1/queues/{name}", s.do(http.MethodPut, "/v1/queues/governed", `{"limits": {"concurrency": 9, "per_key": 2, "rate": {"per_second": 5}, "key_rate": {"per_second": 0.5, "burst": 2}, "tenants": {"weights": {"a": 2}}}}`)).want(http.StatusOK)
+	check("put /v1/queues/{name}/limits/keys/{key}", s.do(http.MethodPut, "/v1/queues/governed/limits/keys/a%2Fb", `{"concurrency": 3, "rate": {"per_second": 7}}`)).want(http.StatusOK)
+	check("put /v1/queues/{name}/limits/keys/{key}", s.do(http.MethodPut, "/v1/queues/none/limits/keys/a", `{"concurrency": 3}`)).want(http.StatusNotFound)
+	check("put /v1/queues/{name}/limits/tenants/{tenant}", s.do(http.MethodPut, "/v1/queues/governed/limits/tenants/t", `{"weight": 3}`)).want(http.StatusOK)
+	check("get /v1/queues/{name}/limits", s.get("/v1/queues/governed/limits?limit=1")).want(http.StatusOK)
+	s.enqueue(obj{"kind": "k", "queue": "governed", "concurrency_key": "a/b", "tenant": "t"})
+	check("get /v1/queues/{name}/lines", s.get("/v1/queues/governed/lines")).want(http.StatusOK)
+	check("get /v1/queues/{name}/lines", s.get("/v1/queues/none/lines")).want(http.StatusNotFound)
+	check("delete /v1/queues/{name}/limits/keys/{key}", s.do(http.MethodDelete, "/v1/queues/governed/limits/keys/a%2Fb", nil)).want(http.StatusNoContent)
+	check("delete /v1/queues/{name}/limits/tenants/{tenant}", s.do(http.MethodDelete, "/v1/queues/governed/limits/tenants/t", nil)).want(http.StatusNoContent)
 
 	check("put /v1/breakers/{name}", s.do(http.MethodPut, "/v1/breakers/b", `{"failure_ratio": 0.5, "counts": {"types": ["T"]}, "while_open": {"policy": "complete_default", "result": null, "for_seconds": 10}}`)).want(http.StatusOK)
 	check("patch /v1/breakers/{name}", s.do(http.MethodPatch, "/v1/breakers/b", `{"while_open": {"policy": "hold"}}`)).want(http.StatusOK)

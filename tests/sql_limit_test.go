@@ -330,8 +330,12 @@ func TestARateIsATokenBucket(t *testing.T) {
 		t.Errorf("admitted %d on top of a burst that nobody has claimed", n)
 	}
 	claim(t, d, "q", 2)
+	if n := admit(t, d, "q", 100); n != 0 {
+		t.Errorf("admitted %d right after two were claimed, want 0", n)
+	}
+	do(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour'")
 	if n := admit(t, d, "q", 100); n != 2 {
-		t.Errorf("admitted %d, want 2", n)
+		t.Errorf("admitted %d, want 2 beside the one that nobody has claimed", n)
 	}
 	do(t, d, "update weir.line set tokens_at = tokens_at - interval '100 s', rest_until = rest_until - interval '100 s' where name = '1a'")
 	claim(t, d, "k", 10)

@@ -19,6 +19,7 @@ type queueCommand struct {
 	Resume resumeQueueCommand `cmd:"" help:"End a pause."`
 	Purge  purgeQueueCommand  `cmd:"" help:"Cancel the jobs of a queue that wait."`
 	Set    setQueueCommand    `cmd:"" help:"Change settings of a queue."`
+	Limits limitsCommand      `cmd:"" help:"Show or change how many jobs of a queue may be in flight, how fast, and for whom."`
 }
 
 // queueFlags are those of the commands about one queue.
@@ -145,7 +146,7 @@ func (c *showQueueCommand) Run(ctx context.Context, std streams) error {
 }
 
 // settingNames are the settings that people are shown, in this order.
-var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue", "max_depth", "breaker"}
+var settingNames = []string{"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue", "max_depth", "breaker", "limits"}
 
 type pauseQueueCommand struct {
 	queueFlags

@@ -1,0 +1,160 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// KeyPath is the path of the limits of one concurrency key of a queue.
+type KeyPath struct {
+	QueuePath
+	Key string `path:"key" minLength:"1" maxLength:"200" doc:"The concurrency key." example:"order-42"`
+}
+
+// TenantPath is the path of the share of one tenant of a queue.
+type TenantPath struct {
+	QueuePath
+	Tenant string `path:"tenant" minLength:"1" maxLength:"200" doc:"The tenant." example:"acme"`
+}
+
+type keyBodyInput struct {
+	KeyPath
+	Payload
+}
+
+type tenantBodyInput struct {
+	TenantPath
+	Payload
+}
+
+type queuePagingInput struct {
+	QueuePath
+	Paging
+}
+
+// LimitOverridePage is one page of the limits of single keys and tenants.
+type LimitOverridePage struct {
+	Items      []jobs.LimitOverride `json:"items" doc:"The limits of single keys, by key, then those of single tenants, by tenant."`
+	NextCursor *string              `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type limitOverridePageOutput struct {
+	Body LimitOverridePage
+}
+
+type limitOverrideOutput struct {
+	Body jobs.LimitOverride
+}
+
+// LinePage is one page of the lines of a queue.
+type LinePage struct {
+	Items      []jobs.Line `json:"items" doc:"The lines where something waits or is in flight."`
+	NextCursor *string     `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+}
+
+type linePageOutput struct {
+	Body LinePage
+}
+
+func (a *API) registerLimits() {
+	tags := []string{tagQueues}
+	missing := []jobs.Code{jobs.QueueNotFound}
+	key := jobs.LimitOverride{Key: "order-42", Concurrency: new(2), Rate: &jobs.Rate{PerSecond: 5, Burst: 10}}
+	tenant := jobs.LimitOverride{Tenant: "acme", Weight: new(3.0), Concurrency: new(50)}
+	register(a, huma.Operation{
+		OperationID: "listQueueLimits", Method: http.MethodGet, Path: "/v1/queues/{name}/limits", Tags: tags,
+		Summary: "List the limits of single keys and tenants", Description: "Those that hold in place of the queue's own `limits`, which are for each key and tenant.",
+	}, shown{answer: LimitOverridePage{Items: []jobs.LimitOverride{key, tenant}}, problems: missing}, a.listQueueLimits)
+	registerBody(a, huma.Operation{
+		OperationID: "putKeyLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags,
+		Summary: "Set the limits of one key", Description: "What is not given is as for all keys. In force within a second.",
+	}, shown{body: jobs.KeyLimit{Concurrency: key.Concurrency, Rate: key.Rate}, answer: key, problems: missing}, a.putKeyLimit)
+	register(a, huma.Operation{
+		OperationID: "deleteKeyLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Take the limits of one key away", Description: "Those for all keys hold for it again. That it had none is no error.",
+	}, shown{problems: missing}, a.deleteKeyLimit)
+	registerBody(a, huma.Operation{
+		OperationID: "putTenantLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags,
+		Summary: "Set the share of one tenant", Description: "In place of the weight that the queue's limits give it. In force within a second.",
+	}, shown{body: jobs.TenantLimit{Weight: tenant.Weight, Concurrency: tenant.Concurrency}, answer: tenant, problems: missing}, a.putTenantLimit)
+	register(a, huma.Operation{
+		OperationID: "deleteTenantLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags, DefaultStatus: http.StatusNoContent,
+		Summary: "Take the share of one tenant away", Description: "It has what the queue's limits give it again. That it had none is no error.",
+	}, shown{problems: missing}, a.deleteTenantLimit)
+	register(a, huma.Operation{
+		OperationID: "listQueueLines", Method: http.MethodGet, Path: "/v1/queues/{name}/lines", Tags: tags,
+		Summary: "See who waits in a queue with limits", Description: "One line a key, a tenant, or both, as the limits tell them apart: how many wait in it, how many are in flight, and how many may be.",
+	}, shown{answer: LinePage{Items: []jobs.Line{{Key: "order-42", Waiting: 12, InFlight: 2, Concurrency: new(2)}}}, problems: missing}, a.listQueueLines)
+}
+
+func (a *API) listQueueLimits(ctx context.Context, in *queuePagingInput) (*limitOverridePageOutput, error) {
+	position, err := in.position(ctx, "limits")
+	if err != nil {
+		return nil, err
+	}
+	var after jobs.LimitOverride
+	if what, name, found := strings.Cut(position, ":"); found && what == "tenant" {
+		after.Tenant = name
+	} else {
+		after.Key = name
+	}
+	overrides, err := a.engine.LimitOverrides(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &limitOverridePageOutput{Body: LimitOverridePage{Items: overrides}}
+	if len(overrides) > in.Limit {
+		out.Body.Items = overrides[:in.Limit]
+		last := overrides[in.Limit-1]
+		if last.Tenant != "" {
+			out.Body.NextCursor = cursorTo("limits", "tenant:"+last.Tenant)
+		} else {
+			out.Body.NextCursor = cursorTo("limits", "key:"+last.Key)
+		}
+	}
+	return out, nil
+}
+
+func (a *API) putKeyLimit(ctx context.Context, in *keyBodyInput, limit *jobs.KeyLimit) (*limitOverrideOutput, error) {
+	if err := a.engine.SetKeyLimit(ctx, in.Name, in.Key, limit); err != nil {
+		return nil, err
+	}
+	return &limitOverrideOutput{Body: jobs.LimitOverride{Key: in.Key, Concurrency: limit.Concurrency, Rate: limit.Rate}}, nil
+}
+
+func (a *API) deleteKeyLimit(ctx context.Context, in *KeyPath) (*struct{}, error) {
+	return nil, a.engine.SetKeyLimit(ctx, in.Name, in.Key, nil)
+}
+
+func (a *API) putTenantLimit(ctx context.Context, in *tenantBodyInput, limit *jobs.TenantLimit) (*limitOverrideOutput, error) {
+	if err := a.engine.SetTenantLimit(ctx, in.Name, in.Tenant, limit); err != nil {
+		return nil, err
+	}
+	return &limitOverrideOutput{Body: jobs.LimitOverride{Tenant: in.Tenant, Weight: limit.Weight, Concurrency: limit.Concurrency}}, nil
+}
+
+func (a *API) deleteTenantLimit(ctx context.Context, in *TenantPath) (*struct{}, error) {
+	return nil, a.engine.SetTenantLimit(ctx, in.Name, in.Tenant, nil)
+}
+
+func (a *API) listQueueLines(ctx context.Context, in *queuePagingInput) (*linePageOutput, error) {
+	after, err := in.position(ctx, "lines")
+	if err != nil {
+		return nil, err
+	}
+	lines, err := a.engine.Lines(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	if err != nil {
+		return nil, err
+	}
+	out := &linePageOutput{Body: LinePage{Items: lines}}
+	if len(lines) > in.Limit {
+		out.Body.Items = lines[:in.Limit]
+		out.Body.NextCursor = cursorTo("lines", lines[in.Limit-1].Position())
+	}
+	return out, nil
+}

@@ -1,0 +1,244 @@
+package tests
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/jobs"
+)
+
+// servedLine is a Line as clients see it.
+type servedLine struct {
+	Tenant, Key string
+	Waiting     int
+	InFlight    int  `json:"in_flight"`
+	Concurrency *int `json:"concurrency"`
+	Open        bool
+}
+
+func (s *service) govern(queue, limits string) {
+	s.t.Helper()
+	s.do(http.MethodPut, "/v1/queues/"+queue, `{"limits": `+limits+`}`).want(http.StatusOK)
+	s.eventually("the limits are in force", func() bool {
+		return s.count("select count(*) from weir.queue q cross join lateral (select a.* from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1) a where q.name = $1 and a.phase = 'open' and a.version = q.limits_version", queue) == 1
+	})
+}
+
+func TestRESTAKeyOfOneHandsItsJobsOutInOrder(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.govern("q", `{"per_key": 1}`)
+	var ids []string
+	for range 3 {
+		ids = append(ids, s.enqueue(obj{"kind": "k", "queue": "q", "concurrency_key": "a"}))
+	}
+	for i, id := range ids {
+		job := s.claimOne("q")
+		if job.ID != id {
+			t.Fatalf("claimed %s, want %s", job.ID, id)
+		}
+		if i == 0 {
+			if got := readAs[jobs.Job](s.get("/v1/jobs/" + ids[1]).want(http.StatusOK)); got.State != "held" || got.HeldReason != "line" || got.ConcurrencyKey != "a" {
+				t.Errorf("the second is %s, %s, of key %s", got.State, got.HeldReason, got.ConcurrencyKey)
+			}
+			why := s.get("/v1/jobs/" + ids[2] + "/why").want(http.StatusOK).String()
+			if !strings.Contains(why, "held_line") || !strings.Contains(why, `"limit":"per_key"`) && !strings.Contains(why, `"limit": "per_key"`) || !strings.Contains(why, "1 job of its line") {
+				t.Errorf("why: %s", why)
+			}
+			lines := readAs[servedPage[servedLine]](s.get("/v1/queues/q/lines").want(http.StatusOK)).Items
+			if len(lines) != 1 || lines[0].Key != "a" || lines[0].Waiting != 2 || lines[0].InFlight != 1 || *lines[0].Concurrency != 1 {
+				t.Errorf("%+v", lines)
+			}
+		}
+		// Somebody waits already when the key becomes free.
+		waits := s.parked(obj{"worker": "other", "queues": []string{"q"}, "wait_seconds": 30})
+		s.post("/v1/jobs/"+job.ID+"/complete", obj{"token": job.Token}).want(http.StatusOK)
+		if i == len(ids)-1 {
+			next := s.enqueue(obj{"kind": "k", "queue": "q", "concurrency_key": "a"})
+			if got := s.answerOf(waits); len(got) != 1 || got[0].ID != next {
+				t.Errorf("the one that waited got %+v", got)
+			}
+			return
+		}
+		got := s.answerOf(waits)
+		if len(got) != 1 || got[0].ID != ids[i+1] {
+			t.Fatalf("the one that waited got %+v", got)
+		}
+		s.post("/v1/jobs/"+got[0].ID+"/release", obj{"token": got[0].Token}).want(http.StatusOK)
+	}
+}
+
+func TestRESTLimitsAreSetAndRefused(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	for body, field := range map[string]string{
+		`{"limits": {"concurrency": 0}}`: "body.limits.concurrency", `{"limits": {"per_key": -1}}`: "body.limits.per_key", `{"limits": {"rate": {"per_second": 0}}}`: "body.limits.rate.per_second",
+		`{"limits": {"rate": {"burst": 1}}}`: "body.limits.rate", `{"limits": {"per_tenant": 1}}`: "body.limits", `{"limits": {"tenants": {"weights": {"a": 0}}}}`: "limits.tenants.weights",
+	} {
+		if p := s.do(http.MethodPut, "/v1/queues/q", body).problem(http.StatusUnprocessableEntity, "invalid_argument"); !strings.Contains(fmt.Sprint(p), field) {
+			t.Errorf("%s: %+v does not name %s", body, p, field)
+		}
+	}
+	s.get("/v1/queues/q").problem(http.StatusNotFound, "queue_not_found")
+	s.govern("q", `{"concurrency": 5, "tenants": {"weights": {"a": 2}}}`)
+	s.do(http.MethodPut, "/v1/queues/q/limits/keys/x%2Fy", `{"concurrency": 0}`).problem(http.StatusUnprocessableEntity, "invalid_argument")
+	s.do(http.MethodPut, "/v1/queues/q/limits/tenants/b", `{"weight": 0}`).problem(http.StatusUnprocessableEntity, "invalid_argument")
+	s.do(http.MethodPut, "/v1/queues/q/limits/keys/x%2Fy", `{"concurrency": 3, "rate": {"per_second": 9}}`).want(http.StatusOK)
+	s.do(http.MethodPut, "/v1/queues/q/limits/tenants/b", `{"weight": 7}`).want(http.StatusOK)
+	first := readAs[servedPage[jobs.LimitOverride]](s.get("/v1/queues/q/limits?limit=1").want(http.StatusOK))
+	second := readAs[servedPage[jobs.LimitOverride]](s.get("/v1/queues/q/limits?limit=1&cursor=" + *first.NextCursor).want(http.StatusOK))
+	if first.Items[0].Key != "x/y" || *first.Items[0].Concurrency != 3 || first.Items[0].Rate.Burst != 9 || second.Items[0].Tenant != "b" || *second.Items[0].Weight != 7 || second.NextCursor != nil {
+		t.Errorf("%+v, %+v", first, second)
+	}
+	s.do(http.MethodDelete, "/v1/queues/q/limits/keys/x%2Fy", nil).want(http.StatusNoContent)
+	s.do(http.MethodDelete, "/v1/queues/q/limits/tenants/b", nil).want(http.StatusNoContent)
+	if page := readAs[servedPage[jobs.LimitOverride]](s.get("/v1/queues/q/limits").want(http.StatusOK)); len(page.Items) != 0 {
+		t.Errorf("%+v", page)
+	}
+	q := readAs[jobs.Queue](s.do(http.MethodPatch, "/v1/queues/q", `{"priority": 7}`).want(http.StatusOK))
+	if q.Limits == nil || *q.Limits.Concurrency != 5 || q.Limits.Tenants.Weights["a"] != 2 {
+		t.Errorf("a change of something else left %+v", q.Limits)
+	}
+	if q = readAs[jobs.Queue](s.do(http.MethodPatch, "/v1/queues/q", `{"limits": {}}`).want(http.StatusOK)); q.Limits != nil {
+		t.Errorf("limits are %+v", q.Limits)
+	}
+}
+
+// Workers that complete, fail, vanish and release, over two nodes; one that looks on from outside; limits that change meanwhile.
+func TestRESTALimitIsNeverPassed(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	other := startServiceOn(t, s.pool.Config().ConnString())
+	s.govern("q", `{"concurrency": 6, "per_key": 2}`)
+	s.do(http.MethodPut, "/v1/queues/q/limits/keys/k0", `{"concurrency": 1}`).want(http.StatusOK)
+	const total = 240
+	var all []obj
+	for i := range total {
+		all = append(all, obj{"kind": "k", "queue": "q", "concurrency_key": fmt.Sprint("k", i%4), "max_attempts": 20, "retry": obj{"strategy": "fixed", "base_seconds": 0.05}})
+	}
+	s.enqueueAll(all)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var crew sync.WaitGroup
+	var turn atomic.Int64
+	for i := range 8 {
+		node := s
+		if i%2 == 1 {
+			node = other
+		}
+		crew.Go(func() {
+			for ctx.Err() == nil {
+				answer, err := node.send(ctx, http.MethodPost, "/v1/claims", obj{"worker": fmt.Sprint("w", i), "queues": []string{"q"}, "limit": 3, "wait_seconds": 1, "lease_seconds": 1})
+				if err != nil || answer.status != http.StatusOK {
+					continue
+				}
+				for _, job := range readAs[struct{ Jobs []servedClaim }](answer).Jobs {
+					time.Sleep(time.Millisecond)
+					switch turn.Add(1) % 12 {
+					case 0: // the worker is killed
+					case 1:
+						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/fail", obj{"token": job.Token, "error": obj{"message": "m"}})
+					case 2:
+						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/release", obj{"token": job.Token})
+					default:
+						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/complete", obj{"token": job.Token})
+					}
+				}
+			}
+		})
+	}
+	allowed, highest, most := 6, 0, time.Now()
+	s.eventually("all jobs have ended", func() bool {
+		if time.Since(most) > 2*time.Second { // down and up again
+			most = time.Now()
+			allowed = 8 - allowed
+			s.do(http.MethodPatch, "/v1/queues/q", fmt.Sprintf(`{"limits": {"concurrency": %d, "per_key": 2}}`, allowed)).want(http.StatusOK)
+		}
+		running := s.count("select count(*) from weir.job_lease")
+		highest = max(highest, running)
+		if running > 6 || allowed == 2 && running > 2 && time.Since(most) > 1900*time.Millisecond && s.count("select count(*) from weir.job_lease where leased_at > clock_timestamp() - interval '500 ms'") > 2 {
+			t.Errorf("%d are running, %d may", running, allowed)
+		}
+		for _, line := range askAll[string](t, s.pool, `select j.concurrency_key || ' ' || count(*) from weir.job_lease l join weir.job j on j.id = l.job_id
+			group by j.concurrency_key having count(*) > case j.concurrency_key when 'k0' then 1 else 2 end`) {
+			t.Errorf("running of key %s", line)
+		}
+		for _, line := range askAll[string](t, s.pool, "select to_json(c)::text from weir.check_limits() c") {
+			t.Error(line)
+		}
+		return t.Failed() || s.count("select count(*) from weir.job_outcome") == total
+	})
+	cancel()
+	crew.Wait()
+	if highest < 4 {
+		t.Errorf("never more than %d were running", highest)
+	}
+	if n := s.count("select count(*) from weir.job_outcome where state = 'completed'"); n != total {
+		t.Errorf("%d of %d jobs were completed", n, total)
+	}
+	if n := s.metric("weir_limits_repaired_total") + other.metric("weir_limits_repaired_total"); n != 0 {
+		t.Errorf("%v counts were repaired", n)
+	}
+}
+
+func TestRESTARateHoldsOverTheNodes(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	other := startServiceOn(t, s.pool.Config().ConnString())
+	s.govern("q", `{"rate": {"per_second": 50, "burst": 5}}`)
+	var all []obj
+	for range 1000 {
+		all = append(all, obj{"kind": "k", "queue": "q"})
+	}
+	s.enqueueAll(all)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	var crew sync.WaitGroup
+	for i := range 4 {
+		node := s
+		if i%2 == 1 {
+			node = other
+		}
+		crew.Go(func() {
+			for ctx.Err() == nil {
+				node.send(ctx, http.MethodPost, "/v1/claims", obj{"worker": fmt.Sprint("w", i), "queues": []string{"q"}, "limit": 20, "wait_seconds": 1})
+			}
+		})
+	}
+	crew.Wait()
+	// Never more than the burst and what the rate gives, from any moment on.
+	worst := ask[float64](t, s.pool, `select coalesce(max(n - 50 * extract(epoch from b - a)::float8), 0) from (
+		select a.leased_at as a, b.leased_at as b, (select count(*) from weir.job_lease l where l.leased_at between a.leased_at and b.leased_at) as n
+		from (select distinct leased_at from weir.job_lease) a join (select distinct leased_at from weir.job_lease) b on b.leased_at >= a.leased_at) x`)
+	if worst > 5.5 {
+		t.Errorf("at some moment %v more than the rate gives were handed out, want at most the burst of 5", worst)
+	}
+	if n := s.count("select count(*) from weir.job_lease"); n < 20 {
+		t.Errorf("%d were handed out in 4 s at 50 a second", n)
+	}
+}
+
+func TestCLILimits(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	s.do(http.MethodPut, "/v1/queues/q", `{}`).want(http.StatusOK)
+	s.cli("queue", "limits", "q", "concurrency=5", "rate.per_second=10", "per_key=1").says(0, "queue q is active")
+	s.cli("queue", "limits", "q", "--key", "a/b", "concurrency=3").says(0, "a/b has limits of its own")
+	s.cli("queue", "limits", "q", "--tenant", "acme", "weight=4").says(0, "acme has limits of its own")
+	s.enqueue(obj{"kind": "k", "queue": "q", "tenant": "acme", "concurrency_key": "a/b"})
+	s.eventually("the job is in a line", func() bool { return s.count("select count(*) from weir.lines") == 1 })
+	s.cli("queue", "limits", "q").says(0, `"concurrency":5`, "key a/b", "tenant acme", "WAITING", "acme")
+	s.cli("queue", "limits", "q", "--key", "a/b", "--off").says(0, "no limits of its own")
+	s.cli("queue", "limits", "q", "--off").says(0)
+	s.cli("queue", "limits", "q", "--tenant", "acme", "--off").says(0)
+	s.cli("queue", "limits", "q").says(0, "limits of queue q: {}")
+	s.cli("queue", "limits", "q", "concurrency=0").says(1, "limits.concurrency")
+	s.cli("queue", "limits", "q", "--key", "a").says(2, "concurrency=2")
+	s.cli("queue", "limits", "none").says(1, "no queue")
+}
