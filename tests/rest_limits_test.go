@@ -143,11 +143,11 @@ func TestRESTALimitIsNeverPassed(t *testing.T) {
 					switch turn.Add(1) % 12 {
 					case 0: // the worker is killed
 					case 1:
-						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/fail", obj{"token": job.Token, "error": obj{"message": "m"}})
+						_, _ = node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/fail", obj{"token": job.Token, "error": obj{"message": "m"}})
 					case 2:
-						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/release", obj{"token": job.Token})
+						_, _ = node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/release", obj{"token": job.Token})
 					default:
-						node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/complete", obj{"token": job.Token})
+						_, _ = node.send(ctx, http.MethodPost, "/v1/jobs/"+job.ID+"/complete", obj{"token": job.Token})
 					}
 				}
 			}
@@ -207,7 +207,7 @@ func TestRESTARateHoldsOverTheNodes(t *testing.T) {
 		}
 		crew.Go(func() {
 			for ctx.Err() == nil {
-				node.send(ctx, http.MethodPost, "/v1/claims", obj{"worker": fmt.Sprint("w", i), "queues": []string{"q"}, "limit": 20, "wait_seconds": 1})
+				_, _ = node.send(ctx, http.MethodPost, "/v1/claims", obj{"worker": fmt.Sprint("w", i), "queues": []string{"q"}, "limit": 20, "wait_seconds": 1})
 			}
 		})
 	}
