@@ -13,6 +13,8 @@ create table weir.time_zone (
   offsets int[] not null,
   version text not null
 );
+-- As they are: an array that is compressed is unpacked for each of its elements that is looked at.
+alter table weir.time_zone alter column changes set storage plain, alter column offsets set storage plain;
 comment on table weir.time_zone is 'The time zones that schedules know, with every change of their clocks from 2000 to 2100. Brought by weir migrate up.';
 comment on column weir.time_zone.name is 'Its name in the IANA time zone database.';
 comment on column weir.time_zone.changes is 'When its clocks changed or will, in order; the first is -infinity.';
