@@ -49,9 +49,9 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	filter, err := json.Marshal(f)
+	filter, err := f.encode()
 	if err != nil {
-		return Page{}, fmt.Errorf("encoding a filter: %w", err)
+		return Page{}, err
 	}
 	page := Page{Jobs: []Job{}}
 	for began := time.Now(); ; {
@@ -119,6 +119,16 @@ func (e *Engine) candidates(ctx context.Context, f Filter, before ID) ([]int64, 
 		return e.q.EndedJobIDs(ctx, db.EndedJobIDsParams{Before: b, MaxIds: n})
 	}
 	return e.q.RecentJobIDs(ctx, db.RecentJobIDsParams{Before: b, MaxIds: n})
+}
+
+// encode writes a filter as SQL takes it: PostgreSQL knows fewer offsets from UTC than RFC 3339.
+func (f Filter) encode() (json.RawMessage, error) {
+	f.CreatedAfter, f.CreatedBefore, f.FinishedAfter, f.FinishedBefore = utc(f.CreatedAfter), utc(f.CreatedBefore), utc(f.FinishedAfter), utc(f.FinishedBefore)
+	text, err := json.Marshal(f)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a filter: %w", err)
+	}
+	return text, nil
 }
 
 func nonZero[T comparable](x T) *T {

@@ -77,11 +77,10 @@ const operationBatch = 500 // jobs that one transaction of an operation is about
 
 // StartOperation asks for work on all dead letters or jobs that pass a filter, or with DryRun only counts them. The chores do it. Errors: InvalidArgument.
 func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operation, error) {
-	var chosen any = r.Jobs
+	filter, err := r.Jobs.encode()
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
-		chosen = r.Letters
+		filter, err = json.Marshal(r.Letters)
 	}
-	filter, err := json.Marshal(chosen)
 	if err != nil {
 		return Operation{}, fmt.Errorf("encoding a filter: %w", err)
 	}
