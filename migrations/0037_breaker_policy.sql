@@ -215,7 +215,8 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set e
 #variable_conflict use_variable
 declare
   moved int := 0;
-  place bigint;
+  p int;
+  ways int[] := '{10,9,8,7,6,5,4,3,2,1}';  -- which priority comes next
   tids tid[];
   got record;
   after bigint[];
@@ -227,12 +228,18 @@ begin
     return 0;
   end if;
   lock table weir.job_ready in row exclusive mode;
+  -- Probes are those that have waited longest, whatever their priority: one that failed has a new place, and lets the others try.
+  if probes then
+    ways := array(select f.p from (select c.p, h.seq from generate_series(1, 10) c(p) cross join lateral (
+      select x.seq from weir.job_held x where x.reason = 'breaker' and x.key = b.name and x.priority = c.p order by x.seq limit most) h) f order by f.seq limit most);
+  end if;
   -- First from where the last one ended, not to walk over dead entries; then from the start, in case one was held late.
   for round in 1..2 loop
-    for p in reverse 10..1 loop
+    foreach p in array ways loop
       exit when moved >= most;
       tids := array(select h.ctid from weir.job_held h where h.reason = 'breaker' and h.key = b.name and h.priority = p
-        and h.seq > case when round = 1 then coalesce(b.flow_after[p], -9223372036854775808) else -9223372036854775808 end order by h.seq limit most - moved for update skip locked);
+        and h.seq > case when round = 1 then coalesce(b.flow_after[p], -9223372036854775808) else -9223372036854775808 end
+        order by h.seq limit case when probes then 1 else most - moved end for update skip locked);
       continue when tids = '{}';
       with gone as (
         delete from weir.job_held h where h.ctid = any (tids) returning h.*
@@ -260,10 +267,15 @@ begin
   floor_seq := (select w.seq from weir.watermark w order by w.tick desc limit 1);
   for q in select case when x.governed then -x.id else x.id end as place, x.id from weir.queue x where x.breaker_id = b.id and version is not null loop
     select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
-    for p in reverse 10..1 loop
+    if probes then
+      ways := array(select f.p from (select c.p, r.seq from generate_series(1, 10) c(p) cross join lateral (
+        select x.seq from weir.job_ready x where x.queue_id = q.place and x.priority = c.p and x.seq > coalesce(after[c.p], floor_seq) and x.let_through is distinct from version
+        order by x.seq limit most) r) f order by f.seq limit most);
+    end if;
+    foreach p in array ways loop
       exit when moved >= most;
       tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.place and r.priority = p and r.seq > coalesce(after[p], floor_seq)
-        and r.let_through is distinct from version order by r.seq limit most - moved for update skip locked);
+        and r.let_through is distinct from version order by r.seq limit case when probes then 1 else most - moved end for update skip locked);
       continue when tids = '{}';
       with gone as (
         delete from weir.job_ready r where r.ctid = any (tids) returning r.*

@@ -396,3 +396,31 @@ func TestAProbeWhoseWorkerDiesIsReplaced(t *testing.T) {
 	complete(t, d, second)
 	wantBreaker(t, d, "b", "closed recovering")
 }
+
+// A job of high priority that fails whatever the dependency does must not be every probe.
+func TestAJobThatAlwaysFailsDoesNotKeepABreakerOpen(t *testing.T) {
+	t.Parallel()
+	for _, queue := range []string{"own", "shared"} {
+		d := newDatabase(t)
+		do(t, d, `select weir.set_queue('own', '{"breaker": "b"}')`)
+		setBreaker(t, d, "b", "{}")
+		do(t, d, "select weir.trip_breaker('b', open_seconds => 0.1)")
+		poison := enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b", "priority": 10}`, queue))[0]
+		well := enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b"}`, queue))[0]
+		for _, want := range []int64{poison, well} {
+			claim(t, d, queue, 10)
+			tickUntil(t, d, "b", "half_open")
+			do(t, d, "select weir.tick_breakers()")
+			j := claimOne(t, d, queue)
+			if j.ID != want {
+				t.Fatalf("in queue %s job %d is the probe, want %d", queue, j.ID, want)
+			}
+			if want == poison {
+				failWith(t, d, j, "Timeout")
+			} else {
+				complete(t, d, j)
+			}
+		}
+		wantBreaker(t, d, "b", "closed recovering")
+	}
+}
