@@ -147,7 +147,6 @@ begin
   exact := true;
   loop
     ids := weir.job_candidates(filter, last, 9223372036854775807, 2000);
-    exit when ids = '{}';
     total := total + (select count(*) from weir.jobs_passing(ids, filter, case when filter ->> 'state' is null then weir.bulk_states(kind) end));
     last := ids[cardinality(ids)];
     exact := cardinality(ids) < 2000;
