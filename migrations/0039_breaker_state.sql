@@ -53,19 +53,21 @@ $$;
 -- Called where attempts end whose leases name a breaker, in the same transaction. Appends; locks nothing but the rows of probes, which are about these jobs.
 create function weir.hear_breakers(job_ids bigint[], breaker_ids int[], errors jsonb[] default null) returns void language plpgsql
 set jit = off set enable_seqscan = off as $$
-declare
-  ids bigint[];
 begin
-  with probes as (
-    delete from weir.breaker_probe p where p.job_id = any (case when exists (select from weir.breaker_probe) then job_ids end) returning p.job_id, p.breaker_id, p.version
-  )
-  insert into weir.breaker_sample (breaker_id, ok, failed, version)
-  select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
-  from (select u.job_id, u.breaker_id, case when errors is not null then weir.counts_error(b.counts, u.error) end as failed
-    from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join weir.breaker b on b.id = u.breaker_id) c
-  left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
-  where c.failed is not false
-  group by c.breaker_id, p.version;
+  if errors is null and not exists (select from weir.breaker_probe) then
+    insert into weir.breaker_sample (breaker_id, ok, failed) select u.breaker_id, count(*), 0 from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
+  else
+    with probes as (
+      delete from weir.breaker_probe p where p.job_id = any (job_ids) returning p.job_id, p.breaker_id, p.version
+    )
+    insert into weir.breaker_sample (breaker_id, ok, failed, version)
+    select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
+    from (select u.job_id, u.breaker_id, case when errors is not null then weir.counts_error(b.counts, u.error) end as failed
+      from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join weir.breaker b on b.id = u.breaker_id) c
+    left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
+    where c.failed is not false
+    group by c.breaker_id, p.version;
+  end if;
   if errors is null and exists (select from weir.breaker b where b.id = any (breaker_ids) and b.while_open ->> 'policy' = 'complete_last_result') then
     perform weir.remember_results(job_ids, breaker_ids);
   end if;
