@@ -63,9 +63,7 @@ func planWorkflow(random *rand.Rand, n int) []plannedStep {
 		steps[i].needs = []string{"completed", "completed", "ended", "any"}[random.IntN(4)]
 		steps[i].dies = random.IntN(6) == 0
 		if i > 0 && random.IntN(5) > 0 {
-			for _, p := range random.Perm(i)[:1+random.IntN(min(i, 4))] {
-				steps[i].after = append(steps[i].after, p)
-			}
+			steps[i].after = append(steps[i].after, random.Perm(i)[:1+random.IntN(min(i, 4))]...)
 		}
 	}
 	return steps
