@@ -20,6 +20,7 @@ type eventsInput struct {
 	Queue       string   `query:"queue" maxLength:"128" doc:"Only events of jobs of this queue."`
 	Kind        string   `query:"kind" maxLength:"200" doc:"Only events of jobs of this kind."`
 	JobID       string   `query:"job_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only events of this job."`
+	WorkflowID  string   `query:"workflow_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only events of this workflow and of its jobs."`
 	Event       []string `query:"event" maxItems:"20" doc:"Only these events, with commas between, such as dead,failed."`
 	LastEventID string   `header:"Last-Event-ID" maxLength:"100" doc:"Go on after this event, which any node told up to an hour ago. Browsers send it when they connect again."`
 }
@@ -56,6 +57,9 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 	filter := jobs.EventFilter{Queue: in.Queue, Kind: in.Kind, Events: in.Event}
 	if in.JobID != "" {
 		filter.JobID = JobPath{ID: in.JobID}.id()
+	}
+	if in.WorkflowID != "" {
+		filter.WorkflowID = idOf(in.WorkflowID)
 	}
 	listener, leave, err := a.engine.Listen(ctx, filter, in.LastEventID)
 	if err != nil {

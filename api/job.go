@@ -43,6 +43,7 @@ type jobsInput struct {
 	Tag            string     `query:"tag" maxLength:"200" doc:"Only jobs with this tag."`
 	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker has or had last."`
 	ParentID       string     `query:"parent_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only jobs that belong to this one."`
+	WorkflowID     string     `query:"workflow_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only steps of this workflow."`
 	Priority       int        `query:"priority" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
 	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued then or later."`
 	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued earlier."`
@@ -134,9 +135,12 @@ func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, erro
 	if in.ParentID != "" && idOf(in.ParentID) == 0 {
 		return nil, invalidAt(ctx, "query.parent_id", "must be the id of a job")
 	}
+	if in.WorkflowID != "" && idOf(in.WorkflowID) == 0 {
+		return nil, invalidAt(ctx, "query.workflow_id", "must be the id of a workflow")
+	}
 	page, err := a.engine.List(ctx, jobs.Filter{
 		State: in.State, Queue: in.Queue, Kind: in.Kind, Tenant: in.Tenant, Tag: in.Tag, Worker: in.Worker, Priority: in.Priority,
-		Parent:       idOf(in.ParentID),
+		Parent: idOf(in.ParentID), Workflow: idOf(in.WorkflowID),
 		CreatedAfter: timeOrNil(in.CreatedAfter), CreatedBefore: timeOrNil(in.CreatedBefore),
 		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
 		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,

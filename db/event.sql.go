@@ -12,7 +12,8 @@ import (
 )
 
 const eventsSince = `-- name: EventsSince :many
-select at::timestamptz, event::text, job_id::bigint, queue::text, kind::text, attempt::smallint, greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb
+select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue, coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
+  greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb, coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
 from weir.events_since($1::timestamptz, $2::bigint, $3::int)
 `
 
@@ -23,15 +24,17 @@ type EventsSinceParams struct {
 }
 
 type EventsSinceRow struct {
-	At      time.Time
-	Event   string
-	JobID   int64
-	Queue   string
-	Kind    string
-	Attempt int16
-	Worker  *string
-	RunAt   *time.Time
-	Error   json.RawMessage
+	At         time.Time
+	Event      string
+	JobID      int64
+	Queue      string
+	Kind       string
+	Attempt    int16
+	Worker     *string
+	RunAt      *time.Time
+	Error      json.RawMessage
+	WorkflowID int64
+	Step       string
 }
 
 func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]EventsSinceRow, error) {
@@ -53,6 +56,8 @@ func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]Eve
 			&i.Worker,
 			&i.RunAt,
 			&i.Error,
+			&i.WorkflowID,
+			&i.Step,
 		); err != nil {
 			return nil, err
 		}

@@ -447,6 +447,36 @@ func (q *Queries) ScheduledJobIDs(ctx context.Context, arg ScheduledJobIDsParams
 	return items, nil
 }
 
+const stepJobIDs = `-- name: StepJobIDs :many
+select job_id from weir.workflow_step where workflow_id = $1::bigint and job_id < $2::bigint order by job_id desc limit $3::int
+`
+
+type StepJobIDsParams struct {
+	WorkflowID int64
+	Before     int64
+	MaxIds     int32
+}
+
+func (q *Queries) StepJobIDs(ctx context.Context, arg StepJobIDsParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, stepJobIDs, arg.WorkflowID, arg.Before, arg.MaxIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var job_id int64
+		if err := rows.Scan(&job_id); err != nil {
+			return nil, err
+		}
+		items = append(items, job_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const timeline = `-- name: Timeline :many
 select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt, coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
   greatest(t.run_at) as run_at, t.detail::jsonb as detail

@@ -10,20 +10,22 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Event is something that happened to a job, to a worker, or to a circuit breaker.
+// Event is something that happened to a job, to a workflow, to a worker, or to a circuit breaker.
 type Event struct {
-	At      time.Time       `json:"at" doc:"When it happened, by the database's clock."`
-	Event   string          `json:"event" doc:"What: enqueued, started, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, cancel_requested, …; worker_active, worker_paused, worker_draining, worker_lost, worker_removed; breaker_opened, breaker_half_opened, breaker_closed, breaker_recovered, breaker_pinned, …" example:"completed"`
-	JobID   ID              `json:"job_id,omitempty" doc:"To which job." example:"4711"`
-	Queue   string          `json:"queue,omitempty" doc:"Its queue." example:"mail"`
-	Kind    string          `json:"kind,omitempty" doc:"Its kind." example:"send_receipt"`
-	Attempt int             `json:"attempt,omitempty" doc:"Attempts made by then."`
-	Worker  string          `json:"worker,omitempty" doc:"The worker that had it, or to which it happened." example:"mailer-1"`
-	Breaker string          `json:"breaker,omitempty" doc:"The circuit breaker to which it happened." example:"stripe"`
-	By      string          `json:"by,omitempty" doc:"Who did that, if somebody did and said so."`
-	Reason  string          `json:"reason,omitempty" doc:"Why it happened to the circuit breaker, in words."`
-	RunAt   *time.Time      `json:"run_at,omitempty" doc:"When it becomes available, where it was scheduled."`
-	Error   json.RawMessage `json:"error,omitempty" doc:"Of a failed attempt: {message, type, stack}."`
+	At         time.Time       `json:"at" doc:"When it happened, by the database's clock."`
+	Event      string          `json:"event" doc:"What: enqueued, started, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, cancel_requested, …; workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled, workflow_signal, …; worker_active, worker_paused, worker_draining, worker_lost, worker_removed; breaker_opened, breaker_half_opened, breaker_closed, breaker_recovered, breaker_pinned, …" example:"completed"`
+	JobID      ID              `json:"job_id,omitempty" doc:"To which job." example:"4711"`
+	Queue      string          `json:"queue,omitempty" doc:"Its queue." example:"mail"`
+	Kind       string          `json:"kind,omitempty" doc:"Its kind." example:"send_receipt"`
+	Attempt    int             `json:"attempt,omitempty" doc:"Attempts made by then."`
+	Worker     string          `json:"worker,omitempty" doc:"The worker that had it, or to which it happened." example:"mailer-1"`
+	Breaker    string          `json:"breaker,omitempty" doc:"The circuit breaker to which it happened." example:"stripe"`
+	By         string          `json:"by,omitempty" doc:"Who did that, if somebody did and said so."`
+	Reason     string          `json:"reason,omitempty" doc:"Why it happened to the circuit breaker, in words."`
+	WorkflowID ID              `json:"workflow_id,omitempty" doc:"The workflow that it happened to, or that the job is a step of." example:"4700"`
+	Step       string          `json:"step,omitempty" doc:"The job's name in that workflow; of workflow_signal the name of the signal."`
+	RunAt      *time.Time      `json:"run_at,omitempty" doc:"When it becomes available, where it was scheduled."`
+	Error      json.RawMessage `json:"error,omitempty" doc:"Of a failed attempt: {message, type, stack}."`
 
 	// Position is where to resume after this event.
 	Position string `json:"-"`
@@ -42,18 +44,23 @@ type eventKey struct {
 }
 
 func (ev *Event) key() eventKey {
-	return eventKey{ev.JobID, ev.Event, ev.Attempt, ev.At.UnixMicro()}
+	id := ev.JobID
+	if id == 0 {
+		id = ev.WorkflowID // no job has the same
+	}
+	return eventKey{id, ev.Event, ev.Attempt, ev.At.UnixMicro()}
 }
 
 // EventFilter chooses events. An empty field chooses all.
 type EventFilter struct {
 	Queue, Kind string
 	JobID       ID
+	WorkflowID  ID
 	Events      []string
 }
 
 func (f *EventFilter) passes(ev *Event) bool {
-	if f.Queue != "" && f.Queue != ev.Queue || f.Kind != "" && f.Kind != ev.Kind || f.JobID != 0 && f.JobID != ev.JobID {
+	if f.Queue != "" && f.Queue != ev.Queue || f.Kind != "" && f.Kind != ev.Kind || f.JobID != 0 && f.JobID != ev.JobID || f.WorkflowID != 0 && f.WorkflowID != ev.WorkflowID {
 		return false
 	}
 	for _, name := range f.Events {
@@ -86,7 +93,10 @@ func positionOf(s db.SettledRow) string {
 }
 
 func eventFromRow(r db.EventsSinceRow) *Event {
-	ev := &Event{At: r.At.UTC(), Event: r.Event, JobID: ID(r.JobID), Queue: r.Queue, Kind: r.Kind, Attempt: int(r.Attempt), Worker: value(r.Worker), Error: r.Error}
+	ev := &Event{
+		At: r.At.UTC(), Event: r.Event, JobID: ID(r.JobID), Queue: r.Queue, Kind: r.Kind, Attempt: int(r.Attempt), Worker: value(r.Worker), Error: r.Error,
+		WorkflowID: ID(r.WorkflowID), Step: r.Step,
+	}
 	if r.RunAt != nil {
 		at := r.RunAt.UTC()
 		ev.RunAt = &at

@@ -22,6 +22,7 @@ type Filter struct {
 	Tag            string     `json:"tag,omitempty" maxLength:"200" doc:"Only jobs with this tag."`
 	Worker         string     `json:"worker,omitempty" maxLength:"200" doc:"Only jobs that this worker has or had last."`
 	Parent         ID         `json:"parent_id,omitempty" doc:"Only jobs that belong to this one."`
+	Workflow       ID         `json:"workflow_id,omitempty" doc:"Only steps of this workflow."`
 	Priority       int        `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
 	CreatedAfter   *time.Time `json:"created_after,omitempty" doc:"Only jobs enqueued then or later."`
 	CreatedBefore  *time.Time `json:"created_before,omitempty" doc:"Only jobs enqueued earlier."`
@@ -100,9 +101,12 @@ func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Pa
 	return e.List(ctx, Filter{Parent: parent}, before, limit)
 }
 
-// candidates returns the next ids, in falling order, from the place that a filter narrows most: a parent, or a state.
+// candidates returns the next ids, in falling order, from the place that a filter narrows most: a workflow, a parent, or a state.
 func (e *Engine) candidates(ctx context.Context, f Filter, before ID) ([]int64, error) {
 	b, n := int64(before), int32(listBatch)
+	if f.Workflow != 0 {
+		return e.q.StepJobIDs(ctx, db.StepJobIDsParams{WorkflowID: int64(f.Workflow), Before: b, MaxIds: n})
+	}
 	if f.Parent != 0 {
 		return e.q.ChildJobIDs(ctx, db.ChildJobIDsParams{ParentID: int64(f.Parent), Before: b, MaxIds: n})
 	}

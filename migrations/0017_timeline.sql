@@ -20,9 +20,9 @@ begin
   ), steps as materialized (
     -- place: when it comes in the order of steps. An end follows the event that led to it, whichever was written first; what becomes of a dead letter follows the end.
     select j.created_at as place, 0 as rank, j.created_at as at, 'enqueued' as kind, 0::smallint as attempt, null::text as worker, null::timestamptz as started_at, j.run_at,
-      case when j.run_at is null then 'available' else 'scheduled' end as becomes,
+      case when j.run_at is not null then 'scheduled' when s.dependencies > 0 or s.compensates is not null or not s.plain then 'held' else 'available' end as becomes,
       jsonb_strip_nulls(jsonb_build_object('queue', q.name, 'priority', j.priority, 'parent_id', j.parent_id::text, 'unique_key', j.unique_key)) as detail
-    from weir.job j join weir.queue q on q.id = j.queue_id where j.id = timeline.job_id
+    from weir.job j join weir.queue q on q.id = j.queue_id left join weir.workflow_step s on s.job_id = j.id where j.id = timeline.job_id
     union all
     select e.at, 3, e.at, e.kind, e.attempt, e.worker, e.started_at, e.run_at, e.becomes,
       case when e.detail ? 'finished_at' then e.detail - '{started_at,finished_at,worker,error}'::text[] else e.detail end
@@ -55,6 +55,13 @@ begin
       from ordered o where o.started_at is not null order by o.started_at) x
     union all
     select o.place, 6, o.at, 'available', o.made, null, o.kind, null, '{}' from ordered o where o.becomes = 'available'
+    union all  -- a step that had to wait for others is let go in the transaction in which the last of them ends
+    select r.at, 6, r.at, 'available', 0, null, 'dependencies', null, '{}'
+    from (select greatest(j.created_at, case when s.needs = 'any' then (select min(o.finished_at) from weir.job_outcome o where o.job_id = any (s.depends_on) and o.state = 'completed')
+            else (select case when count(*) = s.dependencies and (s.needs = 'ended' or bool_and(o.state = 'completed')) then max(o.finished_at) end from weir.job_outcome o where o.job_id = any (s.depends_on)) end) as at, s.needs
+          from weir.workflow_step s join weir.job j on j.id = s.job_id
+          where s.job_id = timeline.job_id and s.dependencies > 0 and s.plain and not exists (select from weir.job_held h where h.job_id = s.job_id and h.reason = 'dependency')
+            and not exists (select from weir.job_outcome o where o.job_id = s.job_id and o.started_at is null)) r where r.at is not null
     union all
     select o.run_at, 3, o.run_at, 'available', o.made, null, 'due', null, '{}' from ordered o where o.run_at <= least(coalesce(o.next_at, 'infinity'), clock_timestamp())
   )
@@ -63,7 +70,7 @@ end $$;
 -- +goose StatementEnd
 comment on function weir.timeline(bigint) is
   'Every moment of a job''s life in order. event: enqueued, available, started, completed, cancelled, dead, held, or a weir.event_kind. attempt: those made by then. '
-  'cause: why it became available (enqueued, due, or the event), or which end of an attempt made it dead or cancelled. run_at: what it was then scheduled for. '
+  'cause: why it became available (enqueued, due, dependencies, or the event), or which end of an attempt made it dead or cancelled. run_at: what it was then scheduled for. '
   'A job becomes available up to a tenth of a second after it is due. Errors: WR002.';
 
 -- +goose Down

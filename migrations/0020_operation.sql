@@ -60,8 +60,8 @@ comment on column weir.operation_result.body is 'Whole lines.';
 create function weir.job_filter_problem(filter jsonb) returns text[] language sql stable as $$
   select case
     when jsonb_typeof(filter) is distinct from 'object' then array['filter', 'must be an object']
-    when filter - '{state,queue,kind,tenant,tag,worker,parent_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[] <> '{}' then
-      array['filter.' || weir.first_key(filter - '{state,queue,kind,tenant,tag,worker,parent_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[]), 'is no filter of jobs']
+    when filter - '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[] <> '{}' then
+      array['filter.' || weir.first_key(filter - '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[]), 'is no filter of jobs']
     else (
       select array['filter.' || p.field, p.problem] from (
         select f.field, case when filter ->> f.field is not null and (jsonb_typeof(filter -> f.field) <> 'string' or length(filter ->> f.field) not between 1 and 200)
@@ -73,6 +73,7 @@ create function weir.job_filter_problem(filter jsonb) returns text[] language sq
         union all select 'priority', weir.integer_problem(filter -> 'priority', 1, 10)
         union all select 'has_error', case when filter ->> 'has_error' is not null and jsonb_typeof(filter -> 'has_error') <> 'boolean' then 'must be true or false' end
         union all select 'parent_id', case when filter ->> 'parent_id' is not null and filter ->> 'parent_id' !~ '^[0-9]{1,18}$' then 'must be the id of a job' end
+        union all select 'workflow_id', case when filter ->> 'workflow_id' is not null and filter ->> 'workflow_id' !~ '^[0-9]{1,18}$' then 'must be the id of a workflow' end
         union all select 'state', case when filter ->> 'state' is not null and filter ->> 'state' <> all (enum_range(null::weir.job_state)::text[]) then 'must be a state of a job' end
       ) p(field, problem) where p.problem is not null limit 1)
   end
@@ -84,7 +85,9 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_so
 declare
   state text := filter ->> 'state';
 begin
-  if filter ->> 'parent_id' is not null then
+  if filter ->> 'workflow_id' is not null then
+    return array(select s.job_id from weir.workflow_step s where s.workflow_id = (filter ->> 'workflow_id')::bigint and s.job_id > after_id and s.job_id <= until_id order by s.job_id limit most);
+  elsif filter ->> 'parent_id' is not null then
     return array(select j.id from weir.job j where j.parent_id = (filter ->> 'parent_id')::bigint and j.id > after_id and j.id <= until_id order by j.id limit most);
   elsif state = 'running' then
     return array(select l.job_id from weir.job_lease l where l.job_id > after_id and l.job_id <= until_id order by l.job_id limit most);
@@ -117,6 +120,7 @@ begin
     and (filter ->> 'queue' is null or j.queue = filter ->> 'queue') and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
     and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant') and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags))
     and (filter ->> 'worker' is null or j.worker = filter ->> 'worker') and (filter ->> 'parent_id' is null or j.parent_id = (filter ->> 'parent_id')::bigint)
+    and (filter ->> 'workflow_id' is null or j.workflow_id = (filter ->> 'workflow_id')::bigint)
     and (filter ->> 'priority' is null or j.priority = (filter ->> 'priority')::numeric) and (filter ->> 'min_attempts' is null or j.attempt >= (filter ->> 'min_attempts')::numeric)
     and (created_after is null or j.created_at >= created_after) and (created_before is null or j.created_at < created_before)
     and (finished_after is null or j.finished_at >= finished_after) and (finished_before is null or j.finished_at < finished_before)
@@ -383,7 +387,7 @@ comment on function weir.export_lines(bigint[], text) is 'Internal. Jobs as line
 comment on function weir.work_jobs(weir.operation, int) is 'Internal. Does a batch of an operation on jobs. passed: how far it has come; null: nothing is left.';
 comment on function weir.work_letters(weir.operation, int) is 'Internal. Does a batch of an operation on dead letters. passed_id: how far it has come; null: nothing is left.';
 comment on function weir.count_jobs(jsonb, text, float8) is
-  'How many jobs pass a filter: {state, queue, kind, tenant, tag, worker, parent_id, priority, created_after, created_before, finished_after, finished_before, min_attempts, has_error, '
+  'How many jobs pass a filter: {state, queue, kind, tenant, tag, worker, parent_id, workflow_id, priority, created_after, created_before, finished_after, finished_before, min_attempts, has_error, '
   'q (text in kind, args or errors)}, all optional. kind: only those that an operation of this kind would be about. exact is false where counting took longer than so many seconds: then there are more. Errors: WR010.';
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
   'Asks for work on many rows, which the service does in the background, the oldest first, at most rate_per_second. redrive_dead, purge_dead: on the dead letters that pass a filter (see weir.count_dead) and died before now. '

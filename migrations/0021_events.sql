@@ -5,7 +5,7 @@
 -- then what came after the settled_at of the time before, and leaves out what it knows.
 -- +goose StatementBegin
 create function weir.events_since(after_at timestamptz, after_id bigint, most int default null)
-returns table (at timestamptz, event text, job_id bigint, queue text, kind text, attempt smallint, worker text, run_at timestamptz, error jsonb)
+returns table (at timestamptz, event text, job_id bigint, queue text, kind text, attempt smallint, worker text, run_at timestamptz, error jsonb, workflow_id bigint, step text)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 begin
@@ -23,15 +23,22 @@ begin
     select o.finished_at, o.state::text, o.job_id, o.attempt, o.worker, null, o.error
     from weir.job_outcome o where o.finished_at > after_at
   )
-  select m.at, m.event, m.job_id, q.name, j.kind, m.attempt, m.worker, m.run_at, m.error
-  from moments m
-  join weir.job j on j.id = m.job_id
-  join weir.queue q on q.id = j.queue_id
-  order by m.at limit most;
+  select * from (
+    select m.at, m.event, m.job_id, q.name as queue, j.kind, m.attempt, m.worker, m.run_at, m.error, j.workflow_id, j.step
+    from moments m
+    join weir.job j on j.id = m.job_id
+    join weir.queue q on q.id = j.queue_id
+    union all
+    select w.created_at, 'workflow_submitted', null, null, null, null, null, null, null, w.id, null from weir.workflow w where w.id > after_id and w.created_at > after_at
+    union all
+    select e.at, 'workflow_' || e.event, null, null, null, null, null, null, null, e.workflow_id, e.name from weir.workflow_event e where e.at > after_at
+    union all
+    select w.finished_at, 'workflow_' || w.state, null, null, null, null, null, null, w.failure, w.id, null from weir.workflow w where w.finished_at > after_at
+  ) x order by x.at limit most;
 end $$;
 -- +goose StatementEnd
 comment on function weir.events_since(timestamptz, bigint, int) is
-  'What happened to jobs after a time, oldest first: enqueued (only ids above after_id), started (while it still runs), completed, cancelled, dead, or a weir.event_kind. '
+  'What happened to jobs after a time, oldest first: enqueued (only ids above after_id), started (while it still runs), completed, cancelled, dead, or a weir.event_kind; and to workflows (then there is no job): workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled, or one of weir.workflow_event. '
   'most: return no more than so many; null: all.';
 
 create view weir.settled as

@@ -60,10 +60,10 @@ begin
     return query select 'retry_wait', format('attempt %s of %s failed, and the next one waits until %s', job.attempt, job.max_attempts, to_char(job.run_at at time zone 'UTC', in_words)),
       jsonb_build_object('run_at', job.run_at, 'attempt', job.attempt);
   elsif job.state = 'held' then
-    return query select 'held_' || h.reason, case h.reason when 'dependency' then 'it waits for another job' 
+    return query select 'held_' || h.reason, case h.reason when 'dependency' then weir.why_held(job.id) when 'timer' then 'it waits for a time' when 'workflow' then 'it waits for the end of a workflow'
         else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
-    from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal');
+    from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal', 'timer', 'workflow');
     if coalesce(job.held_reason, 'line') = 'line' then
       return query select 'held_line', l.message, l.detail from weir.why_line(job.id) l;
     end if;
@@ -101,7 +101,7 @@ end $$;
 comment on function weir.count_ahead(int, smallint, bigint, int) is 'Internal. How many available jobs of a queue come before a place in it, at most so many.';
 comment on function weir.claimed_lately(int, text) is 'Internal. Whether anybody is seen to claim from a queue.';
 comment on function weir.why(bigint) is
-  'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, held_line, held_breaker, held_signal, no_node, queue_paused, '
+  'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, '
   'backlog_ahead (detail: ahead, counted up to 100,000, or_more), no_worker; next: there is none; running and ended. New ones may come. Errors: WR002.';
 
 -- +goose Down

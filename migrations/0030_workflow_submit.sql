@@ -389,9 +389,10 @@ begin
     end if;
   end if;
   w.steps := 0;
+  w.created_at := clock_timestamp();
   select * into stored from weir.store_steps(w, definition -> 'steps', 'steps');
-  insert into weir.workflow (id, name, on_failure, steps, last_id, waits_for, compensable, deadline_seconds, deadline_at, metadata, parent_job_id, ancestors)
-  values (w.id, definition ->> 'name', coalesce(definition ->> 'on_failure', 'fail_fast'), stored.many, stored.last_id, stored.lasts, stored.compensable,
+  insert into weir.workflow (id, created_at, name, on_failure, steps, last_id, waits_for, compensable, deadline_seconds, deadline_at, metadata, parent_job_id, ancestors)
+  values (w.id, w.created_at, definition ->> 'name', coalesce(definition ->> 'on_failure', 'fail_fast'), stored.many, stored.last_id, stored.lasts, stored.compensable,
     (definition ->> 'deadline_seconds')::float8, clock_timestamp() + make_interval(secs => (definition ->> 'deadline_seconds')::float8),
     case when definition ->> 'metadata' is not null then definition -> 'metadata' end, store_workflow.parent_job_id, store_workflow.ancestors);
   if stored.unsure <> '{}' then

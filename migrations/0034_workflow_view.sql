@@ -45,6 +45,21 @@ comment on column weir.workflow_steps.added_by is 'The name of the step that add
 comment on column weir.workflow_steps.child_workflow_id is 'The workflow that it started last and waits for, or waited for.';
 comment on column weir.workflow_steps.copied_from is 'In a fork: the job whose result it has.';
 
+-- +goose StatementBegin
+create function weir.why_held(job_id bigint) returns text language sql stable set jit = off as $$
+  select case when s.compensates is not null then 'it is a compensation, and runs when its workflow compensates'
+    else format('it waits for %s of the %s steps that it depends on', count(*), s.dependencies)
+      || case when s.needs = 'any' then ', for one to complete' when s.needs = 'ended' then ', to end' else ', to complete' end
+      || ': ' || string_agg(p.name, ', ' order by d.n) filter (where d.n <= 10) || case when max(d.n) > 10 then ', …' else '' end end
+  from weir.workflow_step s
+  left join lateral (select x.id, row_number() over (order by x.n) as n from unnest(s.depends_on) with ordinality x(id, n)
+    where not exists (select from weir.job_outcome o where o.job_id = x.id)) d on true
+  left join weir.workflow_step p on p.job_id = d.id
+  where s.job_id = why_held.job_id group by s.job_id, s.compensates, s.dependencies, s.needs
+$$;
+-- +goose StatementEnd
+comment on function weir.why_held(bigint) is 'Internal. In words, what a step waits for that is held for a dependency.';
+
 -- Of a large workflow this reads the life of every step: it is for looking into one, not for watching many.
 -- +goose StatementBegin
 create function weir.workflow_timeline(workflow_id bigint)
@@ -59,17 +74,17 @@ begin
     perform weir.refuse_no_workflow(workflow_timeline.workflow_id);
   end if;
   return query
-  select m.* from (
+  select m.at, m.event, m.step, m.job_id, m.attempt, m.worker, m.cause, m.run_at, m.detail from (
     select w.created_at as at, 'workflow_submitted' as event, null::text as step, null::bigint as job_id, null::smallint as attempt, null::text as worker, null::text as cause, w.deadline_at as run_at,
-      jsonb_strip_nulls(jsonb_build_object('name', w.name, 'steps', w.steps, 'forked_from', w.forked_from::text, 'parent_job_id', w.parent_job_id::text)) as detail
+      jsonb_strip_nulls(jsonb_build_object('name', w.name, 'steps', w.steps, 'forked_from', w.forked_from::text, 'parent_job_id', w.parent_job_id::text)) as detail, 0::bigint as n
     union all
-    select e.at, 'workflow_' || e.event, e.name, null, null, null, null, null, e.detail from weir.workflow_event e where e.workflow_id = w.id
+    select e.at, 'workflow_' || e.event, e.name, null, null, null, null, null, e.detail, 0 from weir.workflow_event e where e.workflow_id = w.id
     union all
-    select w.finished_at, 'workflow_' || w.state, null, null, null, null, null, null, w.failure where w.finished_at is not null
+    select w.finished_at, 'workflow_' || w.state, null, null, null, null, null, null, w.failure, 0 where w.finished_at is not null
     union all
-    select t.at, t.event, s.name, s.job_id, t.attempt, t.worker, t.cause, t.run_at, t.detail
+    select t.at, t.event, s.name, s.job_id, t.attempt, t.worker, t.cause, t.run_at, t.detail, t.n
     from weir.workflow_step s cross join lateral weir.timeline(s.job_id) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n) where s.workflow_id = w.id
-  ) m order by m.at, case m.event when 'workflow_submitted' then 0 when 'workflow_' || w.state then 2 else 1 end, m.job_id;
+  ) m order by m.at, case m.event when 'workflow_submitted' then 0 when 'workflow_' || w.state then 2 else 1 end, m.job_id, m.n;
 end $$;
 
 create function weir.check_workflows(workflow_id bigint default null) returns table (id bigint, step text, problem text) language sql stable set jit = off as $$
@@ -141,5 +156,5 @@ comment on function weir.check_workflows(bigint) is
   'No row: all is well. It looks at every step that is kept.';
 
 -- +goose Down
-drop function weir.check_workflows(bigint), weir.workflow_timeline(bigint);
+drop function weir.check_workflows(bigint), weir.why_held(bigint), weir.workflow_timeline(bigint);
 drop view weir.workflow_steps, weir.workflows;

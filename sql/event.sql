@@ -2,7 +2,8 @@
 select settled_at::timestamptz as settled_at, seq::bigint as seq, clock_timestamp()::timestamptz as now from weir.settled;
 
 -- name: EventsSince :many
-select at::timestamptz, event::text, job_id::bigint, queue::text, kind::text, attempt::smallint, greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb
+select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue, coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
+  greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb, coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
 from weir.events_since(sqlc.arg(after_at)::timestamptz, sqlc.arg(after_id)::bigint, sqlc.arg(most)::int);
 
 -- name: WorkerStates :many

@@ -25,6 +25,9 @@ select id from weir.job where id < sqlc.arg(before)::bigint order by id desc lim
 -- name: ChildJobIDs :many
 select id from weir.job where parent_id = sqlc.arg(parent_id)::bigint and id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;
 
+-- name: StepJobIDs :many
+select job_id from weir.workflow_step where workflow_id = sqlc.arg(workflow_id)::bigint and job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
+
 -- name: RunningJobIDs :many
 select job_id from weir.job_lease where job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
 

@@ -489,6 +489,38 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("get /v1/queues/{name}/lines", s.get("/v1/queues/none/lines")).want(http.StatusNotFound)
 	check("delete /v1/queues/{name}/limits/keys/{key}", s.do(http.MethodDelete, "/v1/queues/governed/limits/keys/a%2Fb", nil)).want(http.StatusNoContent)
 	check("delete /v1/queues/{name}/limits/tenants/{tenant}", s.do(http.MethodDelete, "/v1/queues/governed/limits/tenants/t", nil)).want(http.StatusNoContent)
+	order := obj{"name": "order", "on_failure": "continue", "metadata": obj{"x": 1}, "deadline_seconds": 3600, "steps": []obj{
+		{"name": "a", "kind": "k", "queue": "wf", "args": obj{"n": 1}, "compensation": "undo"},
+		{"name": "b", "kind": "k", "queue": "wf", "depends_on": []string{"a"}, "needs": "ended"},
+		{"name": "s", "wait_for": obj{"signal": "go", "timeout_seconds": 600}},
+		{"name": "undo", "kind": "k", "queue": "wf"},
+	}}
+	wf := func(id, operation string) string { return strings.TrimSuffix("/v1/workflows/"+id+"/"+operation, "/") }
+	flow := readAs[servedWorkflow](check("post /v1/workflows", s.post("/v1/workflows", order)).want(http.StatusCreated)).ID
+	check("post /v1/workflows", s.post("/v1/workflows", `{"name": "w", "steps": [{"name": "a", "kind": "k", "depends_on": ["a"]}]}`)).want(http.StatusUnprocessableEntity)
+	check("post /v1/workflows/{id}/signals/{name}", s.post(wf(flow, "signals/go"), `{"payload": [1]}`)).want(http.StatusOK)
+	j = s.claimOne("wf")
+	check("post /v1/workflows/{id}/steps", s.post(wf(flow, "steps"), obj{"job_id": j.ID, "token": j.Token, "steps": []obj{{"name": "c", "kind": "k", "queue": "wf", "depends_on": []string{"a"}}}})).want(http.StatusCreated)
+	check("post /v1/workflows/{id}/steps", s.post(wf(flow, "steps"), obj{"job_id": j.ID, "token": "99999", "steps": []obj{{"name": "d", "kind": "k"}}})).want(http.StatusConflict)
+	check("post /v1/jobs/{id}/complete", s.post(job(j.ID, "complete"), obj{"token": j.Token, "result": 7, "add_steps": []obj{{"name": "e", "kind": "k", "queue": "wf", "depends_on": []string{"a"}}}})).want(http.StatusOK)
+	claimed := check("post /v1/claims", s.post("/v1/claims", `{"worker": "w", "queues": ["wf"], "limit": 1}`)).want(http.StatusOK)
+	j = readAs[servedClaims](claimed).Jobs[0]
+	check("get /v1/jobs/{id}/dependencies", s.get(job(j.ID, "dependencies"))).want(http.StatusOK)
+	check("get /v1/jobs/{id}", s.get(job(j.ID, ""))).want(http.StatusOK)
+	check("post /v1/jobs/{id}/workflow", s.post(job(j.ID, "workflow"), obj{"token": j.Token, "workflow": obj{"name": "child", "steps": []obj{{"name": "x", "kind": "k", "queue": "child"}}}})).want(http.StatusCreated)
+	check("get /v1/workflows", s.get("/v1/workflows?limit=1")).want(http.StatusOK)
+	check("get /v1/workflows/{id}", s.get(wf(flow, ""))).want(http.StatusOK)
+	check("get /v1/workflows/{id}", s.get(wf("123456", ""))).want(http.StatusNotFound)
+	check("get /v1/workflows/{id}/graph", s.get(wf(flow, "graph"))).want(http.StatusOK)
+	check("get /v1/workflows/{id}/steps", s.get(wf(flow, "steps"))).want(http.StatusOK)
+	check("get /v1/workflows/{id}/timeline", s.get(wf(flow, "timeline"))).want(http.StatusOK)
+	check("post /v1/workflows/{id}/fork", s.post(wf(flow, "fork"), `{"from": ["a"], "by": "ann"}`)).want(http.StatusCreated)
+	check("post /v1/workflows/{id}/cancel", s.post(wf(flow, "cancel"), `{"compensate": true}`)).want(http.StatusOK)
+	check("post /v1/workflows/{id}/cancel", s.post(wf(flow, "cancel"), nil)).want(http.StatusConflict)
+	flow = readAs[servedWorkflow](s.post("/v1/workflows", `{"name": "w", "steps": [{"name": "a", "kind": "k", "queue": "idle"}]}`)).ID
+	check("post /v1/workflows/{id}/cancel", s.post(wf(flow, "cancel"), nil)).want(http.StatusOK)
+	check("post /v1/workflows/{id}/retry", s.post(wf(flow, "retry"), nil)).want(http.StatusOK)
+	check("post /v1/workflows/{id}/retry", s.post(wf(flow, "retry"), nil)).want(http.StatusConflict)
 
 	check("put /v1/breakers/{name}", s.do(http.MethodPut, "/v1/breakers/b", `{"failure_ratio": 0.5, "counts": {"types": ["T"]}, "while_open": {"policy": "complete_default", "result": null, "for_seconds": 10}}`)).want(http.StatusOK)
 	check("patch /v1/breakers/{name}", s.do(http.MethodPatch, "/v1/breakers/b", `{"while_open": {"policy": "hold"}}`)).want(http.StatusOK)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -91,43 +92,63 @@ func (p *problem) Error() string {
 // call sends a body, nil for none, as JSON and decodes the answer. A status that says no becomes a *problem. waiting is how long
 // the service was asked to wait with its answer.
 func (c *client) call(ctx context.Context, method, path string, body, answer any, waiting time.Duration) error {
+	return c.send(ctx, method, path, nil, body, answer, waiting)
+}
+
+// send is call with headers of its own.
+func (c *client) send(ctx context.Context, method, path string, header http.Header, body, answer any, waiting time.Duration) error {
+	text, err := c.exchange(ctx, method, path, header, body, waiting)
+	if err != nil || answer == nil {
+		return err
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("%s answers with something that is not weir's: is the URL right?", c.base)
+	}
+	return nil
+}
+
+// copy writes an answer of a media type that is not JSON.
+func (c *client) copy(ctx context.Context, path, kind string, out io.Writer) error {
+	text, err := c.exchange(ctx, http.MethodGet, path, http.Header{"Accept": {kind}}, nil, 0)
+	if err == nil {
+		_, err = io.WriteString(out, printable(string(text)))
+	}
+	return err
+}
+
+func (c *client) exchange(ctx context.Context, method, path string, header http.Header, body any, waiting time.Duration) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, waiting+callPatience)
 	defer cancel()
 	var reader io.Reader
 	if body != nil {
 		text, err := json.Marshal(body)
 		if err != nil {
-			return fmt.Errorf("encoding a request: %w", err)
+			return nil, fmt.Errorf("encoding a request: %w", err)
 		}
 		reader = bytes.NewReader(text)
 	}
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, reader)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	maps.Copy(request.Header, header)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", "weir/"+readBuild().version)
 	response, err := c.http.Do(request)
 	if err != nil {
-		return c.explain(err)
+		return nil, c.explain(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil {
-		return fmt.Errorf("reading the answer of %s: %w", c.base, err)
+		return nil, fmt.Errorf("reading the answer of %s: %w", c.base, err)
 	}
 	if response.StatusCode >= 300 {
-		return c.refusal(response, text)
+		return nil, c.refusal(response, text)
 	}
-	if answer == nil {
-		return nil
-	}
-	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("%s answers with something that is not weir's: is the URL right?", c.base)
-	}
-	return nil
+	return text, nil
 }
 
 func (c *client) post(ctx context.Context, path string, body, answer any) error {

@@ -29,6 +29,7 @@ type commands struct {
 	Dead       deadCommand       `cmd:"" help:"List dead letters, look at one, run them again or purge them."`
 	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin or set it."`
 	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
+	Workflow   workflowCommand   `cmd:"" aliases:"workflows" help:"List workflows, draw, submit, cancel, retry or fork one, or send it a signal."`
 	Webhooks   webhooksCommand   `cmd:"" help:"List the webhooks, make, test or delete one, see what it was told."`
 	Schedules  schedulesCommand  `cmd:"" help:"List the schedules, make, look at, preview, pause, trigger or delete one."`
 	OpenAPI    openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
