@@ -37,8 +37,9 @@ begin
   if is_step is null then
     perform weir.refuse_stale(cancel.job_id);
   end if;
-  for round in 1..5 loop
-    -- Of a step that waits, the workflow is locked before its place; of one that runs, its lease would have to come first.
+  for round in 1..case when is_step then 25 else 5 end loop
+    -- Of a step that waits, the workflow is locked before its place. Of one that runs, the lease would have to come first, and the caller may have the workflow locked from
+    -- an earlier call: so nobody is waited for who has the lease, because who ends the step waits for the workflow.
     if is_step and not locked and not exists (select from weir.job_lease l where l.job_id = cancel.job_id) then
       perform weir.lock_workflows_of(array[cancel.job_id]);
       locked := true;
@@ -52,9 +53,12 @@ begin
       perform weir.jobs_left(weir.followed_jobs(array[cancel.job_id]));
       return 'cancelled';
     end if;
-    if locked then
-      perform from weir.job_lease l where l.job_id = cancel.job_id for update skip locked;  -- whoever is ending it waits for the workflow
-      continue when not found and exists (select from weir.job_lease l where l.job_id = cancel.job_id);
+    if is_step then
+      perform from weir.job_lease l where l.job_id = cancel.job_id for update skip locked;
+      if not found and exists (select from weir.job_lease l where l.job_id = cancel.job_id) then
+        perform pg_sleep(0.01);
+        continue;
+      end if;
     end if;
     with asked as (
       update weir.job_lease l set cancel_requested_at = coalesce(l.cancel_requested_at, clock_timestamp()) where l.job_id = cancel.job_id returning l.*

@@ -260,6 +260,9 @@ begin
     end if;
     return;
   end if;
+  if op.kind <> 'bulk_retry' then
+    perform weir.lock_workflows_of(ids);  -- of those that are steps, in their order
+  end if;
   foreach one in array ids loop
     begin
       if op.kind = 'bulk_cancel' then
