@@ -239,7 +239,7 @@ func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 					"select weir.cancel((select job_id from weir.workflow_steps where workflow_id = $1 order by random() limit 1))",
 					"select weir.retry((select job_id from weir.workflow_steps where workflow_id = $1 order by random() limit 1))",
 				}[random.IntN(7)]
-				if err := try(conn, sql, w); err != nil && !strings.Contains(err.Error(), "SQLSTATE WR0") && true {
+				if err := try(conn, sql, w); err != nil && !strings.Contains(err.Error(), "SQLSTATE WR0") && !hasCode(err, "40001") { // a job that keeps moving
 					t.Errorf("%s: %s", sql, inFull(err))
 				}
 			}
