@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -81,6 +82,29 @@ func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) 
 		}
 	}
 	return next
+}
+
+// admit has jobs admitted for a claim, unless that was done ahead while the workers had the jobs of the last one, and everybody can wait for another.
+func (c *claimer) admit(ctx context.Context, served []*waiter, counts []int32) (ahead bool) {
+	if c.advance != nil {
+		c.admitAt = <-c.advance
+		c.advance = nil
+		ahead = !slices.ContainsFunc(served, func(w *waiter) bool { return !w.patient })
+	}
+	if !ahead {
+		c.admitAt = c.e.admitFor(ctx, c.queues, counts)
+	}
+	return ahead
+}
+
+// admitAhead begins a pass for the next claim.
+func (c *claimer) admitAhead(counts []int32) {
+	if !slices.ContainsFunc(c.queues, c.e.isGoverned) {
+		return
+	}
+	done := make(chan time.Time, 1)
+	c.advance = done
+	go func() { done <- c.e.admitFor(context.Background(), c.queues, counts) }()
 }
 
 // checkLimits recounts what the admitter keeps count of. Where something does not agree, which is a defect, it is counted anew.

@@ -43,6 +43,7 @@ type claimer struct {
 	polledAt    time.Time // the last look, or poll that led to none
 	hint        frontierHint
 	admitAt     time.Time // when a rate allows more jobs; zero: no rate keeps any
+	advance     chan time.Time
 }
 
 // waiter is one claim that waits to be served.
@@ -203,7 +204,7 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		params.Workers = append(params.Workers, w.worker)
 		params.Leases = append(params.Leases, int32(w.leaseSeconds))
 	}
-	c.admitAt = c.e.admitFor(ctx, c.queues, counts)
+	ahead := c.admit(ctx, served, counts)
 	wasParked := time.Now().Before(c.parkedUntil)
 	bounded, cancel := context.WithTimeout(ctx, statementFor)
 	defer cancel()
@@ -263,12 +264,17 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 	}
 	if !short || sifting {
 		c.setWoken() // there may be more
+		c.admitAhead(counts)
 		if wasParked && time.Since(c.emptyAt) > 2*time.Second {
 			c.unpark(ctx)
 		}
 		return
 	}
 	c.emptyAt = time.Now()
+	if ahead {
+		c.setWoken() // the pass was made before what came since
+		return
+	}
 	if len(unserved) > 0 && !wasParked {
 		c.park(ctx)
 		// What was enqueued before the parking was notified to nobody. A transaction that saw nobody parked and is open at this tick is a writer

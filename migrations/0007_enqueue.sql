@@ -233,11 +233,9 @@ begin
     into names, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed from weir.queue q where q.name = any (names);
 
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see 0005_frontier.sql
-  if keyed or governed then
+  if keyed then
     select array_agg(nextval('weir.job_id_seq') order by i) into ids from generate_series(1, jsonb_array_length(jobs)) i;
     owners := ids;
-  end if;
-  if keyed then
     -- In the order of the keys, so that two batches do not deadlock.
     for keys in select e.job, e.n from jsonb_array_elements(jobs) with ordinality e(job, n) where e.job ->> 'idempotency_key' is not null
       order by e.job ->> 'idempotency_key', e.n loop
@@ -287,16 +285,19 @@ begin
     select i.id, i.run_at, queue_ids[i.q], i.priority, 0 from input i where not i.duplicate and i.run_at > now_at
   ), held as (
     insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select i.id, queue_ids[i.q], i.priority, 0, 'dependency' from input i where enqueue_batch.workflow_id is not null and i.held
+  ), lines as (  -- of queues with limits: see 0028_limit.sql
+    insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
+    select i.id, queue_ids[i.q], i.priority, 0, 'line', weir.line_name(line_bys[i.q], i.job ->> 'tenant', i.job ->> 'concurrency_key'), i.id
+    from input i where governed and line_bys[i.q] is not null and not i.duplicate and not i.held and (i.run_at is null or i.run_at <= now_at)
+    returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq
+  ), news as (
+    insert into weir.line_news (queue_id, came, priorities, floors, counts)
+    select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n)
+    from (select x.queue_id, x.key, x.priority, min(x.seq) - 1 as floor, count(*)::int as n from lines x where governed group by x.queue_id, x.key, x.priority) l group by l.queue_id
   )
   select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts, i.timeout_seconds,
     case when i.run_at > now_at then i.run_at end, now_at
   from input i order by i.n;
-  if governed then
-    perform weir.put_in_lines(array(select u.id from unnest(ids, owners) with ordinality u(id, owner, n) where u.id = u.owner
-        and (enqueue_batch.workflow_id is null or jobs -> (u.n - 1)::int -> 'held' is null)),
-      array(select u.id from unnest(queue_ids, line_bys) u(id, line_by) where u.line_by is not null),
-      array(select u.line_by from unnest(queue_ids, line_bys) u(id, line_by) where u.line_by is not null));
-  end if;
   perform weir.wake(names);
 end $$;
 

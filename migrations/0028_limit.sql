@@ -220,6 +220,7 @@ create table weir.admission (
   tokens_at timestamptz,
   ready_after bigint[] not null,
   tip bigint not null default 0,
+  asked_at timestamptz not null default '-infinity',
   ahead int not null,
   rested_until timestamptz not null default '-infinity',
   admitted bigint not null default 0,
@@ -244,6 +245,7 @@ comment on column weir.admission.tokens is 'What the queue''s rate allows at onc
 comment on column weir.admission.tokens_at is 'When that was so.';
 comment on column weir.admission.ready_after is 'For priority 1 to 10: what it has admitted and nobody has claimed has a seq above this.';
 comment on column weir.admission.tip is 'All that it has admitted has a seq up to this.';
+comment on column weir.admission.asked_at is 'When a claim last asked for a pass and got something. Until a second later nothing is admitted ahead of claims.';
 comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
 comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
@@ -289,26 +291,7 @@ comment on column weir.line_news.claimed_at is 'When they were.';
 
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
--- Called by enqueue for jobs whose facts it has just written. Only inserts.
 -- +goose StatementBegin
-create function weir.put_in_lines(job_ids bigint[], queue_ids int[], line_bys int[]) returns void language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
-declare
-  lowest bigint := (select min(i) from unnest(job_ids) i);
-  highest bigint := (select max(i) from unnest(job_ids) i);
-begin
-  with facts as materialized (
-    select j.id, j.queue_id, j.priority, weir.line_name(line_bys[array_position(put_in_lines.queue_ids, j.queue_id)], j.tenant, j.concurrency_key) as name
-    from weir.job j where j.id = any (job_ids) and j.id between lowest and highest and j.queue_id = any (put_in_lines.queue_ids) and j.run_at is null
-  ), placed as (
-    insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
-    select f.id, f.queue_id, f.priority, 0, 'line', f.name, f.id from facts f
-  )
-  insert into weir.line_news (queue_id, came, priorities, floors, counts)
-  select l.queue_id, array_agg(l.name), array_agg(l.priority), array_agg(l.floor), array_agg(l.n)
-  from (select f.queue_id, f.name, f.priority, min(f.id) - 1 as floor, count(*)::int as n from facts f group by f.queue_id, f.name, f.priority) l group by l.queue_id;
-end $$;
-
 -- Called (by weir.jobs_left) when jobs have left their worker, or were cancelled where they waited. A job that keeps its line stays in flight until it has ended.
 -- Locks: the job_admitted rows, which are gone then.
 create function weir.lines_left(job_ids bigint[]) returns void language plpgsql
@@ -334,11 +317,10 @@ begin
   end if;
 end $$;
 -- +goose StatementEnd
-comment on function weir.put_in_lines(bigint[], int[], int[]) is 'Internal. Puts jobs of governed queues that were just enqueued, and are to run at once, into their lines.';
 comment on function weir.lines_left(bigint[]) is 'Internal. Takes jobs out of flight, and leaves word of it for the admitter.';
 
 -- +goose Down
-drop function weir.lines_left(bigint[]), weir.put_in_lines(bigint[], int[], int[]);
+drop function weir.lines_left(bigint[]);
 drop index weir.job_held_line;
 drop table weir.line_news, weir.job_admitted, weir.admission, weir.tenant_share, weir.line;
 drop sequence weir.line_tick;

@@ -79,15 +79,15 @@ declare
   key_per_second float8 := (queue.limits #>> '{key_rate,per_second}')::float8;
   key_burst float8 := case when queue.limits ? 'key_rate' then weir.rate_burst(queue.limits -> 'key_rate') end;
   keyed constant boolean := queue.line_by in (1, 3);
-  at_a_turn constant int := 8;
+  at_a_turn constant int := 16;
 begin
   with changes as materialized (
-    select x.name, sum(x.went)::int as went, sum(x.n)::int as n, array_agg(x.priority order by x.priority desc) filter (where x.priority is not null) as priorities,
-      array_agg(x.floor order by x.priority desc) filter (where x.priority is not null) as floors
+    select x.name, sum(x.went)::int as went, sum(x.n)::int as n, array_agg(x.priority) filter (where x.priority is not null) as priorities,
+      array_agg(x.floor) filter (where x.priority is not null) as floors
     from (select u.name, u.priority, min(u.floor) as floor, sum(u.n) as n, sum(u.went) as went
           from (select c.name, c.priority, c.floor, c.n, 0 as went from unnest(came, came_priorities, came_floors, came_counts) c(name, priority, floor, n)
                 union all select w.name, null, null, 0, 1 from unnest(move_lines.went) w(name)) u
-          group by u.name, u.priority) x
+          group by u.name, u.priority order by u.name, u.priority desc) x
     group by x.name
   ), scanned as materialized (
     select l.*, c.most from unnest(chosen, rooms) u(tenant, n)
@@ -126,7 +126,7 @@ begin
         offset 0) n
       offset 0) t
   ), ranked as (
-    select j.*, r.n as room, least(j.most_wished, greatest(1, least(at_a_turn, r.n / 16))) as wish,
+    select j.*, r.n as room, least(j.most_wished, greatest(1, least(at_a_turn, r.n / 16), ceil(r.n::float8 / greatest(count(*) filter (where j.opens) over w, 1))::int)) as wish,
       -- Those that have just been opened come after all that are open: where not all of those were looked at, they have to wait for their turn.
       j.opens and r.n is not null and case when j.most is not null then true
         when max(case when j.most is not null then j.priorities[1] end) over w is null then true
@@ -140,7 +140,8 @@ begin
     from ranked r
   ), heads as materialized (
     select q.*, h.tids, h.seqs from quotas q
-    left join lateral (select array_agg(x.tid order by x.seq) as tids, array_agg(x.seq order by x.seq) as seqs from (
+    left join lateral (select array_agg(x.tid) as tids, array_agg(x.seq) as seqs from (  -- in the order of the index, without two sorts a line
+
       select h.ctid as tid, h.seq from weir.job_held h where q.quota > 0 and h.queue_id = queue.id and h.key = q.name and h.reason = 'line' and h.priority = q.priorities[1] and h.seq > q.floors[1]
       order by h.seq limit q.quota + 1) x) h on true
     where q.quota > 0 or q.most is null
@@ -150,7 +151,11 @@ begin
     delete from weir.job_held h where h.ctid = any (array(select f.tid from free f)) returning h.job_id, h.priority, h.attempt, h.key, h.let_through
   ), ready as (
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id, let_through)
-    select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone order by job_id) g
+    select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone where queue.line_by < 2 order by job_id) g
+    union all  -- the tenants interleaved, so that each has its share of any part of the round
+    select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (
+      select x.* from (select o.*, (row_number() over u - 0.5) / count(*) over (partition by o.key) as place from gone o where queue.line_by >= 2 window u as (partition by o.key order by o.job_id)) x
+      order by x.place, x.job_id) g
   ), got as materialized (
     select g.key as name, count(*)::int as n from gone g group by g.key
   ), flying as (
@@ -449,6 +454,10 @@ begin
   end if;
   select x.* into q from weir.queue x where x.id = q.id;  -- what holds now that it is our turn
   select a.* into st from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1;
+  if wanted is null and st.asked_at > clock_timestamp() - interval '1 s' and st.phase = 'open' and st.version = q.limits_version then
+    waiting := st.lines_waiting;
+    return;  -- those who claim see to it themselves
+  end if;
   was := st;
   snapshot := pg_current_snapshot();
   if st.queue_id is null then
@@ -468,6 +477,7 @@ begin
     st.passed := array_fill(0::bigint, array[10]);
     st.ready_after := array_fill(0::bigint, array[10]);
     st.tip := 0;
+    st.asked_at := '-infinity';
     st.ahead := 16;
     st.rested_until := '-infinity';
     st.admitted := 0;
@@ -588,6 +598,7 @@ begin
     st.admitted := st.admitted + admitted;
     if admitted > 0 then
       st.tip := currval('weir.job_id_seq');
+      st.asked_at := case when wanted > 0 then now_at else st.asked_at end;
     end if;
     held_by := case when st.lines_waiting = 0 then null
       when room <= 0 and (q.limits ->> 'concurrency')::int <= st.in_flight then 'concurrency'

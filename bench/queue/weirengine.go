@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
-
 	"github.com/weirhq/weir/jobs"
 	"github.com/weirhq/weir/migrations"
 )
@@ -15,7 +13,7 @@ import (
 // weirEngine is the service without its HTTP server: package jobs in this process, which batches single calls and serves all
 // waiting workers with one claim.
 type weirEngine struct {
-	pool    *pgxpool.Pool // for the audit
+	limits
 	engine  *jobs.Engine
 	end     context.CancelFunc
 	running sync.WaitGroup
@@ -50,7 +48,7 @@ func (q *weirEngine) Enqueue(ctx context.Context, all []Job) error {
 		_, err := q.engine.Enqueue(ctx, jobs.NewJob{Kind: "bench", Args: all[0].Args})
 		return err
 	}
-	_, err := q.engine.EnqueueBatch(ctx, weirBatch(all, ""))
+	_, err := q.engine.EnqueueBatch(ctx, q.batch(all))
 	return err
 }
 

@@ -16,14 +16,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/valyala/fasthttp"
 )
 
 // weirREST is the whole service: `weir serve` in a process of its own, spoken with over HTTP. Batches of one are single calls.
 type weirREST struct {
 	program func() (string, error)
-	pool    *pgxpool.Pool
+	limits
 	process *exec.Cmd
 	log     bytes.Buffer
 	url     string
@@ -136,7 +135,7 @@ func (q *weirREST) Enqueue(ctx context.Context, all []Job) error {
 		return q.call(ctx, "/v1/jobs", fmt.Appendf(nil, `{"kind":"bench","args":%s}`, all[0].Args), &struct{}{})
 	}
 	var answer struct{ IDs []string }
-	body := append([]byte(`{"jobs":`), weirBatch(all, "")...)
+	body := append([]byte(`{"jobs":`), q.batch(all)...)
 	if err := q.call(ctx, "/v1/jobs/batch", append(body, '}'), &answer); err != nil {
 		return err
 	}
