@@ -152,12 +152,13 @@ begin
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
       k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
     from picked k
-  ), inputs as materialized (
-    select i.job_id, i.dependencies from weir.step_inputs(array(select k.id from picked k where k.workflow_id is not null)) i
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
-    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text, i.dependencies, gated and k.id = any (weak)
-  from picked k left join inputs i on i.job_id = k.id order by k.n;
+    k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text,
+    -- A subquery that does not depend on the row: it is run once, when the first step of a workflow comes, and not at all where there is none.
+    case when k.workflow_id is not null then (select weir.step_inputs(array(select p.id from picked p where p.workflow_id is not null))) -> k.id::text end,
+    gated and k.id = any (weak)
+  from picked k order by k.n;
 end $$;
 
 create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)

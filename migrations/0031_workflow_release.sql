@@ -350,9 +350,8 @@ end $$;
 -- What claims hand over. Called with the steps among the jobs that are just being claimed, so a claim of plain jobs does not get here.
 -- ROWS 1, so that it is these that a claim hashes to join them, and not all jobs with their arguments.
 -- +goose StatementBegin
-create function weir.step_inputs(job_ids bigint[]) returns table (job_id bigint, dependencies jsonb) language plpgsql stable rows 1
+create function weir.step_inputs(job_ids bigint[]) returns jsonb language plpgsql stable
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
-#variable_conflict use_column
 declare
   lowest bigint := (select min(i) from unnest(job_ids) i);
   highest bigint := (select max(i) from unnest(job_ids) i);
@@ -360,15 +359,12 @@ declare
   sources bigint[];
   wanted bigint[];
 begin
-  if job_ids = '{}' then
-    return;
-  end if;
   select array_agg(s.job_id), array_agg(d.id) into ids, sources
   from weir.workflow_step s cross join lateral unnest(case when s.compensates is null then s.depends_on else array[s.compensates] end) d(id)
-  where s.job_id = any (step_inputs.job_ids) and s.job_id between lowest and highest;
+  where s.job_id = any (job_ids) and s.job_id between lowest and highest;
   wanted := array(select distinct x from unnest(sources) x);
   select min(i), max(i) into lowest, highest from unnest(wanted) i;
-  return query
+  return (
   with names as materialized (
     select s.job_id, s.name from weir.workflow_step s where s.job_id = any (wanted) and s.job_id between lowest and highest
   ), results as materialized (
@@ -378,8 +374,10 @@ begin
     select u.id, n.name, r.result, sum(coalesce(pg_column_size(r.result), 0)) over (partition by u.id) as bytes
     from unnest(ids, sources) u(id, source) join names n on n.job_id = u.source join results r on r.job_id = u.source
   )
-  select j.id, coalesce(i.dependencies, '{}') from unnest(step_inputs.job_ids) j(id)
-  left join (select i.id, case when max(i.bytes) <= 8388608 then jsonb_object_agg(i.name, i.result) else 'null' end as dependencies from inputs i group by i.id) i on i.id = j.id;
+  select jsonb_object_agg(j.id::text, case when i.id is null then '{}' when i.bytes <= 8388608 and i.total <= 67108864 then i.dependencies else 'null' end)
+  from unnest(job_ids) j(id)
+  left join (select x.*, sum(case when x.bytes <= 8388608 then x.bytes else 0 end) over (order by x.id) as total
+    from (select i.id, max(i.bytes) as bytes, case when max(i.bytes) <= 8388608 then jsonb_object_agg(i.name, i.result) end as dependencies from inputs i group by i.id) x) i on i.id = j.id);
 end $$;
 -- +goose StatementEnd
 
@@ -409,7 +407,7 @@ comment on function weir.count_exactly(bigint[], bigint[]) is 'Internal. From no
 comment on function weir.weigh_steps(bigint[]) is 'Internal. Lets go, skips or counts anew held steps by what their dependencies are now.';
 comment on function weir.finish_workflow(bigint) is 'Internal. Runs the next compensation of a workflow of which nothing else is left, or ends it.';
 comment on function weir.step_inputs(bigint[]) is
-  'Internal, for claims. The results of the completed dependencies of steps by name; JSON null where they are more than 8 MiB together: weir.dependencies has them one by one.';
+  'Internal, for claims. By the id of each of these steps, the results of its completed dependencies by name; JSON null where they are more than 8 MiB together, or those of the whole claim more than 64: weir.dependencies has them one by one.';
 comment on function weir.dependencies(bigint) is
   'The steps that a step depends on, in the order of its definition, with their states, results and errors; for a compensation the step that it undoes. Errors: WR002.';
 
