@@ -24,12 +24,14 @@ import (
 // counts is how often each word was seen. As JSON it is a string, compressed: a step's result may be a mebibyte.
 type counts map[string]int64
 
-// add counts the words of a text: runs of letters, digits and underscores, in lower case. Bytes above ASCII count as letters.
+// add counts the words of a text: runs of up to 64 letters, digits and underscores, in lower case. What is longer is data. Bytes above ASCII count as letters.
 func (c counts) add(text []byte) {
 	for _, word := range bytes.FieldsFunc(bytes.ToLower(text), func(r rune) bool {
 		return r < 0x80 && (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_'
 	}) {
-		c[string(word)]++
+		if len(word) <= 64 {
+			c[string(word)]++
+		}
 	}
 }
 

@@ -49,7 +49,7 @@ func run(ctx context.Context, args []string) error {
 	url := flags.String("url", cmp.Or(os.Getenv("WEIR_URL"), "http://127.0.0.1:8080"), "where weir is (or $WEIR_URL)")
 	queue := flags.String("queue", "wordcount", "the queue to use")
 	name := flags.String("name", "wordcount", "worker: its name")
-	size := flags.Int64("size", 1<<20, "submit: about how many bytes a step counts")
+	size := flags.Int64("size", 256<<10, "submit: about how many bytes a step counts")
 	timeout := flags.Duration("timeout", 10*time.Minute, "verify: how long to wait for the end of the workflow")
 	if err := flags.Parse(args[1:]); err != nil {
 		return err

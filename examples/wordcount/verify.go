@@ -29,7 +29,7 @@ func verify(ctx context.Context, weir client, id, folder string) error {
 	}
 	fmt.Printf("%d files, %d words, %d distinct: the workflow's count is that of a single process\n", len(files), got.Words, got.Distinct)
 	for _, word := range got.Top {
-		fmt.Printf("%10d %s\n", word.Count, word.Word)
+		fmt.Printf("%10d %q\n", word.Count, word.Word)
 	}
 	return nil
 }
