@@ -40,6 +40,8 @@ declare
   refusals text[];
   counted boolean[];
   governed int[];
+  rated int[] := '{}';  -- queues with limits whose rate is of claims (see weir.queue_tokens), and how many were claimed of each
+  rated_jobs int[] := '{}';
   breaking int[];  -- queues with a breaker of their own
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
@@ -84,7 +86,8 @@ begin
         sifted := sifted + took.diverted;
         got := got + cardinality(took.ids);
         if q.rated and took.ids <> '{}' then
-          insert into weir.line_news (queue_id, claimed, claimed_at) values (q.id, cardinality(took.ids), clock_timestamp());
+          rated := rated || q.id;
+          rated_jobs := rated_jobs || cardinality(took.ids);
         end if;
         cut := cut or share <= cardinality(took.ids);
         exit when got >= wanted or sifted >= 2000;
@@ -109,8 +112,9 @@ begin
         default_leases := default_leases || array_fill(q.lease_seconds, array[took.n]);
         got := got + took.n;
         share := share - took.n;
-        if q.rated then  -- its rate is of claims: see weir.queue_tokens
-          insert into weir.line_news (queue_id, claimed, claimed_at) values (q.id, took.n, clock_timestamp());
+        if q.rated then
+          rated := rated || q.id;
+          rated_jobs := rated_jobs || took.n;
         end if;
         exit when share <= 0;
       end loop;
@@ -134,6 +138,9 @@ begin
   slots := array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count));
   select min(i), max(i) into lowest, highest from unnest(ids) i;
   now_at := clock_timestamp();
+  if rated <> '{}' then
+    insert into weir.line_news (queue_id, claimed, claimed_at) select u.id, u.n, now_at from unnest(rated, rated_jobs) u(id, n);
+  end if;
   return query
   with picked as materialized (
     select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,

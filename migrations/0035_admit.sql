@@ -605,7 +605,8 @@ begin
       when room <= 0 and tokens < 1 - 1e-6 then 'rate'
       when room > 0 then 'line' end;
     if held_by = 'rate' then
-      next_in := (1 - tokens) / (q.limits #>> '{rate,per_second}')::float8;
+      -- Not for each token: with many a second that would be a pass of each node for each of them. A quarter of a burst is soon enough.
+      next_in := greatest(1 - tokens, least(0.02 * (q.limits #>> '{rate,per_second}')::float8, weir.rate_burst(q.limits -> 'rate') / 4)) / (q.limits #>> '{rate,per_second}')::float8;
     end if;
   end if;
   if overridden or q.limits ? 'key_rate' then
