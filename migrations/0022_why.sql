@@ -60,12 +60,12 @@ begin
     return query select 'retry_wait', format('attempt %s of %s failed, and the next one waits until %s', job.attempt, job.max_attempts, to_char(job.run_at at time zone 'UTC', in_words)),
       jsonb_build_object('run_at', job.run_at, 'attempt', job.attempt);
   elsif job.state = 'held' then
-    return query select 'held_' || h.reason, case h.reason when 'dependency' then weir.why_held(job.id) when 'timer' then 'it waits for a time' when 'workflow' then 'it waits for the end of a workflow'
+    return query select 'held_' || h.reason, case h.reason when 'dependency' then coalesce(weir.why_held(job.id), 'it waits for another job') when 'timer' then 'it waits for a time' when 'workflow' then 'it waits for the end of a workflow'
         else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
     from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal', 'timer', 'workflow');
     if coalesce(job.held_reason, 'line') = 'line' then
-      return query select 'held_line', l.message, l.detail from weir.why_line(job.id) l;
+      return query select 'held_line', coalesce(l.message, 'it waits for its turn in a line'), l.detail from weir.why_line(job.id) l;
     end if;
   end if;
   select * into gate from weir.breaker_reason(job.breaker, job.queue_id);

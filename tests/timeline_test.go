@@ -49,7 +49,7 @@ func TestAnEventfulLifeIsToldInOrder(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	do(t, d, `select weir.set_queue('q', '{"max_attempts": 4, "retry": {"strategy": "fixed", "base_seconds": 0.2, "jitter": false}}')`)
-	id := enqueue(t, d, `{"kind": "a", "queue": "q", "delay_seconds": 0.1}`)[0]
+	id := enqueue(t, d, `{"kind": "a", "queue": "q", "delay_seconds": 2}`)[0]
 	wantTimeline(t, d, id, "enqueued 0 waits")
 	do(t, d, `select weir.edit($1, '{"priority": 9}')`, id)
 	due := func() held {
