@@ -178,15 +178,29 @@ begin
   end if;
 end $$;
 
+create function weir.refuse_bad_jobs(jobs jsonb) returns void language plpgsql as $$
+declare
+  bad record;
+begin
+  select e.n, weir.job_problem(e.job) as problem into bad
+  from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.job_problem(e.job) is not null limit 1;
+  if found then
+    perform weir.refuse_argument(rtrim(format('jobs[%s].%s', bad.n - 1, bad.problem[1]), '.'), bad.problem[2]);
+  end if;
+end $$;
+
 -- Locks: weir.queue rows that are new; job_unique rows of the keys named, in the order of the keys.
 -- With a workflow_id it is called by store_steps, which has checked the jobs: they carry their name (step), and whether they are to be held.
 create function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null, schedules text[] default null, slots timestamptz[] default null) returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
-  bad record;
   keys record;
+  named int;
+  first_name text;
+  last_name text;
   names text[];
+  known text[];
   ids bigint[];
   owners bigint[];
   keyed boolean;
@@ -205,34 +219,53 @@ begin
     perform weir.refuse_argument('jobs', 'must be a JSON array of jobs');
   elsif jsonb_array_length(jobs) > 10000 then
     perform weir.refuse_argument('jobs', 'has more than 10000 jobs', 'Enqueue them in several calls.');
+  elsif jsonb_array_length(jobs) = 0 then
+    return;
   end if;
   -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one. bare: they have no other fields than these four.
-  select array_agg(distinct coalesce(e.job ->> 'queue', 'default')), bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
+  select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
+    bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
     bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
         and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null)
       and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
-      and coalesce(jsonb_typeof(e.job -> 'queue'), 'string') = 'string' and coalesce(pg_column_size(e.job -> 'args'), 0) <= 65536
-      and coalesce(e.job -> 'priority', '5') = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[])) is true)
-    into names, keyed, bare, plain
-  from (select y.job, y.job - '{kind,args,queue,priority}'::text[] as rest
-        from (select case when jsonb_typeof(x) = 'object' then x else '{"": 0}' end as job from jsonb_array_elements(jobs) x) y offset 0) e;
-  if enqueue_batch.workflow_id is null and (not plain or exists (select from unnest(names) n where n !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')) then
-    select e.n, weir.job_problem(e.job) as problem into bad
-    from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.job_problem(e.job) is not null limit 1;
-    if found then
-      perform weir.refuse_argument(rtrim(format('jobs[%s].%s', bad.n - 1, bad.problem[1]), '.'), bad.problem[2]);
+      and coalesce(jsonb_typeof(e.job -> 'queue') = 'string', true) and coalesce(pg_column_size(e.job -> 'args') <= 65536, true)
+      and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true)
+    into named, first_name, last_name, keyed, bare, plain
+  from (select x as job, case when jsonb_typeof(x) = 'object' then x - '{kind,args,queue,priority}'::text[] else '{"": 0}' end as rest from jsonb_array_elements(jobs) x offset 0) e;
+  names := case when named = 0 then '{default}' when named = jsonb_array_length(jobs) and first_name = last_name then array[first_name]
+    else array(select distinct coalesce(e ->> 'queue', 'default') from jsonb_array_elements(jobs) e) end;
+  for look in 1..2 loop
+    -- Parallel arrays, not a join: its order could change, and numbers are to be drawn in the order of the jobs.
+    select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name), array_agg(q.max_attempts order by q.name),
+      array_agg(q.timeout_seconds order by q.name), array_agg(q.line_by order by q.name), bool_or(q.max_depth is not null), bool_or(q.governed)
+      into known, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed from weir.queue q where q.name = any (names) and q.deleted_at is null;
+    if look = 1 and not plain then
+      perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null;
+      perform weir.ensure_breakers(array(select distinct e.job ->> 'breaker' from jsonb_array_elements(jobs) e(job) where e.job ->> 'breaker' is not null));
     end if;
-  end if;
-  if not plain then
-    perform weir.ensure_breakers(array(select distinct e.job ->> 'breaker' from jsonb_array_elements(jobs) e(job) where e.job ->> 'breaker' is not null));
-  end if;
-  perform weir.ensure_queues(names);
-  -- Parallel arrays, not a join: its order could change, and numbers are to be drawn in the order of the jobs.
-  select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name), array_agg(q.max_attempts order by q.name),
-    array_agg(q.timeout_seconds order by q.name), array_agg(q.line_by order by q.name), bool_or(q.max_depth is not null), bool_or(q.governed)
-    into names, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed from weir.queue q where q.name = any (names);
+    exit when cardinality(known) = cardinality(names);
+    perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null and look = 1 and plain;  -- a name that is not known may be none
+    perform weir.ensure_queues(names);
+  end loop;
+  names := known;
 
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see 0005_frontier.sql
+  if bare and not bounded and not governed then
+    now_at := clock_timestamp();
+    return query
+    with facts as (
+      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args)
+      select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q], coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q],
+        e.job ->> 'kind', coalesce(e.job -> 'args', '{}')
+      from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
+      returning id, queue_id, priority, max_attempts, timeout_seconds
+    ), ready as (
+      insert into weir.job_ready (queue_id, priority, seq, job_id) select f.queue_id, f.priority, f.id, f.id from facts f
+    )
+    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at from facts f;
+    perform weir.wake(names);
+    return;
+  end if;
   if keyed then
     select array_agg(nextval('weir.job_id_seq') order by i) into ids from generate_series(1, jsonb_array_length(jobs)) i;
     owners := ids;
@@ -324,6 +357,7 @@ comment on function weir.tags_are_good(jsonb) is 'Internal. Whether it is an arr
 comment on function weir.parent_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be the id of a job that is there, or null.';
 comment on function weir.label_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be absent or a tenant or key, or null.';
 comment on function weir.job_problem(jsonb) is 'Internal. What is wrong with a job that somebody wants to enqueue: its field and why, or null.';
+comment on function weir.refuse_bad_jobs(jsonb) is 'Internal. Raises WR010 for the first job that cannot be enqueued, and says which field of it is bad.';
 comment on function weir.unique_problem(jsonb) is 'Internal. What is wrong with a job''s unique object: its field and why, or null.';
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
 comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 idempotency_mismatch.';
@@ -338,4 +372,4 @@ comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text,
 
 -- +goose Down
 drop function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb), weir.enqueue_many(jsonb), weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]),
-  weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.label_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);
+  weir.refuse_bad_jobs(jsonb), weir.refuse_full(weir.queue, int), weir.take_idempotency_key(jsonb, bigint), weir.take_unique_key(jsonb, bigint, bigint[]), weir.job_problem(jsonb), weir.label_problem(jsonb), weir.parent_problem(jsonb), weir.unique_problem(jsonb), weir.tags_are_good(jsonb), weir.time_problem(jsonb), weir.json_size(jsonb), weir.first_key(jsonb);

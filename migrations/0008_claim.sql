@@ -4,8 +4,17 @@
 -- pinned: a queue table's statistics are always wrong, and each freedom left to the planner has been seen to collapse a running system.
 --
 -- +goose Up
--- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
+-- Which breaker is to hear how an attempt ends: the job's own, unless it was routed away from what that stands for, or else its queue's.
 -- +goose StatementBegin
+create function weir.heard_by(breaker text, queue_id int, queue_name text) returns int language plpgsql stable set enable_seqscan = off as $$
+begin
+  if heard_by.breaker is null then
+    return (select q.breaker_id from weir.queue q where q.id = heard_by.queue_id);
+  end if;
+  return (select b.id from weir.breaker b where b.name = heard_by.breaker and b.while_open ->> 'queue' is distinct from heard_by.queue_name);
+end $$;
+
+-- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
 create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb, degraded boolean)
@@ -16,33 +25,34 @@ declare
   wanted int := (select sum(c) from unnest(counts) c);
   now_tick bigint;
   floor_seq bigint;
-  q record;
-  p smallint;
-  after bigint[];
+  holders bigint[];
+  holders_since timestamptz[];
+  late_seq bigint;
+  queue_ids int[];  -- of the queues that are not paused, in an order of chance, with what goes with them
+  queue_names text[];
+  default_leases int[];
+  breakers int[];
+  rated boolean[];  -- its rate is of claims: see weir.queue_tokens
+  governed int[];
+  breaking int[];  -- queues with a breaker of their own
+  place int;
+  positions bigint[];
+  claimed_to bigint[];
   share int;
-  left_queues int;
   cut boolean;
-  tids tid[];
   took record;
   got int := 0;
   ids bigint[] := '{}';
   tokens bigint[] := '{}';
   attempts smallint[] := '{}';
   priorities smallint[] := '{}';
-  queue_ids int[] := '{}';
-  queue_names text[] := '{}';
-  default_leases int[] := '{}';
+  sources int[] := '{}';  -- which of the queues each is from
   slots int[];
   lowest bigint;
   highest bigint;
   now_at timestamptz;
-  late_seq bigint;
   refusals text[];
   counted boolean[];
-  governed int[];
-  rated int[] := '{}';  -- queues with limits whose rate is of claims (see weir.queue_tokens), and how many were claimed of each
-  rated_jobs int[] := '{}';
-  breaking int[];  -- queues with a breaker of their own
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
   sifted int := 0;
@@ -51,75 +61,60 @@ begin
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
     wanted := (select sum(c) from unnest(counts) c);
   end if;
-  select array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null) into governed, breaking from weir.queue x where x.name = any (queues);
+  select array_agg(x.id), array_agg(x.name), array_agg(x.lease_seconds), array_agg(x.breaker_id), array_agg(x.governed and x.limits ? 'rate'),
+    array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null)
+    into queue_ids, queue_names, default_leases, breakers, rated, governed, breaking
+  from (select q.* from weir.queue q where q.name = any (queues) and (q.paused_at is null or q.resume_at <= clock_timestamp()) order by random()) x;
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
-  select w.tick, w.seq, (select min(h.seq) from unnest(w.holder_seqs, w.holder_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s')
-    into now_tick, floor_seq, late_seq from weir.watermark w order by w.tick desc limit 1;
+  select w.tick, w.seq, w.holder_seqs, w.holder_since into now_tick, floor_seq, holders, holders_since from weir.watermark w order by w.tick desc limit 1;
   -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that came up short: it looks again from
   -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
   -- writers are left to the next tick: a claim must not walk over all that happened since they began.
   for round in 1..3 loop
     exit when wanted = 0;
     continue when round = 2 and not cut;
+    if round = 3 and holders <> '{}' then
+      late_seq := (select min(h.seq) from unnest(holders, holders_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s');
+    end if;
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
-    left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
-    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, x.governed and x.limits ? 'rate' as rated, array_position(queues, x.name) as n from weir.queue x
-             where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
-      select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
-      share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
-      left_queues := left_queues - 1;
-      for c in 1..10 loop
-        after[c] := case when round < 3 then greatest(coalesce(after[c], floor_seq), case when after_tick = now_tick then after_positions[(q.n - 1) * 10 + c] end)
-                         else least(coalesce(after[c], floor_seq), late_seq) end;
-      end loop;
+    for n in 1..coalesce(cardinality(queue_ids), 0) loop
+      place := case when queue_ids[n] = any (governed) then -queue_ids[n] else queue_ids[n] end;
+      positions := (select f.positions from weir.frontier f where f.queue_id = place order by f.tick desc limit 1);
+      claimed_to := case when round < 3 and after_tick = now_tick then after_positions[array_position(queues, queue_names[n]) * 10 - 9 : array_position(queues, queue_names[n]) * 10] end;
+      share := case when round = 1 then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1)) else wanted - got end;
       if gated then
-        select * into took from weir.take_gated(q.id, q.place, q.name, q.breaker_id, after, share, 2000 - sifted);
+        select * into took from weir.take_gated(queue_ids[n], place, queue_names[n], breakers[n],
+          array(select least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq) from generate_series(1, 10) c), share, 2000 - sifted);
+        weak := weak || took.degraded;
+        sifted := sifted + took.diverted;
+      else
+        -- Priority by priority, as far as it takes: an index scan each, which locks no more than is taken, so what it reads is in order without a sort.
+        with next as materialized (
+          select r.* from generate_series(10, 1, -1) c cross join lateral (
+            select x.ctid as tid, x.job_id, x.seq, x.attempt, x.priority from weir.job_ready x
+            where x.queue_id = place and x.priority = c and x.seq > least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq)
+            order by x.seq limit share for update skip locked) r
+          limit share
+        ), gone as (
+          delete from weir.job_ready r where r.ctid = any (array(select n.tid from next n))
+        )
+        select coalesce(array_agg(n.job_id), '{}') as ids, array_agg(n.seq) as tokens, array_agg(n.attempt + 1)::smallint[] as attempts, array_agg(n.priority) as priorities into took from next n;
+      end if;
+      share := share - cardinality(took.ids);
+      if took.ids <> '{}' then
         ids := ids || took.ids;
         tokens := tokens || took.tokens;
         attempts := attempts || took.attempts;
         priorities := priorities || took.priorities;
-        queue_ids := queue_ids || array_fill(q.id, array[cardinality(took.ids)]);
-        queue_names := queue_names || array_fill(q.name, array[cardinality(took.ids)]);
-        default_leases := default_leases || array_fill(q.lease_seconds, array[cardinality(took.ids)]);
-        weak := weak || took.degraded;
-        sifted := sifted + took.diverted;
+        sources := sources || array_fill(n, array[cardinality(took.ids)]);
         got := got + cardinality(took.ids);
-        if q.rated and took.ids <> '{}' then
-          rated := rated || q.id;
-          rated_jobs := rated_jobs || cardinality(took.ids);
+        if rated[n] then
+          insert into weir.line_news (queue_id, claimed, claimed_at) values (queue_ids[n], cardinality(took.ids), clock_timestamp());
         end if;
-        cut := cut or share <= cardinality(took.ids);
-        exit when got >= wanted or sifted >= 2000;
-        continue;
       end if;
-      for p in  -- only the priorities that have something: ten cheap probes instead of ten statements
-        select c from generate_series(10, 1, -1) c
-        where (select true from weir.job_ready r where r.queue_id = q.place and r.priority = c and r.seq > after[c] limit 1) loop
-        tids := array(select r.ctid from weir.job_ready r where r.queue_id = q.place and r.priority = p and r.seq > after[p]
-                      order by r.seq limit share for update skip locked);
-        continue when tids = '{}';
-        with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.job_id, r.seq, r.attempt)
-        select array_agg(g.job_id order by g.seq) as ids, array_agg(g.seq order by g.seq) as tokens,
-               array_agg(g.attempt + 1 order by g.seq)::smallint[] as attempts, count(*)::int as n
-          into took from gone g;
-        ids := ids || took.ids;
-        tokens := tokens || took.tokens;
-        attempts := attempts || took.attempts;
-        priorities := priorities || array_fill(p, array[took.n]);
-        queue_ids := queue_ids || array_fill(q.id, array[took.n]);
-        queue_names := queue_names || array_fill(q.name, array[took.n]);
-        default_leases := default_leases || array_fill(q.lease_seconds, array[took.n]);
-        got := got + took.n;
-        share := share - took.n;
-        if q.rated then
-          rated := rated || q.id;
-          rated_jobs := rated_jobs || took.n;
-        end if;
-        exit when share <= 0;
-      end loop;
       cut := cut or share <= 0;
-      exit when got >= wanted;
+      exit when got >= wanted or sifted >= 2000;
     end loop;
     exit when got >= wanted or sifted >= 2000;
   end loop;
@@ -134,38 +129,32 @@ begin
     return;
   end if;
 
-  -- The facts once, at the end. The bounds are for the executor, which prunes partitions by a range but not by an array.
-  slots := array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count));
+  slots := case when cardinality(counts) = 1 then array_fill(1, array[got]) else array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count)) end;
   select min(i), max(i) into lowest, highest from unnest(ids) i;
   now_at := clock_timestamp();
-  if rated <> '{}' then
-    insert into weir.line_news (queue_id, claimed, claimed_at) select u.id, u.n, now_at from unnest(rated, rated_jobs) u(id, n);
-  end if;
+  -- The facts once, at the end, one look by id each, in the order in which the jobs were taken: a hash join would lose it, and a sort would copy the args
+  -- once more. The bounds are for the executor, which opens no partition outside of them.
   return query
   with picked as materialized (
-    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
-      case  -- who hears how it ends: not of a job that does without, or that was routed away
-        when j.breaker is not null then case when u.id <> all (weak) then
-          (select b.id from weir.breaker b where b.name = j.breaker and b.while_open ->> 'queue' is distinct from u.queue_name) end
-        when u.queue_id = any (breaking) then case when u.id <> all (weak) then (select x.breaker_id from weir.queue x where x.id = u.queue_id) end
-      end as breaker_id,
-      least(coalesce(nullif(leases[u.slot], 0), u.lease), j.timeout_seconds) as first_lease
-    from unnest(ids, tokens, attempts, priorities, queue_ids, queue_names, default_leases, slots[1:got]) with ordinality
-      u(id, token, attempt, priority, queue_id, queue_name, lease, slot, n)
-    join weir.job j on j.id = u.id
-    where j.id = any (ids) and j.id between lowest and highest
+    select u.id, tokens[u.n] as token, attempts[u.n] as attempt, priorities[u.n] as priority, queue_ids[sources[u.n]] as queue_id, queue_names[sources[u.n]] as queue_name, slots[u.n] as slot,
+      coalesce(nullif(leases[slots[u.n]], 0), default_leases[sources[u.n]]) as lease, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id,
+      case when j.workflow_id is not null or queue_ids[sources[u.n]] = any (governed) then true end as followed,
+      case when j.breaker is not null or queue_ids[sources[u.n]] = any (breaking) then case when u.id <> all (weak) then  -- not of a job that does without
+        weir.heard_by(j.breaker, queue_ids[sources[u.n]], queue_names[sources[u.n]]) end end as breaker_id
+    from unnest(ids) with ordinality u(id, n)
+    cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
     insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, breaker_id)
-    select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
+    select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), now_at + make_interval(secs => k.timeout_seconds),
+      k.queue_id, k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
     from picked k
   )
-  select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),
+  select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)),
     k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text,
     -- A subquery that does not depend on the row: it is run once, when the first step of a workflow comes, and not at all where there is none.
     case when k.workflow_id is not null then (select weir.step_inputs(array(select p.id from picked p where p.workflow_id is not null))) -> k.id::text end,
     gated and k.id = any (weak)
-  from picked k order by k.n;
+  from picked k;
 end $$;
 
 create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)
@@ -212,6 +201,7 @@ begin
   end loop;
 end $$;
 -- +goose StatementEnd
+comment on function weir.heard_by(text, int, text) is 'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
   'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
@@ -222,4 +212,4 @@ comment on function weir.claim(text[], text, int, int) is
   'A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job is to be done without that dependency. Errors: WR010.';
 
 -- +goose Down
-drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]);
+drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]), weir.heard_by(text, int, text);
