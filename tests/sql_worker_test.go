@@ -166,7 +166,7 @@ func TestManyClaimsAtOnceDoNotExceedACapacity(t *testing.T) {
 				if err := d.QueryRow(context.Background(), "select count(*) from weir.job_lease").Scan(&n); err != nil {
 					t.Error(err)
 				}
-				done := try(d, "select weir.complete_many(array_agg(job_id), array_agg(token)) from (select job_id, token from weir.job_lease order by random() limit 2) l having count(*) > 0")
+				done := try(d, "select weir.complete_many(array_agg(job_id), array_agg(token)) from (select job_id, token from weir.job_lease order by random() limit 1) l having count(*) > 0")
 				if done != nil {
 					t.Error(done)
 				}
@@ -177,7 +177,7 @@ func TestManyClaimsAtOnceDoNotExceedACapacity(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if most > 7 || most < 5 {
+	if most != 7 {
 		t.Errorf("in %d rounds it had up to %d jobs, and may have 7", got, most)
 	}
 }
