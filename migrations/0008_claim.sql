@@ -39,7 +39,8 @@ declare
   late_seq bigint;
   refusals text[];
   counted boolean[];
-  governed int[];
+  governed int[] := '{}';  -- queues with limits, and what their lines tell apart
+  line_bys smallint[] := '{}';
   rated int[] := '{}';  -- queues with limits whose rate is of claims (see weir.queue_tokens), and how many were claimed of each
   rated_jobs int[] := '{}';
   breaking int[];  -- queues with a breaker of their own
@@ -51,7 +52,7 @@ begin
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
     wanted := (select sum(c) from unnest(counts) c);
   end if;
-  select array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null) into governed, breaking from weir.queue x where x.name = any (queues);
+  select array_agg(x.id) filter (where x.breaker_id is not null) into breaking from weir.queue x where x.name = any (queues);
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
   select w.tick, w.seq, (select min(h.seq) from unnest(w.holder_seqs, w.holder_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s')
     into now_tick, floor_seq, late_seq from weir.watermark w order by w.tick desc limit 1;
@@ -64,8 +65,12 @@ begin
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
     left_queues := (select count(*) from weir.queue x where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()));
-    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, x.governed and x.limits ? 'rate' as rated, array_position(queues, x.name) as n from weir.queue x
+    for q in select x.id, case when x.governed then -x.id else x.id end as place, x.name, x.lease_seconds, x.breaker_id, x.governed and x.limits ? 'rate' as rated, x.line_by, array_position(queues, x.name) as n from weir.queue x
              where x.name = any (queues) and (x.paused_at is null or x.resume_at <= clock_timestamp()) order by random() loop
+      if q.place < 0 and q.id <> all (governed) then
+        governed := governed || q.id;
+        line_bys := line_bys || q.line_by;
+      end if;
       select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
       share := case when round = 1 then ceil((wanted - got)::numeric / greatest(left_queues, 1)) else wanted - got end;
       left_queues := left_queues - 1;
@@ -143,7 +148,8 @@ begin
   end if;
   return query
   with picked as materialized (
-    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null or u.queue_id = any (governed) then true end as followed,
+    select u.*, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id, case when j.workflow_id is not null then true end as followed,
+      case when u.queue_id = any (governed) then weir.line_name(line_bys[array_position(governed, u.queue_id)], j.tenant, j.concurrency_key) end as line,
       case  -- who hears how it ends: not of a job that does without, or that was routed away
         when j.breaker is not null then case when u.id <> all (weak) then
           (select b.id from weir.breaker b where b.name = j.breaker and b.while_open ->> 'queue' is distinct from u.queue_name) end
@@ -155,9 +161,9 @@ begin
     join weir.job j on j.id = u.id
     where j.id = any (ids) and j.id between lowest and highest
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, breaker_id)
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, line, breaker_id)
     select k.id, k.token, now_at, now_at + make_interval(secs => k.first_lease), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
+      k.queue_id, coalesce(nullif(leases[k.slot], 0), k.lease), k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line, k.breaker_id
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => k.first_lease),

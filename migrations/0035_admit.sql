@@ -4,8 +4,8 @@
 -- have one writer, and a limit cannot be passed by two sessions at once. Nodes make a pass before they claim for somebody, and from a loop. Nobody else
 -- waits for a pass: enqueues and completions only leave word in line_news, and jobs that somebody has locked are left for later.
 --
--- In flight is what was admitted and has neither ended nor gone back: job_admitted holds exactly those, because the rows are deleted in the transactions in
--- which jobs end; the counts in weir.line are those rows, less what the news still says.
+-- In flight is what was admitted and has neither ended nor gone back: what lies in job_ready under minus the queue's id, leases with a line, and jobs that keep
+-- their line (line_kept). The counts in weir.line are those rows, and what the news says of such that are gone.
 --
 -- Which job is next: the tenant with the lowest start in virtual time (one tenant, where none are told apart); of its open lines those with the highest
 -- priority, in turn; of a line the highest priority, then the order of enqueueing. A line is open while something waits in it and its own limits have room.
@@ -13,13 +13,14 @@
 -- +goose Up
 -- Of a queue's places in job_ready, the jobs that nobody has claimed, up to so many. Only the admitter puts jobs there, so what it saw last is a bound for good.
 -- +goose StatementBegin
-create function weir.count_unclaimed(queue_id int, after bigint[], tip bigint, most int, out unclaimed int, out now_after bigint[]) language sql
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
-  select coalesce(sum(x.n), 0)::int, array_agg(coalesce(x.lowest - 1, greatest(after[p], tip)) order by p)
+create function weir.count_unclaimed(queue_id int, after bigint[], tip bigint, most int, out unclaimed int, out now_after bigint[]) language plpgsql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+begin
+  select coalesce(sum(x.n), 0)::int, array_agg(coalesce(x.lowest - 1, greatest(after[p], tip)) order by p) into unclaimed, now_after
   from generate_series(1, 10) p cross join lateral (
     select count(*) as n, min(r.seq) as lowest from (
-      select r.seq from weir.job_ready r where r.queue_id = -count_unclaimed.queue_id and r.priority = p and r.seq > after[p] order by r.seq limit most) r) x
-$$;
+      select r.seq from weir.job_ready r where r.queue_id = -count_unclaimed.queue_id and r.priority = p and r.seq > after[p] order by r.seq limit most) r) x;
+end $$;
 
 -- Takes what lies in job_ready under the queue's own id into lines. Locks: those rows, skip locked.
 create function weir.take_inbox(queue weir.queue, most int, out names text[], out priorities smallint[], out floors bigint[], out counts int[], out went text[], out taken int)
@@ -54,8 +55,8 @@ begin
   with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.job_id, r.attempt, r.let_through)
   select array_agg(g.job_id), array_agg(g.attempt), array_agg(g.let_through), count(*), min(g.job_id), max(g.job_id) into ids, attempts, passes, taken, lowest, highest from gone g;
   -- Those that kept their line while they waited for a retry are no longer in flight, but first in their line, being the oldest.
-  with gone as (delete from weir.job_admitted a where a.job_id = any (ids) returning a.name)
-  select array_agg(g.name) into went from gone g;
+  with gone as (delete from weir.line_kept k where k.job_id = any (ids) returning k.job_id)
+  select array_agg((select weir.line_name(queue.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = g.job_id)) into went from gone g;
   with facts as materialized (
     select u.id, u.attempt, u.let_through, j.priority, weir.line_name(queue.line_by, j.tenant, j.concurrency_key) as name
     from unnest(ids, attempts, passes) u(id, attempt, let_through) join weir.job j on j.id = u.id where j.id = any (ids) and j.id between lowest and highest
@@ -79,6 +80,7 @@ declare
   key_per_second float8 := (queue.limits #>> '{key_rate,per_second}')::float8;
   key_burst float8 := case when queue.limits ? 'key_rate' then weir.rate_burst(queue.limits -> 'key_rate') end;
   keyed constant boolean := queue.line_by in (1, 3);
+  plain constant boolean := key_per_second is null and not overridden;  -- no line has a rate
   at_a_turn constant int := 16;
 begin
   with changes as materialized (
@@ -89,6 +91,14 @@ begin
                 union all select w.name, null, null, 0, 1 from unnest(move_lines.went) w(name)) u
           group by u.name, u.priority order by u.name, u.priority desc) x
     group by x.name
+  ), known as materialized (
+    select o.tid, c.name, coalesce(o.tenant, weir.line_tenant(c.name)) as tenant, c.went, c.n, c.priorities as came, c.floors as came_above, coalesce(o.in_flight, 0) as in_flight,
+      coalesce(o.waiting, 0) as waiting, coalesce(o.priorities, '{}') as priorities, o.floors, o.turn, o.priority, o.tokens, o.tokens_at, o.rest_until
+    from changes c
+    left join lateral (select l.*, l.ctid as tid from weir.line l where l.queue_id = queue.id and l.name = c.name order by l.tick desc limit 1) o on true
+  ), quiet as materialized (  -- lines where nothing waits and something went: no more than a number changes
+    select k.tid, k.name, k.tenant, k.in_flight, greatest(k.in_flight - k.went, 0) as left_over from known k
+    where plain and k.came is null and k.priorities = '{}' and k.tid is not null and k.rest_until is null
   ), scanned as materialized (
     select l.*, c.most from unnest(chosen, rooms) u(tenant, n)
     cross join lateral (select u.n, u.n / 4 + 16 as most, coalesce(move_lines.passed,
@@ -98,57 +108,55 @@ begin
     cross join lateral (select x.ctid as tid, x.name, x.tenant, x.in_flight, x.waiting, x.priorities, x.floors, x.turn, x.priority, x.tokens, x.tokens_at, x.rest_until
       from weir.line x where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = best.p and x.turn > c.passed[best.p] order by x.turn limit c.most) l
   ), lines as (
-    select o.tid as old_tid, c.name, weir.line_tenant(c.name) as tenant, coalesce(o.in_flight, 0) as old_in_flight, coalesce(o.priorities, '{}') as old_priorities, o.floors as old_floors,
-      o.waiting as old_waiting, o.turn as old_turn, o.priority as old_priority, o.tokens as old_tokens, o.tokens_at as old_tokens_at, o.rest_until as old_rest,
-      greatest(coalesce(o.in_flight, 0) - c.went, 0) as in_flight, m.priorities, m.floors, greatest(coalesce(o.waiting, 0) + c.n, 1) as waiting, null::int as most
-    from changes c
-    left join lateral (select l.*, l.ctid as tid from weir.line l where l.queue_id = queue.id and l.name = c.name order by l.tick desc limit 1) o on true
+    select k.tid, k.name, k.tenant, k.in_flight as old_in_flight, k.priorities <> '{}' as waited, k.n > 0 or k.went > 0 as noted, greatest(k.in_flight - k.went, 0) as in_flight,
+      m.priorities, m.floors, greatest(k.waiting + k.n, 1) as waiting, k.turn, k.priority, k.tokens, k.tokens_at, k.rest_until, null::int as most
+    from known k
     cross join lateral (
-      select case when c.priorities is null then coalesce(o.priorities, '{}') when coalesce(o.priorities, '{}') in ('{}', c.priorities) then c.priorities
-               else array(select distinct p from unnest(o.priorities || c.priorities) p order by p desc) end as priorities,
-             case when c.priorities is null then coalesce(o.floors, '{}') when coalesce(o.priorities, '{}') = '{}' then c.floors
-               else array(select min(f) from unnest(o.priorities || c.priorities, o.floors || c.floors) u(p, f) group by p order by p desc) end as floors offset 0) m
+      select case when k.came is null then k.priorities when k.priorities in ('{}', k.came) then k.came
+               else array(select distinct p from unnest(k.priorities || k.came) p order by p desc) end as priorities,
+             case when k.came is null then coalesce(k.floors, '{}') when k.priorities = '{}' then k.came_above
+               else array(select min(f) from unnest(k.priorities || k.came, k.floors || k.came_above) u(p, f) group by p order by p desc) end as floors offset 0) m
+    where not (plain and k.came is null and k.priorities = '{}' and k.tid is not null and k.rest_until is null)
     union all
-    select s.tid, s.name, s.tenant, s.in_flight, s.priorities, s.floors, s.waiting, s.turn, s.priority, s.tokens, s.tokens_at, s.rest_until,
-      s.in_flight, s.priorities, s.floors, s.waiting, s.most
+    select s.tid, s.name, s.tenant, s.in_flight, true, false, s.in_flight, s.priorities, s.floors, s.waiting, s.turn, s.priority, s.tokens, s.tokens_at, s.rest_until, s.most
     from scanned s where (s.name in (select c.name from changes c)) is not true
   ), judged as (
-    select t.*, t.priorities <> '{}' and (t.concurrency is null or t.in_flight < t.concurrency) and (t.tokens is null or t.tokens >= 1 - 1e-6) as opens,
+    select t.tid, t.name, t.tenant, t.old_in_flight, t.waited, t.noted, t.in_flight, t.priorities, t.priorities[1] as head, t.floors, t.waiting, t.turn, t.priority, t.rest_until, t.most,
+      t.concurrency, t.per_second, t.burst, t.tokens,
+      t.priorities <> '{}' and (t.concurrency is null or t.in_flight < t.concurrency) and (t.tokens is null or t.tokens >= 1 - 1e-6) as opens,
       least(t.concurrency - t.in_flight, floor(t.tokens + 1e-6)::int, t.waiting) as most_wished
     from (
-      select n.*, case when n.per_second is not null then least(n.burst, coalesce(n.old_tokens, n.burst)
-          + n.per_second * greatest(extract(epoch from now_at - n.old_tokens_at)::float8, 0)) end as tokens
-      from (
-        select l.*, case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
-          case when k.named then coalesce(v.burst, key_burst) end as burst
-        from lines l cross join lateral (select keyed and weir.line_key(l.name) <> '' as named offset 0) k
-        left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(l.name)) v on true
-        offset 0) n
+      select l.tid, l.name, l.tenant, l.old_in_flight, l.waited, l.noted, l.in_flight, l.priorities, l.floors, l.waiting, l.turn, l.priority, l.rest_until, l.most, r.concurrency, r.per_second, r.burst,
+        case when r.per_second is not null then least(r.burst, coalesce(l.tokens, r.burst) + r.per_second * greatest(extract(epoch from now_at - l.tokens_at)::float8, 0)) end as tokens
+      from lines l cross join lateral (select keyed and weir.line_key(l.name) <> '' as named offset 0) k
+      left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(l.name)) v on true
+      cross join lateral (select case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
+        case when k.named then coalesce(v.burst, key_burst) end as burst) r
       offset 0) t
   ), ranked as (
     select j.*, r.n as room, least(j.most_wished, greatest(1, least(at_a_turn, r.n / 16), ceil(r.n::float8 / greatest(count(*) filter (where j.opens) over w, 1))::int)) as wish,
       -- Those that have just been opened come after all that are open: where not all of those were looked at, they have to wait for their turn.
       j.opens and r.n is not null and case when j.most is not null then true
-        when max(case when j.most is not null then j.priorities[1] end) over w is null then true
-        when j.priorities[1] <> max(case when j.most is not null then j.priorities[1] end) over w then j.priorities[1] > max(case when j.most is not null then j.priorities[1] end) over w
-        else count(j.most) over w < max(j.most) over w or j.old_turn < max(case when j.most is not null then j.old_turn end) over w end as eligible
+        when max(case when j.most is not null then j.head end) over w is null then true
+        when j.head <> max(case when j.most is not null then j.head end) over w then j.head > max(case when j.most is not null then j.head end) over w
+        else count(j.most) over w < max(j.most) over w or j.turn < max(case when j.most is not null then j.turn end) over w end as eligible
     from judged j left join unnest(chosen, rooms) r(tenant, n) on r.tenant = j.tenant
-    window w as (partition by j.tenant)
+    -- The order is that of the quotas, so that both need one sort.
+    window w as (partition by j.tenant order by j.head desc, j.turn nulls last, j.name rows between unbounded preceding and unbounded following)
   ), quotas as materialized (
-    select r.*, case when r.eligible then greatest(0, least(r.wish, r.room - coalesce(sum(r.wish) filter (where r.eligible) over (
-      partition by r.tenant order by r.priorities[1] desc, r.old_turn nulls last, r.name rows between unbounded preceding and 1 preceding), 0)))::int else 0 end as quota
+    select r.tid, r.name, r.tenant, r.old_in_flight, r.waited, r.noted, r.in_flight, r.priorities, r.floors, r.waiting, r.turn, r.priority, r.rest_until, r.most, r.concurrency, r.per_second, r.burst, r.tokens,
+      case when r.eligible then greatest(0, least(r.wish, r.room - coalesce(sum(r.wish) filter (where r.eligible) over (
+        partition by r.tenant order by r.head desc, r.turn nulls last, r.name rows between unbounded preceding and 1 preceding), 0)))::int else 0 end as quota
     from ranked r
   ), heads as materialized (
-    select q.*, h.tids, h.seqs from quotas q
-    left join lateral (select array_agg(x.tid) as tids, array_agg(x.seq) as seqs from (  -- in the order of the index, without two sorts a line
-
-      select h.ctid as tid, h.seq from weir.job_held h where q.quota > 0 and h.queue_id = queue.id and h.key = q.name and h.reason = 'line' and h.priority = q.priorities[1] and h.seq > q.floors[1]
-      order by h.seq limit q.quota + 1) x) h on true
-    where q.quota > 0 or q.most is null
+    select q.*, case when q.quota > 0 then array(  -- one more than may go, to see whether something is left
+      select h.ctid from weir.job_held h where h.queue_id = queue.id and h.key = q.name and h.reason = 'line' and h.priority = q.priorities[1] and h.seq > q.floors[1]
+      order by h.seq limit q.quota + 1) end as tids
+    from quotas q where q.quota > 0 or q.most is null
   ), free as materialized (
     select h.ctid as tid from weir.job_held h where h.ctid = any (array(select unnest(x.tids[1:x.quota]) from heads x where x.quota > 0)) for update skip locked
   ), gone as (
-    delete from weir.job_held h where h.ctid = any (array(select f.tid from free f)) returning h.job_id, h.priority, h.attempt, h.key, h.let_through
+    delete from weir.job_held h where h.ctid = any (array(select f.tid from free f)) returning h.job_id, h.priority, h.attempt, h.key, h.seq, h.let_through
   ), ready as (
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id, let_through)
     select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone where queue.line_by < 2 order by job_id) g
@@ -157,44 +165,46 @@ begin
       select x.* from (select o.*, (row_number() over u - 0.5) / count(*) over (partition by o.key) as place from gone o where queue.line_by >= 2 window u as (partition by o.key order by o.job_id)) x
       order by x.place, x.job_id) g
   ), got as materialized (
-    select g.key as name, count(*)::int as n from gone g group by g.key
-  ), flying as (
-    insert into weir.job_admitted (job_id, queue_id, name, keeps)
-    select g.job_id, queue.id, g.key, coalesce(h.concurrency = 1, false) from gone g join heads h on h.name = g.key
-  ), after as (
-    select h.*, coalesce(g.n, 0) as got, h.quota > 0 and coalesce(g.n, 0) < least(h.quota, coalesce(cardinality(h.tids), 0)) as shy,
-      h.quota <= 0 or coalesce(cardinality(h.tids), 0) > h.quota as rest
-    from heads h left join got g on g.name = h.name
+    select g.key as name, count(*)::int as n, max(g.seq) as last from gone g group by g.key
   ), lanes as (
-    select a.*, a.in_flight + a.got as new_in_flight, a.tokens - a.got as new_tokens, case when a.shy or a.rest then a.priorities else a.priorities[2:] end as new_priorities,
-      case when a.shy or a.quota <= 0 then a.floors when a.rest then (a.seqs[a.quota + 1] - 1) || a.floors[2:] else a.floors[2:] end as new_floors
-    from after a offset 0
+    select h.*, coalesce(g.n, 0) as got, h.in_flight + coalesce(g.n, 0) as new_in_flight, h.tokens - coalesce(g.n, 0) as new_tokens, b.shy,
+      case when b.shy or b.rest then h.priorities else h.priorities[2:] end as new_priorities,
+      case when b.shy or h.quota <= 0 then h.floors when b.rest then g.last || h.floors[2:] else h.floors[2:] end as new_floors
+    from heads h left join got g on g.name = h.name
+    -- shy: somebody has a job locked that was to go; rest: of its highest priority something is left
+    cross join lateral (select h.quota > 0 and coalesce(g.n, 0) < least(h.quota, cardinality(h.tids)) as shy, h.quota <= 0 or cardinality(h.tids) > h.quota as rest offset 0) b
   ), fresh as materialized (
-    select f.*, case when not f.stays then null when f.got = 0 and not f.shy and f.old_turn is not null and f.old_priority = f.new_priorities[1] then f.old_turn else nextval('weir.line_tick') end as new_turn,
+    select f.tid, f.name, f.tenant, f.old_in_flight, f.waited, f.noted, f.most, f.turn, f.priority, f.rest_until, f.got, f.new_in_flight, f.new_tokens, f.new_priorities, f.new_floors, f.stays,
+      case when f.new_priorities = '{}' then 0 else greatest(f.waiting - f.got, 1) end as new_waiting, f.quota > 0 and f.new_priorities <> f.priorities as emptied,
+      case when not f.stays then null when f.got = 0 and not f.shy and f.turn is not null and f.priority = f.new_priorities[1] then f.turn else nextval('weir.line_tick') end as new_turn,
       case when f.new_tokens < f.burst and not f.stays then now_at
-        + make_interval(secs => (case when f.new_priorities <> '{}' and f.new_tokens < 1 then 1 else f.burst end - f.new_tokens) / f.per_second) end as rest_until
+        + make_interval(secs => (case when f.new_priorities <> '{}' and f.new_tokens < 1 then 1 else f.burst end - f.new_tokens) / f.per_second) end as new_rest_until
     from (
-      select l.*, l.new_priorities <> '{}' and (l.concurrency is null or l.new_in_flight < l.concurrency) and (l.new_tokens is null or l.new_tokens >= 1 - 1e-6) as stays,
-        case when l.new_priorities = '{}' then 0 else greatest(l.waiting - l.got, 1) end as new_waiting
+      select l.*, l.new_priorities <> '{}' and (l.concurrency is null or l.new_in_flight < l.concurrency) and (l.new_tokens is null or l.new_tokens >= 1 - 1e-6) as stays
       from lanes l offset 0) f
-  ), changed as materialized (
-    select f.* from fresh f where f.old_tid is null or f.got > 0
-      or (f.new_in_flight, f.new_priorities, f.new_floors, f.new_waiting, f.new_turn, f.rest_until) is distinct from (f.old_in_flight, f.old_priorities, f.old_floors, f.old_waiting, f.old_turn, f.old_rest)
   ), old as (
-    delete from weir.line l where l.ctid = any (array(select f.old_tid from changed f where f.old_tid is not null))
+    delete from weir.line l where l.ctid = any (array(
+      select f.tid from fresh f where f.tid is not null and (f.got > 0 or f.noted or (f.new_turn, f.new_rest_until) is distinct from (f.turn, f.rest_until))
+      union all select q.tid from quiet q))
   ), stored as (
     insert into weir.line (queue_id, name, tick, tenant, in_flight, waiting, priorities, floors, turn, priority, tokens, tokens_at, rest_until)
     select queue.id, f.name, nextval('weir.line_tick'), f.tenant, f.new_in_flight, f.new_waiting, f.new_priorities, f.new_floors, f.new_turn, case when f.stays then f.new_priorities[1] end,
-      f.new_tokens, case when f.new_tokens is not null then now_at end, f.rest_until
-    from changed f where f.new_in_flight > 0 or f.new_priorities <> '{}' or f.rest_until is not null
+      f.new_tokens, case when f.new_tokens is not null then now_at end, f.new_rest_until
+    from fresh f where (f.tid is null or f.got > 0 or f.noted or (f.new_turn, f.new_rest_until) is distinct from (f.turn, f.rest_until))
+      and (f.new_in_flight > 0 or f.new_priorities <> '{}' or f.new_rest_until is not null)
+    union all
+    select queue.id, q.name, nextval('weir.line_tick'), q.tenant, q.left_over, 0, '{}', '{}', null, null, null, null, null from quiet q where q.left_over > 0
   )
   select sum(t.got), sum(t.tried), sum(t.more_waiting), array_agg(t.tenant), array_agg(t.more_open), array_agg(t.more_flying), array_agg(t.got), array_agg(t.priority), array_agg(t.turn)
     into admitted, tried, more_waiting, tenants, more_open, more_flying, served, passed_priorities, passed_turns
   from (
-    select f.tenant, sum(f.got)::int as got, sum((f.got > 0 or f.quota > 0 and f.new_priorities <> f.priorities or f.most is null and f.stays)::int)::int as tried,
-      sum((f.new_priorities <> '{}')::int - (f.old_priorities <> '{}')::int)::int as more_waiting, sum((f.new_turn is not null)::int - (f.old_turn is not null)::int)::int as more_open,
-      sum(f.new_in_flight - f.old_in_flight)::int as more_flying, max(case when f.most is not null then f.old_priority end) as priority, max(case when f.most is not null then f.old_turn end) as turn
-    from fresh f group by f.tenant) t;
+    select f.tenant, sum(f.got)::int as got, sum((f.got > 0 or f.emptied or f.most is null and f.stays)::int)::int as tried,
+      sum((f.new_priorities <> '{}')::int - f.waited::int)::int as more_waiting, sum((f.new_turn is not null)::int - (f.turn is not null)::int)::int as more_open,
+      sum(f.new_in_flight - f.old_in_flight)::int as more_flying, max(case when f.most is not null then f.priority end) as priority, max(case when f.most is not null then f.turn end) as turn
+    from (
+      select x.tenant, x.got, x.emptied, x.most, x.stays, x.new_priorities, x.waited, x.new_turn, x.turn, x.new_in_flight, x.old_in_flight, x.priority from fresh x
+      union all select q.tenant, 0, false, null, false, '{}', false, null, null, q.left_over, q.in_flight, null from quiet q where queue.line_by >= 2) f
+    group by f.tenant) t;
   admitted := coalesce(admitted, 0);
   tried := coalesce(tried, 0);
   more_waiting := coalesce(more_waiting, 0);
@@ -271,8 +281,7 @@ begin
     select queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone order by job_id) g
   )
   select array_agg(g.job_id) into ids from gone g;
-  with gone as (delete from weir.job_admitted a where a.job_id = any (ids) returning a.job_id, a.name)
-  insert into weir.line_news (queue_id, went, went_jobs) select queue.id, array_agg(g.name), array_agg(g.job_id) from gone g having count(*) > 0;
+  perform weir.places_left(ids, queue.id);
 end $$;
 
 -- Makes the lines of a queue anew from the rows that they stand for. One statement counts and discards the news that it has counted.
@@ -296,7 +305,11 @@ begin
     from (select h.key, h.priority, min(h.seq) - 1 as floor, count(*)::int as n from weir.job_held h where h.queue_id = queue.id and h.reason = 'line' group by h.key, h.priority) w
   ), flies as (
     select array_agg(weir.line_name(queue.line_by, j.tenant, j.concurrency_key)) as names
-    from weir.job_admitted a join weir.job j on j.id = a.job_id where a.queue_id = queue.id
+    from (
+      select l.job_id from weir.job_lease l where l.queue_id = queue.id and l.line is not null
+      union all select r.job_id from weir.job_ready r where r.queue_id = -queue.id
+      union all select k.job_id from weir.line_kept k where k.queue_id = queue.id) a
+    join weir.job j on j.id = a.job_id
   )
   select w.names, w.priorities, w.floors, w.counts, f.names into came, priorities, floors, counts, flying from waits w, flies f;
   insert into weir.line (queue_id, name, tick, tenant, in_flight, waiting, priorities, floors)
@@ -365,14 +378,8 @@ begin
       where l.locktype = 'relation' and l.granted and l.mode = 'RowExclusiveLock' and l.pid is distinct from pg_backend_pid()
         and l.database = (select d.oid from pg_database d where d.datname = current_database()) and l.relation = 'weir.job_lease'::regclass);
     admission.holders := case when admission.holders = '{?}' then writers else array(select h from unnest(admission.holders) h where h = any (writers)) end;
-    with free as materialized (
-      select l.job_id from weir.job_lease l where l.queue_id = queue.id and l.followed is null for no key update skip locked
-    ), marked as (
-      update weir.job_lease l set followed = true where l.job_id = any (array(select f.job_id from free f)) returning l.job_id
-    )
-    insert into weir.job_admitted (job_id, queue_id, name, keeps)
-    select j.id, queue.id, weir.line_name(queue.line_by, j.tenant, j.concurrency_key), false
-    from weir.job j where j.id = any (array(select m.job_id from marked m)) on conflict do nothing;
+    update weir.job_lease l set line = (select weir.line_name(queue.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = l.job_id)
+    where l.job_id = any (array(select x.job_id from weir.job_lease x where x.queue_id = queue.id and x.line is null for no key update skip locked));
     if admission.holders = '{}' or admission.since < clock_timestamp() - interval '10 s' then
       admission.phase := 'sorting';
       admission.since := clock_timestamp();
@@ -399,7 +406,9 @@ begin
     )
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id, let_through)
     select queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone order by job_id) g;
-    delete from weir.job_admitted a where a.queue_id = queue.id;
+    update weir.job_lease l set line = null
+    where l.job_id = any (array(select x.job_id from weir.job_lease x where x.queue_id = queue.id and x.line is not null for no key update skip locked));
+    delete from weir.line_kept k where k.queue_id = queue.id;
     delete from weir.line_news n where n.queue_id = queue.id;
     delete from weir.line l where l.queue_id = queue.id;
     delete from weir.tenant_share t where t.queue_id = queue.id;
@@ -434,7 +443,9 @@ declare
   rested text[];
   unclaimed int;
   target int;
+  enough int;
   room int;
+  busy boolean;
   tokens float8;
   counted record;
 begin
@@ -458,6 +469,13 @@ begin
     waiting := st.lines_waiting;
     return;  -- those who claim see to it themselves
   end if;
+  -- What its rate keeps need not be looked at before the rate allows something, or for a second: a job that is cancelled gives its token back.
+  if st.phase = 'open' and st.version = q.limits_version and st.rate_until > clock_timestamp() and st.passed_at > clock_timestamp() - interval '1 s' then
+    waiting := st.lines_waiting;
+    held_by := 'rate';
+    next_in := extract(epoch from st.rate_until - clock_timestamp());
+    return;
+  end if;
   was := st;
   snapshot := pg_current_snapshot();
   if st.queue_id is null then
@@ -480,6 +498,7 @@ begin
     st.asked_at := '-infinity';
     st.ahead := 16;
     st.rested_until := '-infinity';
+    st.passed_at := '-infinity';
     st.admitted := 0;
   end if;
   lock table weir.job_ready in row exclusive mode;
@@ -497,9 +516,18 @@ begin
 
   if st.phase = 'open' then
     -- First what is unclaimed, then the news of claims: one that comes in between counts twice, and not never.
-    target := coalesce(least(2 * wanted, 2000), st.ahead);
+    -- Where claims follow each other quickly, several of them are served by one pass, for much of what one costs does not depend on how much it admits. What it
+    -- does not look at in the meantime is a tenth of a second old at most.
+    busy := wanted > 0 and least(st.passed_at, st.asked_at) > clock_timestamp() - interval '100 ms';
+    enough := case when busy then wanted + wanted / 2 end;
+    target := coalesce(greatest(least(case when busy then 5 else 2 end * wanted, 2000), least(enough, 2000)), st.ahead);
     select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(target, ceil(weir.rate_burst(q.limits -> 'rate'))::int));
     unclaimed := counted.unclaimed;
+    if unclaimed >= enough then
+      waiting := st.lines_waiting;
+      return;
+    end if;
+    st.rate_until := null;
     st.ready_after := counted.now_after;
     with took as (
       delete from weir.line_news n where n.ctid = any (array(
@@ -540,6 +568,7 @@ begin
     end if;
     select * into inbox from weir.take_inbox(q, 2000);
     more := more or inbox.taken = 2000;
+    st.passed_at := case when not more then clock_timestamp() else '-infinity' end;
     overridden := q.line_by in (1, 3) and exists (select from weir.limit_override o where o.queue_id = q.id and o.what = 'key');
     if overridden or q.limits ? 'key_rate' then
       rested := array(select l.name from weir.line l where l.queue_id = q.id and l.rest_until > st.rested_until - interval '1 s' and l.rest_until <= now_at order by l.rest_until limit 1000);
@@ -607,6 +636,7 @@ begin
     if held_by = 'rate' then
       -- Not for each token: with many a second that would be a pass of each node for each of them. A quarter of a burst is soon enough.
       next_in := greatest(1 - tokens, least(0.02 * (q.limits #>> '{rate,per_second}')::float8, weir.rate_burst(q.limits -> 'rate') / 4)) / (q.limits #>> '{rate,per_second}')::float8;
+      st.rate_until := now_at + make_interval(secs => next_in);
     end if;
   end if;
   if overridden or q.limits ? 'key_rate' then
