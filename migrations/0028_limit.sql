@@ -278,7 +278,10 @@ create table weir.line_news (
   went_jobs bigint[],
   claimed int,
   claimed_at timestamptz
-) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
+-- They are read once, and soon: compressing them would cost more than all else about them.
+alter table weir.line_news alter came set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
+  alter went set storage external, alter went_jobs set storage external;
 create index line_news_xid on weir.line_news (queue_id, xid);
 comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
 comment on column weir.line_news.queue_id is 'weir.queue.id';

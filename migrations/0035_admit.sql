@@ -67,94 +67,110 @@ begin
   from (select f.name, f.priority, min(f.id) - 1 as floor, count(*)::int as n from facts f group by f.name, f.priority) l;
 end $$;
 
--- One round: notes what came to lines, went from them or rested, opens and closes them, and admits up to rooms[i] jobs of chosen[i], a tenant. Each line that
--- changes is written once. Of a line it takes several jobs at a turn where there
--- is room for many, so that a turn costs less than a job. Locks: the job_held rows that it takes, skip locked.
-create function weir.move_lines(queue weir.queue, overridden boolean, now_at timestamptz, chosen text[], rooms int[], passed bigint[],
-  came text[], came_priorities smallint[], came_floors bigint[], came_counts int[], went text[],
-  out admitted int, out tried int, out more_waiting int, out tenants text[], out more_open int[], out more_flying int[], out served int[],
-  out passed_priorities smallint[], out passed_turns bigint[]) language plpgsql
+-- What a line's rate allows at once, by now.
+create function weir.line_tokens(per_second float8, burst float8, tokens float8, tokens_at timestamptz, now_at timestamptz) returns float8 language sql immutable as $$
+  select case when per_second is not null then least(burst, coalesce(tokens, burst) + per_second * greatest(extract(epoch from now_at - tokens_at)::float8, 0)) end
+$$;
+
+-- Notes what came to lines, went from them or rested, and opens and closes them. Those that are opened come after all that are open.
+create function weir.note_lines(queue weir.queue, overridden boolean, now_at timestamptz, came text[], came_priorities smallint[], came_floors bigint[], came_counts int[], went text[], went_counts int[],
+  out more_waiting int, out tenants text[], out more_open int[], out more_flying int[]) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_mergejoin = off as $$
 declare
   per_key int := (queue.limits ->> 'per_key')::int;
   key_per_second float8 := (queue.limits #>> '{key_rate,per_second}')::float8;
   key_burst float8 := case when queue.limits ? 'key_rate' then weir.rate_burst(queue.limits -> 'key_rate') end;
   keyed constant boolean := queue.line_by in (1, 3);
-  plain constant boolean := key_per_second is null and not overridden;  -- no line has a rate
-  at_a_turn constant int := 16;
 begin
-  with changes as materialized (
+  with changes as (
     select x.name, sum(x.went)::int as went, sum(x.n)::int as n, array_agg(x.priority) filter (where x.priority is not null) as priorities,
       array_agg(x.floor) filter (where x.priority is not null) as floors
     from (select u.name, u.priority, min(u.floor) as floor, sum(u.n) as n, sum(u.went) as went
           from (select c.name, c.priority, c.floor, c.n, 0 as went from unnest(came, came_priorities, came_floors, came_counts) c(name, priority, floor, n)
-                union all select w.name, null, null, 0, 1 from unnest(move_lines.went) w(name)) u
+                union all select w.name, null, null, 0, w.n from unnest(note_lines.went, went_counts) w(name, n)) u
           group by u.name, u.priority order by u.name, u.priority desc) x
     group by x.name
-  ), known as materialized (
-    select o.tid, c.name, coalesce(o.tenant, weir.line_tenant(c.name)) as tenant, c.went, c.n, c.priorities as came, c.floors as came_above, coalesce(o.in_flight, 0) as in_flight,
-      coalesce(o.waiting, 0) as waiting, coalesce(o.priorities, '{}') as priorities, o.floors, o.turn, o.priority, o.tokens, o.tokens_at, o.rest_until
-    from changes c
-    left join lateral (select l.*, l.ctid as tid from weir.line l where l.queue_id = queue.id and l.name = c.name order by l.tick desc limit 1) o on true
-  ), quiet as materialized (  -- lines where nothing waits and something went: no more than a number changes
-    select k.tid, k.name, k.tenant, k.in_flight, greatest(k.in_flight - k.went, 0) as left_over from known k
-    where plain and k.came is null and k.priorities = '{}' and k.tid is not null and k.rest_until is null
-  ), scanned as materialized (
-    select l.*, c.most from unnest(chosen, rooms) u(tenant, n)
-    cross join lateral (select u.n, u.n / 4 + 16 as most, coalesce(move_lines.passed,
+  ), fresh as materialized (
+    select j.tid, j.name, j.tenant, j.was_in_flight, j.waited, j.in_flight, j.waiting, j.priorities, j.floors, j.turn, j.tokens, j.opens,
+      case when not j.opens then null when j.turn is not null and j.priority = j.priorities[1] then j.turn else nextval('weir.line_tick') end as new_turn,
+      case when j.tokens < j.burst and not j.opens then now_at
+        + make_interval(secs => (case when j.priorities <> '{}' and j.tokens < 1 then 1 else j.burst end - j.tokens) / j.per_second) end as rest_until
+    from (
+      select t.*, t.priorities <> '{}' and (t.concurrency is null or t.in_flight < t.concurrency) and (t.tokens is null or t.tokens >= 1 - 1e-6) as opens
+      from (
+        select o.tid, c.name, coalesce(o.tenant, weir.line_tenant(c.name)) as tenant, coalesce(o.in_flight, 0) as was_in_flight, coalesce(o.priorities <> '{}', false) as waited,
+          greatest(coalesce(o.in_flight, 0) - c.went, 0) as in_flight, case when m.priorities = '{}' then 0 else greatest(coalesce(o.waiting, 0) + c.n, 1) end as waiting, m.priorities, m.floors,
+          o.turn, o.priority, r.concurrency, r.per_second, r.burst, weir.line_tokens(r.per_second, r.burst, o.tokens, o.tokens_at, now_at) as tokens
+        from changes c
+        left join lateral (select l.*, l.ctid as tid from weir.line l where l.queue_id = queue.id and l.name = c.name order by l.tick desc limit 1) o on true
+        cross join lateral (
+          select case when c.priorities is null then coalesce(o.priorities, '{}') when coalesce(o.priorities, '{}') in ('{}', c.priorities) then c.priorities
+                   else array(select distinct p from unnest(o.priorities || c.priorities) p order by p desc) end as priorities,
+                 case when c.priorities is null then coalesce(o.floors, '{}') when coalesce(o.priorities, '{}') = '{}' then c.floors
+                   else array(select min(f) from unnest(o.priorities || c.priorities, o.floors || c.floors) u(p, f) group by p order by p desc) end as floors offset 0) m
+        cross join lateral (select keyed and weir.line_key(c.name) <> '' as named offset 0) k
+        left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(c.name)) v on true
+        cross join lateral (select case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
+          case when k.named then coalesce(v.burst, key_burst) end as burst) r
+        offset 0) t
+      offset 0) j
+  ), old as (
+    delete from weir.line l where l.ctid = any (array(select f.tid from fresh f where f.tid is not null))
+  ), stored as (
+    insert into weir.line (queue_id, name, tick, tenant, in_flight, waiting, priorities, floors, turn, priority, tokens, tokens_at, rest_until)
+    select queue.id, f.name, nextval('weir.line_tick'), f.tenant, f.in_flight, f.waiting, f.priorities, f.floors, f.new_turn, case when f.opens then f.priorities[1] end,
+      f.tokens, case when f.tokens is not null then now_at end, f.rest_until
+    from fresh f where f.in_flight > 0 or f.priorities <> '{}' or f.rest_until is not null
+  )
+  select sum(t.more_waiting), array_agg(t.tenant), array_agg(t.more_open), array_agg(t.more_flying) into more_waiting, tenants, more_open, more_flying
+  from (
+    select f.tenant, sum((f.priorities <> '{}')::int - f.waited::int)::int as more_waiting, sum((f.new_turn is not null)::int - (f.turn is not null)::int)::int as more_open,
+      sum(f.in_flight - f.was_in_flight)::int as more_flying
+    from fresh f group by f.tenant) t;
+  more_waiting := coalesce(more_waiting, 0);
+end $$;
+
+-- One round: admits up to rooms[i] jobs of chosen[i], a tenant, from its open lines of the highest priority, in turn. Of a line it takes several jobs at a turn where there
+-- is room for many, so that a turn costs less than a job. Locks: the job_held rows that it takes, skip locked.
+create function weir.serve_lines(queue weir.queue, overridden boolean, now_at timestamptz, chosen text[], rooms int[], passed bigint[],
+  out admitted int, out tried int, out more_waiting int, out tenants text[], out more_open int[], out served int[], out passed_priorities smallint[], out passed_turns bigint[]) language plpgsql
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_mergejoin = off as $$
+declare
+  per_key int := (queue.limits ->> 'per_key')::int;
+  key_per_second float8 := (queue.limits #>> '{key_rate,per_second}')::float8;
+  key_burst float8 := case when queue.limits ? 'key_rate' then weir.rate_burst(queue.limits -> 'key_rate') end;
+  keyed constant boolean := queue.line_by in (1, 3);
+  at_a_turn constant int := 16;
+begin
+  with scanned as (
+    select l.tid, u.tenant, u.n as room, l.turn, least(r.concurrency - l.in_flight, floor(weir.line_tokens(r.per_second, r.burst, l.tokens, l.tokens_at, now_at) + 1e-6)::int, l.waiting) as most
+    from unnest(chosen, rooms) u(tenant, n)
+    cross join lateral (select u.n / 4 + 16 as most, coalesce(serve_lines.passed,
         (select t.passed from weir.tenant_share t where t.queue_id = queue.id and t.tenant = u.tenant order by t.tick desc limit 1)) as passed offset 0) c
     cross join lateral (select p from generate_series(10, 1, -1) p
       where (select true from weir.line x where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = p and x.turn > c.passed[p] limit 1) limit 1) best
-    cross join lateral (select x.ctid as tid, x.name, x.tenant, x.in_flight, x.waiting, x.priorities, x.floors, x.turn, x.priority, x.tokens, x.tokens_at, x.rest_until
+    cross join lateral (select x.ctid as tid, x.name, x.in_flight, x.waiting, x.turn, x.tokens, x.tokens_at
       from weir.line x where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = best.p and x.turn > c.passed[best.p] order by x.turn limit c.most) l
-  ), lines as (
-    select k.tid, k.name, k.tenant, k.in_flight as old_in_flight, k.priorities <> '{}' as waited, k.n > 0 or k.went > 0 as noted, greatest(k.in_flight - k.went, 0) as in_flight,
-      m.priorities, m.floors, greatest(k.waiting + k.n, 1) as waiting, k.turn, k.priority, k.tokens, k.tokens_at, k.rest_until, null::int as most
-    from known k
-    cross join lateral (
-      select case when k.came is null then k.priorities when k.priorities in ('{}', k.came) then k.came
-               else array(select distinct p from unnest(k.priorities || k.came) p order by p desc) end as priorities,
-             case when k.came is null then coalesce(k.floors, '{}') when k.priorities = '{}' then k.came_above
-               else array(select min(f) from unnest(k.priorities || k.came, k.floors || k.came_above) u(p, f) group by p order by p desc) end as floors offset 0) m
-    where not (plain and k.came is null and k.priorities = '{}' and k.tid is not null and k.rest_until is null)
-    union all
-    select s.tid, s.name, s.tenant, s.in_flight, true, false, s.in_flight, s.priorities, s.floors, s.waiting, s.turn, s.priority, s.tokens, s.tokens_at, s.rest_until, s.most
-    from scanned s where (s.name in (select c.name from changes c)) is not true
-  ), judged as (
-    select t.tid, t.name, t.tenant, t.old_in_flight, t.waited, t.noted, t.in_flight, t.priorities, t.priorities[1] as head, t.floors, t.waiting, t.turn, t.priority, t.rest_until, t.most,
-      t.concurrency, t.per_second, t.burst, t.tokens,
-      t.priorities <> '{}' and (t.concurrency is null or t.in_flight < t.concurrency) and (t.tokens is null or t.tokens >= 1 - 1e-6) as opens,
-      least(t.concurrency - t.in_flight, floor(t.tokens + 1e-6)::int, t.waiting) as most_wished
-    from (
-      select l.tid, l.name, l.tenant, l.old_in_flight, l.waited, l.noted, l.in_flight, l.priorities, l.floors, l.waiting, l.turn, l.priority, l.rest_until, l.most, r.concurrency, r.per_second, r.burst,
-        case when r.per_second is not null then least(r.burst, coalesce(l.tokens, r.burst) + r.per_second * greatest(extract(epoch from now_at - l.tokens_at)::float8, 0)) end as tokens
-      from lines l cross join lateral (select keyed and weir.line_key(l.name) <> '' as named offset 0) k
-      left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(l.name)) v on true
-      cross join lateral (select case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
-        case when k.named then coalesce(v.burst, key_burst) end as burst) r
-      offset 0) t
-  ), ranked as (
-    select j.*, r.n as room, least(j.most_wished, greatest(1, least(at_a_turn, r.n / 16), ceil(r.n::float8 / greatest(count(*) filter (where j.opens) over w, 1))::int)) as wish,
-      -- Those that have just been opened come after all that are open: where not all of those were looked at, they have to wait for their turn.
-      j.opens and r.n is not null and case when j.most is not null then true
-        when max(case when j.most is not null then j.head end) over w is null then true
-        when j.head <> max(case when j.most is not null then j.head end) over w then j.head > max(case when j.most is not null then j.head end) over w
-        else count(j.most) over w < max(j.most) over w or j.turn < max(case when j.most is not null then j.turn end) over w end as eligible
-    from judged j left join unnest(chosen, rooms) r(tenant, n) on r.tenant = j.tenant
-    -- The order is that of the quotas, so that both need one sort.
-    window w as (partition by j.tenant order by j.head desc, j.turn nulls last, j.name rows between unbounded preceding and unbounded following)
+    cross join lateral (select keyed and weir.line_key(l.name) <> '' as named offset 0) k
+    left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(l.name)) v on true
+    cross join lateral (select case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
+      case when k.named then coalesce(v.burst, key_burst) end as burst) r
   ), quotas as materialized (
-    select r.tid, r.name, r.tenant, r.old_in_flight, r.waited, r.noted, r.in_flight, r.priorities, r.floors, r.waiting, r.turn, r.priority, r.rest_until, r.most, r.concurrency, r.per_second, r.burst, r.tokens,
-      case when r.eligible then greatest(0, least(r.wish, r.room - coalesce(sum(r.wish) filter (where r.eligible) over (
-        partition by r.tenant order by r.head desc, r.turn nulls last, r.name rows between unbounded preceding and 1 preceding), 0)))::int else 0 end as quota
-    from ranked r
+    select w.tid, least(w.wish, w.room - w.before)::int as quota
+    from (
+      select x.tid, x.wish, x.room, coalesce(sum(x.wish) over (partition by x.tenant order by x.turn rows between unbounded preceding and 1 preceding), 0) as before
+      from (
+        select s.tid, s.tenant, s.turn, s.room, greatest(least(s.most, greatest(1, least(at_a_turn, s.room / 16), ceil(s.room::float8 / count(*) over (partition by s.tenant))::int)), 0) as wish
+        from scanned s) x) w
+    where w.before < w.room
   ), heads as materialized (
-    select q.*, case when q.quota > 0 then array(  -- one more than may go, to see whether something is left
-      select h.ctid from weir.job_held h where h.queue_id = queue.id and h.key = q.name and h.reason = 'line' and h.priority = q.priorities[1] and h.seq > q.floors[1]
-      order by h.seq limit q.quota + 1) end as tids
-    from quotas q where q.quota > 0 or q.most is null
+    select q.tid, q.quota, l.name, l.tenant, l.in_flight, l.waiting, l.priorities, l.floors, l.turn, l.priority, l.tokens, l.tokens_at,
+      array(  -- one more than may go, to see whether something is left
+        select h.ctid from weir.job_held h where h.queue_id = queue.id and h.key = l.name and h.reason = 'line' and h.priority = l.priorities[1] and h.seq > l.floors[1]
+        order by h.seq limit q.quota + 1) as tids
+    from quotas q cross join lateral (select x.* from weir.line x where x.ctid = q.tid offset 0) l
   ), free as materialized (
-    select h.ctid as tid from weir.job_held h where h.ctid = any (array(select unnest(x.tids[1:x.quota]) from heads x where x.quota > 0)) for update skip locked
+    select h.ctid as tid from weir.job_held h where h.ctid = any (array(select unnest(x.tids[1:x.quota]) from heads x)) for update skip locked
   ), gone as (
     delete from weir.job_held h where h.ctid = any (array(select f.tid from free f)) returning h.job_id, h.priority, h.attempt, h.key, h.seq, h.let_through
   ), ready as (
@@ -164,47 +180,41 @@ begin
     select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (
       select x.* from (select o.*, (row_number() over u - 0.5) / count(*) over (partition by o.key) as place from gone o where queue.line_by >= 2 window u as (partition by o.key order by o.job_id)) x
       order by x.place, x.job_id) g
-  ), got as materialized (
+  ), got as (
     select g.key as name, count(*)::int as n, max(g.seq) as last from gone g group by g.key
   ), lanes as (
-    select h.*, coalesce(g.n, 0) as got, h.in_flight + coalesce(g.n, 0) as new_in_flight, h.tokens - coalesce(g.n, 0) as new_tokens, b.shy,
-      case when b.shy or b.rest then h.priorities else h.priorities[2:] end as new_priorities,
-      case when b.shy or h.quota <= 0 then h.floors when b.rest then g.last || h.floors[2:] else h.floors[2:] end as new_floors
+    select h.tid, h.name, h.tenant, h.turn, h.priority, coalesce(g.n, 0) as got, h.in_flight + coalesce(g.n, 0) as in_flight, r.concurrency, r.per_second, r.burst,
+      weir.line_tokens(r.per_second, r.burst, h.tokens, h.tokens_at, now_at) - coalesce(g.n, 0) as tokens,
+      h.waiting - coalesce(g.n, 0) as waiting, case when b.shy or b.rest then h.priorities else h.priorities[2:] end as priorities,
+      case when b.shy or h.quota <= 0 then h.floors when b.rest then g.last || h.floors[2:] else h.floors[2:] end as floors
     from heads h left join got g on g.name = h.name
     -- shy: somebody has a job locked that was to go; rest: of its highest priority something is left
-    cross join lateral (select h.quota > 0 and coalesce(g.n, 0) < least(h.quota, cardinality(h.tids)) as shy, h.quota <= 0 or cardinality(h.tids) > h.quota as rest offset 0) b
+    cross join lateral (select coalesce(g.n, 0) < least(h.quota, cardinality(h.tids)) as shy, h.quota <= 0 or cardinality(h.tids) > h.quota as rest offset 0) b
+    cross join lateral (select keyed and weir.line_key(h.name) <> '' as named offset 0) k
+    left join lateral (select x.* from weir.limit_override x where overridden and x.queue_id = queue.id and x.what = 'key' and x.name = weir.line_key(h.name)) v on true
+    cross join lateral (select case when k.named then coalesce(v.concurrency, per_key) end as concurrency, case when k.named then coalesce(v.per_second, key_per_second) end as per_second,
+      case when k.named then coalesce(v.burst, key_burst) end as burst) r
+    offset 0
   ), fresh as materialized (
-    select f.tid, f.name, f.tenant, f.old_in_flight, f.waited, f.noted, f.most, f.turn, f.priority, f.rest_until, f.got, f.new_in_flight, f.new_tokens, f.new_priorities, f.new_floors, f.stays,
-      case when f.new_priorities = '{}' then 0 else greatest(f.waiting - f.got, 1) end as new_waiting, f.quota > 0 and f.new_priorities <> f.priorities as emptied,
-      case when not f.stays then null when f.got = 0 and not f.shy and f.turn is not null and f.priority = f.new_priorities[1] then f.turn else nextval('weir.line_tick') end as new_turn,
-      case when f.new_tokens < f.burst and not f.stays then now_at
-        + make_interval(secs => (case when f.new_priorities <> '{}' and f.new_tokens < 1 then 1 else f.burst end - f.new_tokens) / f.per_second) end as new_rest_until
+    select f.*, case when f.stays then nextval('weir.line_tick') end as new_turn,
+      case when f.tokens < f.burst and not f.stays then now_at
+        + make_interval(secs => (case when f.priorities <> '{}' and f.tokens < 1 then 1 else f.burst end - f.tokens) / f.per_second) end as rest_until
     from (
-      select l.*, l.new_priorities <> '{}' and (l.concurrency is null or l.new_in_flight < l.concurrency) and (l.new_tokens is null or l.new_tokens >= 1 - 1e-6) as stays
+      select l.*, l.priorities <> '{}' and (l.concurrency is null or l.in_flight < l.concurrency) and (l.tokens is null or l.tokens >= 1 - 1e-6) as stays
       from lanes l offset 0) f
   ), old as (
-    delete from weir.line l where l.ctid = any (array(
-      select f.tid from fresh f where f.tid is not null and (f.got > 0 or f.noted or (f.new_turn, f.new_rest_until) is distinct from (f.turn, f.rest_until))
-      union all select q.tid from quiet q))
+    delete from weir.line l where l.ctid = any (array(select f.tid from fresh f))
   ), stored as (
     insert into weir.line (queue_id, name, tick, tenant, in_flight, waiting, priorities, floors, turn, priority, tokens, tokens_at, rest_until)
-    select queue.id, f.name, nextval('weir.line_tick'), f.tenant, f.new_in_flight, f.new_waiting, f.new_priorities, f.new_floors, f.new_turn, case when f.stays then f.new_priorities[1] end,
-      f.new_tokens, case when f.new_tokens is not null then now_at end, f.new_rest_until
-    from fresh f where (f.tid is null or f.got > 0 or f.noted or (f.new_turn, f.new_rest_until) is distinct from (f.turn, f.rest_until))
-      and (f.new_in_flight > 0 or f.new_priorities <> '{}' or f.new_rest_until is not null)
-    union all
-    select queue.id, q.name, nextval('weir.line_tick'), q.tenant, q.left_over, 0, '{}', '{}', null, null, null, null, null from quiet q where q.left_over > 0
+    select queue.id, f.name, nextval('weir.line_tick'), f.tenant, f.in_flight, case when f.priorities = '{}' then 0 else greatest(f.waiting, 1) end, f.priorities, f.floors, f.new_turn,
+      case when f.stays then f.priorities[1] end, f.tokens, case when f.tokens is not null then now_at end, f.rest_until
+    from fresh f where f.in_flight > 0 or f.priorities <> '{}' or f.rest_until is not null
   )
-  select sum(t.got), sum(t.tried), sum(t.more_waiting), array_agg(t.tenant), array_agg(t.more_open), array_agg(t.more_flying), array_agg(t.got), array_agg(t.priority), array_agg(t.turn)
-    into admitted, tried, more_waiting, tenants, more_open, more_flying, served, passed_priorities, passed_turns
+  select sum(t.got), sum(t.tried), -sum(t.emptied), array_agg(t.tenant), array_agg(-t.closed), array_agg(t.got), array_agg(t.priority), array_agg(t.turn)
+    into admitted, tried, more_waiting, tenants, more_open, served, passed_priorities, passed_turns
   from (
-    select f.tenant, sum(f.got)::int as got, sum((f.got > 0 or f.emptied or f.most is null and f.stays)::int)::int as tried,
-      sum((f.new_priorities <> '{}')::int - f.waited::int)::int as more_waiting, sum((f.new_turn is not null)::int - (f.turn is not null)::int)::int as more_open,
-      sum(f.new_in_flight - f.old_in_flight)::int as more_flying, max(case when f.most is not null then f.priority end) as priority, max(case when f.most is not null then f.turn end) as turn
-    from (
-      select x.tenant, x.got, x.emptied, x.most, x.stays, x.new_priorities, x.waited, x.new_turn, x.turn, x.new_in_flight, x.old_in_flight, x.priority from fresh x
-      union all select q.tenant, 0, false, null, false, '{}', false, null, null, q.left_over, q.in_flight, null from quiet q where queue.line_by >= 2) f
-    group by f.tenant) t;
+    select f.tenant, sum(f.got)::int as got, count(*)::int as tried, sum((f.priorities = '{}')::int)::int as emptied, sum((not f.stays)::int)::int as closed, max(f.priority) as priority, max(f.turn) as turn
+    from fresh f group by f.tenant) t;
   admitted := coalesce(admitted, 0);
   tried := coalesce(tried, 0);
   more_waiting := coalesce(more_waiting, 0);
@@ -257,6 +267,12 @@ begin
       order by c.start + j / c.weight limit room) c
     group by c.tenant) x;
 end $$;
+
+create function weir.next_start(queue_id int, virtual_time float8) returns float8 language sql stable as $$
+  select coalesce(
+    (select t.start from weir.tenant_share t where t.queue_id = next_start.queue_id and t.takes and t.start >= next_start.virtual_time order by t.start limit 1),
+    (select max(t.start) from weir.tenant_share t where t.queue_id = next_start.queue_id), next_start.virtual_time)
+$$;
 
 -- What a queue's rate allows at once: a token bucket that claims take from, at the times when they were made.
 create function weir.queue_tokens(queue weir.queue, tokens float8, tokens_at timestamptz, now_at timestamptz) returns float8 language sql immutable as $$
@@ -323,7 +339,7 @@ begin
   admission.passed := array_fill(0::bigint, array[10]);
   admission.news_after := pg_snapshot_xmax(snapshot)::text::bigint;
   admission.news_among := array(select x::text::bigint from pg_snapshot_xip(snapshot) x);
-  select m.more_waiting into admission.lines_waiting from weir.move_lines(queue, true, now_at, '{}', '{}', null, came, priorities, floors, counts, null) m;
+  select m.more_waiting into admission.lines_waiting from weir.note_lines(queue, true, now_at, came, priorities, floors, counts, null, null) m;
   perform weir.touch_tenants(queue, 0, array_agg(o.tenant), array_agg(o.n), array_agg(0))
   from (select l.tenant, count(*)::int as n from weir.line l where l.queue_id = queue.id and l.turn is not null and queue.line_by >= 2 group by l.tenant) o having count(*) > 0;
 end $$;
@@ -335,8 +351,8 @@ declare
   known text[] := array(select t.tenant from weir.tenant_share t where t.queue_id = queue.id);
   moved record;
 begin
-  select * into moved from weir.move_lines(queue, true, clock_timestamp(), '{}', '{}', null, names, array_fill(null::smallint, array[cardinality(names)]),
-    array_fill(null::bigint, array[cardinality(names)]), array_fill(0, array[cardinality(names)]), null);
+  select * into moved from weir.note_lines(queue, true, clock_timestamp(), names, array_fill(null::smallint, array[cardinality(names)]),
+    array_fill(null::bigint, array[cardinality(names)]), array_fill(0, array[cardinality(names)]), null, null);
   if queue.line_by >= 2 then
     perform weir.touch_tenants(queue, virtual_time, moved.tenants, moved.more_open, moved.more_flying);
     perform weir.touch_tenants(queue, virtual_time, known, array_fill(0, array[cardinality(known)]), array_fill(0, array[cardinality(known)]));
@@ -435,6 +451,7 @@ declare
   came_floors bigint[];
   came_counts int[];
   went text[];
+  went_counts int[];
   chosen text[];
   rooms int[];
   turns bigint[];
@@ -446,6 +463,7 @@ declare
   enough int;
   room int;
   busy boolean;
+  kind text;
   tokens float8;
   counted record;
 begin
@@ -477,6 +495,7 @@ begin
     return;
   end if;
   was := st;
+  kind := q.line_by::text;
   snapshot := pg_current_snapshot();
   if st.queue_id is null then
     if q.line_by is null and not exists (select from weir.line_news n where n.queue_id = q.id) then
@@ -536,14 +555,19 @@ begin
           union all select n.ctid from weir.line_news n where n.queue_id = q.id and n.xid = any (st.news_among) and n.xid < st.news_after) x
         limit 1000))
       returning n.*
+    ), came as (
+      select u.name, u.priority, min(u.floor) as floor, sum(u.n)::int as n from took t cross join unnest(t.came, t.priorities, t.floors, t.counts) u(name, priority, floor, n) group by u.name, u.priority
+    ), went as (
+      select w.name, count(*)::int as n from (
+        select case when left(u.name, 1) = kind then u.name else (select weir.line_name(q.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = u.job_id) end as name
+        from took t cross join unnest(t.went, t.went_jobs) u(name, job_id)) w
+      group by w.name
     )
-    select (select array_agg(u.name) from took t cross join unnest(t.came) u(name)) as came,
-      (select array_agg(u.priority) from took t cross join unnest(t.priorities) u(priority)) as priorities,
-      (select array_agg(u.floor) from took t cross join unnest(t.floors) u(floor)) as floors, (select array_agg(u.n) from took t cross join unnest(t.counts) u(n)) as counts,
-      (select array_agg(case when left(u.name, 1) = q.line_by::text then u.name
-        else (select weir.line_name(q.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = u.job_id) end) from took t cross join unnest(t.went, t.went_jobs) u(name, job_id)) as went,
-      (select array_agg(t.claimed order by t.claimed_at) from took t where t.claimed is not null) as claimed,
-      (select array_agg(t.claimed_at order by t.claimed_at) from took t where t.claimed is not null) as claimed_at, (select count(*) from took) as n into news;
+    select c.names as came, c.priorities, c.floors, c.counts, w.names as went, w.counts as went_counts, t.claimed, t.claimed_at, t.n into news
+    from (select array_agg(x.name) as names, array_agg(x.priority) as priorities, array_agg(x.floor) as floors, array_agg(x.n) as counts from came x) c,
+      (select array_agg(x.name) as names, array_agg(x.n) as counts from went x) w,
+      (select array_agg(x.claimed order by x.claimed_at) filter (where x.claimed is not null) as claimed, array_agg(x.claimed_at order by x.claimed_at) filter (where x.claimed is not null) as claimed_at,
+        count(*) as n from took x) t;
     if news.n < 1000 then
       if news.n > 0 then
         st.news_after := pg_snapshot_xmax(snapshot)::text::bigint;
@@ -562,7 +586,7 @@ begin
       st.tokens := null;
     end if;
     -- Into a line of another kind: from a transaction that read the queue's limits before they changed.
-    if exists (select from unnest(news.came) c where left(c, 1) <> q.line_by::text) then
+    if exists (select from unnest(news.came) c where left(c, 1) <> kind) then
       st.phase := 'sorting';
       more := true;
     end if;
@@ -581,8 +605,9 @@ begin
     came_floors := news.floors || inbox.floors || array_fill(null::bigint, array[coalesce(cardinality(rested), 0)]);
     came_counts := news.counts || inbox.counts || array_fill(0, array[coalesce(cardinality(rested), 0)]);
     went := news.went || inbox.went;
+    went_counts := news.went_counts || array_fill(1, array[coalesce(cardinality(inbox.went), 0)]);
     changed := coalesce(cardinality(came), 0) + coalesce(cardinality(went), 0) > 0;
-    st.in_flight := greatest(st.in_flight - coalesce(cardinality(went), 0), 0);
+    st.in_flight := greatest(st.in_flight - coalesce((select sum(n) from unnest(went_counts) n), 0)::int, 0);
   end if;
 
   if st.phase = 'open' and (st.lines_waiting > 0 or changed) then
@@ -590,39 +615,37 @@ begin
       st.ahead := case when unclaimed = 0 then least(st.ahead * 2, 2000) when unclaimed >= st.ahead / 2 then greatest(st.ahead / 2, 16) else st.ahead end;
     end if;
     tokens := weir.queue_tokens(q, st.tokens, st.tokens_at, now_at) - unclaimed;
+    if changed then
+      select * into moved from weir.note_lines(q, overridden, now_at, came, came_priorities, came_floors, came_counts, went, went_counts);
+      st.lines_waiting := st.lines_waiting + moved.more_waiting;
+      if q.line_by >= 2 then
+        perform weir.touch_tenants(q, st.virtual_time, moved.tenants, moved.more_open, moved.more_flying);
+        st.virtual_time := weir.next_start(q.id, st.virtual_time);
+      end if;
+    end if;
     for round in 1..100 loop
       room := greatest(least(target - unclaimed - admitted, (q.limits ->> 'concurrency')::int - st.in_flight, floor(tokens + 1e-6)::int), 0);
-      exit when room = 0 and not changed;
-      -- Where tenants are told apart, a round that takes note of news comes first, for it may change whose turn it is.
+      exit when room = 0 or st.lines_waiting = 0;
       chosen := array[''];
       rooms := array[room];
       if q.line_by >= 2 then
-        select c.chosen, c.rooms into chosen, rooms from weir.choose_tenants(q, st.virtual_time, case when changed then 0 else room end) c;
-        exit when rooms is null and not changed;
+        select c.chosen, c.rooms into chosen, rooms from weir.choose_tenants(q, st.virtual_time, room) c;
+        exit when rooms is null;
       end if;
-      select * into moved from weir.move_lines(q, overridden, now_at, chosen, rooms, case when q.line_by < 2 then st.passed end, came, came_priorities, came_floors, came_counts, went);
-      exit when moved.tried = 0 and not changed;
-      came := null;
-      came_priorities := null;
-      came_floors := null;
-      came_counts := null;
-      went := null;
-      changed := false;
+      select * into moved from weir.serve_lines(q, overridden, now_at, chosen, rooms, case when q.line_by < 2 then st.passed end);
+      exit when moved.tried = 0;
       admitted := admitted + moved.admitted;
       st.in_flight := st.in_flight + moved.admitted;
       st.lines_waiting := st.lines_waiting + moved.more_waiting;
       tokens := tokens - moved.admitted;
       if q.line_by >= 2 then
-        perform weir.touch_tenants(q, st.virtual_time, moved.tenants, moved.more_open, moved.more_flying, moved.served, moved.passed_priorities, moved.passed_turns);
-        st.virtual_time := coalesce(
-          (select t.start from weir.tenant_share t where t.queue_id = q.id and t.takes and t.start >= st.virtual_time order by t.start limit 1),
-          (select max(t.start) from weir.tenant_share t where t.queue_id = q.id), st.virtual_time);
+        perform weir.touch_tenants(q, st.virtual_time, moved.tenants, moved.more_open, moved.served, moved.served, moved.passed_priorities, moved.passed_turns);
+        st.virtual_time := weir.next_start(q.id, st.virtual_time);
       elsif moved.passed_turns[1] is not null then
         turns := st.passed;
         turns[moved.passed_priorities[1]] := greatest(turns[moved.passed_priorities[1]], moved.passed_turns[1]);
         st.passed := turns;
       end if;
-      exit when st.lines_waiting = 0;
     end loop;
     st.admitted := st.admitted + admitted;
     if admitted > 0 then
@@ -671,7 +694,10 @@ $$;
 -- +goose StatementEnd
 comment on function weir.count_unclaimed(int, bigint[], bigint, int) is 'Internal. How many jobs of a governed queue are admitted and not claimed, at most so many a priority, and where to look from the next time.';
 comment on function weir.take_inbox(weir.queue, int) is 'Internal. Puts up to `most` jobs of a governed queue that became available into lines.';
-comment on function weir.move_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[], text[], smallint[], bigint[], int[], text[]) is 'Internal. Notes what came to lines and went from them, and admits jobs from those whose turn it is: one round.';
+comment on function weir.line_tokens(float8, float8, float8, timestamptz, timestamptz) is 'Internal. What a line''s rate allows at once; null: it has none.';
+comment on function weir.note_lines(weir.queue, boolean, timestamptz, text[], smallint[], bigint[], int[], text[], int[]) is 'Internal. Notes what came to lines and went from them, and opens and closes them.';
+comment on function weir.serve_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[]) is 'Internal. Admits jobs from the lines whose turn it is: one round.';
+comment on function weir.next_start(int, float8) is 'Internal. Where virtual time is when the tenants have been served: at the lowest start of those that take.';
 comment on function weir.touch_tenants(weir.queue, float8, text[], int[], int[], int[], smallint[], bigint[]) is 'Internal. Notes what changed for tenants, and moves them on in virtual time.';
 comment on function weir.choose_tenants(weir.queue, float8, int) is 'Internal. The tenants whose turn it is, and how many jobs each may have admitted.';
 comment on function weir.queue_tokens(weir.queue, float8, timestamptz, timestamptz) is 'Internal. What a queue''s rate allows at once; null: it has none.';
@@ -688,5 +714,7 @@ comment on function weir.admissions() is 'Internal, for a node: the governed que
 -- +goose Down
 drop function weir.admissions(), weir.admit(text, int), weir.readjust(weir.queue, weir.admission), weir.judge_lines(weir.queue, float8), weir.rebuild_lines(weir.queue, weir.admission), weir.withdraw(weir.queue),
   weir.queue_tokens(weir.queue, float8, timestamptz, timestamptz), weir.choose_tenants(weir.queue, float8, int),
-  weir.touch_tenants(weir.queue, float8, text[], int[], int[], int[], smallint[], bigint[]), weir.move_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[], text[], smallint[], bigint[], int[], text[]),
+  weir.touch_tenants(weir.queue, float8, text[], int[], int[], int[], smallint[], bigint[]), weir.next_start(int, float8),
+  weir.serve_lines(weir.queue, boolean, timestamptz, text[], int[], bigint[]), weir.note_lines(weir.queue, boolean, timestamptz, text[], smallint[], bigint[], int[], text[], int[]),
+  weir.line_tokens(float8, float8, float8, timestamptz, timestamptz),
   weir.take_inbox(weir.queue, int), weir.count_unclaimed(int, bigint[], bigint, int);
