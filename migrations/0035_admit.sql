@@ -540,7 +540,7 @@ begin
     busy := wanted > 0 and least(st.passed_at, st.asked_at) > clock_timestamp() - interval '100 ms';
     enough := case when busy then wanted + wanted / 2 end;
     target := coalesce(greatest(least(case when busy then 5 else 2 end * wanted, 2000), least(enough, 2000)), st.ahead);
-    select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(target, ceil(weir.rate_burst(q.limits -> 'rate'))::int));
+    select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(coalesce(enough, target), ceil(weir.rate_burst(q.limits -> 'rate'))::int));
     unclaimed := counted.unclaimed;
     if unclaimed >= enough then
       waiting := st.lines_waiting;
