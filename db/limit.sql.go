@@ -115,7 +115,7 @@ func (q *Queries) CheckLimits(ctx context.Context, repair bool) ([]CheckLimitsRo
 
 const countInFlight = `-- name: CountInFlight :many
 select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting, a.admitted::bigint as admitted
-from weir.queue q cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.news_after, x.news_among, x.in_flight, x.lines_waiting, x.virtual_time, x.passed, x.tokens, x.tokens_at, x.ready_after, x.tip, x.asked_at, x.ahead, x.rested_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
+from weir.queue q cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.news_after, x.news_among, x.in_flight, x.lines_waiting, x.virtual_time, x.passed, x.tokens, x.tokens_at, x.ready_after, x.tip, x.asked_at, x.ahead, x.rested_until, x.passed_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
 where q.governed
 `
 

@@ -35,7 +35,7 @@ const (
 )
 
 func newVacuumStep(e *Engine) *vacuumStep {
-	return &vacuumStep{e: e, tables: []string{"job_ready", "job_lease", "job_scheduled", "job_held", "line", "job_admitted"}, resting: map[string]rest{}}
+	return &vacuumStep{e: e, tables: []string{"job_ready", "job_lease", "job_scheduled", "job_held", "line"}, resting: map[string]rest{}}
 }
 
 func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {

@@ -129,6 +129,7 @@ create table weir.job_lease (
   attempt smallint not null,
   counted boolean,
   followed boolean,
+  line text collate "C",
   breaker_id int,
   cancel_requested_at timestamptz,
   worker text not null,
@@ -147,7 +148,8 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
-comment on column weir.job_lease.followed is 'Something follows when it ends or goes back (weir.jobs_left): it is a step of a workflow, or its queue is governed; null: nothing does.';
+comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.jobs_left); null: it is none.';
+comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
 comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';

@@ -222,7 +222,7 @@ begin
   elsif jsonb_array_length(jobs) = 0 then
     return;
   end if;
-  -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one. bare: they have no other fields than these four.
+  -- Most jobs are plain, and seen to be so in one expression; the others are looked at one by one. bare: they have no other fields than these four; plain ones have a key and a tenant at most.
   select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
     bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
     bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
@@ -250,13 +250,13 @@ begin
   names := known;
 
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see 0005_frontier.sql
-  if bare and not bounded and not governed then
+  if plain and not bounded and not governed and enqueue_batch.workflow_id is null and schedules is null then
     now_at := clock_timestamp();
     return query
     with facts as (
-      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args)
+      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant, concurrency_key)
       select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q], coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q],
-        e.job ->> 'kind', coalesce(e.job -> 'args', '{}')
+        e.job ->> 'kind', coalesce(e.job -> 'args', '{}'), case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end
       from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
       returning id, queue_id, priority, max_attempts, timeout_seconds
     ), ready as (
@@ -299,7 +299,7 @@ begin
       coalesce((e.more ->> 'timeout_seconds')::numeric::int, timeouts[e.q]) as timeout_seconds,
       coalesce((e.more ->> 'run_at')::timestamptz, now_at + make_interval(secs => (e.more ->> 'delay_seconds')::float8)) as run_at,
       enqueue_batch.workflow_id is not null and e.job -> 'held' is not null as held
-    from (select x.job, case when not bare then x.job end as more, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
+    from (select x.job, case when not plain then x.job end as more, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q from jsonb_array_elements(jobs) with ordinality x(job, n)) e
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key, tenant, parent_id, result_ttl_seconds, run_at,
       workflow_id, step, breaker, schedule, slot, concurrency_key)
@@ -307,8 +307,8 @@ begin
       case when i.more ->> 'retry' is not null then i.more -> 'retry' end,
       case when i.more ->> 'tags' is not null then array(select jsonb_array_elements_text(i.more -> 'tags')) end,
       case when i.more ->> 'metadata' is not null then i.more -> 'metadata' end,
-      i.more #>> '{unique,key}', i.more ->> 'tenant', (i.more ->> 'parent_id')::bigint, (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n], slots[i.n], i.more ->> 'concurrency_key'
+      i.more #>> '{unique,key}', case when not bare then i.job ->> 'tenant' end, (i.more ->> 'parent_id')::bigint, (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
+      enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n], slots[i.n], case when not bare then i.job ->> 'concurrency_key' end
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq, job_id)

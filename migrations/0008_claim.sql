@@ -34,6 +34,7 @@ declare
   breakers int[];
   rated boolean[];  -- its rate is of claims: see weir.queue_tokens
   governed int[];
+  line_bys smallint[];  -- what the lines of the governed ones tell apart
   breaking int[];  -- queues with a breaker of their own
   place int;
   positions bigint[];
@@ -61,9 +62,9 @@ begin
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
     wanted := (select sum(c) from unnest(counts) c);
   end if;
-  select array_agg(x.id), array_agg(x.name), array_agg(x.lease_seconds), array_agg(x.breaker_id), array_agg(x.governed and x.limits ? 'rate'),
+  select array_agg(x.id), array_agg(x.name), array_agg(x.lease_seconds), array_agg(x.breaker_id), array_agg(x.governed and x.limits ? 'rate'), array_agg(x.line_by),
     array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null)
-    into queue_ids, queue_names, default_leases, breakers, rated, governed, breaking
+    into queue_ids, queue_names, default_leases, breakers, rated, line_bys, governed, breaking
   from (select q.* from weir.queue q where q.name = any (queues) and (q.paused_at is null or q.resume_at <= clock_timestamp()) order by random()) x;
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
   select w.tick, w.seq, w.holder_seqs, w.holder_since into now_tick, floor_seq, holders, holders_since from weir.watermark w order by w.tick desc limit 1;
@@ -138,15 +139,16 @@ begin
   with picked as materialized (
     select u.id, tokens[u.n] as token, attempts[u.n] as attempt, priorities[u.n] as priority, queue_ids[sources[u.n]] as queue_id, queue_names[sources[u.n]] as queue_name, slots[u.n] as slot,
       coalesce(nullif(leases[slots[u.n]], 0), default_leases[sources[u.n]]) as lease, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id,
-      case when j.workflow_id is not null or queue_ids[sources[u.n]] = any (governed) then true end as followed,
+      case when j.workflow_id is not null then true end as followed,
+      case when queue_ids[sources[u.n]] = any (governed) then weir.line_name(line_bys[sources[u.n]], j.tenant, j.concurrency_key) end as line,
       case when j.breaker is not null or queue_ids[sources[u.n]] = any (breaking) then case when u.id <> all (weak) then  -- not of a job that does without
         weir.heard_by(j.breaker, queue_ids[sources[u.n]], queue_names[sources[u.n]]) end end as breaker_id
     from unnest(ids) with ordinality u(id, n)
     cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, breaker_id)
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, line, breaker_id)
     select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.breaker_id
+      k.queue_id, k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line, k.breaker_id
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)),

@@ -39,7 +39,7 @@ begin
   perform weir.lock_workflows_of(array(select l.job_id from weir.job_lease l where l.job_id = any (job_ids) and l.followed));
 end $$;
 
--- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow or a job of a governed queue is among them.
+-- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow is among them.
 create function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
@@ -51,12 +51,13 @@ begin
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
-      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed, l.breaker_id
+      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed, l.line, l.breaker_id
     ), ended as (
       insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
       select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   else
     if pg_column_size(results) > 65536 then
@@ -65,7 +66,7 @@ begin
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
-      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed, l.breaker_id
+      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed, l.line, l.breaker_id
     ), given as (
       select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
     ), ended as (
@@ -75,10 +76,14 @@ begin
       from freed f left join given g on g.token = f.token
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   end if;
   if done.heard is not null then
     perform weir.hear_breakers(done.heard, done.breakers);
+  end if;
+  if done.leavers is not null then
+    perform weir.lines_left(done.leavers);
   end if;
   if done.followed is not null then
     perform weir.jobs_left(done.followed);

@@ -57,6 +57,7 @@ begin
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
     array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken, array_agg(e.job_id) filter (where e.followed) as followed,
+    array_agg((e.queue_id, e.job_id, e.line, e.new_state in ('retryable', 'available'))::weir.line_leaver) filter (where e.line is not null) as leavers,
     array_agg(e.job_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as heard,
     array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers, array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
     array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
@@ -65,6 +66,9 @@ begin
   end if;
   if done.heard is not null then
     perform weir.hear_breakers(done.heard, done.breakers, done.failures);
+  end if;
+  if done.leavers is not null then
+    perform weir.lines_left(weir.keep_lines(done.leavers));
   end if;
   if done.followed is not null then
     perform weir.jobs_left(done.followed);
@@ -141,7 +145,11 @@ begin
       case when not b.cancelled and not b.at_once then b.run_at end, b.worker, put_back.detail
     from back b
   )
-  select array_agg(b.job_id) as ids, array_agg(b.job_id) filter (where b.followed) as followed into done from back b;
+  select array_agg(b.job_id) as ids, array_agg(b.job_id) filter (where b.followed) as followed,
+    array_agg((b.queue_id, b.job_id, b.line, not b.cancelled)::weir.line_leaver) filter (where b.line is not null) as leavers into done from back b;
+  if done.leavers is not null then
+    perform weir.lines_left(weir.keep_lines(done.leavers));
+  end if;
   if done.followed is not null then
     perform weir.jobs_left(done.followed);
   end if;

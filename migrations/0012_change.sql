@@ -12,14 +12,18 @@ language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = 
 #variable_conflict use_column
 declare
   fact record;
+  place int;
 begin
   delete from weir.job_scheduled s where s.job_id = take_waiting.job_id
     returning case when s.retryable then 'retryable' else 'scheduled' end, s.attempt, s.run_at into was, attempt, run_at;
   if found then return; end if;
   delete from weir.job_held h where h.job_id = take_waiting.job_id returning 'held', h.attempt, h.held_at, h.reason, h.key into was, attempt, held_at, held_reason, held_key;
   if found then return; end if;
-  delete from weir.job_ready r where r.job_id = take_waiting.job_id and r.seq <> r.job_id returning 'available', r.attempt into was, attempt;
-  if found then return; end if;
+  delete from weir.job_ready r where r.job_id = take_waiting.job_id and r.seq <> r.job_id returning 'available', r.attempt, r.queue_id into was, attempt, place;
+  if place < 0 then
+    perform weir.places_left(array[take_waiting.job_id], -place);
+  end if;
+  if was is not null then return; end if;
   select j.queue_id, j.priority into fact from weir.job j where j.id = take_waiting.job_id;
   delete from weir.job_ready r where r.queue_id = fact.queue_id and r.priority = fact.priority and r.seq = take_waiting.job_id and r.job_id = take_waiting.job_id
     returning 'available', r.attempt into was, attempt;
@@ -192,7 +196,6 @@ begin
   end if;
   insert into weir.job_event (job_id, kind, attempt, state, run_at, detail)
   values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
-  perform weir.lines_left(array[edit.job_id]);
   return new_state;
 end $$;
 
@@ -227,6 +230,7 @@ declare
   places int[] := array[]::int[] || case when state = 'waiting' or governed = (state = 'held') then q end || case when state <> 'held' then -q end;
   tids tid[];
   ids bigint[] := '{}';
+  admitted bigint[];
   steps bigint[] := '{}';
 begin
   perform weir.check_waiting(state);
@@ -242,7 +246,10 @@ begin
     with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*), ended as (
       insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, abs(g.queue_id), 'cancelled', g.attempt from gone g
     )
-    select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
+    select ids || coalesce(array_agg(g.job_id), '{}'), array_agg(g.job_id) filter (where g.queue_id < 0) into ids, admitted from gone g;
+    if admitted is not null then
+      perform weir.places_left(admitted, q);
+    end if;
   end if;
   if state in ('scheduled', 'retryable', 'waiting') then
     tids := array(select s.ctid from weir.job_scheduled s where s.queue_id = q and (state = 'waiting' or s.retryable = (state = 'retryable'))

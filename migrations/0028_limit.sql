@@ -169,7 +169,7 @@ comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'Its rows in job_admitted, less what line_news still says about them.';
+comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_kept.';
 comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
 comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
 comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
@@ -223,6 +223,8 @@ create table weir.admission (
   asked_at timestamptz not null default '-infinity',
   ahead int not null,
   rested_until timestamptz not null default '-infinity',
+  passed_at timestamptz not null default '-infinity',
+  rate_until timestamptz,
   admitted bigint not null default 0,
   constraint admission_pkey primary key (queue_id, tick)
 );
@@ -248,19 +250,20 @@ comment on column weir.admission.tip is 'All that it has admitted has a seq up t
 comment on column weir.admission.asked_at is 'When a claim last asked for a pass and got something. Until a second later nothing is admitted ahead of claims.';
 comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
 comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
+comment on column weir.admission.passed_at is 'When it last looked at what came and went.';
+comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
 
-create table weir.job_admitted (
-  job_id bigint not null constraint job_admitted_pkey primary key,
+create table weir.line_kept (
+  job_id bigint not null constraint line_kept_pkey primary key,
   queue_id int not null,
-  name text collate "C" not null,
-  keeps boolean not null
-) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
-comment on table weir.job_admitted is 'Jobs of governed queues that are in flight: inserted when they are admitted, deleted in the transaction in which they end or go back.';
-comment on column weir.job_admitted.job_id is 'weir.job.id';
-comment on column weir.job_admitted.queue_id is 'weir.queue.id';
-comment on column weir.job_admitted.name is 'The line it was admitted from.';
-comment on column weir.job_admitted.keeps is 'Its line had a limit of one, so it keeps its line until it has ended: while it waits for a retry, too.';
+  name text collate "C" not null
+);
+comment on table weir.line_kept is
+  'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
+comment on column weir.line_kept.job_id is 'weir.job.id';
+comment on column weir.line_kept.queue_id is 'weir.queue.id';
+comment on column weir.line_kept.name is 'The line.';
 
 -- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
 -- their transaction, and deleted by the admitter when it has read them.
@@ -275,7 +278,10 @@ create table weir.line_news (
   went_jobs bigint[],
   claimed int,
   claimed_at timestamptz
-) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
+-- They are read once, and soon: compressing them would cost more than all else about them.
+alter table weir.line_news alter came set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
+  alter went set storage external, alter went_jobs set storage external;
 create index line_news_xid on weir.line_news (queue_id, xid);
 comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
 comment on column weir.line_news.queue_id is 'weir.queue.id';
@@ -289,40 +295,86 @@ comment on column weir.line_news.went_jobs is 'Those jobs.';
 comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
 comment on column weir.line_news.claimed_at is 'When they were.';
 
+create type weir.line_leaver as (queue_id int, job_id bigint, name text, waits boolean);
+comment on type weir.line_leaver is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
 -- +goose StatementBegin
--- Called (by weir.jobs_left) when jobs have left their worker, or were cancelled where they waited. A job that keeps its line stays in flight until it has ended.
--- Locks: the job_admitted rows, which are gone then.
-create function weir.lines_left(job_ids bigint[]) returns void language plpgsql
+-- A job is in flight while it is in job_ready under minus the queue's id, in a lease with a line, or in line_kept. Who takes it out of the first two leaves word of
+-- it in the same transaction, with what the deletion returned: so nothing is counted twice.
+-- leavers: jobs that are no longer in flight. Locks: nothing that is there already.
+create function weir.lines_left(leavers weir.line_leaver[]) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   queue_ids int[];
 begin
-  with gone as (
-    delete from weir.job_admitted a where a.job_id = any (lines_left.job_ids)
-      and case when a.keeps then not exists (select from weir.job_scheduled s where s.job_id = a.job_id and s.queue_id = a.queue_id)
-        and not exists (select from weir.job_ready r where r.job_id = a.job_id and r.seq <> r.job_id and r.queue_id = a.queue_id) else true end
-    returning a.job_id, a.queue_id, a.name
-  ), told as (
+  with told as (
     insert into weir.line_news (queue_id, went, went_jobs)
-    select g.queue_id, array_agg(g.name), array_agg(g.job_id) from gone g group by g.queue_id
+    select l.queue_id, array_agg(l.name), array_agg(l.job_id) from unnest(leavers) l group by l.queue_id
     returning line_news.queue_id
   )
   select array_agg(t.queue_id) into queue_ids from told t;
-  -- Those who wait for jobs of a queue are woken where something waits in its lines, so that they have it looked at.
-  if queue_ids is not null then
-    perform weir.wake(array(select q.name from weir.queue q where q.id = any (queue_ids)
-      and (select a.lines_waiting > 0 from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1)));
+  -- Those who wait for jobs of a queue are woken where something waits in its lines, so that they have it looked at. Where its rate keeps all of it, they know until when.
+  perform weir.wake(array(select q.name from weir.queue q where q.id = any (queue_ids)
+    and (select a.lines_waiting > 0 and (a.rate_until > clock_timestamp()) is not true from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1)));
+end $$;
+
+-- Those that go back to waiting and whose line has a limit of one keep it; the others are returned.
+create function weir.keep_lines(leavers weir.line_leaver[]) returns weir.line_leaver[] language plpgsql
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  if true = any (array(select l.waits from unnest(leavers) l)) then
+    with all_of as materialized (
+      select l.queue_id, l.job_id, l.name, l.waits, (l.waits and weir.line_key(l.name) <> '' and coalesce(
+        (select o.concurrency from weir.limit_override o where o.queue_id = l.queue_id and o.what = 'key' and o.name = weir.line_key(l.name)),
+        (select (q.limits ->> 'per_key')::int from weir.queue q where q.id = l.queue_id)) = 1) is true as keeps
+      from unnest(leavers) l
+    ), kept as (
+      insert into weir.line_kept (job_id, queue_id, name) select a.job_id, a.queue_id, a.name from all_of a where a.keeps
+    )
+    select array_agg((a.queue_id, a.job_id, a.name, a.waits)::weir.line_leaver) into leavers from all_of a where not a.keeps;
+  end if;
+  return leavers;
+end $$;
+
+-- Of jobs that were taken out of the place where claims look, and not by a claim. Of one that has another queue by now, queue_id is the old one.
+create function weir.places_left(job_ids bigint[], queue_id int default null) returns void language plpgsql
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  perform weir.lines_left(array(
+    select (q.id, j.id, weir.line_name(coalesce(q.line_by, 0), j.tenant, j.concurrency_key), false)::weir.line_leaver
+    from weir.job j join weir.queue q on q.id = coalesce(places_left.queue_id, j.queue_id) where j.id = any (job_ids)));
+end $$;
+
+-- Of jobs that may have kept their line and were taken out of where they waited for good. Locks: their rows in line_kept, which are gone then.
+create function weir.kept_left(job_ids bigint[]) returns void language plpgsql
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+  leavers weir.line_leaver[];
+begin
+  with gone as (
+    delete from weir.line_kept k where k.job_id = any (kept_left.job_ids)
+      and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = k.queue_id)
+    returning k.*
+  )
+  select array_agg((g.queue_id, g.job_id, g.name, false)::weir.line_leaver) into leavers from gone g;
+  if leavers is not null then
+    perform weir.lines_left(leavers);
   end if;
 end $$;
 -- +goose StatementEnd
-comment on function weir.lines_left(bigint[]) is 'Internal. Takes jobs out of flight, and leaves word of it for the admitter.';
+comment on function weir.lines_left(weir.line_leaver[]) is 'Internal. Leaves word for the admitter of jobs that are no longer in flight.';
+comment on function weir.keep_lines(weir.line_leaver[]) is 'Internal. Lets those jobs keep their line that wait and may keep it, and returns the others.';
+comment on function weir.places_left(bigint[], int) is 'Internal. Leaves word of jobs that were admitted and taken out again before anybody claimed them.';
+comment on function weir.kept_left(bigint[]) is 'Internal. Takes the line from jobs that kept it and wait no longer.';
 
 -- +goose Down
-drop function weir.lines_left(bigint[]);
+drop function weir.kept_left(bigint[]), weir.places_left(bigint[], int), weir.keep_lines(weir.line_leaver[]), weir.lines_left(weir.line_leaver[]);
 drop index weir.job_held_line;
-drop table weir.line_news, weir.job_admitted, weir.admission, weir.tenant_share, weir.line;
+drop type weir.line_leaver;
+drop table weir.line_news, weir.line_kept, weir.admission, weir.tenant_share, weir.line;
 drop sequence weir.line_tick;
 drop function weir.set_limit(text, text, text, jsonb), weir.rate_burst(jsonb), weir.govern(int), weir.line_key(text), weir.line_tenant(text), weir.line_name(int, text, text), weir.limits_problem(jsonb, text), weir.rate_problem(jsonb, text);
 drop table weir.limit_override;

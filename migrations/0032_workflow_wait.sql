@@ -121,6 +121,9 @@ begin
   if not found then
     perform weir.refuse_stale(job_id);
   end if;
+  if l.line is not null then
+    perform weir.lines_left(array[(l.queue_id, l.job_id, l.line, false)::weir.line_leaver]);
+  end if;
   w := weir.lock_workflow(w.id);
   if w.state <> 'running' or l.cancel_requested_at is not null then
     perform weir.refuse_over(w);

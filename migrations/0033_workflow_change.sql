@@ -21,11 +21,11 @@ begin
   )
   select coalesce(array_agg(g.job_id), '{}'), coalesce(array_agg(g.attempt), '{}') into ids, attempts from gone g;
   with gone as (
-    delete from weir.job_scheduled s where s.job_id = any (array(select x.job_id from weir.job_scheduled x where x.job_id = any (job_ids) for update skip locked)) returning s.job_id, s.attempt
+    delete from weir.job_scheduled s where s.job_id = any (array(select x.job_id from weir.job_scheduled x where x.job_id = any (job_ids) for update skip locked)) returning s.job_id, s.attempt, s.queue_id
   ), back as (
-    delete from weir.job_ready r where r.ctid = any (array(select x.ctid from weir.job_ready x where x.job_id = any (job_ids) and x.seq <> x.job_id for update skip locked)) returning r.job_id, r.attempt
+    delete from weir.job_ready r where r.ctid = any (array(select x.ctid from weir.job_ready x where x.job_id = any (job_ids) and x.seq <> x.job_id for update skip locked)) returning r.job_id, r.attempt, r.queue_id
   )
-  select array_agg(g.job_id) as ids, array_agg(g.attempt) as attempts into more from (select * from gone union all select * from back) g;
+  select array_agg(g.job_id) as ids, array_agg(g.attempt) as attempts, array_agg(g.job_id) filter (where g.queue_id < 0) as admitted into more from (select * from gone union all select * from back) g;
   ids := ids || more.ids;
   attempts := attempts || more.attempts;
   -- What is available for the first time is found by its facts.
@@ -43,7 +43,10 @@ begin
   select j.id, j.queue_id, 'cancelled', u.attempt, why from unnest(ids, attempts) u(id, attempt) join weir.job j on j.id = u.id where j.id = any (ids);
   delete from weir.workflow_wait x where x.job_id = any (ids);
   delete from weir.workflow_join x where x.job_id = any (ids);
-  perform weir.lines_left(ids);
+  if more.admitted is not null then
+    perform weir.places_left(more.admitted);
+  end if;
+  perform weir.kept_left(ids);
   return ids;
 end $$;
 

@@ -68,7 +68,11 @@ begin
     select l.queue_id, l.name, sum(l.in_flight) as in_flight from weir.line l group by 1, 2
   ), flying as materialized (
     select a.queue_id, weir.line_name(g.line_by, j.tenant, j.concurrency_key) as name, count(*) as n
-    from weir.job_admitted a join governed g on g.id = a.queue_id join weir.job j on j.id = a.job_id group by 1, 2
+    from (
+      select l.queue_id, l.job_id from weir.job_lease l where l.line is not null
+      union all select g.id, r.job_id from governed g join weir.job_ready r on r.queue_id = -g.id
+      union all select k.queue_id, k.job_id from weir.line_kept k) a
+    join governed g on g.id = a.queue_id join weir.job j on j.id = a.job_id group by 1, 2
   ), wrong as materialized (
     select g.id, x.name as line, 'in flight' as problem, x.counted::bigint, x.found::bigint from governed g cross join lateral (
       select coalesce(l.name, f.name) as name, coalesce(l.in_flight, 0) - coalesce((select sum(n.n) from news n where n.queue_id = g.id and n.name = coalesce(l.name, f.name)), 0) as counted,
@@ -80,14 +84,9 @@ begin
     from governed g cross join lateral (select x.in_flight from weir.admission x where x.queue_id = g.id order by x.tick desc limit 1) a
     where a.in_flight - coalesce((select sum(n.n) from news n where n.queue_id = g.id), 0) <> coalesce((select sum(f.n) from flying f where f.queue_id = g.id), 0)
     union all
-    select g.id, min(a.name), 'in flight, but nowhere', count(*), 0 from governed g join weir.job_admitted a on a.queue_id = g.id
-    where not exists (select from weir.job_lease l where l.job_id = a.job_id) and not exists (select from weir.job_ready r where r.job_id = a.job_id and r.seq <> r.job_id and abs(r.queue_id) = g.id)
-      and not (a.keeps and exists (select from weir.job_scheduled s where s.job_id = a.job_id))
-    group by g.id
-    union all
-    select g.id, null, 'running or available, but not in flight', 0, count(*) from governed g join (
-        select l.job_id, l.queue_id from weir.job_lease l where l.followed union all select r.job_id, -r.queue_id from weir.job_ready r where r.queue_id < 0) p on p.queue_id = g.id
-    where not exists (select from weir.job_admitted a where a.job_id = p.job_id)
+    select g.id, min(k.name), 'keeps its line, but waits nowhere', count(*), 0 from governed g join weir.line_kept k on k.queue_id = g.id
+    where not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = g.id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = g.id)
     group by g.id
     union all
     select g.id, h.key, 'waits where nobody looks', 0, count(*) from governed g join weir.job_held h on h.queue_id = g.id and h.reason = 'line'
@@ -97,14 +96,9 @@ begin
         where n.queue_id = g.id and c.name = h.key and c.priority = h.priority and c.floor < h.seq)
     group by g.id, h.key
   ), orphans as (
-    delete from weir.job_admitted a where repair and a.queue_id in (select w.id from wrong w)
-      and not exists (select from weir.job_lease l where l.job_id = a.job_id) and not exists (select from weir.job_ready r where r.job_id = a.job_id and r.seq <> r.job_id and abs(r.queue_id) = a.queue_id)
-      and not (a.keeps and exists (select from weir.job_scheduled s where s.job_id = a.job_id))
-  ), missing as (
-    insert into weir.job_admitted (job_id, queue_id, name, keeps)
-    select l.job_id, l.queue_id, '', false from weir.job_lease l
-    where repair and l.followed and l.queue_id in (select w.id from wrong w) and not exists (select from weir.job_admitted a where a.job_id = l.job_id)
-    on conflict do nothing
+    delete from weir.line_kept k where repair and k.queue_id in (select w.id from wrong w)
+      and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = k.queue_id)
   ), anew as (
     update weir.queue q set limits_version = q.limits_version + 1 where repair and q.id in (select w.id from wrong w)
   ), stale as (

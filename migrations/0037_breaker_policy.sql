@@ -134,7 +134,7 @@ begin
         delete from weir.job_ready r where r.ctid = any (gone.tids);
         perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, p::smallint, gone.ids, gone.seqs, gone.attempts);
         if place < 0 then
-          perform weir.lines_left(gone.ids);  -- of a queue with limits: they are no longer in flight
+          perform weir.places_left(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
         end if;
         moved := moved + gone.n;
       end loop;

@@ -1,5 +1,5 @@
--- What follows when a job leaves its worker or ends: a step of a workflow lets other steps go, a job of a governed queue makes room in its line.
--- Nobody asks for a plain job: its lease is not marked (weir.job_lease.followed).
+-- What follows when a job leaves its worker or ends: a step of a workflow lets other steps go, and a job that kept its line while it waited gives it up.
+-- Nobody asks for a plain job: its lease is not marked (weir.job_lease.followed). How a lease makes room in its line is in 0028_limit.sql.
 --
 -- +goose Up
 -- The order here is the order of locks: of those that are called, each takes its rows in the order of their ids.
@@ -7,7 +7,7 @@
 create function weir.jobs_left(job_ids bigint[]) returns void language plpgsql as $$
 begin
   perform weir.steps_left(job_ids);
-  perform weir.lines_left(job_ids);
+  perform weir.kept_left(job_ids);
 end $$;
 
 create function weir.jobs_came_back(job_ids bigint[]) returns void language plpgsql as $$

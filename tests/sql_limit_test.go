@@ -168,7 +168,7 @@ func TestLimitsAreTurnedOnUnderWorkAndOffAgain(t *testing.T) {
 	if got := idsOf(claim(t, d, "q", 10)); len(got) != 3 || !slices.Contains(got, ids[2]) || !slices.Contains(got, more[1]) {
 		t.Errorf("without limits claimed %v, want %d and %v", got, ids[2], more)
 	}
-	if left := ask[int](t, d, "select (select count(*) from weir.line) + (select count(*) from weir.job_admitted) + (select count(*) from weir.line_news) + (select count(*) from weir.admission)"); left != 0 {
+	if left := ask[int](t, d, "select (select count(*) from weir.line) + (select count(*) from weir.line_kept) + (select count(*) from weir.line_news) + (select count(*) from weir.admission)"); left != 0 {
 		t.Errorf("%d rows are left of the limits", left)
 	}
 }
@@ -267,6 +267,8 @@ func TestTenantsShareByWeight(t *testing.T) {
 			complete(t, d, jobs...)
 		}
 	}
+	serve(5) // a pass reads a thousand notes, so it takes some until all are known
+	clear(had)
 	serve(100)
 	if had["a"] < 60 || had["a"] > 80 || had["b"] < 200 || had["b"] > 220 || had["c"] < 410 || had["c"] > 430 {
 		t.Errorf("shares are %v, want 1, 3 and 6 of ten", had)
@@ -325,15 +327,16 @@ func TestARateIsATokenBucket(t *testing.T) {
 		t.Errorf("admitted %d at once of two keys, want 2 of each", n)
 	}
 	// An hour later: the bucket is full, but what was admitted and not claimed is part of it.
-	do(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour'")
+	do(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour', rate_until = rate_until - interval '1 hour'")
 	if n := admit(t, d, "q", 100); n != 0 {
 		t.Errorf("admitted %d on top of a burst that nobody has claimed", n)
 	}
 	claim(t, d, "q", 2)
+	do(t, d, "update weir.admission set rate_until = null")
 	if n := admit(t, d, "q", 100); n != 0 {
 		t.Errorf("admitted %d right after two were claimed, want 0", n)
 	}
-	do(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour'")
+	do(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour', rate_until = rate_until - interval '1 hour'")
 	if n := admit(t, d, "q", 100); n != 2 {
 		t.Errorf("admitted %d, want 2 beside the one that nobody has claimed", n)
 	}
