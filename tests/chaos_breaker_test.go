@@ -43,7 +43,7 @@ func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testin
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := newDatabase(t)
-			first, child := startNode(t, d.url)
+			first, child := startNode(t, d.url, "WEIR_LISTEN_DATABASE_URL="+d.direct)
 			first.pool = d.Pool
 			first.do(http.MethodPut, "/v1/breakers/b", `{"open_seconds": 0.1, "max_open_seconds": 0.1, "ramp_per_second": 1000}`).want(http.StatusOK)
 			first.enqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "breaker": "b"}}, 5))
@@ -69,7 +69,7 @@ func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testin
 			}
 			var doomed int
 			eventually(t, "the node waits, with the breaker's lock", func() bool { doomed = holder(); return doomed != 0 })
-			second, _ := startNode(t, d.url)
+			second, _ := startNode(t, d.url, "WEIR_LISTEN_DATABASE_URL="+d.direct)
 			second.pool = d.Pool
 			looks := func() float64 {
 				return second.metric("weir_loop_step_duration_seconds_count", `loop="breakers"`)
