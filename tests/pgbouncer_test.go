@@ -68,6 +68,8 @@ func TestThroughPgBouncer(t *testing.T) {
 		"RESTEachComponentIsChecked":                       TestRESTEachComponentIsChecked,
 		"RESTAnOpenBreakerLowersTheScore":                  TestRESTAnOpenBreakerLowersTheScore,
 		"TheLastHundredChecksOfAComponentAreKept":          TestTheLastHundredChecksOfAComponentAreKept,
+		"RESTSettingsOfABreakerAreRefusedWithTheField":     TestRESTSettingsOfABreakerAreRefusedWithTheField,
+		"RESTLimitsOfNothingAndLessAreRefusedWithTheField": TestRESTLimitsOfNothingAndLessAreRefusedWithTheField,
 		"CLILimits": TestCLILimits,
 		"ChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock": TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock,
 	}
