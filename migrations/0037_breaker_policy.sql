@@ -104,6 +104,11 @@ begin
           select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.place and r.priority = p and r.seq > low order by r.seq limit look for update skip locked) x;
       end if;
       exit when seen.n = 0;
+      -- A pass that none of the gates knows: one of them has changed its state since it was read. By what was read its probes would be put aside.
+      if exists (select from unnest(seen.passes) u(pass) where u.pass <> all (versions)) then
+        select array_agg(b.id), array_agg(b.name), array_agg(b.version), array_agg(weir.policy_now(b)) into gate_ids, names, versions, policies from weir.breaker b where b.gated;
+        own := array_position(gate_ids, queue_breaker);
+      end if;
       select array_agg(j.id) as ids, array_agg(j.breaker) as names into told from weir.job j
       where j.id = any (seen.ids) and j.id between (select min(i) from unnest(seen.ids) i) and (select max(i) from unnest(seen.ids) i) and j.breaker is not null;
       -- What becomes of each: 0 stays, -1 stays and is degraded, otherwise the place of the gate that it goes by.
