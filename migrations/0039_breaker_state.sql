@@ -150,7 +150,7 @@ end $$;
 create function weir.refuse_pinned(b weir.breaker) returns void language plpgsql as $$
 begin
   if b.pinned is not null and (b.pinned_until > clock_timestamp()) is not false then
-    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned), hint = 'Unpin it first: weir.pin_breaker(name, ''none'').';
+    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned), hint = 'Unpin it first: weir.pin_breaker(name, ''none''), the same over REST, or weir breakers pin NAME none.';
   end if;
 end $$;
 

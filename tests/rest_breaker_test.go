@@ -178,6 +178,22 @@ func TestCLIBreakers(t *testing.T) {
 	s.cli("breakers", "reset", "stripe").says(0, "stripe is closed")
 	s.cli("breakers", "events", "stripe").says(0, "AT", "opened", "pinned", "unpinned", "closed", "they are down")
 	s.cli("breakers", "pin", "stripe", "shut").says(2, "shut")
+	s.cli("breakers", "set", "stripe", "open_seconds=0.1", "while_open.policy=hold", "--by", "ann").says(0)
+	s.cli("breakers", "events", "stripe", "--limit", "1").says(0, "set", "ann", `"open_seconds":0.1`)
+	s.cli("breakers", "report", "stripe", "success", "--type", "T").says(2, "failure")
+	s.cli("breakers", "report", "smtp", "success").says(1, "there is no breaker")
+	s.cli("breakers", "set", "smtp", "failure_threshold=2", "open_seconds=0.1", "--replace").says(0)
+	s.cli("breakers", "report", "smtp", "failure", "--type", "Timeout", "--calls", "2").says(0, "smtp is")
+	s.untilBreaker("smtp", "half_open")
+	s.cli("breakers", "show", "smtp").says(0, "waits for a job to probe with", "2 of 2 calls failed")
+	s.cli("breakers", "delete", "smtp", "--yes").says(1, "in use")
+	s.cli("breakers", "report", "smtp", "success").says(0)
+	s.eventually("it has recovered", func() bool { b := s.breaker("smtp"); return b.State == "closed" && !b.Recovering })
+	s.cli("breakers", "delete", "smtp", "--yes", "--by", "ann").says(0, "smtp is gone")
+	s.cli("breakers", "show", "smtp").says(1, "there is no breaker")
+	if by := ask[string](t, s.pool, "select by from weir.breaker_events where event = 'deleted'"); by != "ann" {
+		t.Errorf("it was deleted by %s", by)
+	}
 	if r := s.cli("breakers", "events", "stripe", "--limit", "1", "--json").says(0); !strings.Contains(r.stdout, fmt.Sprintf("%q", "items")) {
 		t.Errorf("--json shows %s", r.stdout)
 	}
