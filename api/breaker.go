@@ -38,6 +38,22 @@ type breakerBodyInput struct {
 	Payload
 }
 
+// Changer says who changes something whose body has no room for that.
+type Changer struct {
+	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. The history of the circuit breaker keeps it." example:"ann"`
+}
+
+type breakerSettingsInput struct {
+	BreakerPath
+	Changer
+	Payload
+}
+
+type deleteBreakerInput struct {
+	BreakerPath
+	Changer
+}
+
 type breakerEventsInput struct {
 	BreakerPath
 	Paging
@@ -124,20 +140,20 @@ func (a *API) getBreaker(ctx context.Context, in *BreakerPath) (*breakerOutput, 
 	return breakerAnswer(a.engine.Breaker(ctx, in.Name))
 }
 
-func (a *API) putBreaker(ctx context.Context, in *breakerBodyInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, true))
+func (a *API) putBreaker(ctx context.Context, in *breakerSettingsInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, true, in.By))
 }
 
 // editBreaker looks first, because a slip in the name must not make a circuit breaker.
-func (a *API) editBreaker(ctx context.Context, in *breakerBodyInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
+func (a *API) editBreaker(ctx context.Context, in *breakerSettingsInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
 	if _, err := a.engine.Breaker(ctx, in.Name); err != nil {
 		return nil, err
 	}
-	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, false))
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, false, in.By))
 }
 
-func (a *API) deleteBreaker(ctx context.Context, in *BreakerPath) (*struct{}, error) {
-	return nil, a.engine.DeleteBreaker(ctx, in.Name)
+func (a *API) deleteBreaker(ctx context.Context, in *deleteBreakerInput) (*struct{}, error) {
+	return nil, a.engine.DeleteBreaker(ctx, in.Name, in.By)
 }
 
 func (a *API) tripBreaker(ctx context.Context, in *breakerBodyInput, trip *jobs.BreakerTrip) (*breakerOutput, error) {

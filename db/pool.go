@@ -6,10 +6,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
@@ -39,7 +41,7 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	config.ConnConfig.RuntimeParams["application_name"] = o.Application
 	if o.Pooled {
 		config.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
-		return connect(ctx, config)
+		return connect(ctx, config, "")
 	}
 	config.ConnConfig.RuntimeParams["default_transaction_isolation"] = "read committed"
 	if o.LockTimeout > 0 {
@@ -53,8 +55,13 @@ func Open(ctx context.Context, url string, o Options) (*pgxpool.Pool, error) {
 	if o.AsyncCommit {
 		config.ConnConfig.RuntimeParams["synchronous_commit"] = "off"
 	}
-	return connect(ctx, config)
+	return connect(ctx, config, noticeDeath)
 }
+
+// noticeDeath makes a session look twice a second, while a statement runs, whether its client is still there. Without that a session of a node that was killed, and
+// that waits for a lock, keeps the locks that it has until it gets the one that it waits for. It is no parameter of the connection, because a server on a system
+// that cannot tell refuses it. Whoever has set it for the role or the database knows better.
+const noticeDeath = `select set_config('client_connection_check_interval', '500ms', false) where current_setting('client_connection_check_interval', true) = '0'`
 
 // readJSON spares what PostgreSQL has printed a second look: it is valid.
 func readJSON(text []byte, into any) error {
@@ -65,9 +72,16 @@ func readJSON(text []byte, into any) error {
 	return json.Unmarshal(text, into)
 }
 
-func connect(ctx context.Context, config *pgxpool.Config) (*pgxpool.Pool, error) {
-	config.AfterConnect = func(_ context.Context, conn *pgx.Conn) error {
+func connect(ctx context.Context, config *pgxpool.Config, setting string) (*pgxpool.Pool, error) {
+	config.AfterConnect = func(ctx context.Context, conn *pgx.Conn) error {
 		conn.TypeMap().RegisterType(&pgtype.Type{Name: "jsonb", OID: pgtype.JSONBOID, Codec: &pgtype.JSONBCodec{Marshal: json.Marshal, Unmarshal: readJSON}})
+		if setting == "" {
+			return nil
+		}
+		var refusal *pgconn.PgError
+		if err := conn.PgConn().Exec(ctx, setting).Close(); err != nil && !errors.As(err, &refusal) {
+			return fmt.Errorf("setting up a session: %w", err)
+		}
 		return nil
 	}
 	pool, err := pgxpool.NewWithConfig(ctx, config)

@@ -87,7 +87,8 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused the
   coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at, q.priority::smallint as priority,
   q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds, q.lease_seconds::int as lease_seconds,
   q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, q.retention_seconds::int as retention_seconds, q.dead_retention_seconds::int as dead_retention_seconds,
-  coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue, coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
+  coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue, coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker,
+  coalesce((select b.state from weir.breaker b where b.id = q.breaker_id), '')::text as breaker_state, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
   d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable,
   d.held::bigint as held, d.dead::bigint as dead,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
@@ -119,6 +120,7 @@ type ListQueuesRow struct {
 	DeadRetentionSeconds   int32
 	DeadLetterQueue        string
 	Breaker                string
+	BreakerState           string
 	MaxDepth               int32
 	CreatedAt              time.Time
 	Available              int64
@@ -156,6 +158,7 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 			&i.DeadRetentionSeconds,
 			&i.DeadLetterQueue,
 			&i.Breaker,
+			&i.BreakerState,
 			&i.MaxDepth,
 			&i.CreatedAt,
 			&i.Available,

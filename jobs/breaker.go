@@ -119,21 +119,22 @@ func (e *Engine) Breaker(ctx context.Context, name string) (Breaker, error) {
 	return breakers[0], nil
 }
 
-// SetBreaker makes a circuit breaker or changes its settings; with replace, settings not named go back to weir's defaults. Errors: InvalidArgument.
-func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSettings, replace bool) (Breaker, error) {
+// SetBreaker makes a circuit breaker or changes its settings; with replace, settings not named go back to weir's defaults. Its history keeps who did it, if by is given.
+// Errors: InvalidArgument.
+func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSettings, replace bool, by string) (Breaker, error) {
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return Breaker{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	if err := e.q.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace}); err != nil {
+	if err := e.q.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace, By: nonZero(by)}); err != nil {
 		return Breaker{}, fromDB("setting a circuit breaker", err)
 	}
 	return e.Breaker(ctx, name)
 }
 
 // DeleteBreaker hides a circuit breaker that is closed, holds no jobs and is no queue's. Errors: BreakerNotFound, BreakerInUse.
-func (e *Engine) DeleteBreaker(ctx context.Context, name string) error {
-	return fromDB("deleting a circuit breaker", e.q.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name}))
+func (e *Engine) DeleteBreaker(ctx context.Context, name, by string) error {
+	return fromDB("deleting a circuit breaker", e.q.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name, By: nonZero(by)}))
 }
 
 func breakerFromRow(r db.ListBreakersRow) (Breaker, error) {

@@ -40,6 +40,7 @@ type Queue struct {
 	DeadRetention          int          `json:"dead_retention_seconds" doc:"How long a dead letter is kept after it died."`
 	DeadLetterQueue        string       `json:"dead_letter_queue,omitempty" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter."`
 	Breaker                string       `json:"breaker,omitempty" doc:"The circuit breaker of jobs that name none."`
+	BreakerState           BreakerState `json:"breaker_state,omitempty" enum:"closed,open,half_open" doc:"The state of that. Unless it is closed, its policy says what becomes of the jobs."`
 	MaxDepth               *int         `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
 	Limits                 *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast, and who gets which share. Single keys and tenants may have others."`
 	CreatedAt              time.Time    `json:"created_at" doc:"When it came into being."`
@@ -236,7 +237,7 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
-		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
+		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
 		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
 	}
 	if r.MaxDepth > 0 {

@@ -48,6 +48,7 @@ create table weir.breaker (
 );
 -- All that a claim asks while every breaker is closed: one probe of an empty index.
 create index breaker_gated on weir.breaker (id) where gated;
+create index breaker_pinned_until on weir.breaker (pinned_until) where pinned_until is not null;
 comment on table weir.breaker is 'One row a circuit breaker: its settings and its state. The view weir.breakers shows both.';
 comment on column weir.breaker.id is 'The short name that leases and samples use.';
 comment on column weir.breaker.name is 'The dependency: letters, digits, and _ . : - ; at most 128 characters.';
@@ -90,6 +91,7 @@ create table weir.breaker_sample (
   summed boolean
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 create index breaker_sample_at on weir.breaker_sample (breaker_id, at);
+create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- who has something to judge?
 comment on table weir.breaker_sample is 'How calls of a dependency went: appended, one row a breaker and batch; sweep_breakers sums up those of a second, and removes them after an hour.';
 comment on column weir.breaker_sample.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_sample.at is 'When it was written; of a sum, when its last was.';
@@ -105,6 +107,7 @@ create table weir.breaker_probe (
   sent_at timestamptz not null default clock_timestamp(),
   constraint breaker_probe_pkey primary key (job_id, breaker_id)
 );
+create index breaker_probe_of_breaker on weir.breaker_probe (breaker_id, version);
 comment on table weir.breaker_probe is 'Jobs that are let through to see whether the dependency is well again, until they have ended.';
 comment on column weir.breaker_probe.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_probe.job_id is 'weir.job.id';
@@ -123,7 +126,7 @@ create table weir.breaker_event (
   reason text,
   detail jsonb
 );
-create index breaker_event_of_breaker on weir.breaker_event (breaker_id, id);
+create index breaker_event_of_breaker on weir.breaker_event (breaker, id);
 create index breaker_event_at on weir.breaker_event (at);
 comment on table weir.breaker_event is 'The history of the breakers: each change, who made it and why. Kept for 90 days.';
 comment on column weir.breaker_event.id is 'Grows with time.';
@@ -273,7 +276,7 @@ begin
   end if;
 end $$;
 
-create function weir.breaker_by_name(name text) returns weir.breaker language plpgsql as $$
+create function weir.breaker_by_name(name text) returns weir.breaker language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin
@@ -301,7 +304,7 @@ begin
 end $$;
 
 -- Locks: the breaker (advisory), then its row.
-create function weir.set_breaker(name text, settings jsonb default '{}', replace boolean default false, by text default null) returns void language plpgsql as $$
+create function weir.set_breaker(name text, settings jsonb default '{}', replace boolean default false, by text default null) returns void language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   problem text[] := weir.breaker_problem(settings);
@@ -350,7 +353,7 @@ begin
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, detail) values (b.id, b.name, 'set', b.state, b.state, by, settings #- '{while_open,result}');
 end $$;
 
-create function weir.delete_breaker(name text, by text default null) returns void language plpgsql as $$
+create function weir.delete_breaker(name text, by text default null) returns void language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin

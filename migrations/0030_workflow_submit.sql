@@ -358,7 +358,7 @@ begin
       select u.old, array_agg(id_of[u.child] order by id_of[u.child]) as ids, bool_and((steps -> (u.child - 1) ->> 'needs') is not distinct from 'any') as loose
       from unnest(olds, children) u(old, child) where u.old is not null group by u.old
     ), before as materialized (
-      select s.job_id, s.is_last and not k.loose and not exists (select from weir.job_outcome o where o.job_id = s.job_id) as lost
+      select s.job_id, s.is_last and not k.loose and (select o.job_id from weir.job_outcome o where o.job_id = s.job_id) is null as lost
       from weir.workflow_step s join kids k on k.old = s.job_id where s.job_id = any (olds)
     ), changed as (
       update weir.workflow_step s set children = s.children || k.ids, is_last = s.is_last and k.loose from kids k where s.job_id = k.old and s.job_id = any (olds)

@@ -19,8 +19,8 @@ end $$;
 
 create function weir.lock_workflows_of(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
-  ids bigint[] := array(select distinct s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids)
-    and s.job_id between (select min(i) from unnest(job_ids) i) and (select max(i) from unnest(job_ids) i));
+  ids bigint[] := array(select distinct x.workflow_id from (select s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids)
+    and s.job_id between (select min(i) from unnest(job_ids) i) and (select max(i) from unnest(job_ids) i) offset 0) x);
 begin
   if ids <> '{}' then
     perform weir.lock_workflows(ids);
@@ -62,7 +62,8 @@ declare
   good boolean[];
   back bigint[];
 begin
-  select array_agg(distinct s.workflow_id) into ids from weir.workflow_step s where s.job_id = any (job_ids) and s.job_id between lowest and highest;
+  -- Fenced (here and below, by OFFSET 0): else an index may be read as a whole for the sake of its order.
+  select array_agg(distinct x.workflow_id) into ids from (select s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids) and s.job_id between lowest and highest offset 0) x;
   if ids is null then
     return;
   end if;
@@ -158,7 +159,8 @@ begin
         died := died || array(select o.job_id from weir.job_outcome o where o.job_id = any (ended) and o.job_id between lowest and highest and o.state = 'dead');
         delete from weir.workflow_join x where x.job_id = any (ended);  -- cancelled while they waited for others,
         delete from weir.workflow_wait x where x.job_id = any (ended);  -- for a signal or a time,
-        for over in select w.id from weir.workflow w where w.parent_job_id = any (ended) and w.finished_at is null order by w.id loop  -- or for a workflow
+        for over in select x.id from unnest(ended) e(id)
+          cross join lateral (select w.id, w.finished_at from weir.workflow w where w.parent_job_id = e.id offset 0) x where x.finished_at is null order by x.id loop  -- or for a workflow
           perform weir.cancel_locked(over.id, '{"type": "cancelled", "message": "the step that waited for it was cancelled"}', false);
         end loop;
       end if;
@@ -203,10 +205,13 @@ begin
 
     -- What died may stop its workflow, and so end more steps.
     exit when died = '{}';
+    select min(i), max(i) into lowest, highest from unnest(died) i;
     for stop in
       select distinct on (w.id) w.id, s.name, o.error ->> 'message' as message, coalesce(s.on_failure, w.on_failure) = 'compensate' as compensates
-      from weir.workflow_step s join weir.workflow w on w.id = s.workflow_id join weir.job_outcome o on o.job_id = s.job_id
-      where s.job_id = any (died) and w.id = any (array(select x.workflow_id from weir.workflow_step x where x.job_id = any (died))) and o.job_id = any (died)
+      from (select x.* from weir.workflow_step x where x.job_id = any (died) and x.job_id between lowest and highest offset 0) s
+        join weir.workflow w on w.id = s.workflow_id join weir.job_outcome o on o.job_id = s.job_id
+      where o.job_id = any (died) and o.job_id between lowest and highest
+        and w.id = any (array(select x.workflow_id from weir.workflow_step x where x.job_id = any (died) and x.job_id between lowest and highest))
         and w.state = 'running' and coalesce(s.on_failure, w.on_failure) <> 'continue'
       order by w.id, coalesce(s.on_failure, w.on_failure) <> 'compensate', o.finished_at
     loop
@@ -227,7 +232,7 @@ begin
   select min(i), max(i) into lowest, highest from unnest(everything) i;
   select array_agg(c.id) as ids, array_agg(c.n) as n, array_agg(c.lasts) as lasts into stop
   from (select s.workflow_id as id, count(*) filter (where s.compensates is null)::int as n, count(*) filter (where s.is_last)::int as lasts
-        from weir.workflow_step s where s.job_id = any (everything) and s.job_id between lowest and highest group by s.workflow_id) c;
+        from (select x.workflow_id, x.compensates, x.is_last from weir.workflow_step x where x.job_id = any (everything) and x.job_id between lowest and highest offset 0) s group by s.workflow_id) c;
   if not fine then
     perform weir.count_exactly(stop.ids, everything);
   end if;
@@ -255,12 +260,18 @@ end $$;
 -- Some step of these locked workflows did not complete: from now on all steps are counted. just_ended: those that are yet to be counted off.
 create function weir.count_exactly(ids bigint[], just_ended bigint[]) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  lowest bigint := (select min(i) from unnest(just_ended) i);
+  highest bigint := (select max(i) from unnest(just_ended) i);
 begin
+  ids := array(select i from unnest(ids) i where i in (
+    select x.workflow_id from (select s.workflow_id, s.job_id from weir.workflow_step s where s.job_id = any (just_ended) and s.job_id between lowest and highest offset 0) x
+    where (select o.state from weir.job_outcome o where o.job_id = x.job_id) <> 'completed'));
+  -- Here and elsewhere a single value is asked for, and not whether it exists: for that a whole index may be hashed.
   update weir.workflow w set exact = true, waits_for = (
       select count(*) from weir.workflow_step s where s.workflow_id = w.id and s.job_id between w.id and w.last_id and s.compensates is null
-        and (s.job_id = any (just_ended) or not exists (select from weir.job_outcome o where o.job_id = s.job_id)))
-  where w.id = any (ids) and not w.exact and exists (
-    select from weir.workflow_step s join weir.job_outcome o on o.job_id = s.job_id where s.workflow_id = w.id and s.job_id = any (just_ended) and o.state <> 'completed');
+        and (s.job_id = any (just_ended) or (select o.job_id from weir.job_outcome o where o.job_id = s.job_id) is null))
+  where w.id = any (ids) and not w.exact;
 end $$;
 
 -- Held steps of locked workflows are weighed by what their dependencies are now, not by what was counted: they were added, or something came back.
@@ -281,7 +292,7 @@ begin
     cross join lateral (
       select count(*) filter (where o.state = 'completed') as well, count(*) filter (where o.state <> 'completed') as ill, count(*) filter (where o.job_id is null) as open,
         (select p.name from weir.workflow_step p where p.job_id = min(x.id) filter (where o.state <> 'completed')) as blame
-      from unnest(s.depends_on) x(id) left join weir.job_outcome o on o.job_id = x.id
+      from unnest(s.depends_on) x(id) left join lateral (select p.job_id, p.state from weir.job_outcome p where p.job_id = x.id offset 0) o on true
     ) d
     where h.job_id = any (job_ids) and h.reason = 'dependency' and s.compensates is null
   ), joins as (
@@ -385,15 +396,17 @@ end $$;
 create function weir.dependencies(job_id bigint) returns table (step text, id bigint, state text, result jsonb, error jsonb) language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
+declare
+  wanted bigint[];
 begin
   if not exists (select from weir.job j where j.id = dependencies.job_id) then
     perform weir.refuse_stale(dependencies.job_id);
   end if;
+  wanted := (select case when s.compensates is null then s.depends_on else array[s.compensates] end from weir.workflow_step s where s.job_id = dependencies.job_id);
   return query
   select p.name, j.id, coalesce(j.state::text, ''), j.result, j.error
-  from weir.workflow_step s cross join lateral unnest(case when s.compensates is null then s.depends_on else array[s.compensates] end) with ordinality d(id, n)
-  join weir.workflow_step p on p.job_id = d.id join weir.jobs j on j.id = d.id
-  where s.job_id = dependencies.job_id order by d.n;
+  from unnest(wanted) with ordinality d(id, n) join weir.workflow_step p on p.job_id = d.id join weir.jobs j on j.id = d.id
+  where p.job_id = any (wanted) and j.id = any (wanted) order by d.n;
 end $$;
 -- +goose StatementEnd
 comment on function weir.lock_workflows(bigint[]) is 'Internal. Locks workflows, and those that they belong to, in the order of their ids.';

@@ -168,7 +168,7 @@ begin
   -- What did not complete, what was compensated, and what depends on those; and the compensations, should they be needed again.
   with recursive again (id) as (
     select s.job_id from weir.workflow_step s join weir.job_outcome o on o.job_id = s.job_id where s.workflow_id = w.id and s.compensates is null and (o.state <> 'completed'
-      or exists (select from weir.job_outcome c where c.job_id = s.compensated_by and c.state = 'completed'))
+      or (select c.state from weir.job_outcome c where c.job_id = s.compensated_by) = 'completed')
     union select c.id from again a join weir.workflow_step s on s.job_id = a.id cross join unnest(s.children) c(id)
   )
   select coalesce(array_agg(a.id), '{}') into ids from again a where exists (select from weir.job_outcome o where o.job_id = a.id);
@@ -203,7 +203,8 @@ end $$;
 create function weir.steps_came_back(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-  ids bigint[] := array(select distinct s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids) order by 1);
+  ids bigint[] := array(select distinct x.workflow_id from (select s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids)
+    and s.job_id between (select min(i) from unnest(job_ids) i) and (select max(i) from unnest(job_ids) i) offset 0) x order by 1);
   w record;
   back bigint[];
   again bigint[];
@@ -261,7 +262,7 @@ begin
   -- From those on, and all that did not complete, and what comes after that.
   with recursive again (id) as (
     select s.job_id from weir.workflow_step s where s.workflow_id = w.id and (s.name = any (from_steps) or s.compensates is not null
-      or not exists (select from weir.job_outcome o where o.job_id = s.job_id and o.state = 'completed'))
+      or (select o.state from weir.job_outcome o where o.job_id = s.job_id) is distinct from 'completed')
     union select c.id from again a join weir.workflow_step s on s.job_id = a.id cross join unnest(s.children) c(id)
   )
   select array_agg(a.id) into again from again a;

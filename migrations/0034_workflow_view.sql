@@ -34,7 +34,7 @@ select s.workflow_id, s.number, s.name, s.job_id, j.state, j.held_reason, s.need
   (select p.name from weir.workflow_step p where p.job_id = s.added_by) as added_by,
   s.wait_for, (select max(c.id) from weir.workflow c where c.parent_job_id = s.job_id) as child_workflow_id, s.copied_from
 from weir.workflow_step s
-join weir.jobs j on j.id = s.job_id;
+cross join lateral (select x.* from weir.jobs x where x.id = s.job_id offset 0) j;  -- fenced: with so many tables to join, all jobs would be read for the steps of one workflow
 comment on view weir.workflow_steps is 'One row a step, with its job''s state. Ask for the steps of one workflow, in the order of number.';
 comment on column weir.workflow_steps.state is 'The state of its job. A step that was skipped is cancelled, and its error says why (type skipped; stopped: the workflow was).';
 comment on column weir.workflow_steps.needs is 'What it needs of those it depends on: completed, ended or any.';

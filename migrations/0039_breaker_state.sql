@@ -1,6 +1,6 @@
 -- How a circuit breaker changes its state: by what it hears of the jobs, and by hand.
 --
--- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0037_breaker_policy.sql.
+-- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0041_breaker_flow.sql.
 --
 -- +goose Up
 -- +goose StatementBegin
@@ -59,11 +59,13 @@ begin
   else
     with probes as (
       delete from weir.breaker_probe p where p.job_id = any (job_ids) returning p.job_id, p.breaker_id, p.version
+    ), told as materialized (
+      select b.id, b.counts from weir.breaker b where b.id = any (breaker_ids)
     )
     insert into weir.breaker_sample (breaker_id, ok, failed, version)
     select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
     from (select u.job_id, u.breaker_id, case when errors is not null then weir.counts_error(b.counts, u.error) end as failed
-      from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join weir.breaker b on b.id = u.breaker_id) c
+      from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join told b on b.id = u.breaker_id) c
     left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
     where c.failed is not false
     group by c.breaker_id, p.version;
@@ -79,6 +81,7 @@ set jit = off set enable_seqscan = off as $$
 declare
   b weir.breaker;
   seen record;
+  since timestamptz;
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or not pg_try_advisory_xact_lock(weir.breaker_key(judge_breaker.breaker_id)) then
     return false;
@@ -98,8 +101,8 @@ begin
     end if;
     return false;
   end if;
-  select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s
-  where s.breaker_id = b.id and s.at > greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at) and s.version is null;
+  since := greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at);  -- before: no index is asked for what may change meanwhile
+  select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s where s.breaker_id = b.id and s.at > since and s.version is null;
   if seen.failed >= b.failure_threshold
      or seen.failed > 0 and seen.ok + seen.failed >= b.min_calls and seen.failed >= b.failure_ratio * (seen.ok + seen.failed) then
     perform weir.turn_breaker(b, 'open', null, format('%s of %s calls failed within %s seconds', seen.failed, seen.ok + seen.failed, b.window_seconds),
@@ -120,7 +123,7 @@ create constraint trigger judge_at_commit after insert on weir.breaker_sample de
   for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.judge_sample();
 
 -- +goose StatementBegin
-create function weir.trip_breaker(name text, by text default null, reason text default null, open_seconds float8 default null) returns void language plpgsql as $$
+create function weir.trip_breaker(name text, by text default null, reason text default null, open_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin
@@ -133,7 +136,7 @@ begin
   perform weir.turn_breaker(b, 'open', by, coalesce(reason, 'by hand'), null, open_seconds);
 end $$;
 
-create function weir.reset_breaker(name text, by text default null, reason text default null) returns void language plpgsql as $$
+create function weir.reset_breaker(name text, by text default null, reason text default null) returns void language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin
@@ -147,11 +150,11 @@ end $$;
 create function weir.refuse_pinned(b weir.breaker) returns void language plpgsql as $$
 begin
   if b.pinned is not null and (b.pinned_until > clock_timestamp()) is not false then
-    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned), hint = 'Unpin it first: weir.pin_breaker(name, ''none'').';
+    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned), hint = 'Unpin it first: weir.pin_breaker(name, ''none''), the same over REST, or weir breakers pin NAME none.';
   end if;
 end $$;
 
-create function weir.pin_breaker(name text, state text, by text default null, reason text default null, for_seconds float8 default null) returns void language plpgsql as $$
+create function weir.pin_breaker(name text, state text, by text default null, reason text default null, for_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   b weir.breaker;
@@ -189,7 +192,7 @@ begin
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason) values (b.id, b.name, 'unpinned', b.state, b.state, unpin_breaker.by, unpin_breaker.reason);
 end $$;
 
-create function weir.report_breaker(name text, outcome text, error jsonb default null, calls int default 1) returns text language plpgsql as $$
+create function weir.report_breaker(name text, outcome text, error jsonb default null, calls int default 1) returns text language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   b weir.breaker := weir.breaker_by_name(report_breaker.name);
@@ -209,7 +212,8 @@ begin
 end $$;
 
 -- Sums up the samples of each second that is over, and removes what is older than an hour. Locks: the rows, skip locked.
-create function weir.sweep_breakers(most int default 10000) returns int language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+create function weir.sweep_breakers(most int default 10000) returns int language plpgsql
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
   b record;
@@ -217,7 +221,15 @@ declare
   tids tid[];
   swept int := 0;
 begin
-  for b in select x.id from weir.breaker x loop
+  -- Those that have samples, from one to the next in the index.
+  for b in
+    with recursive heard (id) as (
+      (select s.breaker_id from weir.breaker_sample s order by s.breaker_id limit 1)
+      union all
+      select (select s.breaker_id from weir.breaker_sample s where s.breaker_id > w.id order by s.breaker_id limit 1) from heard w where w.id is not null
+    )
+    select w.id from heard w where w.id is not null
+  loop
     delete from weir.breaker_sample s where s.breaker_id = b.id and s.at < now_at - interval '1 hour 1 minute';
     tids := array(select s.ctid from weir.breaker_sample s where s.breaker_id = b.id and s.at < now_at - interval '2 s' and s.at > now_at - interval '1 minute'
       and s.summed is null limit most for update skip locked);
@@ -246,7 +258,7 @@ select b.name as breaker, b.state, b.changed_at as since, b.state = 'closed' and
 from weir.breaker b
 cross join lateral (
   select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed from weir.breaker_sample s
-  where s.breaker_id = b.id and s.at > clock_timestamp() - make_interval(secs => b.window_seconds)) w
+  where s.breaker_id = b.id and s.at > statement_timestamp() - make_interval(secs => b.window_seconds)) w
 where b.deleted_at is null;
 comment on view weir.breakers is 'One row a circuit breaker: its state, the calls of its window, what it holds, and its settings.';
 comment on column weir.breakers.breaker is 'Its name.';

@@ -19,14 +19,15 @@ import (
 // the test ends, every job in it must be in exactly one place.
 type database struct {
 	*pgxpool.Pool
-	t   *testing.T
-	url string
+	t      *testing.T
+	url    string
+	direct string // past PgBouncer, if there is one
 }
 
 func newDatabase(t *testing.T) *database {
 	t.Helper()
 	made := pgtest.New(t)
-	d := &database{Pool: made.Pool(), t: t, url: made.URL}
+	d := &database{Pool: made.Pool(), t: t, url: made.URL, direct: made.URL}
 	if throughPgBouncer(t) {
 		d.url = pgtest.PgBouncer(t, made.URL)
 		d.Pool = openPool(t, d.url)

@@ -2,6 +2,9 @@ package tests
 
 import (
 	"context"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -11,7 +14,7 @@ import (
 // What must also hold through a PgBouncer in transaction mode is run a second time here, and finds one before its database.
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]func(*testing.T){
+	tests := map[string]func(*testing.T){
 		"ABreakerOpensAtItsThresholdAndOnlyThen":           TestABreakerOpensAtItsThresholdAndOnlyThen,
 		"ABreakerOpensAtItsRatioOfEnoughCalls":             TestABreakerOpensAtItsRatioOfEnoughCalls,
 		"OnlyTheErrorsThatCountOpenABreaker":               TestOnlyTheErrorsThatCountOpenABreaker,
@@ -49,7 +52,46 @@ func TestThroughPgBouncer(t *testing.T) {
 		"RESTLimitsAreSetAndRefused":                       TestRESTLimitsAreSetAndRefused,
 		"RESTALimitIsNeverPassed":                          TestRESTALimitIsNeverPassed,
 		"RESTARateHoldsOverTheNodes":                       TestRESTARateHoldsOverTheNodes,
-	} {
+		"OldSamplesAreSummedUpAndGoAfterAnHour":            TestOldSamplesAreSummedUpAndGoAfterAnHour,
+		"WhatABreakerDidToAJobIsInItsTimeline":             TestWhatABreakerDidToAJobIsInItsTimeline,
+		"APolicyEnds":                                      TestAPolicyEnds,
+		"AQueueReroutesByItsOwnBreaker":                    TestAQueueReroutesByItsOwnBreaker,
+		"ManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem": TestManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem,
+		"AJobThatAlwaysFailsDoesNotKeepABreakerOpen":       TestAJobThatAlwaysFailsDoesNotKeepABreakerOpen,
+		"NoJobIsLostInAStormAroundABreaker":                TestNoJobIsLostInAStormAroundABreaker,
+		"ABreakerAndLimitsHoldAJobEachForItself":           TestABreakerAndLimitsHoldAJobEachForItself,
+		"AQueueWithLimitsIsHeldByItsOwnBreaker":            TestAQueueWithLimitsIsHeldByItsOwnBreaker,
+		"ABreakerReroutesIntoAQueueWithLimits":             TestABreakerReroutesIntoAQueueWithLimits,
+		"RESTADegradedJobSaysSo":                           TestRESTADegradedJobSaysSo,
+		"CLIBreakers":                                      TestCLIBreakers,
+		"AnOpenBreakerLeavesRoomInAQueueWithLimits":        TestAnOpenBreakerLeavesRoomInAQueueWithLimits,
+		"RESTEachComponentIsChecked":                       TestRESTEachComponentIsChecked,
+		"RESTAnOpenBreakerLowersTheScore":                  TestRESTAnOpenBreakerLowersTheScore,
+		"TheLastHundredChecksOfAComponentAreKept":          TestTheLastHundredChecksOfAComponentAreKept,
+		"RESTSettingsOfABreakerAreRefusedWithTheField":     TestRESTSettingsOfABreakerAreRefusedWithTheField,
+		"RESTLimitsOfNothingAndLessAreRefusedWithTheField": TestRESTLimitsOfNothingAndLessAreRefusedWithTheField,
+		"CLILimits": TestCLILimits,
+		"ChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock": TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock,
+	}
+	// Nothing about breakers, health and limits is left out, but for what is about the plans of a session.
+	for _, pattern := range []string{"*breaker*_test.go", "*limit*_test.go", "health_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %v, %v", pattern, files, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range regexp.MustCompile(`(?m)^func Test(\w+)\(t `).FindAllStringSubmatch(string(text), -1) {
+				if tests[name[1]] == nil && !strings.HasPrefix(file, "sql_plan_") {
+					t.Errorf("Test%s of %s is not run through PgBouncer", name[1], file)
+				}
+			}
+		}
+	}
+	for name, test := range tests {
 		t.Run(name, test)
 	}
 }

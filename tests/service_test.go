@@ -592,10 +592,11 @@ func (c *serviceChild) wait() int {
 	return c.cmd.ProcessState.ExitCode()
 }
 
-// startNode starts `weir serve` as a process of its own and returns when it is ready.
-func startNode(t *testing.T, databaseURL string) (*service, *serviceChild) {
+// startNode starts `weir serve` as a process of its own, with settings added to its environment, and returns when it is ready.
+func startNode(t *testing.T, databaseURL string, settings ...string) (*service, *serviceChild) {
 	t.Helper()
-	c := startServiceChild(t, []string{"WEIR_DATABASE_URL=" + databaseURL, "WEIR_ADDR=127.0.0.1:0", "WEIR_LOG_FORMAT=json"}, serviceProgram(t, "./cmd/weir"), "serve")
+	settings = append([]string{"WEIR_DATABASE_URL=" + databaseURL, "WEIR_ADDR=127.0.0.1:0", "WEIR_LOG_FORMAT=json"}, settings...)
+	c := startServiceChild(t, settings, serviceProgram(t, "./cmd/weir"), "serve")
 	s := &service{t: t, client: newServiceClient(t), log: c.output}
 	serviceEventually(t, "weir serve says where it listens", func() bool {
 		select {

@@ -149,7 +149,7 @@ func TestAnOpenBreakerThrottlesItsJobs(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	openWith(t, d, "b", `{"policy": "throttle", "per_second": 20}`)
-	ids := enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 20)...)
+	ids := enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 40)...)
 	began := time.Now()
 	var got []int64
 	eventually(t, "all are let through", func() bool {
@@ -157,8 +157,8 @@ func TestAnOpenBreakerThrottlesItsJobs(t *testing.T) {
 		do(t, d, "select weir.tick_breakers()")
 		return len(got) == len(ids)
 	})
-	if took := time.Since(began); took < 800*time.Millisecond {
-		t.Errorf("20 jobs at 20 a second took %s", took)
+	if took := time.Since(began); took < 980*time.Millisecond { // what was due in the second before may come at once
+		t.Errorf("40 jobs at 20 a second took %s", took)
 	}
 	if !slices.Equal(got, ids) {
 		t.Errorf("they came as %v, want %v", got, ids)
@@ -280,11 +280,12 @@ func TestABreakerCanBePinned(t *testing.T) {
 	do(t, d, "select weir.report_breaker('b', 'failure', calls => 100)")
 	wantBreaker(t, d, "b", "closed")
 	refused(t, try(d, "select weir.trip_breaker('b')"), "WR067")
-	do(t, d, "select weir.pin_breaker('b', 'open', 'ann', 'it is down', 0.3)")
+	do(t, d, "select weir.pin_breaker('b', 'open', 'ann', 'it is down', 3600)")
 	wantBreaker(t, d, "b", "open")
-	time.Sleep(150 * time.Millisecond)
+	time.Sleep(150 * time.Millisecond) // longer than it would stay open
 	do(t, d, "select weir.tick_breakers()")
 	wantBreaker(t, d, "b", "open")
+	do(t, d, "update weir.breaker set pinned_until = clock_timestamp()")
 	tickUntil(t, d, "b", "half_open")
 	if got := breakerHistory(t, d, "b"); got != "pinned pinned opened unpinned half_opened" {
 		t.Errorf("its history: %s", got)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,7 +15,7 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	setBreaker(t, d, "b", `{"failure_threshold": 10, "half_open_probes": 4, "close_after": 4, "open_seconds": 1, "max_open_seconds": 1}`)
 	enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 70)...)
 	jobs := claim(t, d, "q", 50)
-	race := func(statement func(i int) (string, []any)) {
+	race := func(statement func(i int) (string, []any), then func(asker)) {
 		t.Helper()
 		var all sync.WaitGroup
 		start := make(chan struct{})
@@ -27,6 +26,8 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 				sql, args := statement(i)
 				if _, err := conn.Exec(context.Background(), sql, args...); err != nil {
 					t.Error(err)
+				} else if then != nil {
+					then(conn)
 				}
 			})
 		}
@@ -35,30 +36,49 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	}
 	race(func(i int) (string, []any) {
 		return "select weir.fail($1, $2, '{\"type\": \"Timeout\", \"message\": \"no\"}')", []any{jobs[i].ID, jobs[i].Token}
-	})
+	}, nil)
 	do(t, d, "select weir.tick_breakers()") // the last ones may have seen each other's failures uncommitted, as long as fewer than 10 were committed
 	if got := breakerHistory(t, d, "b"); got != "opened" {
 		t.Fatalf("50 failures at once: %s", got)
 	}
-	claim(t, d, "q", 100)
+	if n := len(claim(t, d, "q", 100)); n != 0 {
+		t.Fatalf("%d jobs were claimed while it was open", n)
+	}
 	time.Sleep(time.Until(ask[time.Time](t, d, "select next_probe_at from weir.breakers")))
-	race(func(int) (string, []any) { return "select weir.tick_breakers()", nil })
+	var probes []held
+	var mu sync.Mutex
+	race(func(int) (string, []any) { return "select weir.tick_breakers()", nil }, func(q asker) {
+		got, err := tryClaim(q, "q", 10)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		probes = append(probes, got...)
+	})
+	probes = append(probes, claim(t, d, "q", 100)...)
 	if got := breakerHistory(t, d, "b"); got != "opened half_opened" {
 		t.Errorf("50 ticks at once: %s", got)
 	}
-	probes := claim(t, d, "q", 100)
-	if len(probes) != 4 {
-		t.Fatalf("%d probes were sent", len(probes))
+	if n := ask[int](t, d, "select count(*)::int from weir.job_event where kind = 'let_through'"); len(probes) != 4 || n != 4 {
+		t.Fatalf("%d probes were sent, and %d claimed", n, len(probes))
 	}
 	race(func(i int) (string, []any) {
 		if i < 4 {
 			return "select weir.complete($1, $2)", []any{probes[i].ID, probes[i].Token}
 		}
 		return "select weir.tick_breakers()", nil
-	})
+	}, nil)
 	do(t, d, "select weir.tick_breakers()")
-	if got := breakerHistory(t, d, "b"); !strings.HasPrefix(got, "opened half_opened closed") || strings.Count(got, "closed") != 1 {
+	if got := breakerHistory(t, d, "b"); got != "opened half_opened closed" && got != "opened half_opened closed recovered" {
 		t.Errorf("four probes succeeded: %s", got)
+	}
+	if got := ask[string](t, d, "select times_opened || ' ' || changes from weir.breakers"); got != "1 3" {
+		t.Errorf("it opened, and changed its state, this often: %s", got)
+	}
+	// Of the 50 that ran one attempt is gone, of the 20 others none.
+	if got := ask[string](t, d, "select count(*) || ' ' || sum(attempt - (state = 'completed')::int) from weir.jobs"); got != "70 50" {
+		t.Errorf("jobs and lost attempts: %s", got)
 	}
 }
 

@@ -18,6 +18,8 @@ type breakersCommand struct {
 	Reset  resetBreakerCommand  `cmd:"" help:"Close a circuit breaker."`
 	Pin    pinBreakerCommand    `cmd:"" help:"Fix the state of a circuit breaker, or end that."`
 	Set    setBreakerCommand    `cmd:"" help:"Change settings of a circuit breaker."`
+	Report reportBreakerCommand `cmd:"" help:"Say how calls of a dependency went that were no jobs."`
+	Delete deleteBreakerCommand `cmd:"" help:"Delete a circuit breaker that is closed, holds no jobs and is no queue's."`
 	Events breakerEventsCommand `cmd:"" help:"Show what happened to a circuit breaker."`
 }
 
@@ -43,6 +45,7 @@ type breaker struct {
 	WindowSucceeded int64      `json:"window_succeeded"`
 	WindowFailed    int64      `json:"window_failed"`
 	Held            int64      `json:"held"`
+	Probes          int        `json:"probes"`
 	Policy          string     `json:"policy"`
 }
 
@@ -56,6 +59,10 @@ func (b *breaker) says(paint painter, now time.Time) string {
 		says += " (pinned)"
 	case b.Recovering:
 		says += " (jobs are coming back)"
+	case b.State == "half_open" && b.Probes == 0:
+		says += " (waits for a job to probe with)"
+	case b.State == "half_open":
+		says += fmt.Sprintf(" (probes under way: %d)", b.Probes)
 	case b.NextProbeAt != nil:
 		says += " (probed " + relative(now, *b.NextProbeAt) + ")"
 	}
@@ -208,6 +215,7 @@ type setBreakerCommand struct {
 	breakerFlags
 	Settings []string `arg:"" name:"setting=value" help:"failure_threshold=10, while_open.policy=reroute, while_open.queue=backup and so on."`
 	Replace  bool     `help:"Put back to its default what is not named; makes the circuit breaker where there is none."`
+	By       string   `help:"Who does it. Defaults to your name on this machine." placeholder:"NAME"`
 }
 
 // Run changes the settings.
@@ -220,7 +228,69 @@ func (c *setBreakerCommand) Run(ctx context.Context, std streams) error {
 	if c.Replace {
 		method = http.MethodPut
 	}
-	return c.change(ctx, std, method, "", settings)
+	return c.change(ctx, std, method, asker(c.By), settings)
+}
+
+// asker is the part of an address that says who changes something.
+func asker(by string) string {
+	if by == "" {
+		by = nameHere()
+	}
+	if by == "" {
+		return ""
+	}
+	return "?" + url.Values{"by": {by}}.Encode()
+}
+
+type reportBreakerCommand struct {
+	breakerFlags
+	Outcome string `arg:"" help:"How they went: ${enum}." enum:"success,failure"`
+	Message string `help:"With failure: what went wrong." placeholder:"TEXT"`
+	Type    string `help:"With failure: the type of the error. Whether it counts depends on the circuit breaker." placeholder:"TYPE"`
+	Calls   int    `help:"How many calls they were." default:"1"`
+}
+
+// Run reports the calls.
+func (c *reportBreakerCommand) Run(ctx context.Context, std streams) error {
+	body := map[string]any{"outcome": c.Outcome, "calls": c.Calls}
+	switch {
+	case c.Outcome == "success" && (c.Message != "" || c.Type != ""):
+		return usagef("--message and --type go with failure")
+	case c.Outcome == "failure":
+		failure := map[string]any{"message": or(c.Message, or(c.Type, "it failed"))}
+		if c.Type != "" {
+			failure["type"] = c.Type
+		}
+		body["error"] = failure
+	}
+	return c.change(ctx, std, http.MethodPost, "/report", body)
+}
+
+type deleteBreakerCommand struct {
+	breakerFlags
+	Yes bool   `help:"Do not ask first."`
+	By  string `help:"Who does it. Defaults to your name on this machine." placeholder:"NAME"`
+}
+
+// Run asks, and deletes the circuit breaker.
+func (c *deleteBreakerCommand) Run(ctx context.Context, std streams) error {
+	weir, err := c.client()
+	if err != nil {
+		return err
+	}
+	if err := weir.get(ctx, c.path(""), new(json.RawMessage)); err != nil {
+		return err
+	}
+	if !c.Yes && !std.confirm(fmt.Sprintf("Delete circuit breaker %s and its settings?", oneLine(c.Name))) {
+		return fmt.Errorf("nothing was deleted; answer y, or give --yes")
+	}
+	if err := weir.call(ctx, http.MethodDelete, c.path(asker(c.By)), nil, nil, 0); err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(std.out, "circuit breaker %s is gone\n", oneLine(c.Name))
+	}
+	return nil
 }
 
 // change makes a call that answers with the circuit breaker, and shows that.
@@ -269,9 +339,13 @@ func printBreakerEvents(w io.Writer, items []json.RawMessage) error {
 			Event  string
 			By     string
 			Reason string
+			Detail json.RawMessage
 		}
 		if err := json.Unmarshal(item, &e); err != nil {
 			return fmt.Errorf("reading the answer: %w", err)
+		}
+		if e.Event == "set" && e.Reason == "" {
+			e.Reason = string(e.Detail) // which settings
 		}
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Event, or(oneLine(e.By), "-"), or(shorten(oneLine(e.Reason), 80), "-"))
 	}

@@ -27,7 +27,7 @@ type commands struct {
 	Queues     listQueuesCommand `cmd:"" hidden:"" help:"List the queues."`
 	Workers    workersCommand    `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
 	Dead       deadCommand       `cmd:"" help:"List dead letters, look at one, run them again or purge them."`
-	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin or set it."`
+	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin, set or delete it."`
 	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
 	Workflow   workflowCommand   `cmd:"" aliases:"workflows" help:"List workflows, draw, submit, cancel, retry or fork one, or send it a signal."`
 	Webhooks   webhooksCommand   `cmd:"" help:"List the webhooks, make, test or delete one, see what it was told."`

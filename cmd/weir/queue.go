@@ -37,6 +37,8 @@ type queue struct {
 	PausedAt               *time.Time `json:"paused_at"`
 	PauseReason            string     `json:"pause_reason"`
 	ResumeAt               *time.Time `json:"resume_at"`
+	Breaker                string     `json:"breaker"`
+	BreakerState           string     `json:"breaker_state"`
 	Available              int64      `json:"available"`
 	Running                int64      `json:"running"`
 	Scheduled              int64      `json:"scheduled"`
@@ -81,8 +83,11 @@ func printQueues(w io.Writer, queues []queue) error {
 	return table.Flush()
 }
 
-// state says whether it is paused, until when and why.
+// state says whether it is paused, until when and why, or else what its circuit breaker does.
 func (q *queue) state(paint painter) string {
+	if !q.Paused && q.BreakerState != "" && q.BreakerState != "closed" {
+		return "its circuit breaker " + oneLine(q.Breaker) + " is " + paint.state(q.BreakerState)
+	}
 	if !q.Paused {
 		return "active"
 	}

@@ -1,0 +1,64 @@
+package tests
+
+import "testing"
+
+// As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for queues with limits: two with thousands of lines each.
+func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	do(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
+	govern(t, d, "g", `{"per_key": 2, "concurrency": 100000}`)
+	govern(t, d, "h", `{"per_key": 1, "tenants": {}}`)
+	admit(t, d, "g", 0)
+	admit(t, d, "h", 0)
+	const (
+		ids    = "(select ids from picked where name = 'leased')"
+		tokens = "(select tokens from picked where name = 'leased')"
+		one    = "(select ids[1] from picked where name = 'held')"
+		pick   = "insert into picked select 'leased', array_agg(job_id order by job_id), array_agg(token order by job_id) from weir.claim(array['g'], 'w', 200)"
+	)
+	some := func(queue, n string) string {
+		return "select count(*) from weir.enqueue_many((select jsonb_agg(jsonb_build_object('kind', 'k', 'queue', '" + queue + "', 'concurrency_key', 'k' || i % 5000, 'tenant', 't' || i % 50)) from generate_series(1, " + n + ") i))"
+	}
+	warmUp := []string{
+		"truncate picked", some("g", "5"), some("h", "5"), "select weir.admit('g', 2), weir.admit('h', 2)", pick,
+		"insert into picked select 'held', array_agg(job_id) from weir.job_held",
+	}
+	calls := []plannedCall{
+		{sql: "select admitted from weir.admit('g', 200)", want: 200}, // 400, of which 200 are there
+		{sql: "select admitted from weir.admit('h', 100)", want: 200},
+		{first: "select weir.admit('g', 100)", sql: "select count(*) from weir.claim_batch(array['g'], array['w'], array[100], array[3600]) where job_id > 0", want: 100},
+		{sql: "select count(*) from weir.complete_many(" + ids + ", " + tokens + ")", want: 200},
+		{sql: "select count(*) from weir.fail_many(" + ids + ", " + tokens + ", array_fill('{}'::jsonb, array[200]))", want: 200},
+		{sql: "select count(*) from weir.snooze_many(" + ids + ", " + tokens + ", array_fill('1 s'::interval, array[200]))", want: 200},
+		{sql: "select count(*) from weir.release_many(" + ids + ", " + tokens + ")", want: 200},
+		{first: "select weir.admit('g', 0); select weir.complete_many(" + ids + ", " + tokens + ")", sql: "select count(*) from weir.admit('g', 1)", want: 1, rows: 202}, // the news of 200
+		{sql: some("g", "200"), want: 200},
+		{sql: "select count(*) from (select weir.cancel(" + one + ")) x", want: 1},
+		{sql: "select count(*) from (select weir.edit(" + one + ", '{\"priority\": 9}')) x", want: 1},
+		{sql: "select count(*) from weir.why(" + one + ")", want: 1, rows: 10},
+		{sql: "select count(*) from (select weir.set_limit('g', key => 'k7', limits => '{\"concurrency\": 5}')) x", want: 1},
+		{sql: "select count(*) from weir.admissions()", want: 2},
+		{sql: "select weir.purge_queue('g', 200)", want: 200},
+		{sql: "select sum(waiting + in_flight) from weir.lines where queue = 'g' and line = '1k7'", want: 4, viewed: true},
+	}
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|job_admitted|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
+		for range 4 {
+			do(t, d, some("g", "5000"))
+			do(t, d, some("h", "5000"))
+		}
+		eventually(t, "all are in their lines", func() bool {
+			do(t, d, "select weir.advance_frontier('0 s')")
+			do(t, d, "select weir.admit('g', 0)")
+			do(t, d, "select weir.admit('h', 0)")
+			return ask[int](t, d, "select count(*)::int from weir.job_ready where queue_id > 0") == 0
+		})
+		for claimed := 0; claimed < 200; {
+			do(t, d, "select weir.admit('g', 200)")
+			do(t, d, "truncate picked")
+			do(t, d, pick)
+			claimed = ask[int](t, d, "select cardinality(ids) from picked")
+		}
+		do(t, d, "insert into picked select 'held', array[max(job_id)] from weir.job_held where queue_id = weir.queue_id('g')")
+	})
+}
