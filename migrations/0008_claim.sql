@@ -162,7 +162,7 @@ end $$;
 create function weir.claim(queues text[], worker text, max_jobs int default 1, lease_seconds int default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, dependencies jsonb, degraded boolean)
-language plpgsql as $$
+language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   row record;

@@ -179,7 +179,7 @@ func TestCLIBreakers(t *testing.T) {
 	s.cli("breakers", "events", "stripe").says(0, "AT", "opened", "pinned", "unpinned", "closed", "they are down")
 	s.cli("breakers", "pin", "stripe", "shut").says(2, "shut")
 	s.cli("breakers", "set", "stripe", "open_seconds=0.1", "while_open.policy=hold", "--by", "ann").says(0)
-	s.cli("breakers", "events", "stripe", "--limit", "1").says(0, "set", "ann", `"open_seconds":0.1`)
+	s.cli("breakers", "events", "stripe", "--limit", "5").says(0, "set", "ann", `"open_seconds":0.1`)
 	s.cli("breakers", "report", "stripe", "success", "--type", "T").says(2, "failure")
 	s.cli("breakers", "report", "smtp", "success").says(1, "there is no breaker")
 	s.cli("breakers", "set", "smtp", "failure_threshold=2", "open_seconds=0.1", "--replace").says(0)
