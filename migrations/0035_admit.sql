@@ -145,7 +145,7 @@ begin
   with scanned as (
     select l.tid, u.tenant, u.n as room, l.turn, least(r.concurrency - l.in_flight, floor(weir.line_tokens(r.per_second, r.burst, l.tokens, l.tokens_at, now_at) + 1e-6)::int, l.waiting) as most
     from unnest(chosen, rooms) u(tenant, n)
-    cross join lateral (select u.n / 4 + 16 as most, coalesce(serve_lines.passed,
+    cross join lateral (select u.n / 2 + 16 as most, coalesce(serve_lines.passed,
         (select t.passed from weir.tenant_share t where t.queue_id = queue.id and t.tenant = u.tenant order by t.tick desc limit 1)) as passed offset 0) c
     cross join lateral (select p from generate_series(10, 1, -1) p
       where (select true from weir.line x where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = p and x.turn > c.passed[p] limit 1) limit 1) best
