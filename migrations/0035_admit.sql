@@ -538,8 +538,8 @@ begin
     -- Where claims follow each other quickly, several of them are served by one pass, for much of what one costs does not depend on how much it admits. What it
     -- does not look at in the meantime is a tenth of a second old at most.
     busy := wanted > 0 and least(st.passed_at, st.asked_at) > clock_timestamp() - interval '100 ms';
-    enough := case when busy then wanted + wanted / 2 end;
-    target := coalesce(greatest(least(case when busy then 5 else 2 end * wanted, 2000), least(enough, 2000)), st.ahead);
+    enough := case when busy then least(wanted + wanted / 2, 2000) end;
+    target := case when wanted is null then st.ahead else least(case when busy then 5 else 2 end * wanted, 2000) end;
     select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(coalesce(enough, target), ceil(weir.rate_burst(q.limits -> 'rate'))::int));
     unclaimed := counted.unclaimed;
     if unclaimed >= enough then
