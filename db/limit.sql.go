@@ -43,7 +43,8 @@ func (q *Queries) Admissions(ctx context.Context) ([]AdmissionsRow, error) {
 }
 
 const admit = `-- name: Admit :one
-select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by, coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more
+select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by, coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more,
+  coalesce(a.available, -1)::int as available
 from (select set_config('synchronous_commit', 'off', true) as done) s cross join lateral weir.admit($1::text, $2::int) a
 where s.done is not null
 `
@@ -54,11 +55,12 @@ type AdmitParams struct {
 }
 
 type AdmitRow struct {
-	Admitted int32
-	Waiting  int32
-	HeldBy   string
-	NextIn   float64
-	More     bool
+	Admitted  int32
+	Waiting   int32
+	HeldBy    string
+	NextIn    float64
+	More      bool
+	Available int32
 }
 
 // Nothing is lost with a pass that is lost: it is made again. So its commit does not wait for the disk.
@@ -71,6 +73,7 @@ func (q *Queries) Admit(ctx context.Context, arg AdmitParams) (AdmitRow, error) 
 		&i.HeldBy,
 		&i.NextIn,
 		&i.More,
+		&i.Available,
 	)
 	return i, err
 }

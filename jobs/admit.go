@@ -60,41 +60,58 @@ func (e *Engine) isGoverned(queue string) bool {
 	return governed != nil && (*governed)[queue]
 }
 
-// admitFor has jobs admitted for a claim, and returns when a rate allows more; the zero time if none keeps any.
-func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) (next time.Time) {
+// allowance is what came of passes for a claim.
+type allowance struct {
+	next time.Time // when a rate allows more; zero: none keeps any
+	none bool      // rates keep all there is, so that a claim would be in vain
+}
+
+// admitFor has jobs admitted for a claim.
+func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) (got allowance) {
 	var wanted int32
 	for _, n := range counts {
 		wanted += n
 	}
 	wanted = min(wanted, admitMost)
+	got.none = true
 	for _, queue := range queues {
 		if !e.isGoverned(queue) {
+			got.none = false
 			continue
 		}
 		row, err := e.q.Admit(ctx, db.AdmitParams{Queue: queue, Wanted: &wanted})
 		if err != nil {
 			e.log.Warn("admitting jobs for a claim failed; the loop does it", "queue", queue, "error", fromDB("admitting jobs", err))
+			got.none = false
 			continue
 		}
 		e.metrics.admittedJobs(row)
-		if at := time.Now().Add(max(seconds(row.NextIn), time.Millisecond)); row.NextIn >= 0 && (next.IsZero() || at.Before(next)) {
-			next = at
+		got.none = got.none && row.HeldBy == "rate" && row.Available == 0
+		if at := time.Now().Add(max(seconds(row.NextIn), time.Millisecond)); row.NextIn >= 0 && (got.next.IsZero() || at.Before(got.next)) {
+			got.next = at
 		}
 	}
-	return next
+	return got
 }
 
 // admit has jobs admitted for a claim, unless that was done ahead while the workers had the jobs of the last one, and everybody can wait for another.
 func (c *claimer) admit(ctx context.Context, served []*waiter, counts []int32) (ahead bool) {
 	if c.advance != nil {
-		c.admitAt = <-c.advance
+		c.allowed = <-c.advance
 		c.advance = nil
 		ahead = !slices.ContainsFunc(served, func(w *waiter) bool { return !w.patient })
 	}
 	if !ahead {
-		c.admitAt = c.e.admitFor(ctx, c.queues, counts)
+		c.allowed = c.e.admitFor(ctx, c.queues, counts)
 	}
+	c.admitAt = c.allowed.next
 	return ahead
+}
+
+// inVain says whether to leave out a claim: rates keep all there is, and everybody can wait. Once a second it is made all the same, for those that wait are to learn
+// what else may keep jobs from them.
+func (c *claimer) inVain(served []*waiter) bool {
+	return c.allowed.none && time.Since(c.claimedAt) < time.Second && !slices.ContainsFunc(served, func(w *waiter) bool { return !w.patient || w.refusal != "" })
 }
 
 // admitAhead begins a pass for the next claim.
@@ -102,7 +119,7 @@ func (c *claimer) admitAhead(counts []int32) {
 	if !slices.ContainsFunc(c.queues, c.e.isGoverned) {
 		return
 	}
-	done := make(chan time.Time, 1)
+	done := make(chan allowance, 1)
 	c.advance = done
 	go func() { done <- c.e.admitFor(context.Background(), c.queues, counts) }()
 }

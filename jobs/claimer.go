@@ -43,7 +43,9 @@ type claimer struct {
 	polledAt    time.Time // the last look, or poll that led to none
 	hint        frontierHint
 	admitAt     time.Time // when a rate allows more jobs; zero: no rate keeps any
-	advance     chan time.Time
+	advance     chan allowance
+	allowed     allowance // of the last passes
+	claimedAt   time.Time // the last claim
 }
 
 // waiter is one claim that waits to be served.
@@ -205,6 +207,11 @@ func (c *claimer) serve(ctx context.Context, served []*waiter, counts []int32) {
 		params.Leases = append(params.Leases, int32(w.leaseSeconds))
 	}
 	ahead := c.admit(ctx, served, counts)
+	if c.inVain(served) {
+		c.putBack(served, nil)
+		return
+	}
+	c.claimedAt = time.Now()
 	wasParked := time.Now().Before(c.parkedUntil)
 	bounded, cancel := context.WithTimeout(ctx, statementFor)
 	defer cancel()

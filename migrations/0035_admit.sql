@@ -433,7 +433,7 @@ begin
 end $$;
 
 -- One pass. Locks: the queue's advisory lock until the transaction ends; then as the functions above.
-create function weir.admit(queue text, wanted int default null, out admitted int, out waiting int, out held_by text, out next_in float8, out more boolean) language plpgsql
+create function weir.admit(queue text, wanted int default null, out admitted int, out waiting int, out held_by text, out next_in float8, out more boolean, out available int) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_mergejoin = off as $$
 #variable_conflict use_variable
 declare
@@ -491,6 +491,7 @@ begin
   if st.phase = 'open' and st.version = q.limits_version and st.rate_until > clock_timestamp() and st.passed_at > clock_timestamp() - interval '1 s' then
     waiting := st.lines_waiting;
     held_by := 'rate';
+    available := 0;
     next_in := extract(epoch from st.rate_until - clock_timestamp());
     return;
   end if;
@@ -542,6 +543,7 @@ begin
     target := case when wanted is null then st.ahead else least(case when busy then 5 else 2 end * wanted, 2000) end;
     select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(coalesce(enough, target), ceil(weir.rate_burst(q.limits -> 'rate'))::int));
     unclaimed := counted.unclaimed;
+    available := unclaimed;
     if unclaimed >= enough then
       waiting := st.lines_waiting;
       return;
@@ -648,6 +650,7 @@ begin
       end if;
     end loop;
     st.admitted := st.admitted + admitted;
+    available := unclaimed + admitted;
     if admitted > 0 then
       st.tip := currval('weir.job_id_seq');
       st.asked_at := case when wanted > 0 then now_at else st.asked_at end;
@@ -708,7 +711,7 @@ comment on function weir.readjust(weir.queue, weir.admission) is 'Internal. One 
 comment on function weir.admit(text, int) is
   'One pass of a governed queue: takes note of what came and ended, and admits what its limits allow, so that about `wanted` jobs can be claimed at once (null: some, and only if nobody else is '
   'at it). Nodes call it; where none runs, call it before you claim. Commit soon: others wait for it. Returns how many it admitted, in how many lines something still waits, which limit '
-  'keeps it (concurrency, rate, or line: of a key or tenant), when a rate allows the next one, in seconds, and whether to call it again at once. Errors: WR010 in a REPEATABLE READ transaction.';
+  'keeps it (concurrency, rate, or line: of a key or tenant), when a rate allows the next one, in seconds, whether to call it again at once, and how many can be claimed as far as it has counted (null: it has not). Errors: WR010 in a REPEATABLE READ transaction.';
 comment on function weir.admissions() is 'Internal, for a node: the governed queues, and those among them (or lately so) that have something for weir.admit to do.';
 
 -- +goose Down

@@ -5,7 +5,8 @@ select a.queue::text as queue, a.governed::boolean as governed, a.busy::boolean 
 
 -- Nothing is lost with a pass that is lost: it is made again. So its commit does not wait for the disk.
 -- name: Admit :one
-select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by, coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more
+select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by, coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more,
+  coalesce(a.available, -1)::int as available
 from (select set_config('synchronous_commit', 'off', true) as done) s cross join lateral weir.admit(sqlc.arg(queue)::text, sqlc.narg(wanted)::int) a
 where s.done is not null;
 
