@@ -40,7 +40,7 @@ func parseFlags() plan {
 	flag.StringVar(&p.profiles, "profiles", "stock", "settings of PostgreSQL: stock, tuned, or both with a comma between")
 	flag.IntVar(&p.rounds, "rounds", 3, "how often each is done; all systems take turns in each round")
 	flag.IntVar(&p.Jobs, "n", 200_000, "jobs of a burn-down")
-	flag.IntVar(&p.Batch, "batch", 200, "jobs of a transaction that enqueues, of a claim and of a completion")
+	flag.IntVar(&p.Batch, "batch", 1000, "jobs of a transaction that enqueues, of a claim and of a completion")
 	flag.IntVar(&p.Connections, "c", 4, "connections that enqueue, and connections that work")
 	flag.IntVar(&p.ArgsSize, "args", 250, "size of a job's args, in bytes")
 	flag.DurationVar(&p.Duration, "duration", 10*time.Minute, "length of continuous and pinned")

@@ -250,19 +250,39 @@ begin
   names := known;
 
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see 0005_frontier.sql
-  if plain and not bounded and not governed and enqueue_batch.workflow_id is null and schedules is null then
+  if plain and not bounded and enqueue_batch.workflow_id is null and schedules is null and (not governed or array_position(line_bys, null) is null) then
     now_at := clock_timestamp();
-    return query
-    with facts as (
-      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant, concurrency_key)
-      select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q], coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q],
-        e.job ->> 'kind', coalesce(e.job -> 'args', '{}'), case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end
-      from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
-      returning id, queue_id, priority, max_attempts, timeout_seconds
-    ), ready as (
-      insert into weir.job_ready (queue_id, priority, seq, job_id) select f.queue_id, f.priority, f.id, f.id from facts f
-    )
-    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at from facts f;
+    if not governed then
+      return query
+      with facts as (
+        insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant, concurrency_key)
+        select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q], coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q],
+          e.job ->> 'kind', coalesce(e.job -> 'args', '{}'), case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end
+        from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
+        returning id, queue_id, priority, max_attempts, timeout_seconds
+      ), ready as (
+        insert into weir.job_ready (queue_id, priority, seq, job_id) select f.queue_id, f.priority, f.id, f.id from facts f
+      )
+      select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at from facts f;
+    else
+      return query
+      with facts as (
+        insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant, concurrency_key)
+        select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q], coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q],
+          e.job ->> 'kind', coalesce(e.job -> 'args', '{}'), e.job ->> 'tenant', e.job ->> 'concurrency_key'
+        from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
+        returning id, queue_id, priority, max_attempts, timeout_seconds, tenant, concurrency_key
+      ), lines as (  -- see 0028_limit.sql
+        insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
+        select f.id, f.queue_id, f.priority, 0, 'line', weir.line_name(line_bys[array_position(queue_ids, f.queue_id)], f.tenant, f.concurrency_key), f.id from facts f
+        returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq
+      ), news as (
+        insert into weir.line_news (queue_id, came, priorities, floors, counts)
+        select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n)
+        from (select x.queue_id, x.key, x.priority, min(x.seq) - 1 as floor, count(*)::int as n from lines x group by x.queue_id, x.key, x.priority) l group by l.queue_id
+      )
+      select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at from facts f;
+    end if;
     perform weir.wake(names);
     return;
   end if;

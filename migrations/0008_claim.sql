@@ -110,9 +110,6 @@ begin
         priorities := priorities || took.priorities;
         sources := sources || array_fill(n, array[cardinality(took.ids)]);
         got := got + cardinality(took.ids);
-        if rated[n] then
-          insert into weir.line_news (queue_id, claimed, claimed_at) values (queue_ids[n], cardinality(took.ids), clock_timestamp());
-        end if;
       end if;
       cut := cut or share <= 0;
       exit when got >= wanted or sifted >= 2000;
@@ -133,6 +130,9 @@ begin
   slots := case when cardinality(counts) = 1 then array_fill(1, array[got]) else array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count)) end;
   select min(i), max(i) into lowest, highest from unnest(ids) i;
   now_at := clock_timestamp();
+  if true = any (rated) then
+    insert into weir.line_news (queue_id, claimed, claimed_at) select queue_ids[u.n], count(*), now_at from unnest(sources) u(n) where rated[u.n] group by u.n;
+  end if;
   -- The facts once, at the end, one look by id each, in the order in which the jobs were taken: a hash join would lose it, and a sort would copy the args
   -- once more. The bounds are for the executor, which opens no partition outside of them.
   return query

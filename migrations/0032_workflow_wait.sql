@@ -201,6 +201,7 @@ declare
   late bigint[] := array(select w.id from weir.workflow w where w.deadline_at <= now_at and w.finished_at is null and w.state = 'running' order by w.deadline_at limit most);
   stopping bigint[] := array(select w.id from weir.workflow w where w.state in ('stopping', 'compensating') and w.stopped_at > now_at - interval '1 minute' order by w.stopped_at limit most);
   due bigint[] := array(select x.workflow_id from weir.workflow_wait x where x.until <= now_at order by x.until limit most);
+  next_at timestamptz;
   one record;
   ended bigint[] := '{}';
   good boolean[] := '{}';
@@ -245,8 +246,9 @@ begin
       end if;
     end loop;
   end if;
-  next_in_seconds := greatest(0, extract(epoch from least((select x.until from weir.workflow_wait x where x.until > now_at order by x.until limit 1),
-    (select w.deadline_at from weir.workflow w where w.deadline_at > now_at and w.finished_at is null order by w.deadline_at limit 1)) - clock_timestamp()));
+  next_at := least((select x.until from weir.workflow_wait x where x.until > now_at order by x.until limit 1),
+    (select w.deadline_at from weir.workflow w where w.deadline_at > now_at and w.finished_at is null order by w.deadline_at limit 1));
+  next_in_seconds := case when next_at is not null then greatest(0, extract(epoch from next_at - clock_timestamp())) end;  -- greatest passes over a null
 end $$;
 -- +goose StatementEnd
 comment on function weir.end_held(bigint, text, weir.job_state, jsonb, jsonb) is 'Internal. Ends a step that is held for this reason; false: it is not.';

@@ -49,7 +49,7 @@ select what || ' has no comment' from things where coalesce(trim(says), '') = ''
 // The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
 const publicFunctions = `
 weir.add_steps(job_id bigint, token bigint, steps jsonb)
-weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean)
+weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean, OUT available integer)
 weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer, OUT fresh boolean)
 weir.assert_lease(job_id bigint, token bigint)
 weir.cancel(job_id bigint)

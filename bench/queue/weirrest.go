@@ -195,6 +195,9 @@ func (c *restClaimer) Complete(ctx context.Context, taken []Taken) (numbers []in
 		err := c.service.call(ctx, "/v1/jobs/"+strconv.FormatInt(taken[0].ID, 10)+"/complete", fmt.Appendf(nil, `{"token":"%d"}`, taken[0].Token), &struct{}{})
 		return []int64{taken[0].Number}, err
 	}
+	if len(taken) == 0 {
+		return nil, nil
+	}
 	body := []byte(`{"acks":`)
 	for _, t := range taken {
 		body = fmt.Appendf(body, `,{"id":"%d","token":"%d","outcome":"complete"}`, t.ID, t.Token)
