@@ -22,7 +22,7 @@ func held(ctx context.Context, s *stage) error {
 		return queue.ErrUnsuited
 	}
 	small := s.Batch
-	if _, err := s.fill(ctx, claims*small); err != nil {
+	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
 		return err
 	}
 	if err := s.timeClaims(ctx, "claim, none held"); err != nil {
@@ -39,7 +39,7 @@ func held(ctx context.Context, s *stage) error {
 	if err := q.Depend(ctx, false); err != nil {
 		return err
 	}
-	if _, err := s.fill(ctx, claims*small); err != nil {
+	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
 		return err
 	}
 	// The first claims move them out of the way.

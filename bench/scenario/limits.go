@@ -80,7 +80,7 @@ func oneKey(ctx context.Context, s *stage) error {
 	short := func(int64) (string, string) { return "short", "" }
 	small := s.Batch
 	q.SetLabel(short)
-	if _, err := s.fill(ctx, claims*small); err != nil {
+	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
 		return err
 	}
 	if err := s.timeClaims(ctx, "claim, alone"); err != nil {
@@ -101,7 +101,7 @@ func oneKey(ctx context.Context, s *stage) error {
 		return fmt.Errorf("of a key that may have one in flight %d were claimed: %w", len(jobs), err)
 	}
 	q.SetLabel(short)
-	if _, err := s.fill(ctx, claims*small); err != nil {
+	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
 		return err
 	}
 	return s.timeClaims(ctx, "claim, beside a long line")

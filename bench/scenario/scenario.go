@@ -52,13 +52,13 @@ func Scenarios(o Options) []Scenario {
 			"Where jobs/s is below the rate the system cannot keep up, and the pickup grows with the length of the run.", o.Offer)},
 		{Name: "offered", Case: "1000/s", timed: true, run: offered(1000, 10)},
 		{Name: "offered", Case: "5000/s", timed: true, run: offered(5000, 50)},
-		{Name: "backlog", Case: fmt.Sprintf("%d waiting", o.Backlog), run: backlog, What: "Claims of a batch are timed on an all but empty queue and again with so many jobs waiting; " +
+		{Name: "backlog", Case: fmt.Sprintf("%d waiting", o.Backlog), run: backlog, What: "Claims of a batch are timed on an all but empty queue and again with so many jobs waiting, each time after a vacuum and a checkpoint; " +
 			"then the workers work at the backlog for 10 s."},
 		{Name: "breaker", Case: fmt.Sprintf("%d held", o.Backlog), run: held, What: "Claims of a batch are timed in a queue that holds nothing back, and again when an open circuit breaker holds so many jobs of the same queue. " +
 			"Held/s is how fast the first claims put them aside, back/s how fast they come back when the breaker has closed."},
 		{Name: "keys", run: keys, What: fmt.Sprintf("Burn-downs of %d jobs, without limits and with 10,000 concurrency keys of which each may have 10 jobs in flight, in turns, twice. "+
 			"keyed %% is the second rate in parts of the first.", o.Jobs)},
-		{Name: "onekey", Case: fmt.Sprintf("%d waiting", o.Backlog), run: oneKey, What: "Claims of a batch of one key are timed, and again when so many jobs of another key of the same queue wait, which may have one in flight and has it."},
+		{Name: "onekey", Case: fmt.Sprintf("%d waiting", o.Backlog), run: oneKey, What: "Claims of a batch of one key are timed, and again when so many jobs of another key of the same queue wait, which may have one in flight and has it; each time after a vacuum and a checkpoint."},
 		{Name: "tenants", run: tenants, What: fmt.Sprintf("Ten tenants with weights 1 to 10 have %d jobs each; workers complete two fifths of them all. worst %% is how far the share of a tenant was from its due.", o.Jobs/10)},
 		{Name: "late", Case: fmt.Sprintf("%d waiting", o.Backlog), run: late, What: "Workers work at so many jobs of one tenant when another comes with ten. late ms is the time until the last of those is claimed."},
 		{Name: "rate", run: rate, What: fmt.Sprintf("For %s, four nodes with four workers each work at a queue that may have 100 jobs a second, ten at once. over is the most that were claimed beyond what the rate gives, from any moment to any other.", o.Offer)},
