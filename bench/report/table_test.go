@@ -15,3 +15,16 @@ func TestTheMedianOfAnEvenNumberOfRoundsLiesBetweenTheMiddleTwo(t *testing.T) {
 		t.Errorf("median of 1 to 4 is %v", got)
 	}
 }
+
+func TestRatiosAreThoseOfTheMediansInTheSameCase(t *testing.T) {
+	rate := func(system string, lives float64) row {
+		return row{system: system, figures: map[string]Median{"lives/s": {Mid: lives}}}
+	}
+	got := ratios([]row{rate("weir-sql", 30000), rate("river-tuned", 7000), rate("floor", 60000)})
+	if want := "Medians of lives/s, weir-sql is 4.3 × river-tuned, 0.5 × floor."; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := ratios([]row{rate("pgq", 1)}); got != "" {
+		t.Errorf("without weir-sql: %q", got)
+	}
+}

@@ -26,7 +26,7 @@ var plots = []struct{ scenario, figure, title string }{
 // section is a scenario under a profile, as the page shows it.
 type section struct {
 	Name, Profile, What string
-	Table               string
+	Table, Ratios       string
 	Plots               []string
 }
 
@@ -63,7 +63,7 @@ func (b Book) sections(files map[string]string) (out []section) {
 			if len(rows) == 0 {
 				continue
 			}
-			s := section{Name: heading.Name, Profile: profile, What: heading.What, Table: table(rows)}
+			s := section{Name: heading.Name, Profile: profile, What: heading.What, Table: table(rows), Ratios: ratios(rows)}
 			for _, p := range plots {
 				if p.scenario != heading.Name {
 					continue
