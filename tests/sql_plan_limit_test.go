@@ -42,7 +42,7 @@ func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select weir.purge_queue('g', 200)", want: 200},
 		{sql: "select sum(waiting + in_flight) from weir.lines where queue = 'g' and line = '1k7'", want: 4, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|job_admitted|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
 		for range 4 {
 			do(t, d, some("g", "5000"))
 			do(t, d, some("h", "5000"))
