@@ -177,8 +177,13 @@ func TestManyClaimsAtOnceDoNotExceedACapacity(t *testing.T) {
 		})
 	}
 	all.Wait()
-	if most != 7 {
+	if most == 0 || most > 7 {
 		t.Errorf("in %d rounds it had up to %d jobs, and may have 7", got, most)
+	}
+	// How near to 7 it came depends on who was quicker, those that claim or those that complete. Alone, it gets what is left.
+	claimAs(t, d, "w", 10)
+	if n := ask[int](t, d, "select count(*) from weir.job_lease"); n != 7 {
+		t.Errorf("in the end it had %d jobs, and may have 7", n)
 	}
 }
 
