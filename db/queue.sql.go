@@ -222,7 +222,7 @@ const queueFailures = `-- name: QueueFailures :many
 select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message, sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
   max(f.last_job_id)::bigint as last_job_id
 from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.failures_rest(weir.queue_id($1::text))) f
-where f.queue_id = weir.queue_id($1::text) and f.at >= clock_timestamp() - interval '1 day'
+where f.queue_id = weir.queue_id($1::text) and f.at >= statement_timestamp() - interval '1 day'
 group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20
 `
 
@@ -272,7 +272,7 @@ select (w.minutes * 60)::int as window_seconds, coalesce(sum(x.completed), 0)::b
 from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - make_interval(mins => m) as since from unnest(array[1, 5, 60]) m) w
 left join (
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
-  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.at >= clock_timestamp() - interval '62 minutes'
+  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.at >= statement_timestamp() - interval '62 minutes'
   union all
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup_rest(weir.queue_id($1::text)) r
 ) x on x.at >= w.since

@@ -16,8 +16,8 @@ create table weir.job (
   timeout_seconds int not null,
   priority smallint not null,
   max_attempts smallint not null,
+  args jsonb not null,  -- before kind, so that it is aligned without a gap
   kind text not null,
-  args jsonb not null,
   retry jsonb,
   tags text[],
   metadata jsonb,
@@ -103,18 +103,18 @@ create table weir.job_ready (
   priority smallint not null,
   attempt smallint not null default 0,
   seq bigint not null,
-  job_id bigint not null,
+  job_id bigint,
   let_through bigint,
   constraint job_ready_place_is_unique unique (queue_id, priority, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
-create index job_ready_came_back on weir.job_ready (job_id) where seq <> job_id;
+create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
 comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
 comment on column weir.job_ready.queue_id is 'weir.queue.id; minus that for jobs of a governed queue that are admitted, so that those under the id itself are left to the admitter.';
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
 comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
-comment on column weir.job_ready.job_id is 'weir.job.id';
+comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq.';
 comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
 
 create table weir.job_lease (
@@ -122,9 +122,8 @@ create table weir.job_lease (
   token bigint not null,
   leased_at timestamptz not null,
   expires_at timestamptz not null,
-  deadline_at timestamptz not null,
   queue_id int not null,
-  lease_seconds int not null,
+  lease_seconds smallint not null,
   priority smallint not null,
   attempt smallint not null,
   counted boolean,
@@ -141,8 +140,7 @@ comment on table weir.job_lease is 'Jobs that a worker has.';
 comment on column weir.job_lease.job_id is 'weir.job.id';
 comment on column weir.job_lease.token is 'The fencing token: every write about a running job names it. It is the seq the job was claimed at.';
 comment on column weir.job_lease.leased_at is 'When this attempt began.';
-comment on column weir.job_lease.expires_at is 'From then on the job is taken back. A heartbeat moves it.';
-comment on column weir.job_lease.deadline_at is 'leased_at plus the job''s timeout; no heartbeat moves expires_at past it.';
+comment on column weir.job_lease.expires_at is 'From then on the job is taken back. A heartbeat moves it, but never past leased_at plus the job''s timeout.';
 comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';

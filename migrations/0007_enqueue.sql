@@ -261,7 +261,7 @@ begin
         from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
         returning id, queue_id, priority, max_attempts, timeout_seconds
       ), ready as (
-        insert into weir.job_ready (queue_id, priority, seq, job_id) select f.queue_id, f.priority, f.id, f.id from facts f
+        insert into weir.job_ready (queue_id, priority, seq) select f.queue_id, f.priority, f.id from facts f
       )
       select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at from facts f;
     else
@@ -331,8 +331,8 @@ begin
       enqueue_batch.workflow_id, case when enqueue_batch.workflow_id is not null then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n], slots[i.n], case when not bare then i.job ->> 'concurrency_key' end
     from input i where not i.duplicate
   ), ready as (
-    insert into weir.job_ready (queue_id, priority, seq, job_id)
-    select queue_ids[i.q], i.priority, i.id, i.id from input i where not i.duplicate and not i.held and line_bys[i.q] is null and (i.run_at is null or i.run_at <= now_at)
+    insert into weir.job_ready (queue_id, priority, seq)
+    select queue_ids[i.q], i.priority, i.id from input i where not i.duplicate and not i.held and line_bys[i.q] is null and (i.run_at is null or i.run_at <= now_at)
   ), later as (
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt)
     select i.id, i.run_at, queue_ids[i.q], i.priority, 0 from input i where not i.duplicate and i.run_at > now_at

@@ -15,7 +15,7 @@ begin
 end $$;
 
 -- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
-create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null)
+create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null, sift int default 2000)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb, degraded boolean)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
@@ -56,7 +56,6 @@ declare
   counted boolean[];
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
-  sifted int := 0;
 begin
   if exists (select from weir.worker w where w.name = any (workers) and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null)) then
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
@@ -86,14 +85,14 @@ begin
       share := case when round = 1 then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1)) else wanted - got end;
       if gated then
         select * into took from weir.take_gated(queue_ids[n], place, queue_names[n], breakers[n],
-          array(select least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq) from generate_series(1, 10) c), share, 2000 - sifted);
+          array(select least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq) from generate_series(1, 10) c), share, sift);
         weak := weak || took.degraded;
-        sifted := sifted + took.diverted;
+        sift := case when got > 0 or took.ids <> '{}' then least(sift, 2000) else sift end - took.diverted;
       else
         -- Priority by priority, as far as it takes: an index scan each, which locks no more than is taken, so what it reads is in order without a sort.
         with next as materialized (
           select r.* from generate_series(10, 1, -1) c cross join lateral (
-            select x.ctid as tid, x.job_id, x.seq, x.attempt, x.priority from weir.job_ready x
+            select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority from weir.job_ready x
             where x.queue_id = place and x.priority = c and x.seq > least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq)
             order by x.seq limit share for update skip locked) r
           limit share
@@ -112,11 +111,11 @@ begin
         got := got + cardinality(took.ids);
       end if;
       cut := cut or share <= 0;
-      exit when got >= wanted or sifted >= 2000;
+      exit when got >= wanted or sift <= 0;
     end loop;
-    exit when got >= wanted or sifted >= 2000;
+    exit when got >= wanted or sift <= 0;
   end loop;
-  if sifted >= 2000 and got < wanted then
+  if sift <= 0 and got < wanted then
     return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(), 1, now_tick, 'sifting', null::jsonb, false;
   end if;
   if refusals is not null then
@@ -146,9 +145,8 @@ begin
     from unnest(ids) with ordinality u(id, n)
     cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
-    insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, line, breaker_id)
-    select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), now_at + make_interval(secs => k.timeout_seconds),
-      k.queue_id, k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line, k.breaker_id
+    insert into weir.job_lease (job_id, token, leased_at, expires_at, queue_id, lease_seconds, priority, attempt, worker, result_ttl_seconds, counted, followed, line, breaker_id)
+    select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), k.queue_id, k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line, k.breaker_id
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)),
@@ -164,10 +162,6 @@ returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, a
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, dependencies jsonb, degraded boolean)
 language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
-declare
-  row record;
-  sifting boolean;
-  got int := 0;
 begin
   if coalesce(cardinality(queues), 0) not between 1 and 100 then
     perform weir.refuse_argument('queues', 'must name 1 to 100 queues');
@@ -179,34 +173,14 @@ begin
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
   perform weir.see_workers(array[worker]);
-  if not exists (select from weir.breaker b where b.gated) then
-    return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority,
-      c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
-    from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c where c.job_id > 0;
-    return;
-  end if;
-  -- A claim moves jobs of open breakers out of its way, so many at a time. Where it finds nothing else it goes on, for a while.
-  for round in 1..20 loop
-    sifting := false;
-    for row in select c.* from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds]) c loop
-      if row.job_id = 0 then
-        sifting := sifting or row.refusal = 'sifting';
-        continue;
-      end if;
-      job_id := row.job_id; token := row.token; kind := row.kind; queue := row.queue; args := row.args; attempt := row.attempt; max_attempts := row.max_attempts;
-      timeout_seconds := row.timeout_seconds; lease_expires_at := row.lease_expires_at; priority := row.priority; tags := row.tags; metadata := row.metadata;
-      created_at := row.created_at; dependencies := row.dependencies; degraded := row.degraded;
-      got := got + 1;
-      return next;
-    end loop;
-    exit when got > 0 or not sifting;
-  end loop;
+  return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority, c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
+  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], sift => 40000) c where c.job_id > 0;
 end $$;
 -- +goose StatementEnd
 comment on function weir.heard_by(text, int, text) is 'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
-comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]) is
+comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
-  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything.';
+  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything. sift: how many such jobs it moves at most, if it finds no others; if it does, 2000.';
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '
@@ -214,4 +188,4 @@ comment on function weir.claim(text[], text, int, int) is
   'A worker that is paused, drains or has as many jobs as it may gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job is to be done without that dependency. Errors: WR010.';
 
 -- +goose Down
-drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[]), weir.heard_by(text, int, text);
+drop function weir.claim(text[], text, int, int), weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int), weir.heard_by(text, int, text);

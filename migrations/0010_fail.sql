@@ -198,18 +198,20 @@ declare
 begin
   select w.settled_at into looked_until from weir.watermark w order by w.tick desc limit 1;
   now_at := clock_timestamp();  -- after settled_at: what runs out in between is for this look
-  select array_agg(l.job_id) as ids, array_agg(l.token) as tokens,
-    array_agg(case when l.deadline_at <= now_at then jsonb_build_object('type', 'timeout', 'message', format('ran past its timeout of %s seconds', round(extract(epoch from l.deadline_at - l.leased_at))))
-              else jsonb_build_object('type', 'lost', 'message', 'the lease ran out: no heartbeat came in time') end) as errors,
-    array_agg(case when l.deadline_at > now_at then interval '0' end) as waits,
-    array_agg(case when l.deadline_at <= now_at then 'timed_out'::weir.event_kind else 'lost' end) as kinds,
-    array_agg(true) as retries, count(*)::int as n
+  select array_agg(l.job_id) as ids, array_agg(l.token) as tokens, array_agg(l.leased_at) as begins, min(l.job_id) as lowest, max(l.job_id) as highest, count(*)::int as n
   into late from (
-    select x.job_id, x.token, x.leased_at, x.deadline_at from weir.job_lease x
+    select x.job_id, x.token, x.leased_at from weir.job_lease x
     where x.expires_at > after and x.expires_at <= now_at order by x.expires_at limit max_jobs for update skip locked) l;
   expired := late.n;
   if expired > 0 then
-    perform weir.end_attempts(late.ids, late.tokens, late.errors, late.waits, late.retries, late.kinds);
+    perform weir.end_attempts(array_agg(l.id), array_agg(l.token),
+      array_agg(case when l.timed_out then jsonb_build_object('type', 'timeout', 'message', format('ran past its timeout of %s seconds', l.timeout_seconds))
+                else jsonb_build_object('type', 'lost', 'message', 'the lease ran out: no heartbeat came in time') end),
+      array_agg(case when not l.timed_out then interval '0' end), array_agg(true), array_agg(case when l.timed_out then 'timed_out'::weir.event_kind else 'lost' end))
+    from (
+      select u.id, u.token, j.timeout_seconds, u.begun + make_interval(secs => j.timeout_seconds) <= now_at as timed_out
+      from unnest(late.ids, late.tokens, late.begins) u(id, token, begun)
+      cross join lateral (select x.timeout_seconds from weir.job x where x.id = u.id and x.id between late.lowest and late.highest offset 0) j) l;
   end if;
   -- The next look begins before what has run out and is still there: a part of it was left for the next call, or somebody has it locked.
   looked_until := least(looked_until, (select x.expires_at - interval '1 us' from weir.job_lease x where x.expires_at > after and x.expires_at <= now_at

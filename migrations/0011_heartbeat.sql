@@ -7,6 +7,9 @@ create function weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds 
 returns table (job_id bigint, expires_at timestamptz, cancel_requested boolean) language plpgsql set jit = off
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  lowest bigint := (select min(i) from unnest(job_ids) i);
+  highest bigint := (select max(i) from unnest(job_ids) i);
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(progress)]);
   if heartbeat.lease_seconds not between 1 and 3600 then
@@ -15,7 +18,8 @@ begin
   return query
   update weir.job_lease l set
     lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),
-    expires_at = least(clock_timestamp() + make_interval(secs => coalesce(heartbeat.lease_seconds, l.lease_seconds)), l.deadline_at),
+    expires_at = least(clock_timestamp() + make_interval(secs => coalesce(heartbeat.lease_seconds, l.lease_seconds)),
+      l.leased_at + make_interval(secs => (select j.timeout_seconds from weir.job j where j.id = l.job_id and j.id between lowest and highest))),
     progress = case when heartbeat.progress is null then l.progress else coalesce(heartbeat.progress[array_position(job_ids, l.job_id)], l.progress) end
   where l.job_id = any (job_ids)
         and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end

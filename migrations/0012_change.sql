@@ -19,13 +19,13 @@ begin
   if found then return; end if;
   delete from weir.job_held h where h.job_id = take_waiting.job_id returning 'held', h.attempt, h.held_at, h.reason, h.key into was, attempt, held_at, held_reason, held_key;
   if found then return; end if;
-  delete from weir.job_ready r where r.job_id = take_waiting.job_id and r.seq <> r.job_id returning 'available', r.attempt, r.queue_id into was, attempt, place;
+  delete from weir.job_ready r where r.job_id = take_waiting.job_id returning 'available', r.attempt, r.queue_id into was, attempt, place;
   if place < 0 then
     perform weir.places_left(array[take_waiting.job_id], -place);
   end if;
   if was is not null then return; end if;
   select j.queue_id, j.priority into fact from weir.job j where j.id = take_waiting.job_id;
-  delete from weir.job_ready r where r.queue_id = fact.queue_id and r.priority = fact.priority and r.seq = take_waiting.job_id and r.job_id = take_waiting.job_id
+  delete from weir.job_ready r where r.queue_id = fact.queue_id and r.priority = fact.priority and r.seq = take_waiting.job_id and r.job_id is null
     returning 'available', r.attempt into was, attempt;
 end $$;
 
@@ -236,14 +236,14 @@ begin
   perform weir.check_waiting(state);
   -- A step is only taken if its workflow is locked before its place.
   steps := array(select w.job_id from weir.workflow_step w where w.job_id = any (array(
-    (select r.job_id from weir.job_ready r where r.queue_id = any (places) and (purge_queue.state in ('available', 'waiting') or purge_queue.state = 'held' and governed) limit max_jobs)
+    (select coalesce(r.job_id, r.seq) from weir.job_ready r where r.queue_id = any (places) and (purge_queue.state in ('available', 'waiting') or purge_queue.state = 'held' and governed) limit max_jobs)
     union all (select s.job_id from weir.job_scheduled s where s.queue_id = q and purge_queue.state in ('scheduled', 'retryable', 'waiting') limit max_jobs)
     union all (select h.job_id from weir.job_held h where h.queue_id = q and purge_queue.state in ('held', 'waiting') limit max_jobs))));
   perform weir.lock_workflows_of(steps);
   if state in ('available', 'waiting') or state = 'held' and governed then
     tids := array(select r.ctid from weir.job_ready r where r.queue_id = any (places)
-      and (r.job_id = any (steps) or not exists (select from weir.workflow_step w where w.job_id = r.job_id)) limit max_jobs for update skip locked);
-    with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.*), ended as (
+      and (coalesce(r.job_id, r.seq) = any (steps) or not exists (select from weir.workflow_step w where w.job_id = coalesce(r.job_id, r.seq))) limit max_jobs for update skip locked);
+    with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning coalesce(r.job_id, r.seq) as job_id, r.queue_id, r.attempt), ended as (
       insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, abs(g.queue_id), 'cancelled', g.attempt from gone g
     )
     select ids || coalesce(array_agg(g.job_id), '{}'), array_agg(g.job_id) filter (where g.queue_id < 0) into ids, admitted from gone g;

@@ -10,7 +10,7 @@ select
     when l.job_id is not null then 'running'
     when s.job_id is not null then case when s.retryable then 'retryable'::weir.job_state else 'scheduled' end
     when h.job_id is not null then 'held'
-    when n.job_id is not null or r.job_id is not null then case when q.governed and coalesce(r.queue_id, n.queue_id) > 0 then 'held' else 'available'::weir.job_state end
+    when n.seq is not null or r.seq is not null then case when q.governed and coalesce(r.queue_id, n.queue_id) > 0 then 'held' else 'available'::weir.job_state end
   end as state,
   h.reason as held_reason,
   coalesce(o.attempt, l.attempt, s.attempt, h.attempt, r.attempt, n.attempt, 0::smallint) as attempt,
@@ -32,8 +32,8 @@ left join weir.job_outcome o on o.job_id = j.id
 left join weir.job_lease l on l.job_id = j.id
 left join weir.job_scheduled s on s.job_id = j.id
 left join weir.job_held h on h.job_id = j.id
-left join weir.job_ready r on r.job_id = j.id and r.seq <> r.job_id
-left join weir.job_ready n on n.queue_id = j.queue_id and n.priority = j.priority and n.seq = j.id and n.job_id = j.id;
+left join weir.job_ready r on r.job_id = j.id
+left join weir.job_ready n on n.queue_id = j.queue_id and n.priority = j.priority and n.seq = j.id and n.job_id is null;
 comment on view weir.jobs is 'One row a job: its facts and its state. Quick by id and by newest ids; for "all that run" start from weir.job_lease, for all that wait from weir.job_ready.';
 comment on column weir.jobs.state is 'scheduled, retryable, held, available, running, completed, cancelled, dead; null only for a job that moves at this moment in another snapshot.';
 comment on column weir.jobs.attempt is 'Attempts made so far, the running one included.';
@@ -73,7 +73,7 @@ left join (select queue_id, count(*) from weir.job_held group by queue_id) h on 
 left join (select queue_id, count(*) from weir.job_dead group by queue_id) d on d.queue_id = q.id
 left join lateral (
   select min(j.created_at) as created_at from generate_series(1, 10) p
-  cross join lateral (select r.job_id from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end and r.priority = p order by r.seq limit 1) r
+  cross join lateral (select coalesce(r.job_id, r.seq) as job_id from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end and r.priority = p order by r.seq limit 1) r
   join weir.job j on j.id = r.job_id
 ) f on true
 where q.deleted_at is null;

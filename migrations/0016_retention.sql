@@ -13,9 +13,9 @@ begin
       select s.job_id as id from weir.job_scheduled s where s.job_id >= lowest and s.job_id < beyond
       union all select h.job_id from weir.job_held h where h.job_id >= lowest and h.job_id < beyond
       union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
-      union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond and r.seq <> r.job_id
-      union all select r.job_id from weir.queue q cross join generate_series(1, 10) p cross join lateral (
-        select x.job_id from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.seq = x.job_id limit most) r
+      union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond
+      union all select r.seq from weir.queue q cross join generate_series(1, 10) p cross join lateral (
+        select x.seq from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.job_id is null limit most) r
     ) x limit most);
 end $$;
 

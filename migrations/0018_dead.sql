@@ -54,7 +54,7 @@ begin
     insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args, tags, metadata, tenant)
     select c.id, c.queue_id, c.timeout_seconds, c.priority, c.max_attempts, c.kind, c.args, c.tags, c.metadata, c.tenant from copies c
   ), ready as (
-    insert into weir.job_ready (queue_id, priority, seq, job_id) select c.queue_id, c.priority, c.id, c.id from copies c
+    insert into weir.job_ready (queue_id, priority, seq) select c.queue_id, c.priority, c.id from copies c
   ), told as (
     insert into weir.job_event (job_id, kind, attempt, detail)
     select c.dead_id, 'routed', c.attempt, jsonb_build_object('job_id', c.id::text, 'queue', c.queue) from copies c

@@ -303,7 +303,7 @@ end $$;
 create function weir.take_deliveries(most int) returns table (delivery_id bigint, take int) language sql as $$
   with due as (
     update weir.webhook_delivery d set next_at = clock_timestamp() + interval '5 min', takes = d.takes + 1 where d.id = any (array(
-      select x.id from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= clock_timestamp() order by x.next_at, x.id limit most for update skip locked))
+      select x.id from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp() order by x.next_at, x.id limit most for update skip locked))
     returning d.id, d.takes
   )
   select u.id, u.takes from due u order by u.id

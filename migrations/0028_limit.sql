@@ -356,7 +356,7 @@ begin
   with gone as (
     delete from weir.line_kept k where k.job_id = any (kept_left.job_ids)
       and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
-      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = k.queue_id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = k.queue_id)
     returning k.*
   )
   select array_agg((g.queue_id, g.job_id, g.name, false)::weir.line_leaver) into leavers from gone g;

@@ -23,7 +23,7 @@ begin
   with gone as (
     delete from weir.job_scheduled s where s.job_id = any (array(select x.job_id from weir.job_scheduled x where x.job_id = any (job_ids) for update skip locked)) returning s.job_id, s.attempt, s.queue_id
   ), back as (
-    delete from weir.job_ready r where r.ctid = any (array(select x.ctid from weir.job_ready x where x.job_id = any (job_ids) and x.seq <> x.job_id for update skip locked)) returning r.job_id, r.attempt, r.queue_id
+    delete from weir.job_ready r where r.ctid = any (array(select x.ctid from weir.job_ready x where x.job_id = any (job_ids) for update skip locked)) returning r.job_id, r.attempt, r.queue_id
   )
   select array_agg(g.job_id) as ids, array_agg(g.attempt) as attempts, array_agg(g.job_id) filter (where g.queue_id < 0) as admitted into more from (select * from gone union all select * from back) g;
   ids := ids || more.ids;
@@ -33,7 +33,7 @@ begin
     select j.id, j.queue_id, j.priority from weir.job j where j.id = any (array(select i from unnest(job_ids) i where i <> all (ids)))
       and not exists (select from weir.job_outcome o where o.job_id = j.id) and not exists (select from weir.job_lease l where l.job_id = j.id)
   loop
-    delete from weir.job_ready r where r.ctid = (select x.ctid from weir.job_ready x where x.queue_id = one.queue_id and x.priority = one.priority and x.seq = one.id and x.job_id = one.id for update skip locked);
+    delete from weir.job_ready r where r.ctid = (select x.ctid from weir.job_ready x where x.queue_id = one.queue_id and x.priority = one.priority and x.seq = one.id and x.job_id is null for update skip locked);
     if found then
       ids := ids || one.id;
       attempts := attempts || 0::smallint;
@@ -219,7 +219,7 @@ begin
     back := array(select s.job_id from weir.workflow_step s where s.job_id = any (job_ids) and s.workflow_id = w.id and (s.wait_for is not null or s.workflow is not null
       or exists (select from unnest(s.depends_on) d where not exists (select from weir.job_outcome o where o.job_id = d))));
     with gone as (
-      delete from weir.job_ready r where r.job_id = any (back) and r.seq <> r.job_id returning r.*
+      delete from weir.job_ready r where r.job_id = any (back) returning r.*
     )
     insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select g.job_id, abs(g.queue_id), g.priority, g.attempt, 'dependency' from gone g;  -- below 0: admitted to a queue with limits
     if w.state = 'compensating' then

@@ -86,7 +86,7 @@ begin
     union all
     select g.id, min(k.name), 'keeps its line, but waits nowhere', count(*), 0 from governed g join weir.line_kept k on k.queue_id = g.id
     where not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = g.id)
-      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = g.id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = g.id)
     group by g.id
     union all
     select g.id, h.key, 'waits where nobody looks', 0, count(*) from governed g join weir.job_held h on h.queue_id = g.id and h.reason = 'line'
@@ -98,7 +98,7 @@ begin
   ), orphans as (
     delete from weir.line_kept k where repair and k.queue_id in (select w.id from wrong w)
       and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
-      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.seq <> r.job_id and r.queue_id = k.queue_id)
+      and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = k.queue_id)
   ), anew as (
     update weir.queue q set limits_version = q.limits_version + 1 where repair and q.id in (select w.id from wrong w)
   ), stale as (

@@ -64,8 +64,10 @@ create function weir.policy_now(b weir.breaker) returns jsonb language sql stabl
   end
 $$;
 
--- A claim's share of one queue while some breaker is gated: takes up to `share` jobs, and moves up to `budget` others where their breakers' policies send them.
--- Locks: as claiming. It may lock some more rows of job_ready than it takes, until the claim ends.
+-- A claim's share of one queue while some breaker is gated: takes up to `share` jobs, and moves up to `budget` others where their breakers' policies send them
+-- (no more than about 2000 once it has found one to take).
+-- Its first look takes rows as a claim without a gate does (0008_claim.sql), for jobs that no gate is about. Where it meets others it looks further than it wants
+-- to take, so from then on it locks first and deletes what it has decided about. Locks: as claiming, and some more rows of job_ready, until the claim ends.
 create function weir.take_gated(queue_id int, place int, queue_name text, queue_breaker int, after bigint[], share int, budget int,
   out ids bigint[], out tokens bigint[], out attempts smallint[], out priorities smallint[], out degraded bigint[], out diverted int)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
@@ -78,77 +80,94 @@ declare
   policies jsonb[];
   own int;          -- the place of the queue's own breaker among the gates,
   holding boolean;  -- and whether it holds the whole queue
+  low bigint[];
+  look int := share;
+  sifting boolean := false;
   seen record;
   told record;
   ways int[];
   stay record;
   gone record;
-  moved int;
-  look int;
-  low bigint;
 begin
   ids := '{}'; tokens := '{}'; attempts := '{}'; priorities := '{}'; degraded := '{}'; diverted := 0;
   select array_agg(b.id), array_agg(b.name), array_agg(b.version), array_agg(weir.policy_now(b)) into gate_ids, names, versions, policies from weir.breaker b where b.gated;
   own := array_position(gate_ids, queue_breaker);
   holding := coalesce(policies[own] ->> 'policy' = 'hold', false);
-  for p in reverse 10..1 loop
-    low := case when holding then versions[own] else after[p] end;
-    look := share - cardinality(ids);
-    while look > 0 and diverted < budget loop
-      if holding then
-        select array_agg(x.tid) as tids, array_agg(x.job_id) as ids, array_agg(x.seq) as seqs, array_agg(x.attempt) as attempts, array_agg(x.let_through) as passes, count(*)::int as n into seen from (
-          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.place and r.priority = p and r.seq > low and r.let_through is not null and r.let_through = versions[own]
-          order by r.seq limit look for update skip locked) x;
-      else
-        select array_agg(x.tid) as tids, array_agg(x.job_id) as ids, array_agg(x.seq) as seqs, array_agg(x.attempt) as attempts, array_agg(x.let_through) as passes, count(*)::int as n into seen from (
-          select r.ctid as tid, r.* from weir.job_ready r where r.queue_id = take_gated.place and r.priority = p and r.seq > low order by r.seq limit look for update skip locked) x;
+  low := case when holding then array_fill(versions[own], array[10]) else after end;
+  loop
+    if holding then
+      with next as materialized (
+        select r.* from generate_series(10, 1, -1) c cross join lateral (
+          select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through from weir.job_ready x
+          where x.queue_id = take_gated.place and x.priority = c and x.seq > low[c] and x.let_through is not null and x.let_through = versions[own]
+          order by x.seq limit look for update skip locked) r
+        limit look
+      )
+      select array_agg(n.tid) as tids, array_agg(n.job_id) as ids, array_agg(n.seq) as seqs, array_agg(n.attempt) as attempts, array_agg(n.priority) as priorities,
+        array_agg(n.let_through) as passes, min(n.job_id) as lowest, max(n.job_id) as highest, count(*)::int as n into seen from next n;
+    else
+      with next as materialized (
+        select r.* from generate_series(10, 1, -1) c cross join lateral (
+          select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through from weir.job_ready x
+          where x.queue_id = take_gated.place and x.priority = c and x.seq > low[c] order by x.seq limit look for update skip locked) r
+        limit look
+      ), taken as (
+        delete from weir.job_ready r where r.ctid = any (array(select n.tid from next n where not sifting))
+      )
+      select array_agg(n.tid) as tids, array_agg(n.job_id) as ids, array_agg(n.seq) as seqs, array_agg(n.attempt) as attempts, array_agg(n.priority) as priorities,
+        array_agg(n.let_through) as passes, min(n.job_id) as lowest, max(n.job_id) as highest, count(*)::int as n into seen from next n;
+    end if;
+    exit when seen.n = 0;
+    -- A pass that none of the gates knows: one of them has changed its state since it was read. By what was read its probes would be put aside.
+    if exists (select from unnest(seen.passes) u(pass) where u.pass <> all (versions)) then
+      select array_agg(b.id), array_agg(b.name), array_agg(b.version), array_agg(weir.policy_now(b)) into gate_ids, names, versions, policies from weir.breaker b where b.gated;
+      own := array_position(gate_ids, queue_breaker);
+    end if;
+    select array_agg(u.n) as ns, array_agg(j.breaker) as names into told from unnest(seen.ids) with ordinality u(id, n)
+    cross join lateral (select x.breaker from weir.job x where x.id = u.id and x.id between seen.lowest and seen.highest and x.breaker is not null offset 0) j;
+    if own is null and not coalesce(told.names && names, false) and not sifting then  -- no gate is about any of them
+      ids := seen.ids;
+      tokens := seen.seqs;
+      attempts := array(select (a + 1)::smallint from unnest(seen.attempts) a);
+      priorities := seen.priorities;
+      exit;
+    end if;
+    -- What becomes of each: 0 stays, -1 stays and is degraded, otherwise the place of the gate that it goes by.
+    ways := array(
+      select case
+          when f.gate is null or f.pass = versions[f.gate] or policies[f.gate] ->> 'policy' = 'reroute' and policies[f.gate] ->> 'queue' = queue_name then 0
+          when policies[f.gate] ->> 'policy' = 'degraded' then -1
+          else f.gate end
+      from (
+        select u.n, u.pass, case when t.n is null then own else array_position(names, t.name) end as gate
+        from unnest(seen.passes) with ordinality u(pass, n) left join unnest(told.ns, told.names) t(n, name) on t.n = u.n
+      ) f order by f.n);
+    select coalesce(array_agg(u.tid), '{}') as tids, coalesce(array_agg(u.id), '{}') as ids, array_agg(u.seq) as seqs, array_agg((u.attempt + 1)::smallint) as attempts,
+      array_agg(u.priority) as priorities, array_agg(u.id) filter (where u.way = -1) as weak into stay
+    from (select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.priorities, ways) u(tid, id, seq, attempt, priority, way)
+      where u.way <= 0 limit share - cardinality(ids)) u;
+    if holding or sifting then
+      delete from weir.job_ready r where r.ctid = any (stay.tids || array(select u.tid from unnest(seen.tids, ways) u(tid, way) where u.way > 0));
+    end if;
+    ids := ids || stay.ids;
+    tokens := tokens || stay.seqs;
+    attempts := attempts || stay.attempts;
+    priorities := priorities || stay.priorities;
+    degraded := degraded || stay.weak;
+    for gone in
+      select u.way, u.priority, array_agg(u.id) as ids, array_agg(u.seq - case when u.pass is null then 0 else 4611686018427387904 end) as seqs, array_agg(u.attempt) as attempts, count(*)::int as n
+      from unnest(seen.ids, seen.seqs, seen.attempts, seen.priorities, seen.passes, ways) u(id, seq, attempt, priority, pass, way) where u.way > 0 group by u.way, u.priority order by u.way, u.priority desc
+    loop
+      perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, gone.priority, gone.ids, gone.seqs, gone.attempts);
+      if place < 0 then
+        perform weir.places_left(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
       end if;
-      exit when seen.n = 0;
-      -- A pass that none of the gates knows: one of them has changed its state since it was read. By what was read its probes would be put aside.
-      if exists (select from unnest(seen.passes) u(pass) where u.pass <> all (versions)) then
-        select array_agg(b.id), array_agg(b.name), array_agg(b.version), array_agg(weir.policy_now(b)) into gate_ids, names, versions, policies from weir.breaker b where b.gated;
-        own := array_position(gate_ids, queue_breaker);
-      end if;
-      select array_agg(j.id) as ids, array_agg(j.breaker) as names into told from weir.job j
-      where j.id = any (seen.ids) and j.id between (select min(i) from unnest(seen.ids) i) and (select max(i) from unnest(seen.ids) i) and j.breaker is not null;
-      -- What becomes of each: 0 stays, -1 stays and is degraded, otherwise the place of the gate that it goes by.
-      ways := array(
-        select case
-            when f.gate is null or f.pass = versions[f.gate] or policies[f.gate] ->> 'policy' = 'reroute' and policies[f.gate] ->> 'queue' = queue_name then 0
-            when policies[f.gate] ->> 'policy' = 'degraded' then -1
-            else f.gate end
-        from (
-          select u.n, u.pass, case when t.id is null then own else array_position(names, t.name) end as gate
-          from unnest(seen.ids, seen.passes) with ordinality u(id, pass, n) left join unnest(told.ids, told.names) t(id, name) on t.id = u.id
-        ) f order by f.n);
-      select coalesce(array_agg(u.tid), '{}') as tids, coalesce(array_agg(u.id), '{}') as ids, array_agg(u.seq) as seqs, array_agg((u.attempt + 1)::smallint) as attempts,
-        array_agg(u.id) filter (where u.way = -1) as weak into stay
-      from (select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, ways) u(tid, id, seq, attempt, way) where u.way <= 0 limit share - cardinality(ids)) u;
-      delete from weir.job_ready r where r.ctid = any (stay.tids);
-      ids := ids || stay.ids;
-      tokens := tokens || stay.seqs;
-      attempts := attempts || stay.attempts;
-      priorities := priorities || array_fill(p::smallint, array[cardinality(stay.ids)]);
-      degraded := degraded || stay.weak;
-      moved := 0;
-      for gone in
-        select u.way, array_agg(u.tid) as tids, array_agg(u.id) as ids, array_agg(u.seq - case when u.pass is null then 0 else 4611686018427387904 end) as seqs,
-          array_agg(u.attempt) as attempts, count(*)::int as n
-        from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.passes, ways) u(tid, id, seq, attempt, pass, way) where u.way > 0 group by u.way order by u.way
-      loop
-        delete from weir.job_ready r where r.ctid = any (gone.tids);
-        perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, p::smallint, gone.ids, gone.seqs, gone.attempts);
-        if place < 0 then
-          perform weir.places_left(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
-        end if;
-        moved := moved + gone.n;
-      end loop;
-      diverted := diverted + moved;
-      exit when seen.n < look;
-      low := seen.seqs[seen.n];
-      look := case when share <= cardinality(ids) then 0 when moved > 0 then greatest(share - cardinality(ids), 500) else share - cardinality(ids) end;
+      diverted := diverted + gone.n;
     end loop;
-    exit when share <= cardinality(ids) or diverted >= budget;
+    exit when seen.n < look or cardinality(ids) >= share or diverted >= case when ids = '{}' then budget else least(budget, 2000) end;
+    low := array(select greatest(low[c], (select max(u.seq) from unnest(seen.seqs, seen.priorities) u(seq, priority) where u.priority = c)) from generate_series(1, 10) c);
+    sifting := true;
+    look := greatest(share - cardinality(ids), 500);
   end loop;
 end $$;
 

@@ -79,7 +79,7 @@ begin
         and r.let_through is distinct from version order by r.seq limit case when probes then 1 else most - moved end for update skip locked);
       continue when tids = '{}';
       with gone as (
-        delete from weir.job_ready r where r.ctid = any (tids) returning r.*
+        delete from weir.job_ready r where r.ctid = any (tids) returning r.queue_id, r.priority, r.attempt, r.seq, coalesce(r.job_id, r.seq) as job_id
       ), ordered as (
         select g.* from gone g order by g.seq
       ), ready as (
@@ -111,7 +111,7 @@ declare
 begin
   delete from weir.breaker_probe p where p.breaker_id = b.id and p.job_id = any (array(
     select x.job_id from weir.breaker_probe x where x.breaker_id = b.id
-      and not exists (select from weir.job_lease l where l.job_id = x.job_id) and not exists (select from weir.job_ready r where r.job_id = x.job_id and r.seq <> r.job_id and r.let_through = b.version)
+      and not exists (select from weir.job_lease l where l.job_id = x.job_id) and not exists (select from weir.job_ready r where r.job_id = x.job_id and r.let_through = b.version)
       and not exists (select from weir.job_held h where h.job_id = x.job_id and h.let_through = b.version)
     for update skip locked));
   select count(*) into under_way from weir.breaker_probe p where p.breaker_id = b.id and p.version = b.version;

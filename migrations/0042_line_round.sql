@@ -33,7 +33,7 @@ begin
   if coalesce(cardinality(tids), 0) = 0 then
     return;
   end if;
-  with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning r.job_id, r.attempt, r.let_through)
+  with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning coalesce(r.job_id, r.seq) as job_id, r.attempt, r.let_through)
   select array_agg(g.job_id), array_agg(g.attempt), array_agg(g.let_through), count(*), min(g.job_id), max(g.job_id) into ids, attempts, passes, taken, lowest, highest from gone g;
   -- Those that kept their line while they waited for a retry are no longer in flight, but first in their line, being the oldest.
   with gone as (delete from weir.line_kept k where k.job_id = any (ids) returning k.job_id)

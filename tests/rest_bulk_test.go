@@ -79,7 +79,7 @@ func TestRESTManyJobsGetAnotherPriority(t *testing.T) {
 	if n := s.count("select count(*) from weir.job_ready where priority = 2"); n != 300 {
 		t.Errorf("%d have the new priority", n)
 	}
-	if n := s.count("select count(*) from weir.job_ready where seq = job_id"); n != 100 {
+	if n := s.count("select count(*) from weir.job_ready where job_id is null"); n != 100 {
 		t.Errorf("%d kept their place, want the 100 that had the priority before", n)
 	}
 }

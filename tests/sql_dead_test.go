@@ -127,7 +127,7 @@ func TestADeadLetterQueueGetsACopy(t *testing.T) {
 	for end, calls := range map[string][]string{
 		"failed":    {`select weir.fail(job_id, token, '{"message": "no", "stack": "long"}') from weir.job_lease`},
 		"gave up":   {`select weir.fail(job_id, token, '{"message": "no"}', retry => false) from weir.job_lease`},
-		"timed out": {"update weir.job_lease set deadline_at = now(), expires_at = now()", "select weir.expire_leases()"},
+		"timed out": {"update weir.job_lease set leased_at = now() - interval '8 days', expires_at = now()", "select weir.expire_leases()"},
 		"lost":      {"update weir.job_lease set expires_at = now()", "select weir.expire_leases()"},
 	} {
 		t.Run(end, func(t *testing.T) {

@@ -605,7 +605,7 @@ func TestAnOpenEnqueueHoldsUpNobody(t *testing.T) {
 	for i, sql := range []string{"select weir.cancel($1)", "select weir.retry($1)", "select weir.edit($1, '{\"priority\": 9}')"} {
 		id := running[0].ID // ended
 		if i != 1 {
-			id = ask[int64](t, other, "select min(job_id) from weir.job_ready")
+			id = ask[int64](t, other, "select min(seq) from weir.job_ready")
 		}
 		if err := try(other, sql, id); err != nil {
 			t.Errorf("%s: %v", sql, err)

@@ -46,8 +46,8 @@ func inEachState(t *testing.T, d *database) map[string]held {
 // hold lets an available job wait for a signal, which no function does yet.
 func hold(t *testing.T, d asker, id int64) {
 	t.Helper()
-	do(t, d, `with taken as (delete from weir.job_ready where job_id = $1 returning *)
-		insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key) select job_id, queue_id, priority, attempt, 'signal', 'go' from taken`, id)
+	do(t, d, `with taken as (delete from weir.job_ready where coalesce(job_id, seq) = $1 returning *)
+		insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key) select coalesce(job_id, seq), queue_id, priority, attempt, 'signal', 'go' from taken`, id)
 }
 
 func TestAStaleTokenChangesNothingInEveryFunction(t *testing.T) {

@@ -78,9 +78,9 @@ func TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves(t *testing.T) {
 	do(t, d, "alter sequence weir.job_id_seq restart 1000000")
 	for _, fill := range []string{
 		"insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args) select i, 1 + i % 2, 300, 1 + i % 10, 5, 'a', '{}' from generate_series(1, 150000) i",
-		"insert into weir.job_ready (queue_id, priority, seq, job_id) select queue_id, priority, id, id from weir.job where id between 1 and 25000",
+		"insert into weir.job_ready (queue_id, priority, seq) select queue_id, priority, id from weir.job where id between 1 and 25000",
 		"insert into weir.job_ready (queue_id, priority, seq, job_id, attempt) select queue_id, priority, 500000 + id, id, 1 from weir.job where id between 25001 and 50000",
-		"insert into weir.job_lease (job_id, token, leased_at, expires_at, deadline_at, queue_id, lease_seconds, priority, attempt, worker) select id, id, now(), now() + (id - 50500) * interval '1 s', now() + interval '1 day', queue_id, 30, priority, 1, 'w' from weir.job where id between 50001 and 75000",
+		"insert into weir.job_lease (job_id, token, leased_at, expires_at, queue_id, lease_seconds, priority, attempt, worker) select id, id, now(), now() + (id - 50500) * interval '1 s', queue_id, 30, priority, 1, 'w' from weir.job where id between 50001 and 75000",
 		"insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt) select id, now() + (id - 75500) * interval '1 s', queue_id, priority, 0 from weir.job where id between 75001 and 100000",
 		"insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select id, queue_id, priority, 0, 'signal' from weir.job where id between 100001 and 125000",
 		"insert into weir.job_outcome (job_id, queue_id, state, attempt) select id, queue_id, case when id % 2 = 0 then 'dead' else 'completed' end::weir.job_state, 1 from weir.job where id between 125001 and 150000",

@@ -289,7 +289,7 @@ func TestTheCheckOfWorkflowsCanFail(t *testing.T) {
 		"update weir.workflow_step set children = '{}' where name = 'a'",
 		"update weir.workflow_step set dependencies = 7 where name = 'a'",
 		"update weir.job set step = 'x' where step = 'a'",
-		"with o as (delete from weir.job_ready returning *) insert into weir.job_outcome (job_id, queue_id, state, attempt) select job_id, queue_id, 'completed', 1 from o",
+		"with o as (delete from weir.job_ready returning *) insert into weir.job_outcome (job_id, queue_id, state, attempt) select coalesce(job_id, seq), queue_id, 'completed', 1 from o",
 		"update weir.job_held set key = '123456' where reason = 'workflow'",
 	} {
 		tx := d.begin()

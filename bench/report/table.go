@@ -11,8 +11,8 @@ import (
 // columns is the order of the figures. The first that a scenario has is shown with its range.
 var columns = []string{
 	"keyed %", "worst %", "late ms", "most", "steps/s", "held/s", "lives/s", "jobs/s", "over", "claim, empty p50 ms", "claim, alone p50 ms", "claim, alone p99 ms",
-	"claim, beside a long line p50 ms", "claim, beside a long line p99 ms", "claim, none held p50 ms", "claim, none held p99 ms", "claim, many held p50 ms", "claim, many held p99 ms",
-	"plain lives/s", "keyed lives/s", "looks", "vanished", "back/s", "submit steps/s", "burn steps/s", "enqueue/s", "burn/s", "claim/s", "complete/s", "slowest 5 s", "first tenth", "last tenth",
+	"claim, beside a long line p50 ms", "claim, beside a long line p99 ms", "claim, all closed p50 ms", "claim, all closed p99 ms", "claim, open, none held p50 ms", "claim, open, none held p99 ms", "claim, open, many held p50 ms", "claim, open, many held p99 ms",
+	"plain lives/s", "keyed lives/s", "looks", "vanished", "back/s", "submit steps/s", "burn steps/s", "enqueue/s", "burn/s", "claim/s", "complete/s", "slowest 5 s", "slowest 5 s %", "slowest 5 s %, even machine", "first tenth", "last tenth",
 	"idle Postgres CPU %", "pickup p50 ms", "pickup p95 ms", "pickup p99 ms", "claim, empty p99 ms", "claim, backlog p50 ms", "claim, backlog p99 ms",
 	"WAL B/job", "Postgres CPU µs/job", "service CPU µs/job", "CPU bound/s", "dead tuples", "tables MB", "indexes MB", "Postgres MB", "service MB", "other CPU %",
 }

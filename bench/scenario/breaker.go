@@ -15,7 +15,7 @@ type breaking interface {
 	LetGo(ctx context.Context) error
 }
 
-// held compares claims of jobs in a queue that holds no others with those in a queue that holds many.
+// held compares claims of jobs that depend on nothing: while no breaker is open, while one is that has held no job yet, and while it holds many.
 func held(ctx context.Context, s *stage) error {
 	q, ok := s.queue.(breaking)
 	if !ok {
@@ -25,7 +25,19 @@ func held(ctx context.Context, s *stage) error {
 	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
 		return err
 	}
-	if err := s.timeClaims(ctx, "claim, none held"); err != nil {
+	if err := s.timeClaims(ctx, "claim, all closed"); err != nil {
+		return err
+	}
+	if err := q.Depend(ctx, true); err != nil {
+		return err
+	}
+	if err := q.Depend(ctx, false); err != nil {
+		return err
+	}
+	if _, err := s.fill(ctx, (claims+unclocked)*small); err != nil {
+		return err
+	}
+	if err := s.timeClaims(ctx, "claim, open, none held"); err != nil {
 		return err
 	}
 	if err := q.Depend(ctx, true); err != nil {
@@ -60,7 +72,7 @@ func held(ctx context.Context, s *stage) error {
 		s.ledger.Completed(numbers...)
 	}
 	s.rate("held/s", int64(s.Backlog), time.Since(start))
-	if err := s.timeClaims(ctx, "claim, many held"); err != nil {
+	if err := s.timeClaims(ctx, "claim, open, many held"); err != nil {
 		return err
 	}
 	start = time.Now()

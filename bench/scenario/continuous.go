@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,18 +22,20 @@ func continuous(ctx context.Context, s *stage) error {
 
 	err = s.awaitCompleted(ctx, 1) // some systems take seconds to start
 	start, before := time.Now(), s.ledger.CountCompleted()
-	var series []float64
+	var series, speeds []float64
 	if err == nil {
-		series, err = s.sample(ctx, s.Duration)
+		series, speeds, err = s.sample(ctx, s.Duration)
 	}
 	done, took := s.ledger.CountCompleted()-before, time.Since(start)
 	end()
 	if err := errors.Join(err, <-produced, stop()); err != nil {
 		return err
 	}
-	s.result.Series = series
+	s.result.Series, s.result.Speeds = series, speeds
 	s.rate("jobs/s", done, took)
-	s.result.Figures["slowest 5 s"] = slowest(series)
+	s.result.Figures["slowest 5 s"] = slices.Min(windows(series))
+	s.result.Figures["slowest 5 s %"] = slowest(series)
+	s.result.Figures["slowest 5 s %, even machine"] = slowest(evened(series, speeds))
 	tenth := max(1, len(series)/10)
 	s.result.Figures["first tenth"] = mean(series[:min(tenth, len(series))])
 	s.result.Figures["last tenth"] = mean(series[max(0, len(series)-tenth):])

@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 )
@@ -67,8 +68,9 @@ func (s *stage) offer(ctx, stop context.Context, every time.Duration, size int) 
 	return errors.Join(errs...)
 }
 
-// sample notes how many jobs are completed in each second for some time, and gives up when none has been for a minute.
-func (s *stage) sample(ctx context.Context, length time.Duration) (series []float64, err error) {
+// sample notes how many jobs are completed in each second for some time, and how fast the machine is then, and gives up when none has been for a minute.
+func (s *stage) sample(ctx context.Context, length time.Duration) (series, speeds []float64, err error) {
+	yard := newYardstick()
 	end := time.After(length)
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -76,31 +78,40 @@ func (s *stage) sample(ctx context.Context, length time.Duration) (series []floa
 	for {
 		select {
 		case <-ctx.Done():
-			return series, ctx.Err()
+			return series, speeds, ctx.Err()
 		case <-end:
-			return series, nil
+			return series, speeds, nil
 		case <-tick.C:
 		}
 		now := s.ledger.CountCompleted()
-		series = append(series, float64(now-before))
+		series, speeds = append(series, float64(now-before)), append(speeds, yard.speed())
 		if idle++; now != before {
 			idle = 0
 		}
 		if idle == 60 {
-			return series, errors.New("no job was completed for a minute")
+			return series, speeds, errors.New("no job was completed for a minute")
 		}
 		before = now
 	}
 }
 
-// slowest is the lowest mean of any 5 neighbours: what the worst 5 s were like.
+// slowest is what the worst 5 s were like, in percent of the median of all windows of 5 s.
 func slowest(series []float64) float64 {
-	const window = 5
-	lowest := mean(series)
-	for i := range max(0, len(series)-window+1) {
-		lowest = min(lowest, mean(series[i:i+window]))
+	sorted := slices.Sorted(slices.Values(windows(series)))
+	return 100 * sorted[0] / sorted[len(sorted)/2]
+}
+
+// windows are the means of all 5 neighbours.
+func windows(series []float64) []float64 {
+	const size = 5
+	if len(series) < size {
+		return []float64{mean(series)}
 	}
-	return lowest
+	means := make([]float64, len(series)-size+1)
+	for i := range means {
+		means[i] = mean(series[i : i+size])
+	}
+	return means
 }
 
 func mean(values []float64) (sum float64) {
