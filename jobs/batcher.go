@@ -56,7 +56,7 @@ func (b *batcher[T, R]) do(ctx context.Context, item T) (R, error) {
 		close(b.enough)
 		b.enough = nil
 	}
-	if b.flying == 0 || b.flying < b.flights && time.Since(b.left) > slowAfter {
+	if b.flying == 0 || b.flying < b.flights && b.enough == nil && time.Since(b.left) > slowAfter {
 		b.flying++
 		go b.fly()
 	}
