@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -47,6 +48,7 @@ type API struct {
 
 	mux     *http.ServeMux
 	huma    huma.API
+	bodies  map[reflect.Type]*huma.Schema // of all types that decode is for
 	origins *http.CrossOriginProtection
 	metrics *metrics
 }
@@ -87,7 +89,7 @@ func describe(c Config) *API {
 	mux := http.NewServeMux()
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
-		mux: mux, huma: humago.New(mux, humaConfig()), origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
+		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
 	}
 	a.registerJobs()
 	a.registerTimelines()

@@ -29,10 +29,12 @@ type bodyInput struct {
 // decode reads a body: all that its schema says of it is true then.
 func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 	body := new(B)
-	if !json.Valid(text) {
-		return nil, malformed(ctx, text)
+	misfit := json.Unmarshal(text, body)
+	var syntax *json.SyntaxError
+	if errors.As(misfit, &syntax) {
+		return nil, newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", syntax.Offset))
 	}
-	schema := a.schemaOf(reflect.TypeFor[B]())
+	schema := a.bodies[reflect.TypeFor[B]()]
 	o := &outline{text: text, schemas: a.schemas()}
 	tree := o.value(schema)
 	if o.twice {
@@ -48,8 +50,8 @@ func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 	if o.huge != "" {
 		return nil, invalidAt(ctx, o.huge, "has a number with an exponent beyond 999")
 	}
-	if err := json.Unmarshal(text, body); err != nil {
-		return nil, unread(ctx, err)
+	if misfit != nil {
+		return nil, unread(ctx, misfit)
 	}
 	return body, nil
 }
@@ -66,13 +68,6 @@ func decodeApart[B any](ctx context.Context, a *API, text []byte) (body *B, err 
 		panic(c)
 	}
 	return body, err
-}
-
-// malformed says where JSON ends to be JSON.
-func malformed(ctx context.Context, text []byte) *Problem {
-	var syntax *json.SyntaxError
-	errors.As(json.Unmarshal(text, new(json.RawMessage)), &syntax)
-	return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", syntax.Offset))
 }
 
 // unread says why a body that is valid has no place in its Go type. What encoding/json says of it might quote the value.

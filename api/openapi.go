@@ -90,8 +90,6 @@ func (idSchema) Schema(huma.Registry) *huma.Schema {
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
 
-func (a *API) schemaOf(t reflect.Type) *huma.Schema { return a.schemas().Schema(t, false, "") }
-
 // shown is what the document shows of an operation besides its types.
 type shown struct {
 	body     any             // an example of the body
@@ -151,8 +149,10 @@ func register[I, O any](a *API, op huma.Operation, s shown, handler func(context
 	}
 	if s.bodyType != nil {
 		op.SkipValidateBody = true // decode does it
+		reference := a.schemas().Schema(s.bodyType, true, "")
+		a.bodies[s.bodyType] = a.schemas().SchemaFromRef(reference.Ref)
 		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
-			"application/json": {Schema: a.schemas().Schema(s.bodyType, true, ""), Example: s.body},
+			"application/json": {Schema: reference, Example: s.body},
 		}}
 		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}

@@ -8,12 +8,14 @@ import (
 )
 
 const (
+	gatherFor  = 2 * time.Millisecond  // a batch waits so long for company
+	slowAfter  = 10 * time.Millisecond // a batch that takes longer, because of the disk or a lock, does not keep others from leaving
 	batchFor   = 30 * time.Second      // a batch may take so long before its callers are told that the database is away
 	asidePause = 50 * time.Millisecond // between two tries of an item that waits for a lock
 )
 
 // batcher is group commit: items that arrive while a statement is under way go out together in the next one, because the
-// commit, not the work, is what a single item waits for. An item that arrives alone goes at once.
+// statement and its commit, not the work, are what a single item costs. An item that arrives alone goes at once.
 type batcher[T, R any] struct {
 	// run does a batch in one transaction and answers in its order, or does nothing and returns an error.
 	run  func(ctx context.Context, items []T) ([]R, error)
@@ -25,6 +27,9 @@ type batcher[T, R any] struct {
 	mu      sync.Mutex
 	waiting []*pending[T, R]
 	flying  int
+	left    time.Time     // when the last batch did
+	wanted  int           // while a batch gathers: how many items it hopes for
+	enough  chan struct{} // closed when they are there; nil: no batch gathers
 }
 
 type pending[T, R any] struct {
@@ -47,7 +52,11 @@ func (b *batcher[T, R]) do(ctx context.Context, item T) (R, error) {
 		return none, &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
 	}
 	b.waiting = append(b.waiting, p)
-	if b.flying < b.flights {
+	if b.enough != nil && len(b.waiting) >= b.wanted {
+		close(b.enough)
+		b.enough = nil
+	}
+	if b.flying == 0 || b.flying < b.flights && b.enough == nil && time.Since(b.left) > slowAfter {
 		b.flying++
 		go b.fly()
 	}
@@ -64,6 +73,7 @@ func (b *batcher[T, R]) do(ctx context.Context, item T) (R, error) {
 func (b *batcher[T, R]) fly() {
 	for {
 		b.mu.Lock()
+		b.enough = nil
 		n := min(len(b.waiting), b.size)
 		if n == 0 {
 			b.flying--
@@ -72,9 +82,26 @@ func (b *batcher[T, R]) fly() {
 		}
 		batch := slices.Clone(b.waiting[:n])
 		b.waiting = slices.Delete(b.waiting, 0, n)
+		b.left = time.Now()
 		b.mu.Unlock()
 		b.observe(n)
 		b.send(batch)
+		if 1 < n && n < b.size {
+			b.gather(n)
+		}
+	}
+}
+
+// gather waits for those that were just answered: who came together comes back together, and if the first of them went at once, it would go
+// alone. It waits no longer than until all are back.
+func (b *batcher[T, R]) gather(answered int) {
+	enough := make(chan struct{})
+	b.mu.Lock()
+	b.enough, b.wanted = enough, min(len(b.waiting)+answered, b.size)
+	b.mu.Unlock()
+	select {
+	case <-enough:
+	case <-time.After(gatherFor):
 	}
 }
 

@@ -42,7 +42,7 @@ type Config struct {
 
 const (
 	groupSize    = 500 // single enqueues or acks that are committed together
-	groupFlights = 2   // such commits at once: one waits for the disk while the other is worked on
+	groupFlights = 2   // such commits at once, where one takes long
 	loneFlights  = 4   // items at once that wait for a lock of somebody else's
 
 	groupLockTimeout = 250 * time.Millisecond

@@ -109,7 +109,7 @@ func (q *weirREST) Close(context.Context) error {
 // callTimeout is longer than any claim waits. A call under way is not cut off when a run ends: its claim would be of jobs that nobody then has.
 const callTimeout = time.Minute
 
-// call posts a body and reads the answer into `answer`.
+// call posts a body and reads the answer into `answer`, which is nil where its status says everything.
 func (q *weirREST) call(ctx context.Context, path string, body []byte, answer any) error {
 	request, response := fasthttp.AcquireRequest(), fasthttp.AcquireResponse()
 	defer fasthttp.ReleaseRequest(request)
@@ -127,12 +127,15 @@ func (q *weirREST) call(ctx context.Context, path string, body []byte, answer an
 	if status := response.StatusCode(); status >= 300 {
 		return fmt.Errorf("%s answers %d: %.300s", path, status, response.Body())
 	}
+	if answer == nil {
+		return nil
+	}
 	return json.Unmarshal(response.Body(), answer)
 }
 
 func (q *weirREST) Enqueue(ctx context.Context, all []Job) error {
 	if len(all) == 1 {
-		return q.call(ctx, "/v1/jobs", fmt.Appendf(nil, `{"kind":"bench","args":%s}`, all[0].Args), &struct{}{})
+		return q.call(ctx, "/v1/jobs", fmt.Appendf(nil, `{"kind":"bench","args":%s}`, all[0].Args), nil)
 	}
 	var answer struct{ IDs []string }
 	body := append([]byte(`{"jobs":`), q.batch(all)...)
@@ -192,7 +195,7 @@ func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 
 func (c *restClaimer) Complete(ctx context.Context, taken []Taken) (numbers []int64, err error) {
 	if len(taken) == 1 {
-		err := c.service.call(ctx, "/v1/jobs/"+strconv.FormatInt(taken[0].ID, 10)+"/complete", fmt.Appendf(nil, `{"token":"%d"}`, taken[0].Token), &struct{}{})
+		err := c.service.call(ctx, "/v1/jobs/"+strconv.FormatInt(taken[0].ID, 10)+"/complete", fmt.Appendf(nil, `{"token":"%d"}`, taken[0].Token), nil)
 		return []int64{taken[0].Number}, err
 	}
 	if len(taken) == 0 {

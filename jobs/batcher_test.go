@@ -1,0 +1,101 @@
+package jobs
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// withTestBatcher does a test by a clock that stands still while anybody works. The batches take as long as the slowest of their items.
+func withTestBatcher(t *testing.T, test func(b *batcher[time.Duration, time.Duration], sizes *[]int)) {
+	t.Parallel()
+	synctest.Test(t, func(*testing.T) {
+		var mu sync.Mutex
+		var sizes []int
+		test(&batcher[time.Duration, time.Duration]{
+			run: func(_ context.Context, items []time.Duration) ([]time.Duration, error) {
+				time.Sleep(slices.Max(items))
+				return items, nil
+			},
+			size: 100, flights: 2, queue: 1000, observe: func(n int) {
+				mu.Lock()
+				defer mu.Unlock()
+				sizes = append(sizes, n)
+			},
+		}, &sizes)
+		time.Sleep(time.Second) // all batches are done
+	})
+}
+
+func TestALoneItemGoesAtOnce(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], _ *[]int) {
+		began := time.Now()
+		for range 10 {
+			if _, err := b.do(context.Background(), time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if took := time.Since(began); took != 10*time.Millisecond {
+			t.Errorf("ten of a millisecond took %s", took)
+		}
+	})
+}
+
+func TestItemsThatCameTogetherComeTogetherAgain(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], sizes *[]int) {
+		began := time.Now()
+		var callers sync.WaitGroup
+		for i := range 8 {
+			callers.Go(func() {
+				for range 10 {
+					time.Sleep(time.Duration(i+1) * 100 * time.Microsecond) // the answers go out one by one
+					_, _ = b.do(context.Background(), time.Millisecond)
+				}
+			})
+		}
+		callers.Wait()
+		if len(*sizes) > 12 || !slices.Contains(*sizes, 8) {
+			t.Errorf("the sizes of the batches of 8 callers with 10 items each: %v", *sizes)
+		}
+		// 0.8 ms until all are back, 1 ms for the batch; the first and the last of the line go by themselves.
+		if took := time.Since(began); took > 24*time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+	})
+}
+
+func TestWhoDoesNotComeAgainIsNotWaitedForLong(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], sizes *[]int) {
+		var callers sync.WaitGroup
+		for range 3 {
+			callers.Go(func() { _, _ = b.do(context.Background(), time.Millisecond) })
+		}
+		callers.Wait()
+		for _, want := range []time.Duration{gatherFor + time.Millisecond, time.Millisecond} {
+			began := time.Now()
+			if _, err := b.do(context.Background(), time.Millisecond); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(began); took != want {
+				t.Errorf("it took %s, not %s; batches: %v", took, want, *sizes)
+			}
+		}
+	})
+}
+
+func TestASlowBatchDoesNotKeepOthersFromLeaving(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], _ *[]int) {
+		began := time.Now()
+		var slow sync.WaitGroup
+		slow.Go(func() { _, _ = b.do(context.Background(), 200*time.Millisecond) })
+		time.Sleep(2 * slowAfter)
+		_, _ = b.do(context.Background(), time.Millisecond)
+		if took := time.Since(began); took != 2*slowAfter+time.Millisecond {
+			t.Errorf("it took %s", took)
+		}
+		slow.Wait()
+	})
+}
