@@ -104,7 +104,7 @@ func commandLine() string {
 	var words []string
 	flag.Visit(func(f *flag.Flag) {
 		if !slices.Contains([]string{"dir", "out", "from", "weir"}, f.Name) {
-			words = append(words, fmt.Sprintf("-%s %s", f.Name, f.Value))
+			words = append(words, strings.TrimSuffix(fmt.Sprintf("-%s %s", f.Name, f.Value), " true")) // a switch has no value
 		}
 	})
 	return strings.Join(words, " ")
