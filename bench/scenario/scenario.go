@@ -68,7 +68,8 @@ func Scenarios(o Options) []Scenario {
 		{Name: "args", Case: "100 B", run: burndown, sized: argsOf(100, 1), What: "A burn-down with args of other sizes: all the jobs with 100 B, a quarter of them with 2 KB, a fortieth with 20 KB."},
 		{Name: "args", Case: "2 KB", run: burndown, sized: argsOf(2_000, 4)},
 		{Name: "args", Case: "20 KB", run: burndown, sized: argsOf(20_000, 40)},
-		{Name: "batches", Case: "of 100", run: burndown, sized: func(o *Options) { o.Batch = 100 }, What: "As burndown, in batches of other sizes."},
+		{Name: "batches", Case: "of 100", run: burndown, sized: func(o *Options) { o.Batch = 100 }, What: "As burndown, in batches of other sizes, and by more connections."},
+		{Name: "batches", Case: "of 100, 16 connections", run: burndown, sized: func(o *Options) { o.Batch, o.Connections = 100, 16 }},
 		{Name: "batches", Case: "of 200", run: burndown, sized: func(o *Options) { o.Batch = 200 }},
 		{
 			Name: "singles", run: burndown, sized: func(o *Options) { o.Jobs, o.Batch, o.Connections = o.Jobs/20, 1, 64 },
