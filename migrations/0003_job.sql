@@ -114,7 +114,7 @@ comment on column weir.job_ready.queue_id is 'weir.queue.id; minus that for jobs
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
 comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
-comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq.';
+comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never under a negative queue_id).';
 comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
 
 create table weir.job_lease (

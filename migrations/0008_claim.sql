@@ -15,7 +15,7 @@ begin
 end $$;
 
 -- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
-create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null, sift int default 2000)
+create function weir.claim_batch(queues text[], workers text[], counts int[], leases int[], after_tick bigint default null, after_positions bigint[] default null, looks int default 1)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint, max_attempts smallint, timeout_seconds int,
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int, tick bigint, refusal text, dependencies jsonb, degraded boolean)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
@@ -23,6 +23,7 @@ set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set e
 #variable_conflict use_column
 declare
   wanted int := (select sum(c) from unnest(counts) c);
+  round int;
   now_tick bigint;
   floor_seq bigint;
   holders bigint[];
@@ -56,6 +57,9 @@ declare
   counted boolean[];
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
+  sift int;            -- how many jobs of open breakers it moves out of its way, in each queue and round,
+  sifting boolean;     -- whether a queue has more of them,
+  moved int := 0;      -- and how many it has moved
 begin
   if exists (select from weir.worker w where w.name = any (workers) and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null)) then
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
@@ -70,7 +74,9 @@ begin
   -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that came up short: it looks again from
   -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
   -- writers are left to the next tick: a claim must not walk over all that happened since they began.
-  for round in 1..3 loop
+  -- The second is made again, `looks` times at most, where jobs of open breakers were in the way and there are more of them.
+  sift := ceil(2000.0 / cardinality(queue_ids));
+  foreach round in array 1 || array_fill(2, array[looks]) || 3 loop
     exit when wanted = 0;
     continue when round = 2 and not cut;
     if round = 3 and holders <> '{}' then
@@ -78,6 +84,7 @@ begin
     end if;
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;
+    sifting := false;
     for n in 1..coalesce(cardinality(queue_ids), 0) loop
       place := case when queue_ids[n] = any (governed) then -queue_ids[n] else queue_ids[n] end;
       positions := (select f.positions from weir.frontier f where f.queue_id = place order by f.tick desc limit 1);
@@ -87,7 +94,8 @@ begin
         select * into took from weir.take_gated(queue_ids[n], place, queue_names[n], breakers[n],
           array(select least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq) from generate_series(1, 10) c), share, sift);
         weak := weak || took.degraded;
-        sift := case when got > 0 or took.ids <> '{}' then least(sift, 2000) else sift end - took.diverted;
+        sifting := sifting or took.diverted >= sift;
+        moved := moved + took.diverted;
       else
         -- Priority by priority, as far as it takes: an index scan each, which locks no more than is taken, so what it reads is in order without a sort.
         with next as materialized (
@@ -110,12 +118,12 @@ begin
         sources := sources || array_fill(n, array[cardinality(took.ids)]);
         got := got + cardinality(took.ids);
       end if;
-      cut := cut or share <= 0;
-      exit when got >= wanted or sift <= 0;
+      cut := cut or share <= 0 or sifting;
+      exit when got >= wanted;
     end loop;
-    exit when got >= wanted or sift <= 0;
+    exit when got >= wanted or moved >= 2000 * case when got > 0 then 1 else looks end;
   end loop;
-  if sift <= 0 and got < wanted then
+  if sifting and got < wanted then
     return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(), 1, now_tick, 'sifting', null::jsonb, false;
   end if;
   if refusals is not null then
@@ -174,13 +182,13 @@ begin
   end if;
   perform weir.see_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority, c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
-  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], sift => 40000) c where c.job_id > 0;
+  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], looks => 20) c where c.job_id > 0;
 end $$;
 -- +goose StatementEnd
 comment on function weir.heard_by(text, int, text) is 'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
-  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything. sift: how many such jobs it moves at most, if it finds no others; if it does, 2000.';
+  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything. looks: how many times it looks again where it met nothing but such jobs, about 2000 each time.';
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '

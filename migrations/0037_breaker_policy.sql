@@ -64,8 +64,7 @@ create function weir.policy_now(b weir.breaker) returns jsonb language sql stabl
   end
 $$;
 
--- A claim's share of one queue while some breaker is gated: takes up to `share` jobs, and moves up to `budget` others where their breakers' policies send them
--- (no more than about 2000 once it has found one to take).
+-- A claim's share of one queue while some breaker is gated: takes up to `share` jobs, and moves up to `budget` others where their breakers' policies send them.
 -- Its first look takes rows as a claim without a gate does (0008_claim.sql), for jobs that no gate is about. Where it meets others it looks further than it wants
 -- to take, so from then on it locks first and deletes what it has decided about. Locks: as claiming, and some more rows of job_ready, until the claim ends.
 create function weir.take_gated(queue_id int, place int, queue_name text, queue_breaker int, after bigint[], share int, budget int,
@@ -164,7 +163,7 @@ begin
       end if;
       diverted := diverted + gone.n;
     end loop;
-    exit when seen.n < look or cardinality(ids) >= share or diverted >= case when ids = '{}' then budget else least(budget, 2000) end;
+    exit when seen.n < look or cardinality(ids) >= share or diverted >= budget;
     low := array(select greatest(low[c], (select max(u.seq) from unnest(seen.seqs, seen.priorities) u(seq, priority) where u.priority = c)) from generate_series(1, 10) c);
     sifting := true;
     look := greatest(share - cardinality(ids), 500);

@@ -54,6 +54,7 @@ func TestThroughPgBouncer(t *testing.T) {
 		"RESTARateHoldsOverTheNodes":                       TestRESTARateHoldsOverTheNodes,
 		"OldSamplesAreSummedUpAndGoAfterAnHour":            TestOldSamplesAreSummedUpAndGoAfterAnHour,
 		"WhatABreakerDidToAJobIsInItsTimeline":             TestWhatABreakerDidToAJobIsInItsTimeline,
+		"WhatOneQueueHoldsDoesNotKeepAClaimFromTheOthers":  TestWhatOneQueueHoldsDoesNotKeepAClaimFromTheOthers,
 		"APolicyEnds":                                      TestAPolicyEnds,
 		"AQueueReroutesByItsOwnBreaker":                    TestAQueueReroutesByItsOwnBreaker,
 		"ManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem": TestManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem,

@@ -42,6 +42,30 @@ func TestAnOpenBreakerHoldsItsJobsOnceAndNotTheOthers(t *testing.T) {
 	wantState(t, d, held[0], "cancelled")
 }
 
+func TestWhatOneQueueHoldsDoesNotKeepAClaimFromTheOthers(t *testing.T) {
+	t.Parallel()
+	d := newDatabase(t)
+	openWith(t, d, "b", `{"policy": "hold"}`)
+	for range 3 {
+		do(t, d, `select count(*) from weir.enqueue_many((select jsonb_agg('{"kind": "k", "queue": "full", "breaker": "b"}'::jsonb) from generate_series(1, 10000)))`)
+	}
+	enqueue(t, d, slices.Repeat([]string{`{"kind": "k", "queue": "other"}`}, 5)...)
+	for range 5 {
+		before := ask[int](t, d, "select count(*)::int from weir.job_held")
+		if got := askAll[string](t, d, "select queue from weir.claim(array['full', 'other'], 'w', 1)"); !slices.Equal(got, []string{"other"}) {
+			t.Fatalf("claimed of %q", got)
+		}
+		if n := ask[int](t, d, "select count(*)::int from weir.job_held") - before; n > 3000 {
+			t.Errorf("before it took the one that it could have it moved %d jobs", n)
+		}
+	}
+	// Alone, the queue is searched further: for as many as a call is allowed to take.
+	last := enqueueOne(t, d, "full")
+	if got := claimOne(t, d, "full").ID; got != last {
+		t.Errorf("claimed job %d, want %d, the one behind all that are held", got, last)
+	}
+}
+
 func TestWhatABreakerDidToAJobIsInItsTimeline(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
