@@ -57,6 +57,7 @@ check-generated: generate
 
 vet:
 	go vet ./...
+	cd bench && go vet ./...
 
 lint:
 	@lint=golangci-lint; \
@@ -72,6 +73,7 @@ $(LINT_BIN):
 
 race:
 	go test -race -timeout 40m ./...
+	cd bench && go test -timeout 10m ./...
 
 generate: ## write db/ anew from sql/, with a throw-away PostgreSQL
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
