@@ -133,7 +133,7 @@ func TestOldSamplesAreSummedUpAndGoAfterAnHour(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	setBreaker(t, d, "b", `{"failure_threshold": 1000}`)
-	do(t, d, "insert into weir.breaker_sample (breaker_id, at, ok, failed) select 1, date_trunc('second', clock_timestamp()) - interval '10 s' + n * interval '1 ms', 1, 1 from generate_series(1, 500) n")
+	do(t, d, "insert into weir.breaker_sample (breaker_id, at, ok, failed) select 1, date_trunc('second', now()) - interval '10 s' + n * interval '1 ms', 1, 1 from generate_series(1, 500) n")
 	do(t, d, "insert into weir.breaker_sample (breaker_id, at, ok, failed) select 1, clock_timestamp() - interval '2 hours', 1, 1")
 	do(t, d, "select weir.sweep_breakers()")
 	if n := ask[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 1 {
