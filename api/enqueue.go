@@ -77,12 +77,12 @@ func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob
 // enqueueJobs leaves the validation to the database, which has to do it for those who enqueue with SQL. Ten thousand jobs are validated
 // there once, and not decoded here at all.
 func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
-	var batch map[string]json.RawMessage
-	if err := json.Unmarshal(in.RawBody, &batch); err != nil || batch["jobs"] == nil || len(batch) > 1 {
+	batch, err := unmarshal[map[string]json.RawMessage](in.RawBody)
+	if err != nil || (*batch)["jobs"] == nil || len(*batch) > 1 {
 		_, err := decode[JobBatch](ctx, a, in.RawBody) // says what is wrong
 		return nil, cmp.Or(err, error(invalidAt(ctx, "body", "expected an object with jobs")))
 	}
-	done, err := a.engine.EnqueueBatch(ctx, batch["jobs"])
+	done, err := a.engine.EnqueueBatch(ctx, (*batch)["jobs"])
 	if err != nil {
 		return nil, err
 	}

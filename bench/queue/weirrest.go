@@ -3,7 +3,6 @@ package queue
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/goccy/go-json"
 	"github.com/valyala/fasthttp"
 )
 
@@ -174,8 +174,9 @@ type restClaimer struct {
 func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 	var answer struct {
 		Jobs []struct {
-			ID, Token int64 `json:",string"`
-			Args      json.RawMessage
+			ID    int64           `json:"id,string"`
+			Token int64           `json:"token,string"`
+			Args  json.RawMessage `json:"args"`
 		}
 	}
 	body := fmt.Appendf(nil, `{"worker":%q,"queues":["default"],"limit":%d,"wait_seconds":%g}`, c.name, limit, c.wait.Seconds())
