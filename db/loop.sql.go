@@ -11,8 +11,7 @@ import (
 )
 
 const advanceFrontier = `-- name: AdvanceFrontier :one
-
-select tick::bigint, late_tick::bigint, holders::int, fresh::boolean from weir.advance_frontier(make_interval(secs => $1::float8))
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint from weir.advance_frontier(make_interval(secs => $1::float8))
 `
 
 type AdvanceFrontierRow struct {
@@ -20,9 +19,9 @@ type AdvanceFrontierRow struct {
 	LateTick int64
 	Holders  int32
 	Fresh    bool
+	Passed   int64
 }
 
-// The steps of the loops that every node runs.
 func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (AdvanceFrontierRow, error) {
 	row := q.db.QueryRow(ctx, advanceFrontier, everySeconds)
 	var i AdvanceFrontierRow
@@ -31,6 +30,7 @@ func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (Ad
 		&i.LateTick,
 		&i.Holders,
 		&i.Fresh,
+		&i.Passed,
 	)
 	return i, err
 }
@@ -114,6 +114,50 @@ func (q *Queries) KeepPartitions(ctx context.Context) (string, error) {
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const lookOut = `-- name: LookOut :one
+
+select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in, o.looked_until::timestamptz[] as looked_until
+from (select pg_current_snapshot()::text as snapshot) s
+left join lateral (
+  select l.drawn, l.due_in, l.looked_until from weir.look_out($1::timestamptz, $2::timestamptz, $3::timestamptz, make_interval(secs => $4::float8)) l
+  where s.snapshot <> $5::text) o on true
+`
+
+type LookOutParams struct {
+	PromoteAfter time.Time
+	ExpireAfter  *time.Time
+	FireAfter    time.Time
+	AheadSeconds float64
+	Seen         string
+}
+
+type LookOutRow struct {
+	Snapshot    string
+	Drawn       int64
+	DueIn       []float64
+	LookedUntil []time.Time
+}
+
+// The steps of the loops that every node runs.
+// The function is not called where the snapshot is the one that was seen.
+func (q *Queries) LookOut(ctx context.Context, arg LookOutParams) (LookOutRow, error) {
+	row := q.db.QueryRow(ctx, lookOut,
+		arg.PromoteAfter,
+		arg.ExpireAfter,
+		arg.FireAfter,
+		arg.AheadSeconds,
+		arg.Seen,
+	)
+	var i LookOutRow
+	err := row.Scan(
+		&i.Snapshot,
+		&i.Drawn,
+		&i.DueIn,
+		&i.LookedUntil,
+	)
+	return i, err
 }
 
 const promoteDue = `-- name: PromoteDue :one

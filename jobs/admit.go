@@ -51,6 +51,9 @@ func (s *admitStep) step(ctx context.Context) (time.Duration, error) {
 		}
 	}
 	s.e.governed.Store(&governed)
+	if len(rows) == 0 {
+		return s.e.outlook.rest(admitEvery), nil
+	}
 	return wait, nil
 }
 

@@ -19,7 +19,7 @@ const (
 type batcher[T, R any] struct {
 	// run does a batch in one transaction and answers in its order, or does nothing and returns an error.
 	run  func(ctx context.Context, items []T) ([]R, error)
-	lone chan struct{} // bounds the items that are done aside
+	lone chan struct{} // bounds what is done aside at once
 	// most items of a batch, batches at once, and items waiting before new ones are refused.
 	size, flights, queue int
 	observe              func(size int)
@@ -27,6 +27,7 @@ type batcher[T, R any] struct {
 	mu      sync.Mutex
 	waiting []*pending[T, R]
 	flying  int
+	aside   int           // items of batches that were refused, until they are done again
 	left    time.Time     // when the last batch did
 	wanted  int           // while a batch gathers: how many items it hopes for
 	enough  chan struct{} // closed when they are there; nil: no batch gathers
@@ -47,7 +48,7 @@ func (b *batcher[T, R]) do(ctx context.Context, item T) (R, error) {
 	var none R
 	p := &pending[T, R]{item: item, done: make(chan outcome[R], 1)}
 	b.mu.Lock()
-	if len(b.waiting) >= b.queue {
+	if len(b.waiting)+b.aside >= b.queue {
 		b.mu.Unlock()
 		return none, &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
 	}
@@ -105,21 +106,48 @@ func (b *batcher[T, R]) gather(answered int) {
 	}
 }
 
-// send does a batch. If it is refused, its items are done one by one, so that a bad one fails alone. If it had to wait for a lock of
-// somebody else's, they are done aside, so that the next batch need not wait for that too.
+// send does a batch. What must be done again is done aside, so that the next batch need not wait for that.
 func (b *batcher[T, R]) send(batch []*pending[T, R]) {
 	results, err := b.attempt(batch)
+	if b.settle(batch, results, err) {
+		return
+	}
+	b.mu.Lock()
+	b.aside += len(batch)
+	b.mu.Unlock()
+	go func() {
+		b.redo(batch)
+		b.mu.Lock()
+		b.aside -= len(batch)
+		b.mu.Unlock()
+	}()
+}
+
+// settle says whether that was all for a batch: not, if it was refused and has several items. If it had to wait for a lock of somebody else's, each of its
+// items does that by itself.
+func (b *batcher[T, R]) settle(batch []*pending[T, R], results []R, err error) bool {
 	switch {
 	case isBusy(err):
 		for _, p := range batch {
 			go b.sendAside(p)
 		}
 	case err != nil && len(batch) > 1 && CodeOf(err) != Unavailable:
-		for _, p := range batch {
-			b.send([]*pending[T, R]{p})
-		}
+		return false
 	default:
 		answer(batch, results, err)
+	}
+	return true
+}
+
+// redo does a batch that was refused by halves, and what is refused of these by halves again, so that a bad item fails alone.
+func (b *batcher[T, R]) redo(batch []*pending[T, R]) {
+	for half := range slices.Chunk(batch, (len(batch)+1)/2) {
+		b.lone <- struct{}{}
+		results, err := b.attempt(half)
+		<-b.lone
+		if !b.settle(half, results, err) {
+			b.redo(half)
+		}
 	}
 }
 

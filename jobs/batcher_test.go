@@ -18,15 +18,55 @@ func withTestBatcher(t *testing.T, test func(b *batcher[time.Duration, time.Dura
 		test(&batcher[time.Duration, time.Duration]{
 			run: func(_ context.Context, items []time.Duration) ([]time.Duration, error) {
 				time.Sleep(slices.Max(items))
+				if slices.Contains(items, badItem) {
+					return nil, errBadItem
+				}
 				return items, nil
 			},
-			size: 100, flights: 2, queue: 1000, observe: func(n int) {
+			lone: make(chan struct{}, 1), size: 100, flights: 2, queue: 1000, observe: func(n int) {
 				mu.Lock()
 				defer mu.Unlock()
 				sizes = append(sizes, n)
 			},
 		}, &sizes)
 		time.Sleep(time.Second) // all batches are done
+	})
+}
+
+// badItem is one that a batch with it is refused for.
+const badItem = 1111 * time.Microsecond
+
+var errBadItem = invalid("item", "is bad")
+
+func TestABadItemFailsAloneAndHoldsNobodyUp(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], _ *[]int) {
+		var callers sync.WaitGroup
+		callers.Go(func() { _, _ = b.do(context.Background(), 5*time.Millisecond) }) // meanwhile the others gather
+		time.Sleep(time.Millisecond)
+		for i := range 64 {
+			callers.Go(func() {
+				item := time.Millisecond
+				if i == 40 {
+					item = badItem
+				}
+				result, err := b.do(context.Background(), item)
+				if bad := err != nil; bad != (i == 40) || !bad && result != item {
+					t.Errorf("item %d: %s, %v", i, result, err)
+				}
+			})
+		}
+		time.Sleep(6 * time.Millisecond) // they have left, and are refused a little later
+		began := time.Now()
+		if _, err := b.do(context.Background(), time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(began); took > 10*time.Millisecond {
+			t.Errorf("another item waited for %s", took)
+		}
+		callers.Wait()
+		if took := time.Since(began); took > 20*time.Millisecond {
+			t.Errorf("to find a bad one of 64 took %s", took)
+		}
 	})
 }
 

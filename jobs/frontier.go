@@ -9,18 +9,23 @@ import (
 type frontierStep struct {
 	e        *Engine
 	lateTick int64
+	busy     bool // the last tick saw somebody write, or the frontier move by much
 }
 
 const (
-	tickEvery = 200 * time.Millisecond
+	tickEvery = 200 * time.Millisecond // while transactions are being written, or many places are passed
 	// While somebody is parked and transactions are being written, one of them may be an enqueue that saw nobody parked: look more often.
 	tickQuick = 20 * time.Millisecond
 )
 
 func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	parked := s.e.anyParked()
+	calm := s.e.outlook.tick()
 	every := tickEvery
-	if parked {
+	switch {
+	case calm && !s.busy:
+		every = tickCalm
+	case parked:
 		every = tickQuick
 	}
 	row, err := s.e.loops.AdvanceFrontier(ctx, (every * 9 / 10).Seconds())
@@ -35,10 +40,20 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 			s.e.wake(nil)
 		}
 	}
-	if row.Holders == 0 {
-		every = tickEvery
+	many := row.Fresh && row.Passed >= tickDrawn
+	if many {
+		s.e.outlook.livelyAt.Store(time.Now().UnixNano())
 	}
-	return every, nil
+	s.busy = row.Holders > 0 || many
+	switch {
+	case !s.busy && !row.Fresh:
+		return tickCalm, nil // that other tick may have been before what this one was to see
+	case !s.busy:
+		return s.e.outlook.rest(tickEvery), nil
+	case row.Holders > 0 && parked:
+		return tickQuick, nil
+	}
+	return tickEvery, nil
 }
 
 // tickNow makes a tick that sees everyone who was writing when it was called, and lets the loop follow them. While another session is at a

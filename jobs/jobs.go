@@ -68,6 +68,7 @@ type Engine struct {
 	signs     *signs
 	feed      *feed
 	pulse     *pulse
+	outlook   *outlook
 
 	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
 	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
@@ -122,6 +123,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
+	e.outlook = newOutlook(e)
 	e.metrics = newMetrics(e)
 	e.enqueues = &batcher[json.RawMessage, Enqueued]{
 		run: e.enqueueTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("enqueue"),

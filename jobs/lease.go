@@ -10,7 +10,7 @@ import (
 // leaseStep takes back the jobs whose leases ran out, by the database's clock.
 type leaseStep struct {
 	e    *Engine
-	look lookback
+	look *lookback
 }
 
 func (s *leaseStep) step(ctx context.Context) (time.Duration, error) {
@@ -18,7 +18,7 @@ func (s *leaseStep) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fromDB("expiring leases", err)
 	}
-	s.look.after = row.LookedUntil
+	s.look.set(row.LookedUntil)
 	s.e.metrics.expired.Add(float64(row.Expired))
 	if row.Expired > 0 {
 		s.e.log.Info("took back jobs whose leases ran out", "jobs", row.Expired)
@@ -26,5 +26,5 @@ func (s *leaseStep) step(ctx context.Context) (time.Duration, error) {
 	if row.Expired == loopBatch {
 		return 0, nil
 	}
-	return 500 * time.Millisecond, nil
+	return s.e.outlook.rest(500 * time.Millisecond), nil
 }

@@ -45,24 +45,26 @@ func (l *loop) run(ctx context.Context) {
 }
 
 func (e *Engine) newLoops() []*loop {
-	frontier, due, leases, fire, vacuum, horizon, health := frontierStep{e: e}, dueStep{e: e}, leaseStep{e: e}, fireStep{e: e}, newVacuumStep(e), horizonStep{e: e}, healthStep{e: e}
+	frontier, due, leases, fire, vacuum, horizon, health := frontierStep{e: e}, dueStep{e, &e.outlook.looked[toPromote]}, leaseStep{e, &e.outlook.looked[toExpire]}, fireStep{e, &e.outlook.looked[toFire]}, newVacuumStep(e), horizonStep{e: e}, healthStep{e: e}
 	admissions := admitStep{e: e}
+	soon := &e.outlook.soon
 	return []*loop{
+		{e, "outlook", e.outlook.step, nil},
 		{e, "frontier", frontier.step, e.tickSoon},
-		{e, "promote", due.step, nil},
-		{e, "expire", leases.step, nil},
-		{e, "schedules", fire.step, nil},
+		{e, "promote", due.step, soon[toPromote]},
+		{e, "expire", leases.step, soon[toExpire]},
+		{e, "schedules", fire.step, soon[toFire]},
 		{e, "partitions", e.keepPartitions, nil},
 		{e, "vacuum", vacuum.step, nil},
 		{e, "horizon", horizon.step, nil},
-		{e, "resume", e.resumeQueues, nil},
-		{e, "admit", admissions.step, nil},
+		{e, "resume", e.resumeQueues, soon[toResume]},
+		{e, "admit", admissions.step, soon[toAdmit]},
 		{e, "limits", e.checkLimits, nil},
-		{e, "workflows", e.tendWorkflows, nil},
+		{e, "workflows", e.tendWorkflows, soon[toTend]},
 		{e, "watch", e.watcher.step, e.watcher.soon},
 		{e, "signs", e.signsStep, nil},
 		{e, "feed", e.feed.step, e.feed.soon},
-		{e, "breakers", e.tickBreakers, nil},
+		{e, "breakers", e.tickBreakers, soon[toTick]},
 		{e, "samples", e.sweepBreakers, nil},
 		{e, "health", health.step, nil},
 	}

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/weirhq/weir/db"
@@ -12,11 +13,14 @@ const loopBatch = 1000 // jobs that one step of a loop moves
 // lookback is the lower bound of a scan of a hot table by time: where the last look ended. Now and then it looks at everything, in
 // case the database's clock was set back.
 type lookback struct {
+	mu     sync.Mutex
 	after  time.Time
 	fullAt time.Time
 }
 
 func (l *lookback) from() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	if time.Since(l.fullAt) > time.Minute {
 		l.fullAt = time.Now()
 		l.after = time.Time{}
@@ -24,10 +28,22 @@ func (l *lookback) from() time.Time {
 	return l.after
 }
 
+func (l *lookback) get() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.after
+}
+
+func (l *lookback) set(after time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.after = after
+}
+
 // dueStep makes scheduled jobs available whose time has come.
 type dueStep struct {
 	e    *Engine
-	look lookback
+	look *lookback
 }
 
 func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
@@ -35,10 +51,10 @@ func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fromDB("promoting due jobs", err)
 	}
-	s.look.after = row.LookedUntil
+	s.look.set(row.LookedUntil)
 	s.e.metrics.promoted.Add(float64(row.Promoted))
 	if row.Promoted == loopBatch {
 		return 0, nil
 	}
-	return 100 * time.Millisecond, nil
+	return s.e.outlook.rest(100 * time.Millisecond), nil
 }

@@ -202,7 +202,7 @@ func (e *Engine) resumeQueues(ctx context.Context) (time.Duration, error) {
 	if row.NextInSeconds >= 0 && row.NextInSeconds < 1 {
 		return max(time.Duration(row.NextInSeconds*float64(time.Second)), time.Millisecond), nil
 	}
-	return time.Second, nil
+	return e.outlook.rest(time.Second), nil
 }
 
 // QueueStats says how deep, how old and how fast a queue is, and what fails in it. Errors: QueueNotFound.

@@ -117,7 +117,7 @@ const (
 // fireStep fires the schedules that are due.
 type fireStep struct {
 	e    *Engine
-	look lookback
+	look *lookback
 }
 
 func (s *fireStep) step(ctx context.Context) (time.Duration, error) {
@@ -125,12 +125,12 @@ func (s *fireStep) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fromDB("firing schedules", err)
 	}
-	s.look.after = row.LookedUntil
+	s.look.set(row.LookedUntil)
 	for _, late := range row.Lateness {
 		s.e.metrics.lateness.Observe(late)
 	}
 	if row.Handled == fireBatch {
 		return 0, nil
 	}
-	return min(max(time.Duration(row.NextInSeconds*float64(time.Second)), fireAtLeast), fireAtMost), nil
+	return min(max(time.Duration(row.NextInSeconds*float64(time.Second)), fireAtLeast), s.e.outlook.rest(fireAtMost)), nil
 }

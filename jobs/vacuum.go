@@ -60,6 +60,9 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 		pause := min(max(2*s.resting[r.TableName].next, restAtFirst), restAtMost)
 		s.resting[r.TableName] = rest{until: time.Now().Add(pause), next: pause}
 	}
+	if s.e.outlook.calm() {
+		return restWell, nil
+	}
 	return time.Second, nil
 }
 

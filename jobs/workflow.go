@@ -217,7 +217,7 @@ func (e *Engine) tendWorkflows(ctx context.Context) (time.Duration, error) {
 	if next := time.Duration(row.NextInSeconds * float64(time.Second)); row.NextInSeconds >= 0 && next < patience {
 		return max(next, time.Millisecond), nil
 	}
-	return patience, nil
+	return e.outlook.rest(patience), nil
 }
 
 func workflowFromRow(r db.WeirWorkflows) (Workflow, error) {

@@ -73,14 +73,14 @@ begin
   select w.tick, w.seq, w.holder_seqs, w.holder_since into now_tick, floor_seq, holders, holders_since from weir.watermark w order by w.tick desc limit 1;
   -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that came up short: it looks again from
   -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
-  -- writers are left to the next tick: a claim must not walk over all that happened since they began.
+  -- writers are left to the next tick: a claim must not walk over all that happened since they began, unless that is little.
   -- The second is made again, `looks` times at most, where jobs of open breakers were in the way and there are more of them.
   sift := ceil(2000.0 / cardinality(queue_ids));
   foreach round in array 1 || array_fill(2, array[looks]) || 3 loop
     exit when wanted = 0;
     continue when round = 2 and not cut;
     if round = 3 and holders <> '{}' then
-      late_seq := (select min(h.seq) from unnest(holders, holders_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s');
+      late_seq := (select min(h.seq) from unnest(holders, holders_since) h(seq, since) where h.since > clock_timestamp() - interval '1 s' or h.seq > floor_seq - 256);
     end if;
     exit when round = 3 and late_seq is null and after_tick is distinct from now_tick;
     cut := false;

@@ -300,14 +300,19 @@ end $$;
 
 -- Takes deliveries that are due, for River to work. What River has not worked within five minutes of its time (its node died) is due again, and what it
 -- was given before does not count any more. Locks: their rows, skip locked.
-create function weir.take_deliveries(most int) returns table (delivery_id bigint, take int) language sql as $$
+create function weir.take_deliveries(most int) returns table (delivery_id bigint, take int) language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+  if not exists (select from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp()) then
+    return;  -- as nearly always, and this is asked every second
+  end if;
+  return query
   with due as (
     update weir.webhook_delivery d set next_at = clock_timestamp() + interval '5 min', takes = d.takes + 1 where d.id = any (array(
       select x.id from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp() order by x.next_at, x.id limit most for update skip locked))
     returning d.id, d.takes
   )
-  select u.id, u.takes from due u order by u.id
-$$;
+  select u.id, u.takes from due u order by u.id;
+end $$;
 
 -- What came of an attempt. Locks: the delivery's row, then the webhook's.
 create function weir.note_attempt(delivery_id bigint, ok boolean, status int, error text, duration_seconds float8, retry_in interval) returns void language plpgsql as $$

@@ -195,7 +195,7 @@ end $$;
 
 -- Locks: the workflows of waits that are over, and of deadlines that have passed, in the order of their ids.
 create function weir.tend_workflows(most int default 500, out tended int, out next_in_seconds float8) language plpgsql
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   now_at timestamptz := clock_timestamp();
   late bigint[] := array(select w.id from weir.workflow w where w.deadline_at <= now_at and w.finished_at is null and w.state = 'running' order by w.deadline_at limit most);

@@ -57,6 +57,9 @@ comment on column weir.lines.line is 'Its name, as in weir.job_held.key.';
 -- +goose StatementBegin
 create function weir.check_limits(repair boolean default false) returns table (queue text, line text, problem text, counted bigint, found bigint) language plpgsql set jit = off as $$
 begin
+  if not exists (select from weir.queue q where q.governed) then
+    return;
+  end if;
   return query
   with governed as materialized (
     select q.id, q.name, q.line_by from weir.queue q

@@ -20,7 +20,7 @@ comment on column weir.health_check.seconds is 'How long the component took to a
 comment on column weir.health_check.message is 'What was wrong.';
 
 -- +goose StatementBegin
-create function weir.note_health(component text, node text, ok boolean, seconds float8 default null, message text default null) returns void language plpgsql as $$
+create function weir.note_health(component text, node text, ok boolean, seconds float8 default null, message text default null) returns void language plpgsql set plan_cache_mode = force_generic_plan as $$
 #variable_conflict use_variable
 begin
   insert into weir.health_check (component, node, ok, seconds, message) values (component, node, ok, seconds, case when not ok then left(message, 500) end) on conflict do nothing;
@@ -30,7 +30,7 @@ end $$;
 
 -- Locks: one session at a time (advisory, transaction level), and not more often than `every`.
 create function weir.check_health(every interval default '9 s') returns boolean language plpgsql
-set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   now_at timestamptz := clock_timestamp();
   late record;

@@ -190,7 +190,7 @@ end $$;
 
 -- READ COMMITTED only: each statement must see what was committed before it began.
 create function weir.tick_breakers(most int default 2000, out breakers int, out moved int) language plpgsql
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
   now_at timestamptz := clock_timestamp();
   due int;

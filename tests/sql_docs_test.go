@@ -50,7 +50,7 @@ select what || ' has no comment' from things where coalesce(trim(says), '') = ''
 const publicFunctions = `
 weir.add_steps(job_id bigint, token bigint, steps jsonb)
 weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean, OUT available integer)
-weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer, OUT fresh boolean)
+weir.advance_frontier(every interval, OUT tick bigint, OUT late_tick bigint, OUT holders integer, OUT fresh boolean, OUT passed bigint)
 weir.assert_lease(job_id bigint, token bigint)
 weir.cancel(job_id bigint)
 weir.cancel_operation(operation_id bigint)
