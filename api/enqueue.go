@@ -77,7 +77,7 @@ func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob
 // enqueueJobs leaves the validation to the database, which has to do it for those who enqueue with SQL. Ten thousand jobs are validated
 // there once, and not decoded here at all.
 func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
-	batch, err := unmarshal[map[string]json.RawMessage](in.RawBody)
+	batch, err := unmarshal[map[string][]json.RawMessage](in.RawBody)
 	if err != nil || (*batch)["jobs"] == nil || len(*batch) > 1 {
 		_, err := decode[JobBatch](ctx, a, in.RawBody) // says what is wrong
 		return nil, cmp.Or(err, error(invalidAt(ctx, "body", "expected an object with jobs")))

@@ -69,12 +69,23 @@ const MaxBatch = 10000
 
 const maxResult = 1 << 20
 
-// Ack ends many leases in one transaction and answers in the same order. A stale one fails alone. Errors: InvalidArgument.
+// Ack ends many leases in one transaction and answers in the same order; smaller calls that arrive together are committed together. A stale ack fails alone.
+// Errors: InvalidArgument, Overloaded.
 func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
-	return e.ack(ctx, e.pool, acks)
+	for i, a := range acks {
+		if a.check("") != nil {
+			return nil, a.check(fmt.Sprintf("acks[%d].", i))
+		}
+	}
+	if len(acks) == 0 {
+		return []AckResult{}, nil
+	}
+	if e.acks.several.fills(acks) {
+		return e.ack(ctx, e.pool, acks)
+	}
+	return e.acks.several.doAll(ctx, acks)
 }
 
-// ackTogether is Ack for acks that arrived one by one.
 func (e *Engine) ackTogether(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	return e.ack(ctx, e.groupPool, acks)
 }
@@ -118,7 +129,7 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	if err := ack.check(""); err != nil {
 		return AckResult{}, err
 	}
-	result, err := e.acks.do(ctx, ack)
+	result, err := e.acks.single.do(ctx, ack)
 	if err != nil {
 		return AckResult{}, alone(err, "acks[0].")
 	}
@@ -195,6 +206,15 @@ func (a Ack) check(prefix string) error {
 	return invalid(at("outcome"), "must be complete, fail, snooze or release")
 }
 
+// bytes is about how much of it goes to the database beside its id and token.
+func (a Ack) bytes() int {
+	n := len(a.Result)
+	if a.Error != nil {
+		n += len(a.Error.Message) + len(a.Error.Stack)
+	}
+	return n
+}
+
 func within(x, lowest, highest float64) bool { return x >= lowest && x <= highest }
 
 func idsOf(acks []Ack) []int64 {
@@ -232,9 +252,6 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 	seen := map[ID]int{}
 	var groups []*ackGroup
 	for i, a := range acks {
-		if err := a.check(fmt.Sprintf("acks[%d].", i)); err != nil {
-			return nil, err
-		}
 		k := key{a.Outcome, seen[a.ID]}
 		seen[a.ID]++
 		g := byKey[k]

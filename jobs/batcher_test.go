@@ -23,7 +23,7 @@ func withTestBatcher(t *testing.T, test func(b *batcher[time.Duration, time.Dura
 				}
 				return items, nil
 			},
-			lone: make(chan struct{}, 1), size: 100, flights: 2, queue: 1000, observe: func(n int) {
+			weigh: func(time.Duration) int { return 1 }, lone: make(chan struct{}, 1), size: 100, flights: 2, queue: 1000, gathers: true, observe: func(n int) {
 				mu.Lock()
 				defer mu.Unlock()
 				sizes = append(sizes, n)
@@ -137,5 +137,62 @@ func TestASlowBatchDoesNotKeepOthersFromLeaving(t *testing.T) {
 			t.Errorf("it took %s", took)
 		}
 		slow.Wait()
+	})
+}
+
+func TestCallsOfSeveralItemsGoTogetherWhereAllBatchesAreUnderWay(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], sizes *[]int) {
+		b.gathers = false
+		call := func(items int, item time.Duration) []time.Duration {
+			results, err := b.doAll(context.Background(), slices.Repeat([]time.Duration{item}, items))
+			if err != nil || len(results) != items {
+				t.Errorf("%d answers, %v", len(results), err)
+			}
+			return results
+		}
+		var callers sync.WaitGroup
+		for _, items := range []int{30, 150} { // each is alone, and no batch of one call is too large
+			callers.Go(func() { call(items, 5*time.Millisecond) })
+			time.Sleep(time.Microsecond)
+		}
+		for i := range 5 { // three of these are a batch, four would be too much
+			callers.Go(func() {
+				item := time.Duration(i+1) * time.Millisecond
+				if got := call(33, item); got[0] != item || got[32] != item {
+					t.Errorf("call %d was answered with %s and %s", i, got[0], got[32])
+				}
+			})
+			time.Sleep(time.Microsecond)
+		}
+		callers.Wait()
+		if want := []int{30, 150, 99, 66}; !slices.Equal(*sizes, want) {
+			t.Errorf("batches of %v, not %v", *sizes, want)
+		}
+	})
+}
+
+func TestABadCallFailsWithAllItsItemsAndAlone(t *testing.T) {
+	withTestBatcher(t, func(b *batcher[time.Duration, time.Duration], sizes *[]int) {
+		b.gathers = false
+		var callers sync.WaitGroup
+		for range 2 {
+			callers.Go(func() { _, _ = b.do(context.Background(), 5*time.Millisecond) })
+			time.Sleep(time.Microsecond) // each is a batch by itself
+		}
+		for i := range 4 {
+			callers.Go(func() {
+				items := []time.Duration{time.Millisecond, time.Millisecond}
+				if i == 2 {
+					items[1] = badItem
+				}
+				if results, err := b.doAll(context.Background(), items); (err != nil) != (i == 2) || err == nil && len(results) != 2 {
+					t.Errorf("call %d: %v, %v", i, results, err)
+				}
+			})
+		}
+		callers.Wait()
+		if !slices.Contains(*sizes, 8) {
+			t.Errorf("they did not go together: %v", *sizes)
+		}
 	})
 }

@@ -1,7 +1,6 @@
 package jobs
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"time"
@@ -61,7 +60,7 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 	if err != nil {
 		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
 	}
-	done, err := e.enqueues.do(ctx, text)
+	done, err := e.enqueues.single.do(ctx, text)
 	if err != nil {
 		return Job{}, alone(alone(err, "jobs[0]"), ".")
 	}
@@ -105,20 +104,25 @@ func (n NewJob) stored(as Enqueued) Job {
 	return j
 }
 
-// enqueueTogether is EnqueueBatch for jobs that arrived one by one.
+// EnqueueBatch stores up to 10,000 JSON objects with the fields of NewJob, all or none, and returns once they are committed; smaller batches that arrive
+// together are committed together. Every rule is checked by the database, whose errors name the place: jobs[3].priority. Errors: InvalidArgument,
+// IdempotencyMismatch, QueueFull, Overloaded.
+func (e *Engine) EnqueueBatch(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
+	if len(jobs) == 0 {
+		return []Enqueued{}, nil
+	}
+	if e.enqueues.several.fills(jobs) {
+		return e.enqueueBatch(ctx, e.q, jobs)
+	}
+	return e.enqueues.several.doAll(ctx, jobs)
+}
+
 func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
-	array := append([]byte{'['}, bytes.Join(asBytes(jobs), []byte{','})...)
-	return e.enqueueBatch(ctx, e.groups, append(array, ']'))
+	return e.enqueueBatch(ctx, e.grouped, jobs)
 }
 
-// EnqueueBatch stores a JSON array of up to 10,000 objects with the fields of NewJob, all or none, and returns once they are
-// committed. Every rule is checked by the database, whose errors name the place: jobs[3].priority. Errors: InvalidArgument, QueueFull.
-func (e *Engine) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]Enqueued, error) {
-	return e.enqueueBatch(ctx, e.q, jobs)
-}
-
-func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs json.RawMessage) ([]Enqueued, error) {
-	rows, err := q.EnqueueBatch(ctx, jobs)
+func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.RawMessage) ([]Enqueued, error) {
+	rows, err := q.EnqueueBatch(ctx, array(jobs))
 	if err != nil {
 		return nil, fromDB("enqueueing", err)
 	}
@@ -133,10 +137,16 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs json.RawM
 	return out, nil
 }
 
-func asBytes(texts []json.RawMessage) [][]byte {
-	out := make([][]byte, len(texts))
-	for i, t := range texts {
-		out[i] = t
+// array is the JSON array of some texts.
+func array(texts []json.RawMessage) json.RawMessage {
+	size := 1
+	for _, t := range texts {
+		size += len(t) + 1
 	}
-	return out
+	out := make([]byte, 0, size+1)
+	for i, t := range texts {
+		out = append(out, "[,"[min(i, 1)])
+		out = append(out, t...)
+	}
+	return append(out, ']')
 }

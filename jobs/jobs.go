@@ -30,9 +30,10 @@ type Config struct {
 	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
 	// a pooler. Defaults to DatabaseURL.
 	ListenURL string
-	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have eight connections of their own, the loops four, the listener one.
+	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have twelve connections of their own, the loops four, the listener one.
 	MaxConns int32
-	// MaxQueued is how many single enqueues, and how many single acks, wait for the database before more are refused as Overloaded. Defaults to 10,000.
+	// MaxQueued is how many enqueues, and how many acks, wait for the database before more are refused as Overloaded: so many single ones and so many of
+	// several jobs. Defaults to 10,000.
 	MaxQueued int
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
@@ -41,9 +42,11 @@ type Config struct {
 }
 
 const (
-	groupSize    = 500 // single enqueues or acks that are committed together
-	groupFlights = 2   // such commits at once, where one takes long
-	loneFlights  = 4   // items at once that wait for a lock of somebody else's
+	groupSize    = 1000 // jobs or acks that are committed together
+	groupFlights = 2    // such commits of single ones at once, where one takes long
+	manyFlights  = 4    // such commits of calls with several at once
+	loneFlights  = 4    // calls at once that wait for a lock of somebody else's
+	heavyBytes   = 2048 // an item with a payload of more counts for several
 
 	groupLockTimeout = 250 * time.Millisecond
 	callLockTimeout  = 10 * time.Second
@@ -57,13 +60,13 @@ type Engine struct {
 	groupPool *pgxpool.Pool
 	loopPool  *pgxpool.Pool
 	q         *db.Queries // for calls
-	groups    *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
+	grouped   *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
 	loops     *db.Queries
 	log       *slog.Logger
 	metrics   *metrics
 	listener  *listener
-	enqueues  *batcher[json.RawMessage, Enqueued]
-	acks      *batcher[Ack, AckResult]
+	enqueues  groups[json.RawMessage, Enqueued]
+	acks      groups[Ack, AckResult]
 	watcher   *watcher
 	signs     *signs
 	feed      *feed
@@ -104,7 +107,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		db.Options
 	}{
 		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
-		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*groupFlights + loneFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
+		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*manyFlights + 2*groupFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
 		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 4, AsyncCommit: true}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
@@ -117,7 +120,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
-		q: db.New(pool), groups: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
+		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
 		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
@@ -125,10 +128,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.feed = newFeed(e)
 	e.outlook = newOutlook(e)
 	e.metrics = newMetrics(e)
-	e.enqueues = &batcher[json.RawMessage, Enqueued]{
-		run: e.enqueueTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("enqueue"),
-	}
-	e.acks = &batcher[Ack, AckResult]{run: e.ackTogether, lone: make(chan struct{}, loneFlights), size: groupSize, flights: groupFlights, queue: c.MaxQueued, observe: e.metrics.group("ack")}
+	e.enqueues = newGroups(e.enqueueTogether, func(job json.RawMessage) int { return len(job) }, c.MaxQueued, e.metrics, "enqueue")
+	e.acks = newGroups(e.ackTogether, Ack.bytes, c.MaxQueued, e.metrics, "ack")
 	if err := c.Metrics.Register(e.metrics); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)

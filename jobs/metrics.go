@@ -68,7 +68,7 @@ func newMetrics(e *Engine) *metrics {
 			Name: "weir_claim_batch_jobs", Help: "Jobs that one claim statement took.", Buckets: []float64{0, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000},
 		}),
 		groupSize: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_group_commit_items", Help: "Single enqueues or acks that one transaction committed together.", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
+			Name: "weir_group_commit_items", Help: "Jobs enqueued or acked that one transaction committed together, by what their calls were: single ones (enqueue, ack) or of several (enqueue_many, ack_many).", Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000},
 		}, []string{"operation"}),
 		acks: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_acks_total", Help: "Acks by outcome (complete, fail, snooze, release) and status (ok, stale_token, not_found).",

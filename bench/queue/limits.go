@@ -2,7 +2,7 @@ package queue
 
 import (
 	"context"
-	"fmt"
+	"encoding/json"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -54,23 +54,15 @@ func (q *weirEngine) Another() Queue { return &weirEngine{} }
 // Another is another node for the same database.
 func (q *weirREST) Another() Queue { return &weirREST{program: q.program} }
 
-// batch is as weirBatch, with keys and tenants.
-func (q *limits) batch(jobs []Job) []byte {
-	if q.label == nil {
-		return weirBatch(jobs, "")
-	}
-	batch := make([]byte, 0, len(jobs)*(len(jobs[0].Args)+96))
-	for _, job := range jobs {
-		batch = append(append(batch, `,{"kind":"bench","args":`...), job.Args...)
-		key, tenant := q.label(job.Number)
-		if key != "" {
-			batch = fmt.Appendf(batch, `,"concurrency_key":%q`, key)
+// texts are jobs with their keys and tenants.
+func (q *limits) texts(jobs []Job) []json.RawMessage {
+	texts := make([]json.RawMessage, len(jobs))
+	for i, job := range jobs {
+		var key, tenant string
+		if q.label != nil {
+			key, tenant = q.label(job.Number)
 		}
-		if tenant != "" {
-			batch = fmt.Appendf(batch, `,"tenant":%q`, tenant)
-		}
-		batch = append(batch, '}')
+		texts[i] = weirJob(job, "", key, tenant)
 	}
-	batch[0] = '['
-	return append(batch, ']')
+	return texts
 }

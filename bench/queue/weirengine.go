@@ -48,7 +48,7 @@ func (q *weirEngine) Enqueue(ctx context.Context, all []Job) error {
 		_, err := q.engine.Enqueue(ctx, jobs.NewJob{Kind: "bench", Args: all[0].Args})
 		return err
 	}
-	_, err := q.engine.EnqueueBatch(ctx, q.batch(all))
+	_, err := q.engine.EnqueueBatch(ctx, q.texts(all))
 	return err
 }
 

@@ -138,7 +138,7 @@ func (q *weirREST) Enqueue(ctx context.Context, all []Job) error {
 		return q.call(ctx, "/v1/jobs", fmt.Appendf(nil, `{"kind":"bench","args":%s}`, all[0].Args), nil)
 	}
 	var answer struct{ IDs []string }
-	body := append([]byte(`{"jobs":`), q.batch(all)...)
+	body := append([]byte(`{"jobs":`), weirArray(q.texts(all))...)
 	if err := q.call(ctx, "/v1/jobs/batch", append(body, '}'), &answer); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -38,7 +39,11 @@ func (q *weirSQL) Close(context.Context) error {
 }
 
 func (q *weirSQL) Enqueue(ctx context.Context, jobs []Job) error {
-	rows, err := q.pool.Query(ctx, "select weir.enqueue_many($1)", string(weirBatch(jobs, q.breaker)))
+	texts := make([]json.RawMessage, len(jobs))
+	for i, job := range jobs {
+		texts[i] = weirJob(job, q.breaker, "", "")
+	}
+	rows, err := q.pool.Query(ctx, "select weir.enqueue_many($1)", string(weirArray(texts)))
 	if err != nil {
 		return err
 	}
@@ -49,19 +54,26 @@ func (q *weirSQL) Enqueue(ctx context.Context, jobs []Job) error {
 	return err
 }
 
-// weirBatch is a JSON array of jobs, as the SQL contract and the REST API take it.
-func weirBatch(jobs []Job, breaker string) []byte {
-	batch := make([]byte, 0, len(jobs)*(len(jobs[0].Args)+64))
-	for _, job := range jobs {
-		batch = append(batch, `,{"kind":"bench","args":`...)
-		batch = append(batch, job.Args...)
-		if breaker != "" {
-			batch = fmt.Appendf(batch, `,"breaker":%q`, breaker)
+// weirJob is a job as the SQL contract and the REST API take it. What is empty is left out.
+func weirJob(job Job, breaker, key, tenant string) json.RawMessage {
+	text := make([]byte, 0, len(job.Args)+96)
+	text = append(append(text, `{"kind":"bench","args":`...), job.Args...)
+	for _, field := range [][2]string{{"breaker", breaker}, {"concurrency_key", key}, {"tenant", tenant}} {
+		if field[1] != "" {
+			text = fmt.Appendf(text, `,%q:%q`, field[0], field[1])
 		}
-		batch = append(batch, '}')
 	}
-	batch[0] = '['
-	return append(batch, ']')
+	return append(text, '}')
+}
+
+// weirArray is the JSON array of some jobs.
+func weirArray(jobs []json.RawMessage) []byte {
+	array := make([]byte, 0, len(jobs)*(len(jobs[0])+1)+1)
+	for _, job := range jobs {
+		array = append(append(array, ','), job...)
+	}
+	array[0] = '['
+	return append(array, ']')
 }
 
 // Depend makes the jobs that are enqueued from now on depend on something whose circuit breaker is open.
