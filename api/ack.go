@@ -96,6 +96,7 @@ func (a *API) registerAcks() {
 		answer: AckResults{Results: []jobs.AckResult{
 			done, {ID: 4712, Status: jobs.AckOK, State: jobs.Retryable, RunAt: &exampleLater}, {ID: 4713, Status: jobs.AckStale},
 		}},
+		problems: []jobs.Code{jobs.Overloaded},
 	}, a.ackJobs)
 }
 

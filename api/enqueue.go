@@ -57,7 +57,7 @@ func (a *API) registerEnqueueing() {
 		Description: "Stores up to 10,000 jobs in one transaction: all of them or, where one is not valid, none. It is by far the quickest way.",
 	}, shown{
 		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
-		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull},
+		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull, jobs.Overloaded},
 	}, a.enqueueJobs)
 }
 
