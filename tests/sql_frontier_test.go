@@ -439,7 +439,7 @@ func TestNoCommittedJobIsEverMissed(t *testing.T) {
 	start(producing, &producers, 2, r.produceCalmly)
 	producers.Wait()
 	lastCommit := time.Now()
-	for !r.allDone() && time.Since(r.lastProgress()) < 5*time.Second {
+	for !r.allDone() && time.Since(r.lastProgress()) < servicePatience {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Logf("%d jobs committed, %d undone; all done %s after the last commit; the longest way from commit to done took %s", len(r.committed), len(r.undone), r.lastProgress().Sub(lastCommit), r.longest())

@@ -115,8 +115,8 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
-		t.Errorf("%d connections of the test's pool are still in use 5 s after its end", pool.Stat().AcquiredConns())
+	case <-time.After(patience):
+		t.Errorf("%d connections of the test's pool are still in use %s after its end", pool.Stat().AcquiredConns(), patience)
 	}
 }
 
