@@ -219,7 +219,7 @@ func TestCLIServeMigratesWhenAsked(t *testing.T) {
 
 func TestCLIAskedToEndANodeFinishesWhatItWasAskedBefore(t *testing.T) {
 	t.Parallel()
-	s, c := startNode(t, pgtest.New(t).URL)
+	s, c := startNode(t, pgtest.New(t).URL, "WEIR_DRAIN_SECONDS=6")
 	waits := s.parked(obj{"worker": "w", "queues": []string{"q"}, "wait_seconds": 60})
 	c.signal(syscall.SIGTERM)
 	if got := s.answerOf(waits); len(got) != 0 {
