@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -390,7 +391,7 @@ func TestRESTClaimsThatWaitHoldUpNone(t *testing.T) {
 		return obj{"worker": fmt.Sprint(i), "queues": []string{"q"}, "limit": 1000, "wait_seconds": 50}
 	})
 	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*soon) // sooner than the waits of the others
 		r, err := s.send(ctx, http.MethodPost, "/v1/claims", `{"worker": "w", "queues": ["q"]}`)
 		cancel()
 		if err != nil {
@@ -410,8 +411,11 @@ func TestRESTClaimsThatWaitHoldUpNone(t *testing.T) {
 		case a := <-waiting[1]:
 			got += len(a.jobs)
 			waiting[1] = nil
+		case a := <-waiting[2]:
+			got += len(a.jobs)
+			waiting[2] = nil
 		case <-time.After(servicePatience):
-			t.Fatalf("the first two workers got %d jobs of 2", got)
+			t.Fatalf("the workers that wait got %d jobs of 2", got)
 		}
 	}
 }
@@ -503,13 +507,13 @@ func TestRESTWaitingClaimsPollWhileNotificationsDoNotComeIn(t *testing.T) {
 	// The connection is ended whenever it comes back, while claims wait and are answered all the same.
 	const end = `select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'weir listener' and datname = current_database()`
 	ctx, cancel := context.WithCancel(t.Context())
-	var killed int
+	var killed atomic.Int64
 	var killer sync.WaitGroup
 	killer.Go(func() {
 		for ctx.Err() == nil {
-			var n int
+			var n int64
 			if err := s.pool.QueryRow(ctx, end).Scan(&n); err == nil {
-				killed += n
+				killed.Add(n)
 			}
 			time.Sleep(5 * time.Millisecond)
 		}
@@ -518,11 +522,9 @@ func TestRESTWaitingClaimsPollWhileNotificationsDoNotComeIn(t *testing.T) {
 	for range 5 {
 		round()
 	}
+	s.eventually("its connection was ended when it came back, too", func() bool { round(); return killed.Load() >= 2 })
 	cancel()
 	killer.Wait()
-	if killed < 2 {
-		t.Errorf("the listener's connection was ended %d times", killed)
-	}
 
 	// The last connection that was ended may not be known to be gone yet, so what counts is that a round was notified.
 	before := s.metric("weir_wakeups_total")
@@ -532,9 +534,8 @@ func TestRESTWaitingClaimsPollWhileNotificationsDoNotComeIn(t *testing.T) {
 	for range 5 {
 		round()
 	}
-	if n := s.metric("weir_wakeups_total") - before; n < 5 {
-		t.Errorf("%v wake-ups in 5 rounds", n)
-	}
+	// A poll may come before the notification, which is counted all the same.
+	s.eventually("there were five wake-ups in five rounds", func() bool { return s.metric("weir_wakeups_total")-before >= 5 })
 }
 
 // A claim parks the queue before it waits, and whoever enqueues then notifies, once; while nobody waits, nobody is notified.
@@ -658,7 +659,7 @@ func TestRESTAWaitThatEndsWhileTheQueueIsLookedAtIsAnsweredToo(t *testing.T) {
 		}
 	})
 	for i := range 50 {
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), servicePatience)
 		r, err := s.send(ctx, http.MethodPost, "/v1/claims", obj{"worker": "w", "queues": []string{"q"}, "wait_seconds": 0.01 + float64(i)/1000})
 		cancel()
 		if err != nil {
@@ -680,7 +681,7 @@ func TestRESTACommitThatNotifiesNobodyWakesTheNode(t *testing.T) {
 	s := startService(t)
 	s.eventually("the node listens", func() bool { return s.metric("weir_listener_up") == 1 })
 	woken := 0
-	for i := range 6 {
+	for i := 0; i < 30 && woken < 3; i++ { // a poll may come first, once a second, but not each time
 		queue := fmt.Sprintf("q%d", i)
 		s.do(http.MethodPut, "/v1/queues/"+queue, `{}`).want(http.StatusOK)
 		commit := s.begin(`select weir.enqueue('k', queue => '` + queue + `')`)
@@ -696,7 +697,7 @@ func TestRESTACommitThatNotifiesNobodyWakesTheNode(t *testing.T) {
 			woken++
 		}
 	}
-	if woken < 3 { // a poll may have come first, though hardly each time
-		t.Errorf("the node was woken %d times in 6", woken)
+	if woken < 3 {
+		t.Errorf("the node was woken %d times in 30", woken)
 	}
 }

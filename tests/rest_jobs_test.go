@@ -365,7 +365,7 @@ func TestRESTAnEnqueueThatHasToWaitHoldsUpNoOther(t *testing.T) {
 		return s.count(`select count(*) from pg_stat_activity where datname = current_database() and application_name like 'weir%' and wait_event_type = 'Lock'`) > 0
 	})
 	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), servicePatience)
 		r, err := s.send(ctx, http.MethodPost, "/v1/jobs", `{"kind": "free", "queue": "there"}`)
 		cancel()
 		if err != nil {
@@ -779,6 +779,7 @@ func TestRESTErrorsThatAreNotTextAreShownAsText(t *testing.T) {
 	s := startService(t)
 	for given, want := range map[string]string{`{"message": 5, "type": ["a"], "stack": {"b": 1}}`: "5", `{"message": {"x": 1}}`: `{"x": 1}`, `{"code": 7}`: "failed", `17`: "17", `null`: "failed"} {
 		id := s.enqueue(obj{"kind": "k"})
+		s.settle()
 		s.count(`select length(weir.fail(job_id, token, $1, retry => false)) from weir.claim('{default}', 'w')`, given)
 		if got := readAs[servedJob](s.get("/v1/jobs/" + id).want(http.StatusOK)); len(got.Errors) != 1 || got.Errors[0].Message != want {
 			t.Errorf("%s: %+v", given, got.Errors)
@@ -798,9 +799,16 @@ func TestRESTSingleCallsOutlastALock(t *testing.T) {
 		time.Sleep(900 * time.Millisecond)
 		free()
 	})
-	calls.Go(func() { s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK) })
+	call := func(path string, body any, status int) {
+		calls.Go(func() {
+			if r, err := s.send(t.Context(), http.MethodPost, path, body); err != nil || r.status != status {
+				t.Errorf("%v, %v; want %d", r, err, status)
+			}
+		})
+	}
+	call("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}, http.StatusOK)
 	for range 20 {
-		calls.Go(func() { s.post("/v1/jobs", `{"kind": "k"}`).want(http.StatusCreated) })
+		call("/v1/jobs", `{"kind": "k"}`, http.StatusCreated)
 	}
 	calls.Wait()
 	if n := s.count(`select count(*)::int from weir.job`); n != 21 {

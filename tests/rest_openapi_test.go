@@ -503,6 +503,7 @@ func TestRESTAnswersAreWhatTheDocumentsSay(t *testing.T) {
 	check("post /v1/workflows/{id}/steps", s.post(wf(flow, "steps"), obj{"job_id": j.ID, "token": j.Token, "steps": []obj{{"name": "c", "kind": "k", "queue": "wf", "depends_on": []string{"a"}}}})).want(http.StatusCreated)
 	check("post /v1/workflows/{id}/steps", s.post(wf(flow, "steps"), obj{"job_id": j.ID, "token": "99999", "steps": []obj{{"name": "d", "kind": "k"}}})).want(http.StatusConflict)
 	check("post /v1/jobs/{id}/complete", s.post(job(j.ID, "complete"), obj{"token": j.Token, "result": 7, "add_steps": []obj{{"name": "e", "kind": "k", "queue": "wf", "depends_on": []string{"a"}}}})).want(http.StatusOK)
+	s.settle()
 	claimed := check("post /v1/claims", s.post("/v1/claims", `{"worker": "w", "queues": ["wf"], "limit": 1}`)).want(http.StatusOK)
 	j = readAs[servedClaims](claimed).Jobs[0]
 	check("get /v1/jobs/{id}/dependencies", s.get(job(j.ID, "dependencies"))).want(http.StatusOK)
@@ -688,6 +689,9 @@ func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 		s.get(fmt.Sprintf("/v1/jobs/%d", 1000+i))
 		s.do(fmt.Sprintf("METHOD%d", i), "/v1/jobs", nil)
 	}
+	s.eventually("the node listens, and has looked after the frontier", func() bool {
+		return s.metric("weir_listener_up") == 1 && s.metric("weir_loop_step_duration_seconds_count", `loop="frontier"`) > 0
+	})
 	r := s.get("/metrics").want(http.StatusOK)
 	if kind := r.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
 		t.Errorf("the metrics are %s", kind)
