@@ -20,9 +20,9 @@ type fakeWeir struct {
 	mu        sync.Mutex
 	ready     []*claimedJob
 	given     map[string]*claimedJob // by token
-	claims    []int          // the limits that were asked for
-	acks      map[string]ack // by token, the accepted ones
-	requests  int            // of acks
+	claims    []int                  // the limits that were asked for
+	acks      map[string]ack         // by token, the accepted ones
+	requests  int                    // of acks
 	cancelled map[string]bool
 	lost      map[string]bool
 	refuse    func(ack) bool
