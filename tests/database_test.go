@@ -229,11 +229,7 @@ func complete(t testing.TB, q asker, jobs ...held) {
 // eventually waits until something has happened.
 func eventually(t testing.TB, what string, happened func() bool) {
 	t.Helper()
-	for end := time.Now().Add(servicePatience); !happened(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("not within %s: %s", servicePatience, what)
-		}
-	}
+	serviceEventually(t, what, happened)
 }
 
 // refused checks that an error is one of the contract's and says what to do about it.

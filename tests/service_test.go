@@ -91,9 +91,10 @@ func startServiceWith(t *testing.T, config jobs.Config) *service {
 	return &service{t: t, url: server.URL, client: newServiceClient(t), engine: engine, log: log}
 }
 
-// newServiceClient has room for hundreds of calls at once without a new connection for each.
+// newServiceClient has room for hundreds of calls at once without a new connection for each. It asks for nothing compressed: with the race detector, to
+// compress /metrics costs more than all else that a test does.
 func newServiceClient(t *testing.T) *http.Client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 300}
+	transport := &http.Transport{MaxIdleConnsPerHost: 300, DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
 }
@@ -421,8 +422,14 @@ func (s *service) answerOf(answer <-chan servedAnswer) []servedClaim {
 // metric adds up the samples of this name in /metrics; labels, as they are written there, choose among them.
 func (s *service) metric(name string, labels ...string) float64 {
 	s.t.Helper()
+	return s.metricIn(s.get("/metrics").want(http.StatusOK), name, labels...)
+}
+
+// metricIn does so in what /metrics has answered.
+func (s *service) metricIn(scraped *reply, name string, labels ...string) float64 {
+	s.t.Helper()
 	sum, found := 0.0, false
-	lines := bufio.NewScanner(bytes.NewReader(s.get("/metrics").want(http.StatusOK).body))
+	lines := bufio.NewScanner(bytes.NewReader(scraped.body))
 lines:
 	for lines.Scan() {
 		series, value, _ := strings.Cut(lines.Text(), " ")
@@ -453,12 +460,14 @@ func (s *service) eventually(what string, ok func() bool) {
 	serviceEventually(s.t, what, ok)
 }
 
-func serviceEventually(t *testing.T, what string, ok func() bool) {
+func serviceEventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(servicePatience); !ok(); time.Sleep(10 * time.Millisecond) {
+	wait := 2 * time.Millisecond // and then longer, because looking takes of the time that what is waited for needs
+	for deadline := time.Now().Add(servicePatience); !ok(); time.Sleep(wait) {
 		if time.Now().After(deadline) {
 			t.Fatalf("it never came about that %s", what)
 		}
+		wait = min(wait*3/2, 50*time.Millisecond)
 	}
 }
 
