@@ -4,6 +4,10 @@
 VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 VERSIONS     ?= 14 15 16 17 18
 BENCH_ARGS   ?=
+TEST_FLAGS   ?=
+
+# Tests wait for half of their time, for clocks and for PostgreSQL: on a machine with few processors more of them run at once than it has.
+PARALLEL     := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n > 4 ? n : 4 )))
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
@@ -15,7 +19,7 @@ TOOL         := env CGO_ENABLED=0 go tool -modfile=tools/go.mod
 GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplicate -- '*.go' \
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
-CHECKS       := check-format check-generated vet lint race
+CHECKS       := check-format check-generated vet lint race test-bench
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test check $(CHECKS) generate zones fmt tidy bench test-versions
@@ -29,8 +33,8 @@ run: build ## build weir and start it with a PostgreSQL of its own
 build: ## build bin/weir
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
 
-test: ## run all tests
-	go test -timeout 20m ./...
+test: ## run all tests (TEST_FLAGS='-race' and others are handed on)
+	go test $(TEST_FLAGS) -parallel $(PARALLEL) -timeout 40m ./...
 
 check: ## run everything that CI runs: format, generated code, vet, lint, tests with the race detector
 	@for step in $(CHECKS); do \
@@ -72,7 +76,9 @@ $(LINT_BIN):
 	mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
 
 race:
-	go test -race -timeout 40m ./...
+	@$(MAKE) --no-print-directory test TEST_FLAGS=-race
+
+test-bench:
 	cd bench && go test -timeout 10m ./...
 
 generate: ## write db/ anew from sql/, with a throw-away PostgreSQL

@@ -8,10 +8,11 @@ import (
 )
 
 // A node stops in the middle of the transaction that holds a half-open breaker's lock, waiting for a lock of somebody else's, and is killed there. The
-// other node has to get the breaker's lock though its session has not got what it was waiting for, and does what is due, within two seconds of the kill.
+// other node has to get the breaker's lock though its session has not got what it was waiting for, and does what is due: within two seconds of the kill, which
+// a machine that stalls may make more. A session that does not notice keeps the lock until the end of what it waits for, and that comes only after.
 func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testing.T) {
 	t.Parallel()
-	const inTime = 2 * time.Second
+	const inTime = soon
 	for name, c := range map[string]struct {
 		// stop makes the next node that has something to do for the breaker wait with the breaker's lock, until the function that it returns is called.
 		stop func(d *database, s *service, probe servedClaim) (release func())

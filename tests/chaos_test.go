@@ -22,13 +22,14 @@ import (
 	"github.com/weirhq/weir/tests/pgtest"
 )
 
-// A lease ends by the database's clock, and within two seconds of that the job runs elsewhere. On a busy machine the test allows for five.
+// A lease ends by the database's clock, and within two seconds of that the job runs elsewhere; on a machine that stalls it may take longer. The lease is
+// long enough for such a machine to keep it while the worker lives.
 func TestChaosTheJobOfAKilledWorkerRunsElsewhere(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	id := s.enqueue(`{"kind": "k", "queue": "q"}`)
 	doomed := startServiceChild(t, []string{"WEIR_URL=" + s.url}, serviceProgram(t, "./cmd/weir"),
-		"work", "--queue", "q", "--worker", "doomed", "--lease-seconds", "3", "--", "sleep", "600")
+		"work", "--queue", "q", "--worker", "doomed", "--lease-seconds", "9", "--", "sleep", "600")
 	var first servedJob
 	s.eventually("the job runs", func() bool {
 		first = s.job(id)
@@ -50,7 +51,7 @@ func TestChaosTheJobOfAKilledWorkerRunsElsewhere(t *testing.T) {
 		}
 		return second.Attempt == 2
 	})
-	if late := second.StartedAt.Sub(expired); late < 0 || late > 5*time.Second {
+	if late := second.StartedAt.Sub(expired); late < 0 || late > soon {
 		t.Errorf("it ran elsewhere %v after its lease ran out; want within 2 s", late)
 	} else {
 		t.Logf("it ran elsewhere %v after its lease ran out", late)
@@ -234,7 +235,7 @@ func (f *fleet) count(sql string) (n int, err error) {
 func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	f := &fleet{t: t, jobs: 50_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
+	f := &fleet{t: t, jobs: 20_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
 	if testing.Short() {
 		f.jobs = 5_000
 	}

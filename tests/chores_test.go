@@ -37,7 +37,9 @@ func TestJobsMoveWithoutRiver(t *testing.T) {
 			retried := s.leased("retry")
 			s.post("/v1/jobs/"+retried.ID+"/fail", obj{"token": retried.Token, "retry_in_seconds": 0.3, "error": obj{"message": "m"}}).want(http.StatusOK)
 			lost := s.enqueue(obj{"kind": "k", "queue": "lost"})
-			s.post("/v1/claims", obj{"worker": "w", "queues": []string{"lost"}, "lease_seconds": 1}).want(http.StatusOK)
+			if got := readAs[servedClaims](s.post("/v1/claims", obj{"worker": "w", "queues": []string{"lost"}, "lease_seconds": 1, "wait_seconds": 20}).want(http.StatusOK)).Jobs; len(got) != 1 {
+				t.Errorf("the job to be lost was claimed as %+v", got)
+			}
 			delayed := s.enqueue(obj{"kind": "k", "queue": "delayed", "delay_seconds": 0.3})
 			plain := s.enqueue(obj{"kind": "k", "queue": "plain"})
 			for queue, want := range map[string]string{"plain": plain, "retry": retried.ID, "lost": lost, "delayed": delayed, "scheduled": ""} {

@@ -30,9 +30,10 @@ type cliRun struct {
 // cli runs a command of weir to its end.
 func cli(t *testing.T, settings []string, stdin string, args ...string) cliRun {
 	t.Helper()
+	program := serviceProgram(t, "./cmd/weir") // the first to ask for it waits until it is built
 	ctx, cancel := context.WithTimeout(t.Context(), servicePatience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, serviceProgram(t, "./cmd/weir"), args...)
+	cmd := exec.CommandContext(ctx, program, args...)
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "WEIR_") {
 			cmd.Env = append(cmd.Env, e)
@@ -219,7 +220,7 @@ func TestCLIServeMigratesWhenAsked(t *testing.T) {
 
 func TestCLIAskedToEndANodeFinishesWhatItWasAskedBefore(t *testing.T) {
 	t.Parallel()
-	s, c := startNode(t, pgtest.New(t).URL)
+	s, c := startNode(t, pgtest.New(t).URL, "WEIR_DRAIN_SECONDS=6")
 	waits := s.parked(obj{"worker": "w", "queues": []string{"q"}, "wait_seconds": 60})
 	c.signal(syscall.SIGTERM)
 	if got := s.answerOf(waits); len(got) != 0 {

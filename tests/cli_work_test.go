@@ -125,7 +125,7 @@ func goesAway(t *testing.T, pid string) {
 func TestCLIACancelledJobsCommandIsKilledWithAllItStarted(t *testing.T) {
 	t.Parallel()
 	s, pids := startService(t), filepath.Join(t.TempDir(), "pids")
-	w := s.startWorker([]string{"--queue", "q", "--lease-seconds", "1", "--kill-grace-seconds", "0.5"}, "sh", "-c",
+	w := s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--kill-grace-seconds", "0.5"}, "sh", "-c",
 		`trap '' TERM; (trap '' TERM; sleep 100; sleep 100) & echo $$ $! > "$0"; wait; wait; sleep 100`, pids)
 	id := s.enqueue(obj{"kind": "k", "queue": "q"})
 	started := strings.Fields(noted(t, pids))
@@ -143,8 +143,8 @@ func TestCLIACancelledJobsCommandIsKilledWithAllItStarted(t *testing.T) {
 func TestCLIWorkKeepsTheLeaseAndTheTimeout(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	s.startWorker([]string{"--queue", "q", "--lease-seconds", "1", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
-	long := s.enqueue(obj{"kind": "k", "queue": "q", "args": 4})
+	s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
+	long := s.enqueue(obj{"kind": "k", "queue": "q", "args": 12})
 	tooLong := s.enqueue(obj{"kind": "k", "queue": "q", "args": 100, "timeout_seconds": 2, "max_attempts": 1})
 	if j := s.reaches(long, "completed"); j.Attempt != 1 {
 		t.Errorf("a job longer than its lease took %d attempts", j.Attempt)
@@ -158,7 +158,7 @@ func TestCLIWorkKeepsTheLeaseAndTheTimeout(t *testing.T) {
 func TestCLIAWorkerThatIsToldToEndReleasesWhatItHolds(t *testing.T) {
 	t.Parallel()
 	s, started := startService(t), filepath.Join(t.TempDir(), "started")
-	w := s.startWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "1"}, "sh", "-c", `
+	w := s.startWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "6"}, "sh", "-c", `
 		if [ "$WEIR_JOB_KIND" = short ]; then sleep 0.5; exit; fi
 		echo $$ > "$0"; sleep 100`, started)
 	long := s.enqueue(obj{"kind": "long", "queue": "q", "max_attempts": 1})
@@ -187,7 +187,8 @@ func TestCLIASecondSignalEndsAWorkerAtOnce(t *testing.T) {
 	id := s.enqueue(obj{"kind": "k", "queue": "q"})
 	pid := noted(t, started)
 	w.signal(syscall.SIGINT)
-	time.Sleep(500 * time.Millisecond)
+	s.eventually("it has heard the first", func() bool { return strings.Contains(w.output.String(), "a second signal ends at once") })
+	time.Sleep(500 * time.Millisecond) // one that comes within 200 ms is taken for an echo of the first
 	w.signal(syscall.SIGINT)
 	w.wait()
 	goesAway(t, pid)
@@ -199,7 +200,7 @@ func TestCLIASecondSignalEndsAWorkerAtOnce(t *testing.T) {
 func TestCLIAKilledWorkersJobRunsElsewhereWithinTwoSecondsOfItsLease(t *testing.T) {
 	t.Parallel()
 	s, started := startService(t), filepath.Join(t.TempDir(), "started")
-	first := s.startWorker([]string{"--queue", "q", "--lease-seconds", "3", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
+	first := s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
 	id := s.enqueue(obj{"kind": "k", "queue": "q"})
 	pid := noted(t, started)
 	first.kill()
@@ -213,7 +214,7 @@ func TestCLIAKilledWorkersJobRunsElsewhereWithinTwoSecondsOfItsLease(t *testing.
 	expires := *j.LeaseExpiresAt
 	s.startWorker([]string{"--queue", "q", "--worker", "second"}, "cat")
 	j = s.reaches(id, "completed")
-	if late := j.StartedAt.Sub(expires); j.Worker != "second" || j.Attempt != 2 || late < 0 || late > 2*time.Second {
+	if late := j.StartedAt.Sub(expires); j.Worker != "second" || j.Attempt != 2 || late < 0 || late > soon {
 		t.Errorf("attempt %d was begun by %s %v after the lease ran out", j.Attempt, j.Worker, late)
 	}
 }
@@ -247,7 +248,13 @@ func TestCLIManySmallJobsAreEachDoneOnceThroughARestart(t *testing.T) {
 		}
 		return n
 	}
-	serviceEventually(t, "all are done", func() bool { return completed() == jobs })
+	for range 3 { // of a claim whose answer was lost, the lease takes half a minute to run out
+		for end := time.Now().Add(servicePatience); completed() < jobs && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		}
+	}
+	if n := completed(); n != jobs {
+		t.Fatalf("%d of %d are done", n, jobs)
+	}
 	if status := w.stop(); status != 0 {
 		t.Errorf("the worker ended with %d:\n%s", status, w.output)
 	}

@@ -54,8 +54,8 @@ func TestRESTABreakerFollowsItsDependencyByItself(t *testing.T) {
 		}
 		return len(jobs)
 	}
-	s.settle()
-	work(3, false)
+	failed := 0
+	s.eventually("three jobs have failed", func() bool { failed += work(3-failed, false); return failed == 3 })
 	s.untilBreaker("smtp", "open")
 	for s.breaker("smtp").Openings < 3 { // the probes fail too
 		work(10, false)

@@ -87,12 +87,12 @@ func TestRESTManyJobsGetAnotherPriority(t *testing.T) {
 func TestRESTABulkOperationIsCancelledAndPaced(t *testing.T) {
 	t.Parallel()
 	s := startServiceWithChores(t)
-	s.sql("select weir.enqueue('k', queue => 'q') from generate_series(1, 200)")
+	s.sql("select weir.enqueue('k', queue => 'q') from generate_series(1, 1000)") // which would take 50 s
 	id := s.startOperation("/v1/jobs/bulk", obj{"action": "cancel", "filter": obj{}, "rate_per_second": 20}).ID
 	s.eventually("it has begun", func() bool { return s.operation(id).Done > 0 })
 	s.post("/v1/operations/"+id+"/cancel", nil).want(http.StatusOK)
 	o := s.operation(id)
-	if n := s.count("select count(*) from weir.jobs where state = 'cancelled'"); o.State != "cancelled" || o.Done >= 200 || n != o.Done {
+	if n := s.count("select count(*) from weir.jobs where state = 'cancelled'"); o.State != "cancelled" || o.Done >= 1000 || n != o.Done {
 		t.Errorf("%d jobs are cancelled by %+v", n, o)
 	}
 }

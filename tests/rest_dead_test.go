@@ -281,7 +281,7 @@ func TestRESTARedriveKeepsToItsRate(t *testing.T) {
 		t.Errorf("%d in %v, want 30 in about 3 s", o.Done, took)
 	}
 	fastest := s.count(`select max(n) from (select count(*) over (order by at range between current row and '1 second' following) as n from weir.job_event where kind = 'redriven') x`)
-	if fastest > 17 {
+	if fastest > 20 { // those of a second, what a node that was late for up to half a second makes up for, and a batch at either end
 		t.Errorf("%d were redriven within one second, at 10 a second", fastest)
 	}
 }
@@ -313,16 +313,17 @@ func TestRESTAnOperationOutlivesItsNode(t *testing.T) {
 	s.pool = database.Pool()
 	s.killMany("q", 300)
 	_, first := startNode(t, database.URL)
-	o := s.startOperation("/v1/dead/redrive", obj{"filter": obj{"kind": "k"}, "rate_per_second": 60})
+	o := s.startOperation("/v1/dead/redrive", obj{"filter": obj{"kind": "k"}, "rate_per_second": 15})
 	again := func() {
 		s.sql(`select weir.fail(c.job_id, c.token, '{"message": "again"}', retry => false) from weir.claim(array['q'], 'w', 1000) c`)
 	}
-	s.eventually("the first node has begun", func() bool { again(); return s.operation(o.ID).Done >= 60 })
+	s.eventually("the first node has begun", func() bool { again(); return s.operation(o.ID).Done >= 12 })
 	first.kill()
 	before := s.operation(o.ID)
 	if before.FinishedAt != nil {
 		t.Fatalf("it has ended already: %+v", before)
 	}
+	s.sql("update weir.operation set rate_per_second = 100") // what is left need not take its time
 	defer s.runChores(database.URL)()
 	s.eventually("it ends", func() bool { again(); return s.operation(o.ID).FinishedAt != nil })
 	if o = s.operation(o.ID); o.State != "completed" || o.Done != 300 || o.Failed != 0 {

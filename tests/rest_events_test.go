@@ -47,7 +47,7 @@ func (s *service) watch(query, lastID string) (events <-chan streamed, hangUp fu
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
 		s.t.Fatalf("%s %s after %q", response.Status, response.Header.Get("Content-Type"), lastID)
 	}
-	all := make(chan streamed, 100_000)
+	all := make(chan streamed, 1000) // a stream that nobody reads any more has to end with its test, and 500 of them have to fit in the memory
 	go func() {
 		defer close(all)
 		defer response.Body.Close()
@@ -65,7 +65,11 @@ func (s *service) watch(query, lastID string) (events <-chan streamed, hangUp fu
 				}
 			case "":
 				if ev.id != "" {
-					all <- ev
+					select {
+					case all <- ev:
+					case <-ctx.Done():
+						return
+					}
 				}
 				ev = streamed{}
 			}
@@ -107,6 +111,7 @@ func TestRESTEventsTellOfAJobsLife(t *testing.T) {
 	if got := s.next(events, 1)[0]; got.name != "enqueued" || got.data.Kind != "k" || got.data.Queue != "mail" || got.data.JobID != "2" || time.Since(got.data.At).Abs() > time.Minute {
 		t.Errorf("got %+v", got)
 	}
+	s.settle()
 	s.count(`select count(*)::int from weir.claim('{mail}', 'w')`)
 	if got := s.next(events, 1)[0]; got.name != "started" || got.data.Worker != "w" {
 		t.Errorf("got %+v", got)
@@ -115,6 +120,7 @@ func TestRESTEventsTellOfAJobsLife(t *testing.T) {
 	if got := s.next(events, 1)[0]; got.name != "failed" || got.data.Error.Message != "out of ink" {
 		t.Errorf("got %+v", got)
 	}
+	s.settle()
 	s.count(`select count(*)::int from weir.claim('{mail}', 'w')`)
 	s.next(events, 1)
 	s.count(`select count(weir.complete(job_id, token))::int from weir.job_lease`)

@@ -19,7 +19,7 @@ func TestRESTReadinessFollowsTheDatabase(t *testing.T) {
 	s := startServiceOn(t, server.URL("weir"))
 	s.eventually("the node is ready", func() bool { return s.get("/readyz").status == http.StatusOK })
 	id := s.enqueue(`{"kind": "k"}`)
-	held := s.claimOne("default")
+	held := readAs[servedClaims](s.post("/v1/claims", `{"worker": "w", "queues": ["default"], "wait_seconds": 20, "lease_seconds": 300}`).want(http.StatusOK)).Jobs[0]
 
 	if err := server.Stop(); err != nil {
 		t.Fatal(err)
@@ -101,7 +101,7 @@ func TestRESTANodeThatDrainsTakesNoClaimsAndFinishesTheRest(t *testing.T) {
 func TestRESTANodeThatIsToldToEndFinishesItsReplies(t *testing.T) {
 	t.Parallel()
 	database := pgtest.New(t)
-	s, process := startNode(t, database.URL)
+	s, process := startNode(t, database.URL, "WEIR_DRAIN_SECONDS=6")
 	s.pool = database.Pool()
 	held := s.leased("q")
 	waiting := s.parkedMany(20, func(i int) obj {

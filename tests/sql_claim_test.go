@@ -140,8 +140,8 @@ func TestNoQueueStarves(t *testing.T) {
 	for range 90 {
 		counts[claimOne(t, d, "q0,q1,q2").Queue]++
 	}
-	for queue, n := range counts { // 30 each; 10 or fewer comes once in 100,000 runs
-		if n < 10 {
+	for queue, n := range counts { // 30 each; 4 or fewer comes once in thousands of millions of runs
+		if n < 5 {
 			t.Errorf("of 90 claims of one job, %s got %d", queue, n)
 		}
 	}
@@ -405,8 +405,11 @@ func TestABatchClaimServesEachWorkerItsNumber(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
 	do(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 12)")
-	got := askAll[string](t, d, `select concat_ws(' ', slot, job_id - (select min(id) from weir.job), token = job_id, round(extract(epoch from lease_expires_at - clock_timestamp())))
-		from weir.claim_batch(array['q'], array['a', 'b', 'c'], array[2, 7, 9], array[10, null, 60])`)
+	tx := d.begin()
+	do(t, tx, "create temporary table given on commit drop as select row_number() over () as n, * from weir.claim_batch(array['q'], array['a', 'b', 'c'], array[2, 7, 9], array[10, null, 60])")
+	got := askAll[string](t, tx, `select concat_ws(' ', g.slot, g.job_id - (select min(id) from weir.job), g.token = g.job_id, round(extract(epoch from g.lease_expires_at - l.leased_at)))
+		from given g join weir.job_lease l on l.job_id = g.job_id order by g.n`)
+	commit(t, tx)
 	var want []string
 	for i := range 12 {
 		slot, lease := 1, 10

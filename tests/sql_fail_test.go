@@ -192,10 +192,10 @@ func TestFailManyTakesEachItsOwnErrorAndWait(t *testing.T) {
 	}
 	jobs := claim(t, d, "q", 4)
 	slices.Reverse(jobs)
-	got := askAll[string](t, d, `select concat_ws(' ', job_id - $3, state, round(extract(epoch from run_at - clock_timestamp()) / 10))
+	got := askAll[string](t, d, `select concat_ws(' ', job_id - $3, state, round(extract(epoch from run_at - clock_timestamp()) / 100))
 		from weir.fail_many($1, $2, array['{"message": "e0"}', '{"message": "e1"}', null, '{"message": "e3"}']::jsonb[], array['1000 s', '0', '2000 s', '3000 s']::interval[], array[true, null, false, true]) order by job_id desc`,
 		idsOf(jobs), tokensOf(jobs), jobs[0].ID)
-	if want := []string{"0 retryable 100", "-1 available", "-2 dead", "-3 retryable 300"}; !slices.Equal(got, want) {
+	if want := []string{"0 retryable 10", "-1 available", "-2 dead", "-3 retryable 30"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	errors := askAll[string](t, d, "select errors -> 0 ->> 'message' from weir.jobs order by id desc")
@@ -210,9 +210,9 @@ func TestASnoozedOrReleasedJobLosesNothing(t *testing.T) {
 	id := ask[int64](t, d, "select weir.enqueue('a', queue => 'q', max_attempts => 1)")
 	for range 3 {
 		j := claimOne(t, d, "q")
-		do(t, d, "select weir.snooze($1, $2, '50 s')", j.ID, j.Token)
-		if got := ask[string](t, d, "select concat_ws(' ', state, attempt, round(extract(epoch from run_at - clock_timestamp()) / 10)) from weir.jobs where id = $1", id); got != "scheduled 0 5" {
-			t.Errorf("a snoozed job is %q, want scheduled at attempt 0 in 50 s", got)
+		do(t, d, "select weir.snooze($1, $2, '500 s')", j.ID, j.Token)
+		if got := ask[string](t, d, "select concat_ws(' ', state, attempt, round(extract(epoch from run_at - clock_timestamp()) / 100)) from weir.jobs where id = $1", id); got != "scheduled 0 5" {
+			t.Errorf("a snoozed job is %q, want scheduled at attempt 0 in 500 s", got)
 		}
 		do(t, d, "select weir.retry($1)", id)
 		j = claimOne(t, d, "q")

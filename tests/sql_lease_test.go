@@ -74,7 +74,7 @@ func TestAStaleTokenChangesNothingInEveryFunction(t *testing.T) {
 		if j.ID < 0 || j.ID == 1<<40 {
 			code = "WR002"
 		}
-		for _, sql := range []string{
+		refusing := []string{
 			"select weir.complete($1, $2)",
 			`select weir.complete($1, $2, '{"result": 1}')`,
 			`select weir.fail($1, $2, '{"message": "no"}')`,
@@ -83,10 +83,8 @@ func TestAStaleTokenChangesNothingInEveryFunction(t *testing.T) {
 			"select weir.snooze($1, $2, '0')",
 			"select weir.release($1, $2)",
 			"select weir.assert_lease($1, $2)",
-		} {
-			d.unchanged(situation+": "+sql, func() { refused(t, try(d, sql, j.ID, j.Token), code) })
 		}
-		for _, sql := range []string{
+		ignoring := []string{
 			"select * from weir.complete_many(array[$1::bigint], array[$2::bigint])",
 			"select * from weir.complete_many(array[$1::bigint], array[$2::bigint], array['1'::jsonb])",
 			`select job_id from weir.fail_many(array[$1::bigint], array[$2::bigint], array['{"message": "no"}'::jsonb])`,
@@ -95,13 +93,17 @@ func TestAStaleTokenChangesNothingInEveryFunction(t *testing.T) {
 			"select * from weir.release_many(array[$1::bigint], array[$2::bigint])",
 			"select job_id from weir.heartbeat(array[$1::bigint], array[$2::bigint])",
 			`select job_id from weir.heartbeat(array[$1::bigint], array[$2::bigint], 3600, array['{"percent": 5}'::jsonb])`,
-		} {
-			d.unchanged(situation+": "+sql, func() {
+		}
+		d.unchanged("a call about a job that is "+situation, func() { // looked at once after all of them: a row that is put back is another one
+			for _, sql := range refusing {
+				refused(t, try(d, sql, j.ID, j.Token), code)
+			}
+			for _, sql := range ignoring {
 				if got := askAll[int64](t, d, sql, j.ID, j.Token); len(got) != 0 {
 					t.Errorf("%s: %s accepted %v", situation, sql, got)
 				}
-			})
-		}
+			}
+		})
 	}
 }
 
@@ -261,7 +263,7 @@ func TestAHeartbeatKeepsProgressAndTellsOfACancel(t *testing.T) {
 func TestALeaseThatRanOutIsTakenBack(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
-	do(t, d, `select weir.set_queue('q', '{"lease_seconds": 1}')`)
+	do(t, d, `select weir.set_queue('q', '{"lease_seconds": 60}')`)
 	lost := enqueueOne(t, d, "q")
 	last := ask[int64](t, d, "select weir.enqueue('a', queue => 'q', max_attempts => 1)")
 	cancelled := enqueueOne(t, d, "q")
@@ -269,17 +271,16 @@ func TestALeaseThatRanOutIsTakenBack(t *testing.T) {
 	jobs := claim(t, d, "q", 4)
 	do(t, d, "select weir.cancel($1)", cancelled)
 	beat := func() {
-		do(t, d, "select weir.heartbeat(array[$1::bigint], array[$2::bigint], 60)", kept, jobs[3].Token)
+		do(t, d, "select weir.heartbeat(array[$1::bigint], array[$2::bigint], 200)", kept, jobs[3].Token)
 	}
 	beat()
 	if n := ask[int](t, d, "select expired from weir.expire_leases()"); n != 0 {
 		t.Fatalf("%d leases were taken back before their time", n)
 	}
-	expired := 0
-	eventually(t, "three leases are taken back", func() bool {
-		expired += ask[int](t, d, "select expired from weir.expire_leases()")
-		return expired == 3
-	})
+	do(t, d, "update weir.job_lease set expires_at = expires_at - interval '60 s'") // as if a minute had passed
+	if n := ask[int](t, d, "select expired from weir.expire_leases()"); n != 3 {
+		t.Fatalf("%d leases were taken back, want three", n)
+	}
 	wantState(t, d, lost, "available")
 	wantState(t, d, last, "dead")
 	wantState(t, d, cancelled, "cancelled")

@@ -63,7 +63,7 @@ func TestCallsForBreakersReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select window_ok from weir.breakers where breaker = 'well'", want: 0, rows: 1, viewed: true},
 		{sql: "select count(*) from (select * from weir.breaker_events where breaker = 'x17' order by id desc limit 10) x", want: 10, viewed: true},
 		{sql: "select count(*) from (select * from weir.breaker_events where breaker = 'well' order by id desc limit 10) x", want: 1, rows: 10, viewed: true},
-		{sql: "select count(*) from (select * from weir.breaker_events where at > now() - interval '1 minute' order by id) x", want: 7, viewed: true},
+		{sql: "select count(*) from (select * from weir.breaker_events where at > now() - interval '1 hour' order by id) x", want: 7, viewed: true},
 	}
 	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
 		do(t, d, "alter sequence weir.job_id_seq restart 1000000")

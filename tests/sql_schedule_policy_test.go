@@ -158,10 +158,10 @@ func TestARefusedSlotIsTriedAgainAndStopsNoOther(t *testing.T) {
 func TestASlotWhoseUniqueKeyIsTakenIsADuplicate(t *testing.T) {
 	t.Parallel()
 	d := newDatabase(t)
+	hour := hours(t, d)
 	for _, name := range []string{"a", "b"} {
 		setSchedule(t, d, name, `{"cron": "0 * * * *", "job": {"kind": "k", "queue": "q", "unique": {"key": "report {{scheduled_at}}"}}}`)
 	}
-	hour := hours(t, d)
 	fireAt(t, d, hour(1))
 	fireAt(t, d, hour(2))
 	var outcome []string

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -28,7 +27,7 @@ func newListener(d *database) *listener {
 func (l *listener) heard() []string {
 	l.d.t.Helper()
 	do(l.d.t, l.d, "select pg_notify('so_far', '')")
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), servicePatience)
 	defer cancel()
 	payloads := []string{}
 	for {

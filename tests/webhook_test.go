@@ -221,7 +221,7 @@ func TestAWebhookMissesNothingWhenNodesEnd(t *testing.T) {
 	s.newWebhook(obj{"name": "w", "url": r.URL, "events": []string{"completed"}})
 	var want []string
 	for round := range 4 {
-		for range 50 {
+		for range 15 {
 			j := s.leased("q")
 			s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
 			want = append(want, j.ID+" completed")

@@ -19,9 +19,10 @@ type fakeWeir struct {
 
 	mu        sync.Mutex
 	ready     []*claimedJob
-	claims    []int          // the limits that were asked for
-	acks      map[string]ack // by token, the accepted ones
-	requests  int            // of acks
+	given     map[string]*claimedJob // by token
+	claims    []int                  // the limits that were asked for
+	acks      map[string]ack         // by token, the accepted ones
+	requests  int                    // of acks
 	cancelled map[string]bool
 	lost      map[string]bool
 	refuse    func(ack) bool
@@ -30,7 +31,7 @@ type fakeWeir struct {
 }
 
 func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
-	f := &fakeWeir{acks: map[string]ack{}, cancelled: map[string]bool{}, lost: map[string]bool{}}
+	f := &fakeWeir{given: map[string]*claimedJob{}, acks: map[string]ack{}, cancelled: map[string]bool{}, lost: map[string]bool{}}
 	for i := range jobs {
 		f.ready = append(f.ready, &claimedJob{
 			ID: fmt.Sprint(i + 1), Token: fmt.Sprint(i + 1), Kind: "k", Queue: "q", Args: json.RawMessage(fmt.Sprint(i + 1)), Attempt: 1, MaxAttempts: 5, TimeoutSeconds: 60,
@@ -77,6 +78,9 @@ func (f *fakeWeir) claim(w http.ResponseWriter, r *http.Request) {
 	n := min(body.Limit, len(f.ready))
 	given := append([]*claimedJob{}, f.ready[:n]...)
 	f.ready = f.ready[n:]
+	for _, job := range given {
+		f.given[job.Token] = job
+	}
 	f.mu.Unlock()
 	if n == 0 && body.WaitSeconds > 0 {
 		select {
@@ -108,6 +112,12 @@ func (f *fakeWeir) ack(w http.ResponseWriter, r *http.Request) {
 			status = ackStale
 		} else {
 			f.acks[a.Token] = a
+			// What waited too long for a slot, as it does where the machine stalls, is given out again.
+			if job := f.given[a.Token]; a.Outcome == release && job != nil && !f.cancelled[a.ID] {
+				again := *job
+				again.Token += "+"
+				f.ready = append(f.ready, &again)
+			}
 		}
 		results = append(results, map[string]string{"id": a.ID, "status": status})
 	}
@@ -143,6 +153,12 @@ func (f *fakeWeir) outcomes() string {
 		counts[a.Outcome]++
 	}
 	return strings.TrimSuffix(fmt.Sprintf("complete %d, fail %d, release %d", counts[complete], counts[fail], counts[release]), "\n")
+}
+
+// ended says how many jobs came to an end of each kind.
+func (f *fakeWeir) ended() string {
+	ended, _, _ := strings.Cut(f.outcomes(), ", release")
+	return ended
 }
 
 // worker makes a worker of this service that runs a shell script.

@@ -104,7 +104,7 @@ func TestSignals(t *testing.T) {
 			if got := status(cmd.Wait()); got != 128+int(s) {
 				t.Errorf("the status is %d, want %d", got, 128+int(s))
 			}
-			if took := time.Since(began); took > 20*time.Second {
+			if took := time.Since(began); took > 50*time.Second {
 				t.Errorf("it took %s to end", took)
 			}
 			if left := leftIn(t, temp); len(left) > 0 {
@@ -116,6 +116,17 @@ func TestSignals(t *testing.T) {
 
 func TestASignalDuringThePreparations(t *testing.T) {
 	t.Parallel()
+	for range 5 {
+		if signalDuringThePreparations(t) {
+			return
+		}
+	}
+	t.Error("five times the command had run before the signal came")
+}
+
+// signalDuringThePreparations says whether the signal came in time.
+func signalDuringThePreparations(t *testing.T) bool {
+	t.Helper()
 	cmd, temp := withPostgres(t, "sh", "-c", "echo it ran")
 	var out bytes.Buffer
 	cmd.Stdout = &out
@@ -128,12 +139,17 @@ func TestASignalDuringThePreparations(t *testing.T) {
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if got := status(cmd.Wait()); got == 0 || out.Len() > 0 {
-		t.Errorf("the status is %d, the output %q", got, out.String())
-	}
+	got := status(cmd.Wait())
 	if left := leftIn(t, temp); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
 	}
+	if out.Len() > 0 {
+		return false
+	}
+	if got == 0 {
+		t.Error("the status is 0")
+	}
+	return true
 }
 
 func TestACommandThatDoesNotExist(t *testing.T) {

@@ -38,9 +38,10 @@ var settings = map[string]string{
 
 // cluster is the server that the tests of this process share.
 type cluster struct {
-	url  string        // of a database to give orders from
-	pool *pgxpool.Pool // to that database
-	stop func() error
+	url      string        // of a database to give orders from
+	pool     *pgxpool.Pool // to that database
+	stop     func() error
+	strategy string // how databases are copied: as files, which is three times as fast as page by page through the log
 
 	template     sync.Once
 	templateName string
@@ -122,13 +123,18 @@ func open(ctx context.Context, address, source string, stop func() error) (*clus
 	if err != nil {
 		return nil, err
 	}
+	c := &cluster{url: address, pool: pool, stop: stop}
 	var version string
-	if err := pool.QueryRow(ctx, "show server_version").Scan(&version); err != nil {
+	var chooses bool // PostgreSQL 14 has no other way
+	if err := pool.QueryRow(ctx, "select current_setting('server_version'), current_setting('server_version_num')::int >= 150000").Scan(&version, &chooses); err != nil {
 		pool.Close()
 		return nil, err
 	}
+	if chooses {
+		c.strategy = " strategy file_copy"
+	}
 	fmt.Fprintf(os.Stderr, "pgtest: PostgreSQL %s, %s\n", version, source)
-	return &cluster{url: address, pool: pool, stop: stop}, nil
+	return c, nil
 }
 
 // startPrograms makes and starts a cluster with the machine's programs.

@@ -24,6 +24,20 @@ import (
 // connections to the server than tests have to it, so that what is kept in a session shows. It ends with the test.
 func PgBouncer(t testing.TB, databaseURL string) string {
 	t.Helper()
+	for tries := 1; ; tries++ {
+		through, problem := startPgBouncer(t, databaseURL)
+		if problem == "" {
+			return through
+		}
+		if tries == 3 { // once somebody may have taken its port
+			t.Fatal(problem)
+		}
+	}
+}
+
+// startPgBouncer returns the address, or why there is none.
+func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
+	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
 	if err != nil {
 		program = "/usr/sbin/pgbouncer" // where Debian puts it, which is not on everybody's path
@@ -92,11 +106,11 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 		cancel()
 		if err == nil {
 			_ = conn.Close(context.Background())
-			return through.String()
+			return through.String(), ""
 		}
 		select {
 		case <-ended:
-			t.Fatalf("PgBouncer has ended: %s\n%s", cmd.ProcessState, log)
+			return "", fmt.Sprintf("PgBouncer has ended: %s\n%s", cmd.ProcessState, log)
 		default:
 		}
 		if time.Now().After(end) {

@@ -34,8 +34,8 @@ import (
 )
 
 const (
-	// patience bounds each thing that is asked of the cluster on a test's behalf: making a database, dropping it.
-	patience = time.Minute
+	// patience bounds each thing that is asked of the cluster on a test's behalf: making a database, with all migrations the first time, or dropping it.
+	patience = 3 * time.Minute
 
 	// poolSize is the number of connections of a test's pool: more than any test works with at once, and few enough for
 	// a dozen parallel tests to stay below max_connections.
@@ -115,8 +115,8 @@ func closePool(t testing.TB, pool *pgxpool.Pool) {
 	}()
 	select {
 	case <-closed:
-	case <-time.After(5 * time.Second):
-		t.Errorf("%d connections of the test's pool are still in use 5 s after its end", pool.Stat().AcquiredConns())
+	case <-time.After(patience):
+		t.Errorf("%d connections of the test's pool are still in use %s after its end", pool.Stat().AcquiredConns(), patience)
 	}
 }
 

@@ -33,7 +33,7 @@ func (c *cluster) createDatabase(ctx context.Context, migrated bool) (string, er
 	}
 	name := "weir_test_" + strings.ToLower(rand.Text()[:12])
 	for {
-		_, err := c.pool.Exec(ctx, "create database "+name+" template "+template)
+		_, err := c.pool.Exec(ctx, "create database "+name+" template "+template+c.strategy)
 		if err == nil {
 			return name, nil
 		}

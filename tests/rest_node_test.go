@@ -1,0 +1,148 @@
+package tests
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+)
+
+func TestRESTTheDocsPageNeedsNothingFromElsewhere(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	page := s.get("/docs").want(http.StatusOK) // the client follows to /docs/
+	if kind := page.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
+		t.Errorf("the page is %s", kind)
+	}
+	parts := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllSubmatch(page.body, -1)
+	if len(parts) < 3 {
+		t.Errorf("the page loads %q", parts)
+	}
+	for _, part := range parts {
+		at := string(part[1])
+		if strings.Contains(at, "//") {
+			t.Errorf("the page loads %s", at)
+			continue
+		}
+		path, fromRoot := strings.CutPrefix(at, "../")
+		if !fromRoot {
+			path = "docs/" + at
+		}
+		r := s.get("/" + path).want(http.StatusOK)
+		if len(r.body) == 0 || strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s is %d bytes of %s", at, len(r.body), r.header.Get("Content-Type"))
+		}
+		if strings.HasSuffix(at, ".css") {
+			for _, loaded := range regexp.MustCompile(`(?:url\(|@import)\s*["']?([^"')]*)`).FindAllSubmatch(r.body, -1) {
+				if !bytes.HasPrefix(loaded[1], []byte("data:")) {
+					t.Errorf("%s loads %s", at, loaded[1])
+				}
+			}
+		}
+	}
+	if regexp.MustCompile(`<script>|<script [^>]*>[^<]|https?:`).Match(page.body) {
+		t.Errorf("the page has a script or an address in it:\n%s", page.body)
+	}
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") || strings.Contains(policy, "*") {
+		t.Errorf("the browser is not told to load nothing from elsewhere: %q", policy)
+	}
+	if script := string(s.get("/docs/docs.js").want(http.StatusOK).body); regexp.MustCompile(`https?://|//[a-z]+\.`).MatchString(script) || !strings.Contains(script, "openapi.json") {
+		t.Errorf("the script is\n%s", script)
+	}
+}
+
+func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	j := s.leased("q")
+	s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
+	s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusConflict)
+	s.enqueue(`{"kind": "k", "queue": "waiting"}`)
+	s.claim(1, "q")
+	for i := range 50 {
+		s.get(fmt.Sprintf("/v1/nothing/%d", i))
+		s.get(fmt.Sprintf("/v1/jobs/%d", 1000+i))
+		s.do(fmt.Sprintf("METHOD%d", i), "/v1/jobs", nil)
+	}
+	s.eventually("the node listens, and has looked after the frontier", func() bool {
+		return s.metric("weir_listener_up") == 1 && s.metric("weir_loop_step_duration_seconds_count", `loop="frontier"`) > 0
+	})
+	r := s.get("/metrics").want(http.StatusOK)
+	if kind := r.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
+		t.Errorf("the metrics are %s", kind)
+	}
+	problems, err := promlint.New(bytes.NewReader(r.body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+	series, names := 0, map[string]bool{}
+	for line := range strings.Lines(string(r.body)) {
+		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			names[strings.Fields(name)[0]] = true
+		} else if strings.HasPrefix(line, "weir_http_requests_total") {
+			series++
+		}
+	}
+	for name := range names {
+		if !strings.HasPrefix(name, "weir_") {
+			t.Errorf("%s is not ours", name)
+		}
+	}
+	if series > 20 {
+		t.Errorf("150 paths and methods make %d series of requests", series)
+	}
+	for name, labels := range map[string][]string{
+		"weir_jobs_enqueued_total": nil, "weir_jobs_claimed_total": nil, "weir_listener_up": nil, "weir_claims_waiting": nil, "weir_db_pool_connections": {`pool="calls"`}, "weir_queue_jobs": {`queue="waiting"`, `state="available"`},
+		"weir_http_requests_total": {`route="/v1/jobs/{id}/complete"`, `status="409"`}, "weir_acks_total": {`outcome="complete"`, `status="stale_token"`}, "weir_loop_step_duration_seconds_count": {`loop="frontier"`},
+	} {
+		if name != "weir_claims_waiting" && s.metric(name, labels...) == 0 {
+			t.Errorf("%s%v is 0", name, labels)
+		}
+	}
+}
+
+func TestRESTANodeSaysWhatItIs(t *testing.T) {
+	t.Parallel()
+	s := startService(t)
+	info := readAs[struct {
+		Version, Node   string
+		GoVersion       string    `json:"go_version"`
+		DatabaseVersion string    `json:"database_version"`
+		StartedAt       time.Time `json:"started_at"`
+	}](s.get("/v1/info").want(http.StatusOK))
+	var version string
+	if err := s.pool.QueryRow(t.Context(), `show server_version`).Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	if info.Version == "" || info.Node == "" || !strings.HasPrefix(info.GoVersion, "go1.") || !strings.HasPrefix(version, info.DatabaseVersion) || info.DatabaseVersion == "" ||
+		info.StartedAt.IsZero() || time.Since(info.StartedAt) > time.Hour {
+		t.Errorf("%+v; PostgreSQL is %s", info, version)
+	}
+	for _, path := range []string{"/livez", "/readyz"} {
+		if r := s.get(path).want(http.StatusOK); !sameJSON(t, r.body, []byte(`{"status": "ok"}`)) {
+			t.Error(r)
+		}
+	}
+	// HEAD is GET without its body, for those who probe.
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.url+"/livez", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := s.client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	if body, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK || len(body) != 0 {
+		t.Errorf("HEAD /livez: %s, %d bytes", answer.Status, len(body))
+	}
+}
