@@ -158,8 +158,8 @@ const listLines = `-- name: ListLines :many
 select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.key, '')::text as key, l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
   greatest(l.concurrency) as concurrency, greatest(l.per_second) as per_second, l.open::boolean as open
 from weir.lines l
-where l.queue = $1::text and l.line > $2::text
-order by l.line limit $3::int
+where l.queue = $1::text and l.line = any (array(select n from weir.line_names($1::text, $2::text, $3::int) n))
+order by l.line
 `
 
 type ListLinesParams struct {

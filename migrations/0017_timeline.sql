@@ -71,7 +71,7 @@ end $$;
 comment on function weir.timeline(bigint) is
   'Every moment of a job''s life in order. event: enqueued, available, started, completed, cancelled, dead, held, or a weir.event_kind. attempt: those made by then. '
   'cause: why it became available (enqueued, due, dependencies, or the event), or which end of an attempt made it dead or cancelled. run_at: what it was then scheduled for. '
-  'A job becomes available up to a tenth of a second after it is due. Errors: WR002.';
+  'A job becomes available up to a fifth of a second after it is due. Errors: WR002.';
 
 -- +goose Down
 drop function weir.timeline(bigint);

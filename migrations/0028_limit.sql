@@ -74,7 +74,7 @@ create function weir.line_key(name text) returns text language sql immutable as 
   select case left(name, 1) when '1' then substr(name, 2) when '3' then split_part(name, e'\x1f', 2) else '' end
 $$;
 
--- Locks: the queue's row. The admitter sees the new version at its next pass, a tenth of a second later at the latest.
+-- Locks: the queue's row. The admitter sees the new version at its next pass, a tenth of a second later at the latest (a fifth, if no queue had limits before).
 create function weir.govern(queue_id int) returns void language plpgsql as $$
 declare
   keyed boolean;

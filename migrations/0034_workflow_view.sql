@@ -87,13 +87,22 @@ begin
   ) m order by m.at, case m.event when 'workflow_submitted' then 0 when 'workflow_' || w.state then 2 else 1 end, m.job_id, m.n;
 end $$;
 
-create function weir.check_workflows(workflow_id bigint default null) returns table (id bigint, step text, problem text) language sql stable set jit = off as $$
+-- Planned anew at each call, for without an id it is another statement.
+create function weir.check_workflows(workflow_id bigint default null) returns table (id bigint, step text, problem text) language plpgsql stable
+set jit = off set plan_cache_mode = force_custom_plan set enable_seqscan = on set enable_hashjoin = on set enable_mergejoin = on as $$
+#variable_conflict use_column
+begin
+  -- All of them are joined as the planner likes, a single one by its steps, whatever the planner believes. The settings end with the function.
+  if check_workflows.workflow_id is not null then
+    perform set_config(x, 'off', true) from unnest(array['enable_seqscan', 'enable_hashjoin', 'enable_mergejoin']) x;
+  end if;
+  return query
   with w as materialized (
     select x.* from weir.workflow x where check_workflows.workflow_id is null or x.id = check_workflows.workflow_id
   ), s as materialized (
     select x.*, o.state as ended_as, o.job_id is not null as ended, o.error ->> 'type' as error_type, h.reason, h.key
     from weir.workflow_step x left join weir.job_outcome o on o.job_id = x.job_id left join weir.job_held h on h.job_id = x.job_id
-    where x.workflow_id in (select w.id from w)
+    where x.workflow_id in (select w.id from w) and (check_workflows.workflow_id is null or x.workflow_id = check_workflows.workflow_id)
   ), d as materialized (
     select s.job_id, count(*) filter (where p.ended_as = 'completed') as well, count(*) filter (where p.ended and p.ended_as <> 'completed') as ill, count(*) filter (where not p.ended) as open,
       count(*) filter (where not s.job_id = any (p.children)) as unknown
@@ -146,8 +155,8 @@ create function weir.check_workflows(workflow_id bigint default null) returns ta
   select w.id, null, format('waits for %s steps, and is said to wait for %s', case when w.exact then c.open else c.lasts end, w.waits_for)
   from w join c on c.workflow_id = w.id where w.finished_at is null and w.waits_for <> case when w.exact then c.open else c.lasts end
   union all
-  select w.id, null, format('has %s steps, and says %s', c.steps, w.steps) from w join c on c.workflow_id = w.id where w.steps <> c.steps
-$$;
+  select w.id, null, format('has %s steps, and says %s', c.steps, w.steps) from w join c on c.workflow_id = w.id where w.steps <> c.steps;
+end $$;
 -- +goose StatementEnd
 comment on function weir.workflow_timeline(bigint) is
   'What happened to a workflow and to all its jobs, in order: workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled and workflow_ with each event of weir.workflow_event (step: whom it is about, or the name of the signal), and the moments of weir.timeline of each step. Errors: WR050.';

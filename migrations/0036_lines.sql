@@ -53,6 +53,23 @@ comment on column weir.lines.per_second is 'So many are admitted a second; null:
 comment on column weir.lines.open is 'Something waits, and its own limits have room.';
 comment on column weir.lines.line is 'Its name, as in weir.job_held.key.';
 
+-- A page of the names, for who reads the view page by page: to sort them it would look at every line of the queue.
+-- +goose StatementBegin
+create function weir.line_names(queue text, after text, most int) returns setof text language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_hashagg = off as $$
+declare
+  place int := (select q.id from weir.queue q where q.name = line_names.queue);
+begin
+  return query
+  select x.name from (
+    (select distinct l.name from weir.line l where l.queue_id = place and l.name > after order by l.name limit most)
+    union
+    (select distinct u.name from weir.line_news n cross join unnest(n.came) u(name) where n.queue_id = place and u.name collate "C" > after)) x
+  order by x.name limit most;
+end $$;
+-- +goose StatementEnd
+comment on function weir.line_names(text, text, int) is 'Internal. The next lines of a queue by name, up to `most`.';
+
 -- One statement: all of it is seen at one moment.
 -- +goose StatementBegin
 create function weir.check_limits(repair boolean default false) returns table (queue text, line text, problem text, counted bigint, found bigint) language plpgsql set jit = off as $$
@@ -177,5 +194,5 @@ comment on function weir.check_limits(boolean) is
 comment on function weir.why_line(bigint) is 'Internal, for weir.why: which limit keeps a job in its line, and its place there.';
 
 -- +goose Down
-drop function weir.why_line(bigint), weir.check_limits(boolean);
+drop function weir.why_line(bigint), weir.check_limits(boolean), weir.line_names(text, text, int);
 drop view weir.lines, weir.limits;

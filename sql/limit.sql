@@ -26,8 +26,8 @@ order by o.what, o.name limit sqlc.arg(max_overrides)::int;
 select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.key, '')::text as key, l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
   greatest(l.concurrency) as concurrency, greatest(l.per_second) as per_second, l.open::boolean as open
 from weir.lines l
-where l.queue = sqlc.arg(queue)::text and l.line > sqlc.arg(after)::text
-order by l.line limit sqlc.arg(max_lines)::int;
+where l.queue = sqlc.arg(queue)::text and l.line = any (array(select n from weir.line_names(sqlc.arg(queue)::text, sqlc.arg(after)::text, sqlc.arg(max_lines)::int) n))
+order by l.line;
 
 -- name: CountInFlight :many
 select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting, a.admitted::bigint as admitted
