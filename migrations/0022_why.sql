@@ -19,13 +19,11 @@ begin
   return ahead;
 end $$;
 
--- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Nothing finds the leases and the ends of a queue, and an index
--- for that would be paid by every job. So it looks at those of the newest jobs, and at the leases of those just before this one, and no further.
-create function weir.claimed_lately(queue_id int, name text, job_id bigint) returns boolean language sql stable
+-- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Of the ends it looks at the newest jobs' only.
+create function weir.claimed_lately(queue_id int, name text) returns boolean language sql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   select exists (select from weir.parked p where p.queue = name and p.until > clock_timestamp())
-    or exists (select from (select l.queue_id from weir.job_lease l where l.job_id < claimed_lately.job_id order by l.job_id desc limit 1000) l where l.queue_id = claimed_lately.queue_id)
-    or exists (select from (select l.queue_id from weir.job_lease l order by l.job_id desc limit 1000) l where l.queue_id = claimed_lately.queue_id)
+    or exists (select from weir.job_lease l where l.queue_id = claimed_lately.queue_id)
     or exists (select from (select o.queue_id, o.worker, o.finished_at from weir.job_outcome o order by o.job_id desc limit 10000) o
                where o.queue_id = claimed_lately.queue_id and o.worker is not null and o.finished_at > clock_timestamp() - interval '5 minutes')
 $$;
@@ -93,7 +91,7 @@ begin
         jsonb_build_object('ahead', ahead, 'or_more', ahead >= 100000);
     end if;
   end if;
-  if not weir.claimed_lately(q.id, q.name, job.id) then
+  if not weir.claimed_lately(q.id, q.name) then
     return query select 'no_worker', format('no worker waits for jobs of queue %s, has one, or ended one in the last five minutes', q.name), null::jsonb;
   elsif ahead = 0 and not paused and gate.code is null then
     return query select 'next', 'nothing keeps it: the next claim takes it', null::jsonb;
@@ -101,10 +99,10 @@ begin
 end $$;
 -- +goose StatementEnd
 comment on function weir.count_ahead(int, smallint, bigint, int) is 'Internal. How many available jobs of a queue come before a place in it, at most so many.';
-comment on function weir.claimed_lately(int, text, bigint) is 'Internal. Whether anybody is seen to claim from the queue of a job.';
+comment on function weir.claimed_lately(int, text) is 'Internal. Whether anybody is seen to claim from a queue.';
 comment on function weir.why(bigint) is
   'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, '
   'backlog_ahead (detail: ahead, counted up to 100,000, or_more), no_worker; next: there is none; running and ended. New ones may come. Errors: WR002.';
 
 -- +goose Down
-drop function weir.why(bigint), weir.claimed_lately(int, text, bigint), weir.count_ahead(int, smallint, bigint, int);
+drop function weir.why(bigint), weir.claimed_lately(int, text), weir.count_ahead(int, smallint, bigint, int);
