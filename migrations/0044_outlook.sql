@@ -1,6 +1,6 @@
--- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop as often. A node with nothing to do, as most are
--- most of the time, then costs the database next to nothing; while the snapshot
--- is the one of the look before, no transaction that wrote anything has ended, in any database, and there is nothing new to see.
+-- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop as often. A node with nothing to do, as most
+-- are most of the time, then costs the database next to nothing. While the snapshot is the one of the look before, no transaction that wrote anything has ended, in
+-- any database, and there is nothing new to see.
 --
 -- +goose Up
 create index queue_governed on weir.queue (id) where governed;

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/jobs"
 	"github.com/weirhq/weir/tests/pgtest"
 )
 
@@ -172,7 +171,6 @@ func TestRESTOneJobWakesExactlyOneOf200WaitingWorkers(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
 	const workers = 200
-	began := time.Now()
 	answers := make(chan servedAnswer, workers)
 	for _, answer := range s.parkedMany(workers, func(i int) obj {
 		return obj{"worker": fmt.Sprintf("w%d", i), "queues": []string{"q"}, "wait_seconds": 60}
@@ -186,12 +184,6 @@ func TestRESTOneJobWakesExactlyOneOf200WaitingWorkers(t *testing.T) {
 		case a := <-answers:
 			if a.err != nil {
 				t.Fatal(a.err)
-			}
-			if len(a.jobs) == 0 && time.Since(began) > jobs.MaxWait {
-				t.Skip("this took longer than a claim may wait")
-			}
-			if len(a.jobs) == 0 {
-				t.Fatal("a worker was answered with nothing")
 			}
 			if len(a.jobs) != 1 || a.jobs[0].ID != id || seen[id] {
 				t.Fatalf("a worker got %+v, want job %s", a.jobs, id)
@@ -406,7 +398,6 @@ func TestRESTAWaitingClaimSurvivesARestartOfPostgreSQL(t *testing.T) {
 	t.Parallel()
 	server := pgtest.NewServer(t)
 	s := startServiceOn(t, server.URL("weir"))
-	began := time.Now()
 	answers := s.parkedMany(3, func(i int) obj {
 		return obj{"worker": fmt.Sprint(i), "queues": []string{"q", fmt.Sprintf("q%d", i%2)}, "wait_seconds": 60}
 	})
@@ -416,7 +407,7 @@ func TestRESTAWaitingClaimSurvivesARestartOfPostgreSQL(t *testing.T) {
 	s.eventually("the node notices", func() bool { return s.metric("weir_listener_up") == 0 })
 	s.post("/v1/claims", `{"worker": "impatient", "queues": ["q"]}`).problem(http.StatusServiceUnavailable, "unavailable")
 	for _, answer := range answers {
-		if len(answer) > 0 && time.Since(began) < jobs.MaxWait {
+		if len(answer) > 0 {
 			t.Fatalf("a claim that waits was answered while the database was away: %+v", <-answer)
 		}
 	}
@@ -427,9 +418,6 @@ func TestRESTAWaitingClaimSurvivesARestartOfPostgreSQL(t *testing.T) {
 	seen := map[string]bool{}
 	for _, answer := range answers {
 		got := s.answerOf(answer)
-		if len(got) == 0 && time.Since(began) > jobs.MaxWait {
-			t.Skip("the server took longer to come back than a claim may wait")
-		}
 		if len(got) != 1 || seen[got[0].ID] {
 			t.Fatalf("a claim that waited got %+v", got)
 		}
