@@ -235,7 +235,7 @@ func (f *fleet) count(sql string) (n int, err error) {
 func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
-	f := &fleet{t: t, jobs: 20_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
+	f := &fleet{t: t, jobs: 50_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
 	if testing.Short() {
 		f.jobs = 5_000
 	}

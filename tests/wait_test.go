@@ -117,7 +117,7 @@ func TestRESTAnEndThatComesFromElsewhereIsSeen(t *testing.T) {
 func TestThousandsOfWaitersCostNoQueryEach(t *testing.T) {
 	t.Parallel()
 	s := startService(t)
-	const waiters = 3000
+	const waiters = 10000
 	ids := s.enqueueAll(slices.Repeat([]obj{{"kind": "k"}}, waiters))
 	began := time.Now()
 	var waiting sync.WaitGroup
