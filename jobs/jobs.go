@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
 // Config is how an Engine is set up. Only DatabaseURL is required.
@@ -39,6 +40,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
 	Metrics prometheus.Registerer
+	// Clock is where time and random numbers come from. Defaults to this machine's.
+	Clock clock.Clock
 }
 
 const (
@@ -63,6 +66,7 @@ type Engine struct {
 	grouped   *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
 	loops     *db.Queries
 	log       *slog.Logger
+	clock     clock.Clock
 	metrics   *metrics
 	listener  *listener
 	enqueues  groups[json.RawMessage, Enqueued]
@@ -120,7 +124,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
-		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
+		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
 		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
