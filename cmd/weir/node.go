@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"github.com/weirhq/weir/node"
+	"github.com/weirhq/weir/webhook"
+)
+
+// nodeFlags are the settings of a node that serve and dev share.
+type nodeFlags struct {
+	Addr            string `help:"Address to listen on for HTTP." env:"WEIR_ADDR" default:"127.0.0.1:8080"`
+	MaxConnections  int32  `help:"Most database connections that serve calls; the node takes up to ${own_connections} more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
+	MaxBodyBytes    int64  `help:"Largest request body, in bytes." env:"WEIR_MAX_BODY_BYTES" default:"10485760"`
+	ShutdownSeconds int    `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
+	NoChores        bool   `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
+	webhookFlags
+	logFlags
+}
+
+// Validate is called by kong.
+func (f nodeFlags) Validate() error {
+	switch {
+	case f.MaxConnections < 1 || f.MaxConnections > 10_000:
+		return errors.New("--max-connections must be from 1 to 10000")
+	case f.MaxBodyBytes < 1024:
+		return errors.New("--max-body-bytes must be at least 1024")
+	case f.ShutdownSeconds < 0:
+		return errors.New("--shutdown-seconds must not be negative")
+	}
+	return nil
+}
+
+// newNode makes a node from the flags. directURL reaches PostgreSQL itself, without a pooler.
+func (f nodeFlags) newNode(ctx context.Context, listener net.Listener, log *slog.Logger, databaseURL, directURL string, drain time.Duration) (*node.Node, error) {
+	webhooks, err := f.webhooks()
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	return node.New(ctx, node.Config{
+		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
+		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, NoChores: f.NoChores, Webhooks: webhooks,
+		Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
+	})
+}
+
+// webhookFlags say which receivers webhooks may reach.
+type webhookFlags struct {
+	WebhookAllowNetworks []netip.Prefix `help:"Private networks that webhooks may reach, comma-separated, such as 10.1.0.0/16." env:"WEIR_WEBHOOK_ALLOW_NETWORKS" placeholder:"NETWORK,…"`
+	WebhookCAFile        string         `help:"PEM file of certificate authorities to trust for webhooks, in addition to the system's." env:"WEIR_WEBHOOK_CA_FILE" type:"path" placeholder:"FILE"`
+}
+
+func (f webhookFlags) webhooks() (webhook.Config, error) {
+	config := webhook.Config{Allow: f.WebhookAllowNetworks}
+	if f.WebhookCAFile == "" {
+		return config, nil
+	}
+	text, err := os.ReadFile(f.WebhookCAFile)
+	if err != nil {
+		return config, fmt.Errorf("reading certificates: %w", err)
+	}
+	if config.RootCAs, err = x509.SystemCertPool(); err != nil {
+		config.RootCAs = x509.NewCertPool()
+	}
+	if !config.RootCAs.AppendCertsFromPEM(text) {
+		return config, fmt.Errorf("%s contains no certificate", f.WebhookCAFile)
+	}
+	return config, nil
+}
