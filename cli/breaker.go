@@ -1,26 +1,27 @@
-package main
+package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"text/tabwriter"
+	"strconv"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type breakersCommand struct {
-	List   listBreakersCommand  `cmd:"" default:"withargs" help:"List the circuit breakers. The default."`
-	Show   showBreakerCommand   `cmd:"" help:"Show a circuit breaker: its state, its settings and what happened last."`
-	Trip   tripBreakerCommand   `cmd:"" help:"Open a circuit breaker."`
-	Reset  resetBreakerCommand  `cmd:"" help:"Close a circuit breaker."`
-	Pin    pinBreakerCommand    `cmd:"" help:"Fix the state of a circuit breaker, or end that."`
-	Set    setBreakerCommand    `cmd:"" help:"Change settings of a circuit breaker."`
-	Report reportBreakerCommand `cmd:"" help:"Say how calls of a dependency went that were no jobs."`
-	Delete deleteBreakerCommand `cmd:"" help:"Delete a circuit breaker that is closed, holds no jobs and is no queue's."`
-	Events breakerEventsCommand `cmd:"" help:"Show what happened to a circuit breaker."`
+type breakerCommands struct {
+	List   listBreakers      `cmd:"" default:"withargs" help:"List circuit breakers. The default."`
+	Show   showBreaker       `cmd:"" help:"Show a circuit breaker: its state, settings and last events."`
+	Trip   tripBreaker       `cmd:"" help:"Open a circuit breaker."`
+	Reset  resetBreaker      `cmd:"" help:"Close a circuit breaker."`
+	Pin    pinBreaker        `cmd:"" help:"Fix the state of a circuit breaker, or end that."`
+	Set    setBreaker        `cmd:"" help:"Change settings of a circuit breaker."`
+	Report reportBreaker     `cmd:"" help:"Report outcomes of calls made outside jobs."`
+	Delete deleteBreaker     `cmd:"" help:"Delete a circuit breaker. It must be closed, hold no jobs and belong to no queue."`
+	Events listBreakerEvents `cmd:"" help:"Show the events of a circuit breaker, newest first."`
 }
 
 // breakerFlags are those of the commands about one circuit breaker.
@@ -29,11 +30,11 @@ type breakerFlags struct {
 	answerFlags
 }
 
-func (f breakerFlags) path(below string) string {
-	return "/v1/breakers/" + url.PathEscape(f.Name) + below
+func (f breakerFlags) path(below ...string) string {
+	return rest.Path(append([]string{"breakers", f.Name}, below...)...)
 }
 
-// breaker is what people are shown of a circuit breaker.
+// breaker is what is printed of a circuit breaker.
 type breaker struct {
 	Name            string     `json:"name"`
 	State           string     `json:"state"`
@@ -46,315 +47,222 @@ type breaker struct {
 	WindowFailed    int64      `json:"window_failed"`
 	Held            int64      `json:"held"`
 	Probes          int        `json:"probes"`
-	Policy          string     `json:"policy"`
 }
 
-// says is its state with what goes with it.
-func (b *breaker) says(paint painter, now time.Time) string {
-	says := paint.state(b.State)
+// status is the state and what belongs to it.
+func (b *breaker) status(p *printer) safe {
+	status := p.state(b.State)
 	switch {
 	case b.Pinned && b.PinnedUntil != nil:
-		says += " (pinned until " + b.PinnedUntil.Local().Format("2006-01-02 15:04:05") + ")"
+		status += safe(" (pinned until " + b.PinnedUntil.Local().Format(timeFormat) + ")")
 	case b.Pinned:
-		says += " (pinned)"
+		status += " (pinned)"
 	case b.Recovering:
-		says += " (jobs are coming back)"
+		status += " (releasing held jobs)"
 	case b.State == "half_open" && b.Probes == 0:
-		says += " (waits for a job to probe with)"
+		status += " (waits for a job to probe with)"
 	case b.State == "half_open":
-		says += fmt.Sprintf(" (probes under way: %d)", b.Probes)
+		status += safe(fmt.Sprintf(" (probes under way: %d)", b.Probes))
 	case b.NextProbeAt != nil:
-		says += " (probed " + relative(now, *b.NextProbeAt) + ")"
+		status += safe(" (next probe " + relative(p.now, *b.NextProbeAt) + ")")
 	}
-	return says
+	return status
 }
 
-type listBreakersCommand struct{ answerFlags }
+// maxHeldCount is where the service stops counting held jobs.
+const maxHeldCount = 10000
 
-// Run lists all circuit breakers.
-func (c *listBreakersCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	all, err := listAll(ctx, weir, "/v1/breakers", url.Values{})
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, all, func(breakers []breaker) error {
-		if len(breakers) == 0 {
-			fmt.Fprintln(std.out, "There are no circuit breakers yet: one comes into being at its first job.")
-			return nil
-		}
-		return printBreakers(std.out, breakers)
-	})
-}
-
-func printBreakers(w io.Writer, breakers []breaker) error {
-	paint, now := newPainter(w), time.Now()
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "BREAKER\tSUCCEEDED\tFAILED\tHELD\tSINCE\tSTATE")
-	for _, b := range breakers {
-		held := fmt.Sprint(b.Held)
-		if b.Held >= 10000 {
+var breakerTable = layout[breaker]{
+	columns: []string{"BREAKER", "SUCCEEDED", "FAILED", "HELD", "SINCE", "STATE"},
+	row: func(p *printer, b *breaker) []any {
+		held := strconv.FormatInt(b.Held, 10)
+		if b.Held >= maxHeldCount {
 			held += "+"
 		}
-		fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\n", oneLine(b.Name), b.WindowSucceeded, b.WindowFailed, held, relative(now, b.Since), b.says(paint, now))
-	}
-	return table.Flush()
+		return []any{b.Name, b.WindowSucceeded, b.WindowFailed, held, b.Since, b.status(p)}
+	},
 }
 
-// breakerSettingNames are the settings that people are shown, in this order.
-var breakerSettingNames = []string{
-	"failure_threshold", "failure_ratio", "min_calls", "window_seconds", "open_seconds", "max_open_seconds", "half_open_probes", "close_after", "counts", "while_open",
-	"ramp_per_second", "ramp_factor", "queues",
+type listBreakers struct{ answerFlags }
+
+// Run lists all circuit breakers.
+func (c *listBreakers) Run(ctx context.Context, s *Session) error {
+	empty := "There are no circuit breakers yet: the first job that names one creates it."
+	return list(ctx, s, c.answerFlags, rest.Get("/v1/breakers"), rest.All, empty, breakerTable)
 }
 
-type showBreakerCommand struct{ breakerFlags }
+// breakerSettings are the settings that are printed, in this order.
+var breakerSettings = []string{
+	"failure_threshold", "failure_ratio", "min_calls", "window_seconds", "open_seconds", "max_open_seconds", "half_open_probes", "close_after",
+	"counts", "while_open", "ramp_per_second", "ramp_factor", "queues",
+}
+
+type showBreaker struct{ breakerFlags }
 
 // Run shows the circuit breaker and its last ten events.
-func (c *showBreakerCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
+func (c *showBreaker) Run(ctx context.Context, s *Session) error {
+	answer, b, err := read[breaker](ctx, s, c.answerFlags, rest.Get(c.path()))
+	if err != nil || c.JSON {
+		return orWriteJSON(s, err, answer)
+	}
+	settings, err := decode[map[string]json.RawMessage](answer)
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := weir.get(ctx, c.path(""), &answer); err != nil {
+	events, err := items[breakerEvent](ctx, s, c.answerFlags, rest.Get(c.path("events")), 10)
+	if err != nil {
 		return err
 	}
-	return show(c.answerFlags, std.out, answer, func(settings map[string]json.RawMessage) error {
-		var b breaker
-		if err := json.Unmarshal(answer, &b); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		if err := printBreakers(std.out, []breaker{b}); err != nil {
-			return err
-		}
-		fmt.Fprintln(std.out)
-		table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-		for _, name := range breakerSettingNames {
-			if value := settings[name]; value != nil {
-				fmt.Fprintf(table, "%s\t%s\n", name, shorten(oneLine(string(value)), 100))
-			}
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-		events, err := listSome(ctx, weir, c.path("/events"), url.Values{}, 10)
-		if err != nil || len(events.Items) == 0 {
-			return err
-		}
-		fmt.Fprintln(std.out)
-		return printBreakerEvents(std.out, events.Items)
-	})
+	p := newPrinter(s)
+	breakerTable.print(p, []breaker{*b})
+	p.line("")
+	p.settings(*settings, breakerSettings)
+	breakerEventTable.section(p, events)
+	return p.flush()
 }
 
-// wordFlags say who does something and why.
-type wordFlags struct {
-	By     string `help:"Who does it. Defaults to your name on this machine." placeholder:"NAME"`
+// reasonFlags say who makes a change, and why.
+type reasonFlags struct {
+	byFlag
 	Reason string `help:"Why." placeholder:"TEXT"`
 }
 
-func (f wordFlags) body() map[string]any {
-	body := map[string]any{}
-	if f.By == "" {
-		f.By = nameHere()
-	}
-	if f.By != "" {
-		body["by"] = f.By
-	}
+func (f reasonFlags) body(s *Session) map[string]any {
+	body := f.byFlag.body(s)
 	if f.Reason != "" {
 		body["reason"] = f.Reason
 	}
 	return body
 }
 
-type tripBreakerCommand struct {
+// change makes a call that answers with the circuit breaker, and prints its status.
+func (f breakerFlags) change(ctx context.Context, s *Session, call rest.Call) error {
+	return show(ctx, s, f.answerFlags, call, func(p *printer, b *breaker) { p.line("circuit breaker %s is %s", b.Name, b.status(p)) })
+}
+
+type tripBreaker struct {
 	breakerFlags
-	wordFlags
-	For delay `help:"Probe it after so long: 90 (seconds), 90s, 5m, 2h. Defaults to its settings." placeholder:"TIME"`
+	reasonFlags
+	For duration `help:"Probe after this time: 90 (seconds), 90s, 5m, 2h. Defaults to the breaker's setting." placeholder:"TIME"`
 }
 
 // Run opens the circuit breaker.
-func (c *tripBreakerCommand) Run(ctx context.Context, std streams) error {
-	body := c.body()
+func (c *tripBreaker) Run(ctx context.Context, s *Session) error {
+	body := c.body(s)
 	if c.For > 0 {
-		body["open_seconds"] = time.Duration(c.For).Seconds()
+		body["open_seconds"] = c.For.seconds()
 	}
-	return c.change(ctx, std, http.MethodPost, "/trip", body)
+	return c.change(ctx, s, rest.Post(c.path("trip"), body))
 }
 
-type resetBreakerCommand struct {
+type resetBreaker struct {
 	breakerFlags
-	wordFlags
+	reasonFlags
 }
 
 // Run closes the circuit breaker.
-func (c *resetBreakerCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, http.MethodPost, "/reset", c.body())
+func (c *resetBreaker) Run(ctx context.Context, s *Session) error {
+	return c.change(ctx, s, rest.Post(c.path("reset"), c.body(s)))
 }
 
-type pinBreakerCommand struct {
+type pinBreaker struct {
 	breakerFlags
-	State string `arg:"" help:"${enum}: it stays open or closed, or is no longer fixed." enum:"open,closed,none"`
-	wordFlags
-	For delay `help:"End the pin by itself after so long: 90 (seconds), 90s, 5m, 2h." placeholder:"TIME"`
+	State string `arg:"" help:"${enum}: stay open, stay closed, or end the pin." enum:"open,closed,none"`
+	reasonFlags
+	For duration `help:"End the pin after this time: 90 (seconds), 90s, 5m, 2h. Defaults to never." placeholder:"TIME"`
 }
 
 // Run pins the circuit breaker.
-func (c *pinBreakerCommand) Run(ctx context.Context, std streams) error {
-	body := c.body()
+func (c *pinBreaker) Run(ctx context.Context, s *Session) error {
+	body := c.body(s)
 	body["state"] = c.State
 	if c.For > 0 {
-		body["for_seconds"] = time.Duration(c.For).Seconds()
+		body["for_seconds"] = c.For.seconds()
 	}
-	return c.change(ctx, std, http.MethodPost, "/pin", body)
+	return c.change(ctx, s, rest.Post(c.path("pin"), body))
 }
 
-type setBreakerCommand struct {
+type setBreaker struct {
 	breakerFlags
 	Settings []string `arg:"" name:"setting=value" help:"failure_threshold=10, while_open.policy=reroute, while_open.queue=backup and so on."`
-	Replace  bool     `help:"Put back to its default what is not named; makes the circuit breaker where there is none."`
-	By       string   `help:"Who does it. Defaults to your name on this machine." placeholder:"NAME"`
+	Replace  bool     `help:"Set all other settings to their defaults; creates the circuit breaker if it does not exist."`
+	byFlag
 }
 
 // Run changes the settings.
-func (c *setBreakerCommand) Run(ctx context.Context, std streams) error {
-	settings, err := settingsOf(c.Settings)
+func (c *setBreaker) Run(ctx context.Context, s *Session) error {
+	settings, err := parseSettings(c.Settings)
 	if err != nil {
 		return err
 	}
-	method := http.MethodPatch
-	if c.Replace {
-		method = http.MethodPut
-	}
-	return c.change(ctx, std, method, asker(c.By), settings)
+	call := rest.Call{Method: patchOrPut(c.Replace), Path: c.path(), Body: settings}
+	return c.change(ctx, s, call.With("by", c.name(s)))
 }
 
-// asker is the part of an address that says who changes something.
-func asker(by string) string {
-	if by == "" {
-		by = nameHere()
-	}
-	if by == "" {
-		return ""
-	}
-	return "?" + url.Values{"by": {by}}.Encode()
-}
-
-type reportBreakerCommand struct {
+type reportBreaker struct {
 	breakerFlags
-	Outcome string `arg:"" help:"How they went: ${enum}." enum:"success,failure"`
+	Outcome string `arg:"" help:"Outcome of the calls: ${enum}." enum:"success,failure"`
 	Message string `help:"With failure: what went wrong." placeholder:"TEXT"`
-	Type    string `help:"With failure: the type of the error. Whether it counts depends on the circuit breaker." placeholder:"TYPE"`
-	Calls   int    `help:"How many calls they were." default:"1"`
+	Type    string `help:"With failure: the error's type. The circuit breaker's settings decide whether it counts." placeholder:"TYPE"`
+	Calls   int    `help:"Number of calls." default:"1"`
 }
 
 // Run reports the calls.
-func (c *reportBreakerCommand) Run(ctx context.Context, std streams) error {
+func (c *reportBreaker) Run(ctx context.Context, s *Session) error {
 	body := map[string]any{"outcome": c.Outcome, "calls": c.Calls}
 	switch {
 	case c.Outcome == "success" && (c.Message != "" || c.Type != ""):
-		return usagef("--message and --type go with failure")
+		return Usagef("--message and --type need the outcome failure")
 	case c.Outcome == "failure":
-		failure := map[string]any{"message": or(c.Message, or(c.Type, "it failed"))}
+		failure := map[string]any{"message": cmp.Or(c.Message, c.Type, "the call failed")}
 		if c.Type != "" {
 			failure["type"] = c.Type
 		}
 		body["error"] = failure
 	}
-	return c.change(ctx, std, http.MethodPost, "/report", body)
+	return c.change(ctx, s, rest.Post(c.path("report"), body))
 }
 
-type deleteBreakerCommand struct {
+type deleteBreaker struct {
 	breakerFlags
-	Yes bool   `help:"Do not ask first."`
-	By  string `help:"Who does it. Defaults to your name on this machine." placeholder:"NAME"`
+	yesFlag
+	byFlag
 }
 
 // Run asks, and deletes the circuit breaker.
-func (c *deleteBreakerCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	if err := weir.get(ctx, c.path(""), new(json.RawMessage)); err != nil {
-		return err
-	}
-	if !c.Yes && !std.confirm(fmt.Sprintf("Delete circuit breaker %s and its settings?", oneLine(c.Name))) {
-		return fmt.Errorf("nothing was deleted; answer y, or give --yes")
-	}
-	if err := weir.call(ctx, http.MethodDelete, c.path(asker(c.By)), nil, nil, 0); err != nil {
-		return err
-	}
-	if !c.JSON {
-		fmt.Fprintf(std.out, "circuit breaker %s is gone\n", oneLine(c.Name))
-	}
-	return nil
-}
-
-// change makes a call that answers with the circuit breaker, and shows that.
-func (f breakerFlags) change(ctx context.Context, std streams, method, below string, body any) error {
-	weir, err := f.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.call(ctx, method, f.path(below), body, &answer, 0); err != nil {
-		return err
-	}
-	return show(f.answerFlags, std.out, answer, func(b breaker) error {
-		_, err := fmt.Fprintf(std.out, "circuit breaker %s is %s\n", oneLine(b.Name), b.says(newPainter(std.out), time.Now()))
-		return err
+func (c *deleteBreaker) Run(ctx context.Context, s *Session) error {
+	return c.remove(ctx, s, c.yesFlag, removal{
+		find: rest.Get(c.path()), delete: rest.Delete(c.path()).With("by", c.name(s)),
+		question: "Delete circuit breaker " + c.Name + " and its settings?", gone: "circuit breaker " + c.Name + " is gone",
 	})
 }
 
-type breakerEventsCommand struct {
+// breakerEvent is what is printed of an event.
+type breakerEvent struct {
+	At     time.Time
+	Event  string
+	By     string
+	Reason string
+	Detail json.RawMessage
+}
+
+var breakerEventTable = layout[breakerEvent]{
+	columns: []string{"AT", "EVENT", "BY", "REASON"},
+	row: func(_ *printer, e *breakerEvent) []any {
+		reason := e.Reason
+		if e.Event == "set" && reason == "" {
+			reason = string(e.Detail) // which settings
+		}
+		return []any{e.At.Local().Format(timeFormat), e.Event, e.By, terminal.Shorten(terminal.OneLine(reason), 80)}
+	},
+}
+
+type listBreakerEvents struct {
 	breakerFlags
-	Limit int `help:"Show so many at most." default:"50"`
+	Limit limit `help:"List at most this many." default:"50"`
 }
 
 // Run lists the events of the circuit breaker.
-func (c *breakerEventsCommand) Run(ctx context.Context, std streams) error {
-	if c.Limit < 1 {
-		return usagef("--limit must be at least 1")
-	}
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	page, err := listSome(ctx, weir, c.path("/events"), url.Values{}, c.Limit)
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, page, func([]json.RawMessage) error { return printBreakerEvents(std.out, page.Items) })
-}
-
-func printBreakerEvents(w io.Writer, items []json.RawMessage) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "AT\tEVENT\tBY\tREASON")
-	for _, item := range items {
-		var e struct {
-			At     time.Time
-			Event  string
-			By     string
-			Reason string
-			Detail json.RawMessage
-		}
-		if err := json.Unmarshal(item, &e); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		if e.Event == "set" && e.Reason == "" {
-			e.Reason = string(e.Detail) // which settings
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", e.At.Local().Format("2006-01-02 15:04:05"), e.Event, or(oneLine(e.By), "-"), or(shorten(oneLine(e.Reason), 80), "-"))
-	}
-	return table.Flush()
-}
-
-func or(text, instead string) string {
-	if text == "" {
-		return instead
-	}
-	return text
+func (c *listBreakerEvents) Run(ctx context.Context, s *Session) error {
+	return list(ctx, s, c.answerFlags, rest.Get(c.path("events")), int(c.Limit), "There are no events yet.", breakerEventTable)
 }

@@ -1,41 +1,39 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
-	"net/url"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type jobCommand struct {
-	Show     showJobCommand    `cmd:"" default:"withargs" help:"Show a job; weir job ID does too."`
-	Timeline timelineCommand   `cmd:"" help:"Show what happened to a job."`
-	Why      whyCommand        `cmd:"" help:"Show why a job does not run now."`
-	Wait     waitCommand       `cmd:"" help:"Wait for the end of a job. The status is 0 if it completed."`
-	Children childrenCommand   `cmd:"" help:"List the children of a job."`
-	Cancel   cancelJobsCommand `cmd:"" help:"Cancel jobs."`
-	Retry    retryJobsCommand  `cmd:"" help:"Run jobs again now that have ended or wait for a time."`
+type jobCommands struct {
+	Show     showJob     `cmd:"" default:"withargs" help:"Show a job. weir job ID does too."`
+	Timeline showMoments `cmd:"" help:"Show what happened to a job."`
+	Why      explainJob  `cmd:"" help:"Show why a job does not run now."`
+	Wait     waitForJob  `cmd:"" help:"Wait until a job has ended. The exit status is 0 if it completed."`
+	Children listJobs    `cmd:"" help:"List the children of a job."`
+	Cancel   cancelJobs  `cmd:"" help:"Cancel jobs."`
+	Retry    retryJobs   `cmd:"" help:"Run jobs again now that have ended or wait for a retry."`
 }
 
 // jobFlags are those of the commands about one job.
 type jobFlags struct {
-	ID string `arg:"" help:"The job's id."`
+	ID id `arg:"" help:"The job's id."`
 	answerFlags
 }
 
-// path is the job's, or that of something below it.
-func (f jobFlags) path(below string) string { return jobPath(f.ID) + below }
+func (f jobFlags) path(below ...string) string { return jobPath(f.ID, below...) }
 
-func jobPath(id string) string { return "/v1/jobs/" + url.PathEscape(id) }
+func jobPath(job id, below ...string) string {
+	return rest.Path(append([]string{"jobs", string(job)}, below...)...)
+}
 
-type showJobCommand struct{ jobFlags }
-
-// job is what people are shown of a job.
+// job is what is printed of a job.
 type job struct {
 	ID              string          `json:"id"`
 	Kind            string          `json:"kind"`
@@ -65,107 +63,91 @@ type job struct {
 	Error *struct {
 		Message string `json:"message"`
 	} `json:"error"`
-	Errors []struct {
-		Attempt int       `json:"attempt"`
-		At      time.Time `json:"at"`
-		Kind    string    `json:"kind"`
-		Worker  string    `json:"worker"`
-		Message string    `json:"message"`
-	} `json:"errors"`
+	Errors []jobError `json:"errors"`
 }
+
+// jobError is an attempt that failed.
+type jobError struct {
+	Attempt int       `json:"attempt"`
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Worker  string    `json:"worker"`
+	Message string    `json:"message"`
+}
+
+type showJob struct{ jobFlags }
 
 // Run shows one job.
-func (c *showJobCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.get(ctx, c.path(""), &answer); err != nil {
-		return err
-	}
-	return show(c.answerFlags, std.out, answer, func(j job) error { return j.print(std.out, time.Now()) })
+func (c *showJob) Run(ctx context.Context, s *Session) error {
+	return show(ctx, s, c.answerFlags, rest.Get(c.path()), func(p *printer, j *job) { j.print(p) })
 }
 
-// show prints an answer as it is, or has it read and printed for people.
-func show[T any](f answerFlags, w io.Writer, answer json.RawMessage, print func(T) error) error {
-	if f.JSON {
-		return printJSON(w, answer)
-	}
-	var x T
-	if err := json.Unmarshal(answer, &x); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	return print(x)
-}
-
-// showList does the same with a whole list, whose items it hands to print.
-func showList[T any](f answerFlags, w io.Writer, all listPage, print func([]T) error) error {
-	text, err := json.Marshal(all)
-	if err != nil {
-		return err
-	}
-	return show(f, w, text, func(page struct{ Items []T }) error { return print(page.Items) })
-}
-
-// when adds to the state what time it has to do with.
-func (j *job) when(now time.Time) string {
+// stateNow is the state with the reason or time that belongs to it.
+func (j *job) stateNow(p *printer) safe {
+	state := p.state(j.State)
 	switch {
 	case j.HeldReason != "":
-		return ", waits for " + oneLine(j.HeldReason)
+		return state + ", waits for " + safe(terminal.OneLine(j.HeldReason))
 	case j.RunAt != nil:
-		return ", runs " + relative(now, *j.RunAt)
+		return state + ", runs " + safe(relative(p.now, *j.RunAt))
 	case j.FinishedAt != nil:
-		return ", " + relative(now, *j.FinishedAt)
+		return state + ", " + safe(relative(p.now, *j.FinishedAt))
 	case j.CancelRequested:
-		return ", asked to stop"
+		return state + ", asked to stop"
 	}
-	return ""
+	return state
 }
 
-func (j *job) print(w io.Writer, now time.Time) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
-	}
-	row("job", "%s", j.ID)
-	row("kind", "%s", j.Kind)
-	row("queue", "%s, priority %d", j.Queue, j.Priority)
-	fmt.Fprintf(table, "state\t%s%s\n", newPainter(w).state(j.State), j.when(now))
-	row("attempt", "%d of %d", j.Attempt, j.MaxAttempts)
-	row("created", "%s, %s", relative(now, j.CreatedAt), localTime(j.CreatedAt))
+// attempts is the attempt of all that the job may have.
+func (j *job) attempts() string {
+	return strconv.Itoa(j.Attempt) + " of " + strconv.Itoa(j.MaxAttempts)
+}
+
+const maxValue = 2000 // characters printed of args and results
+
+func (j *job) print(p *printer) {
+	t := p.table()
+	t.property("job", "%s", j.ID)
+	t.property("kind", "%s", j.Kind)
+	t.property("queue", "%s, priority %d", j.Queue, j.Priority)
+	t.row(safe("state"), j.stateNow(p))
+	t.property("attempt", "%s", j.attempts())
+	t.property("created", "%s, %s", relative(p.now, j.CreatedAt), localTime(j.CreatedAt))
 	if j.StartedAt != nil {
-		row("started", "%s, by %s%s", relative(now, *j.StartedAt), j.Worker, j.ranFor())
+		t.property("started", "%s, by %s%s", relative(p.now, *j.StartedAt), j.Worker, j.ranFor())
 	}
 	if j.State == "running" && j.LeaseExpiresAt != nil {
-		row("lease", "ends %s", relative(now, *j.LeaseExpiresAt))
+		t.property("lease", "expires %s", relative(p.now, *j.LeaseExpiresAt))
 	}
 	if j.Progress != nil {
-		row("progress", "%s %% %s", strconv.FormatFloat(j.Progress.Percent, 'f', -1, 64), j.Progress.Message)
+		t.property("progress", "%s %% %s", strconv.FormatFloat(j.Progress.Percent, 'f', -1, 64), j.Progress.Message)
 	}
 	if j.UniqueKey != "" {
-		row("unique", "%s", j.UniqueKey)
+		t.property("unique", "%s", j.UniqueKey)
 	}
 	if j.ParentID != "" {
-		row("parent", "job %s", j.ParentID)
+		t.property("parent", "job %s", j.ParentID)
 	}
 	if len(j.Tags) > 0 {
-		row("tags", "%s", strings.Join(j.Tags, ", "))
+		t.property("tags", "%s", strings.Join(j.Tags, ", "))
 	}
-	row("args", "%s", shorten(string(j.Args), 2000))
+	t.property("args", "%s", terminal.Shorten(string(j.Args), maxValue))
 	if j.Result != nil {
-		row("result", "%s", shorten(string(j.Result), 2000))
+		t.property("result", "%s", terminal.Shorten(string(j.Result), maxValue))
 	}
-	if err := table.Flush(); err != nil {
-		return err
-	}
+	t.end()
+	j.printErrors(p)
+}
+
+func (j *job) printErrors(p *printer) {
 	for _, e := range j.Errors {
-		fmt.Fprintf(w, "\nattempt %d %s %s, on %s:\n  %s\n", e.Attempt, strings.ReplaceAll(oneLine(e.Kind), "_", " "), relative(now, e.At), oneLine(e.Worker), indent(e.Message))
+		p.line("\nattempt %d %s %s, on %s:", e.Attempt, spaced(e.Kind), relative(p.now, e.At), e.Worker)
+		p.text("  " + indent(e.Message))
 	}
 	if j.Error != nil && (len(j.Errors) == 0 || j.Errors[len(j.Errors)-1].Message != j.Error.Message) {
-		fmt.Fprintf(w, "\nerror:\n  %s\n", indent(j.Error.Message))
+		p.line("\nerror:")
+		p.text("  " + indent(j.Error.Message))
 	}
-	return nil
 }
 
 // ranFor is how long the last attempt took, if it has ended.
@@ -176,9 +158,8 @@ func (j *job) ranFor() string {
 	return ", ran for " + roughly(j.FinishedAt.Sub(*j.StartedAt))
 }
 
-func localTime(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05 MST") }
+// indent indents all lines of a text but the first.
+func indent(text string) string { return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ") }
 
-// indent sets the lines of a text that has several below the first.
-func indent(text string) string {
-	return strings.ReplaceAll(strings.TrimSpace(printable(text)), "\n", "\n  ")
-}
+// spaced is a word of the API, such as timed_out, as people write it.
+func spaced(word string) string { return strings.ReplaceAll(word, "_", " ") }

@@ -1,49 +1,39 @@
-package main
+package cli
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
-type cancelJobsCommand struct {
-	IDs []string `arg:"" name:"id" help:"The ids of the jobs."`
+type cancelJobs struct {
+	IDs []id `arg:"" name:"id" help:"The jobs' ids."`
 	answerFlags
 }
 
-// Run cancels one job after the other, and stops at the first that cannot be.
-func (c *cancelJobsCommand) Run(ctx context.Context, std streams) error {
-	return changeJobs(ctx, std, c.answerFlags, c.IDs, "/cancel", nil)
+// Run cancels the jobs in order, and stops at the first that cannot be cancelled.
+func (c *cancelJobs) Run(ctx context.Context, s *Session) error {
+	return changeJobs(ctx, s, c.answerFlags, c.IDs, "cancel", nil)
 }
 
-type retryJobsCommand struct {
-	IDs           []string `arg:"" name:"id" help:"The ids of the jobs."`
-	ResetAttempts bool     `help:"Forget the attempts so far."`
+type retryJobs struct {
+	IDs           []id `arg:"" name:"id" help:"The jobs' ids."`
+	ResetAttempts bool `help:"Set the number of attempts back to 0."`
 	answerFlags
 }
 
-// Run retries one job after the other, and stops at the first that cannot be.
-func (c *retryJobsCommand) Run(ctx context.Context, std streams) error {
-	return changeJobs(ctx, std, c.answerFlags, c.IDs, "/retry", map[string]bool{"reset_attempts": c.ResetAttempts})
+// Run retries the jobs in order, and stops at the first that cannot be retried.
+func (c *retryJobs) Run(ctx context.Context, s *Session) error {
+	return changeJobs(ctx, s, c.answerFlags, c.IDs, "retry", map[string]bool{"reset_attempts": c.ResetAttempts})
 }
 
-func changeJobs(ctx context.Context, std streams, flags answerFlags, ids []string, operation string, body any) error {
-	weir, err := flags.client()
-	if err != nil {
-		return err
-	}
-	for _, id := range ids {
-		var answer json.RawMessage
-		if err := weir.post(ctx, jobPath(id)+operation, body, &answer); err != nil {
-			return err
-		}
-		if err := show(flags, std.out, answer, func(j job) error {
-			_, err := fmt.Fprintf(std.out, "job %s is %s%s\n", j.ID, newPainter(std.out).state(j.State), j.when(time.Now()))
-			return err
-		}); err != nil {
+func changeJobs(ctx context.Context, s *Session, f answerFlags, ids []id, action string, body any) error {
+	for _, job := range ids {
+		if err := show(ctx, s, f, rest.Post(jobPath(job, action), body), printChangedJob); err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+func printChangedJob(p *printer, j *job) { p.line("job %s is %s", j.ID, j.stateNow(p)) }

@@ -1,32 +1,23 @@
-package main
+package cli
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
-	"text/tabwriter"
+
+	"github.com/weirhq/weir/rest"
 )
 
-type whyCommand struct{ jobFlags }
+type explainJob struct{ jobFlags }
 
-// Run shows each reason.
-func (c *whyCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.get(ctx, c.path("/why"), &answer); err != nil {
-		return err
-	}
-	type reasons struct {
+// Run shows each reason why the job does not run.
+func (c *explainJob) Run(ctx context.Context, s *Session) error {
+	type why struct {
 		Reasons []struct{ Code, Message string }
 	}
-	return show(c.answerFlags, std.out, answer, func(why reasons) error {
-		table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-		for _, r := range why.Reasons {
-			fmt.Fprintf(table, "%s\t%s\n", oneLine(r.Code), oneLine(r.Message))
+	return show(ctx, s, c.answerFlags, rest.Get(c.path("why")), func(p *printer, w *why) {
+		t := p.table()
+		for _, r := range w.Reasons {
+			t.row(r.Code, r.Message)
 		}
-		return table.Flush()
+		t.end()
 	})
 }

@@ -1,63 +1,82 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"net/url"
-	"text/tabwriter"
+
+	"github.com/weirhq/weir/rest"
 )
 
-// limitsCommand shows the limits of a queue and its lines, or changes limits: of the queue, of one key or of one tenant.
-type limitsCommand struct {
+// limitQueue shows the limits of a queue and its lines, or changes limits: of the queue, of one key or of one tenant.
+type limitQueue struct {
 	queueFlags
-	Settings []string `arg:"" optional:"" name:"limit=value" help:"concurrency=20, per_key=1, rate.per_second=100, rate.burst=10, key_rate.per_second=5, tenants={} and so on: all limits of the queue, or with --key or --tenant of that one."`
-	Key      string   `help:"Of this concurrency key: concurrency, rate.per_second, rate.burst." xor:"one" placeholder:"KEY"`
-	Tenant   string   `help:"Of this tenant: weight, concurrency." xor:"one" placeholder:"TENANT"`
-	Off      bool     `help:"Take the limits away."`
+	yesFlag
+	Limits []string `arg:"" optional:"" name:"limit=value" help:"concurrency=20, per_key=1, rate.per_second=100, rate.burst=10, key_rate.per_second=5, tenants={} and so on: all limits of the queue, or with --key or --tenant those of that one."`
+	Key    string   `help:"Limits of this concurrency key: concurrency, rate.per_second, rate.burst." xor:"one" placeholder:"KEY"`
+	Tenant string   `help:"Limits of this tenant: weight, concurrency." xor:"one" placeholder:"TENANT"`
+	Off    bool     `help:"Remove the limits."`
 }
 
 // Run shows or changes limits.
-func (c *limitsCommand) Run(ctx context.Context, std streams) error {
-	limits, err := settingsOf(c.Settings)
+func (c *limitQueue) Run(ctx context.Context, s *Session) error {
+	limits, err := parseSettings(c.Limits)
 	switch {
 	case err != nil:
 		return err
 	case c.Off && len(limits) > 0:
-		return usagef("--off goes without limits")
-	case len(limits) == 0 && !c.Off && c.Key+c.Tenant != "":
-		return usagef("give limits, as in concurrency=2, or --off")
+		return Usagef("--off cannot be combined with limits")
+	case len(limits) == 0 && !c.Off && c.one() != "":
+		return Usagef("give limits, as in concurrency=2, or --off")
 	case len(limits) == 0 && !c.Off:
-		return c.look(ctx, std)
-	case c.Key+c.Tenant == "":
-		return c.change(ctx, std, http.MethodPatch, "", map[string]any{"limits": limits})
+		return c.show(ctx, s)
+	case c.Off:
+		return c.remove(ctx, s)
+	case c.one() == "":
+		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: map[string]any{"limits": limits}})
 	}
-	below := "/limits/keys/" + url.PathEscape(c.Key)
-	if c.Tenant != "" {
-		below = "/limits/tenants/" + url.PathEscape(c.Tenant)
-	}
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	if c.Off {
-		if err := weir.call(ctx, http.MethodDelete, c.path(below), nil, nil, 0); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(std.out, "%s has no limits of its own in queue %s\n", oneLine(c.Key+c.Tenant), oneLine(c.Name))
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.call(ctx, http.MethodPut, c.path(below), limits, &answer, 0); err != nil {
-		return err
-	}
-	return show(c.answerFlags, std.out, answer, func(limitOverride) error {
-		_, err := fmt.Fprintf(std.out, "%s has limits of its own in queue %s\n", oneLine(c.Key+c.Tenant), oneLine(c.Name))
-		return err
+	call := rest.Call{Method: http.MethodPut, Path: c.onePath(), Body: limits}
+	return show(ctx, s, c.answerFlags, call, func(p *printer, _ *limitOverride) {
+		p.line("%s has its own limits in queue %s", c.one(), c.Name)
 	})
 }
 
+// one is the key or the tenant that the limits are of, or empty for the queue.
+func (c *limitQueue) one() string {
+	switch {
+	case c.Key != "":
+		return "key " + c.Key
+	case c.Tenant != "":
+		return "tenant " + c.Tenant
+	}
+	return ""
+}
+
+func (c *limitQueue) onePath() string {
+	if c.Tenant != "" {
+		return c.path("limits", "tenants", c.Tenant)
+	}
+	return c.path("limits", "keys", c.Key)
+}
+
+// remove asks, and removes the limits.
+func (c *limitQueue) remove(ctx context.Context, s *Session) error {
+	if c.one() == "" {
+		if err := s.confirm(c.Yes, "Remove all limits of queue "+c.Name+"?", "nothing was removed"); err != nil {
+			return err
+		}
+		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: map[string]any{"limits": map[string]any{}}})
+	}
+	if err := s.confirm(c.Yes, "Remove the limits of "+c.one()+" in queue "+c.Name+"?", "nothing was removed"); err != nil {
+		return err
+	}
+	return show(ctx, s, c.answerFlags, rest.Delete(c.onePath()), func(p *printer, _ *struct{}) {
+		p.line("%s has no limits of its own in queue %s", c.one(), c.Name)
+	})
+}
+
+// limitOverride is what is printed of the limits of one key or tenant.
 type limitOverride struct {
 	Key         string   `json:"key"`
 	Tenant      string   `json:"tenant"`
@@ -69,84 +88,76 @@ type limitOverride struct {
 	} `json:"rate"`
 }
 
+var limitTable = layout[limitOverride]{
+	columns: []string{"ONLY", "IN FLIGHT", "PER SECOND", "WEIGHT"},
+	row: func(_ *printer, o *limitOverride) []any {
+		one, rate := "key "+o.Key, ""
+		if o.Tenant != "" {
+			one = "tenant " + o.Tenant
+		}
+		if o.Rate != nil {
+			rate = fmt.Sprintf("%g (%d at once)", o.Rate.PerSecond, o.Rate.Burst)
+		}
+		return []any{one, o.Concurrency, rate, o.Weight}
+	},
+}
+
+// line is what is printed of a line: the jobs of one tenant and key that wait for a limit.
 type line struct {
 	Tenant      string `json:"tenant"`
 	Key         string `json:"key"`
 	Waiting     int64  `json:"waiting"`
 	InFlight    int64  `json:"in_flight"`
 	Concurrency *int   `json:"concurrency"`
-	Open        bool   `json:"open"`
 }
 
-// look shows the limits and the first hundred lines.
-func (c *limitsCommand) look(ctx context.Context, std streams) error {
-	weir, err := c.client()
+var lineTable = layout[line]{
+	columns: []string{"TENANT", "KEY", "WAITING", "IN FLIGHT", "OF"},
+	row:     func(_ *printer, l *line) []any { return []any{l.Tenant, l.Key, l.Waiting, l.InFlight, l.Concurrency} },
+}
+
+const (
+	shownOverrides = 1000
+	shownLines     = 100
+)
+
+// show shows the limits and the first lines.
+func (c *limitQueue) show(ctx context.Context, s *Session) error {
+	_, q, err := read[struct {
+		Limits json.RawMessage `json:"limits"`
+	}](ctx, s, c.answerFlags, rest.Get(c.path()))
 	if err != nil {
 		return err
 	}
-	var all struct {
-		Queue  json.RawMessage `json:"-"`
-		Limits json.RawMessage `json:"limits"`
-		Single json.RawMessage `json:"overrides"`
-		Lines  json.RawMessage `json:"lines"`
+	if q.Limits == nil {
+		q.Limits = json.RawMessage("{}")
 	}
-	var q struct {
-		Limits json.RawMessage `json:"limits"`
-	}
-	type page struct {
-		Items json.RawMessage `json:"items"`
-	}
-	var single, lines page
-	for _, ask := range []struct {
-		below string
-		into  any
-	}{{"", &q}, {"/limits?limit=1000", &single}, {"/lines?limit=100", &lines}} {
-		if err := weir.get(ctx, c.path(ask.below), ask.into); err != nil {
-			return err
-		}
-	}
-	if all.Limits = q.Limits; all.Limits == nil {
-		all.Limits = json.RawMessage("{}")
-	}
-	all.Single, all.Lines = single.Items, lines.Items
-	answer, err := json.Marshal(all)
+	overrides, err := c.page(ctx, s, rest.Get(c.path("limits")), shownOverrides)
 	if err != nil {
-		return fmt.Errorf("encoding the answers: %w", err)
+		return err
 	}
-	type shown struct {
-		Limits    json.RawMessage `json:"limits"`
-		Overrides []limitOverride `json:"overrides"`
-		Lines     []line          `json:"lines"`
+	lines, err := c.page(ctx, s, rest.Get(c.path("lines")), shownLines)
+	if err != nil {
+		return err
 	}
-	return show(c.answerFlags, std.out, answer, func(s shown) error {
-		fmt.Fprintf(std.out, "limits of queue %s: %s\n", oneLine(c.Name), oneLine(string(s.Limits)))
-		table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-		if len(s.Overrides) > 0 {
-			fmt.Fprintln(table, "\nONLY\tIN FLIGHT\tPER SECOND\tWEIGHT")
-		}
-		for _, o := range s.Overrides {
-			what, rate := "key "+o.Key, "-"
-			if o.Tenant != "" {
-				what = "tenant " + o.Tenant
-			}
-			if o.Rate != nil {
-				rate = fmt.Sprintf("%g (%d at once)", o.Rate.PerSecond, o.Rate.Burst)
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", oneLine(what), numberOrDash(o.Concurrency), rate, numberOrDash(o.Weight))
-		}
-		if len(s.Lines) > 0 {
-			fmt.Fprintln(table, "\nTENANT\tKEY\tWAITING\tIN FLIGHT\tOF")
-		}
-		for _, l := range s.Lines {
-			fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\n", oneLine(l.Tenant), oneLine(l.Key), l.Waiting, l.InFlight, numberOrDash(l.Concurrency))
-		}
-		return table.Flush()
-	})
-}
-
-func numberOrDash[T any](n *T) string {
-	if n == nil {
-		return "-"
+	if c.JSON {
+		return s.writeJSON(struct {
+			Limits    json.RawMessage   `json:"limits"`
+			Overrides []json.RawMessage `json:"overrides"`
+			Lines     []json.RawMessage `json:"lines"`
+		}{q.Limits, overrides.Items, lines.Items})
 	}
-	return fmt.Sprint(*n)
+	ofOne, err := decodeItems[limitOverride](overrides)
+	if err != nil {
+		return err
+	}
+	waiting, err := decodeItems[line](lines)
+	if err != nil {
+		return err
+	}
+	p := newPrinter(s)
+	p.line("limits of queue %s: %s", c.Name, string(q.Limits))
+	limitTable.section(p, ofOne)
+	lineTable.section(p, waiting)
+	return p.flush()
 }

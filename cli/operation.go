@@ -1,25 +1,23 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/url"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
+
+	"github.com/weirhq/weir/rest"
 )
 
-type operationsCommand struct {
-	List   listOperationsCommand  `cmd:"" default:"withargs" help:"List operations, the newest first. The default."`
-	Watch  watchOperationCommand  `cmd:"" help:"Show how far an operation is until it ends."`
-	Cancel cancelOperationCommand `cmd:"" help:"End an operation; what it did stays done."`
+type operationCommands struct {
+	List   listOperations  `cmd:"" default:"withargs" help:"List operations, newest first. The default."`
+	Watch  watchOperation  `cmd:"" help:"Show the progress of an operation until it ends. The exit status is 0 if it completed."`
+	Cancel cancelOperation `cmd:"" help:"Stop an operation. What it has done stays done."`
 }
 
-// operation is what people are shown of an operation.
+// operation is what is printed of an operation.
 type operation struct {
 	ID         string     `json:"id"`
 	Kind       string     `json:"kind"`
@@ -32,172 +30,122 @@ type operation struct {
 	FinishedAt *time.Time `json:"finished_at"`
 }
 
-// what is done to the letters or jobs, as in "1200 dead letters redriven".
-func (o *operation) what() string {
-	switch o.Kind {
-	case "redrive_dead":
-		return "redriven"
-	case "purge_dead":
-		return "purged"
-	case "bulk_cancel":
-		return "cancelled"
-	case "bulk_retry":
-		return "run again"
-	case "bulk_reprioritise":
-		return "reprioritised"
-	case "export_jobs":
-		return "exported"
-	}
-	return oneLine(o.Kind)
+// verbs says what each kind of operation does, as in "1200 dead letters redriven".
+var verbs = map[string]string{
+	"redrive_dead": "redriven", "purge_dead": "purged",
+	"bulk_cancel": "cancelled", "bulk_retry": "retried", "bulk_reprioritise": "reprioritised", "export_jobs": "exported",
 }
 
-func (o *operation) print(w io.Writer) {
-	letters := func(n int64) string {
-		if o.Kind == "redrive_dead" || o.Kind == "purge_dead" {
-			return countOf(int(n), "dead letter")
-		}
-		return countOf(int(n), "job")
+func (o *operation) verb() string {
+	if verb, ok := verbs[o.Kind]; ok {
+		return verb
 	}
+	return o.Kind
+}
+
+// things is a number of what the operation works on.
+func (o *operation) things(n int64) string {
+	if o.Kind == "redrive_dead" || o.Kind == "purge_dead" {
+		return countOf(n, "dead letter")
+	}
+	return countOf(n, "job")
+}
+
+func (o *operation) print(p *printer) {
 	switch {
 	case o.State == "dry_run":
-		fmt.Fprintf(w, "%s would be %s\n", letters(o.Total), o.what())
+		p.line("%s would be %s", o.things(o.Total), o.verb())
 	case o.FinishedAt == nil:
-		fmt.Fprintf(w, "operation %s is %s: %d of %s %s\n", o.ID, o.State, o.Done, letters(o.Total), o.what())
+		p.line("operation %s is %s: %d of %s %s", o.ID, p.state(o.State), o.Done, o.things(o.Total), o.verb())
+	case o.Failed > 0:
+		p.line("operation %s is %s: %s %s, %d no longer existed", o.ID, p.state(o.State), o.things(o.Done), o.verb(), o.Failed)
 	default:
-		gone := ""
-		if o.Failed > 0 {
-			gone = fmt.Sprintf(", %d were no longer there", o.Failed)
-		}
-		fmt.Fprintf(w, "operation %s is %s: %s %s%s\n", o.ID, o.State, letters(o.Done), o.what(), gone)
+		p.line("operation %s is %s: %s %s", o.ID, p.state(o.State), o.things(o.Done), o.verb())
 	}
 }
 
-// followOperation shows an operation, and if it is to be waited for how far it is until its end.
-func followOperation(ctx context.Context, std streams, weir *client, answer json.RawMessage, wait, asJSON bool) error {
-	var o operation
-	if err := json.Unmarshal(answer, &o); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
+func operationPath(operation string, below ...string) string {
+	return rest.Path(append([]string{"operations", operation}, below...)...)
+}
+
+// follow shows the progress of an operation until it ends, and returns an error unless it completed.
+func (f answerFlags) follow(ctx context.Context, s *Session, answer json.RawMessage) error {
+	o, err := decode[operation](answer)
+	if err != nil {
+		return err
 	}
 	var bar *progressbar.ProgressBar
-	if wait && isTerminal(std.err) {
-		bar = progressbar.NewOptions64(o.Total, progressbar.OptionSetWriter(std.err), progressbar.OptionSetDescription(o.what()),
+	if s.Progress {
+		bar = progressbar.NewOptions64(o.Total, progressbar.OptionSetWriter(s.Err), progressbar.OptionSetDescription(o.verb()),
 			progressbar.OptionShowCount(), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
+		defer func() { _ = bar.Finish() }()
 	}
-	for patience := 100 * time.Millisecond; wait && o.FinishedAt == nil; patience = min(2*patience, time.Second) {
+	for pause := 100 * time.Millisecond; o.FinishedAt == nil; pause = min(2*pause, time.Second) {
 		if bar != nil {
 			bar.ChangeMax64(max(o.Total, 1))
 			_ = bar.Set64(min(o.Done, o.Total))
 		}
 		select {
 		case <-ctx.Done():
-			fmt.Fprintf(std.err, "\noperation %s goes on; weir operations cancel %s ends it\n", o.ID, o.ID)
+			fmt.Fprintf(s.Err, "\noperation %s goes on; weir operations cancel %s stops it\n", o.ID, o.ID)
 			return ctx.Err()
-		case <-time.After(patience):
+		case <-time.After(pause):
 		}
-		if err := weir.get(ctx, operationPath(o.ID), &answer); err != nil {
+		if answer, o, err = read[operation](ctx, s, f, rest.Get(operationPath(o.ID))); err != nil {
 			return err
-		}
-		o = operation{}
-		if err := json.Unmarshal(answer, &o); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
 		}
 	}
 	if bar != nil {
 		_ = bar.Finish()
 	}
-	if asJSON {
-		return printJSON(std.out, answer)
+	if err := write(s, f, answer, func(p *printer, o *operation) { o.print(p) }); err != nil {
+		return err
 	}
-	o.print(std.out)
+	if o.State != "completed" {
+		return fmt.Errorf("operation %s is %s", o.ID, o.State)
+	}
 	return nil
 }
 
-func operationPath(id string) string { return "/v1/operations/" + url.PathEscape(id) }
-
-type listOperationsCommand struct {
-	State string `help:"Only those in this state: pending, running, completed or cancelled." enum:",pending,running,completed,cancelled" default:""`
-	Limit int    `help:"At most so many." default:"20"`
+type listOperations struct {
+	State string `help:"Only operations in this state: pending, running, completed or cancelled." enum:",pending,running,completed,cancelled" default:""`
+	Limit limit  `help:"List at most this many." default:"20"`
 	answerFlags
 }
 
-// Validate is called by kong.
-func (c *listOperationsCommand) Validate() error {
-	if c.Limit < 1 {
-		return fmt.Errorf("--limit must be at least 1")
-	}
-	return nil
-}
-
 // Run lists operations.
-func (c *listOperationsCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	query := url.Values{}
-	if c.State != "" {
-		query.Set("state", c.State)
-	}
-	page, err := listSome(ctx, weir, "/v1/operations", query, c.Limit)
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		text, err := json.Marshal(page)
-		if err != nil {
-			return err
-		}
-		return printJSON(std.out, text)
-	}
-	if len(page.Items) == 0 {
-		fmt.Fprintln(std.out, "There are no such operations.")
-		return nil
-	}
-	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "OPERATION\tKIND\tDONE\tTOTAL\tASKED FOR\tBY\tSTATE")
-	for _, item := range page.Items {
-		var o operation
-		if err := json.Unmarshal(item, &o); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%d\t%s\t%s\t%s\n", oneLine(o.ID), strings.ReplaceAll(oneLine(o.Kind), "_", " "), o.Done, o.Total, relative(time.Now(), o.CreatedAt), orDash(o.By), newPainter(std.out).state(o.State))
-	}
-	return table.Flush()
+func (c *listOperations) Run(ctx context.Context, s *Session) error {
+	call := rest.Get("/v1/operations").With("state", c.State)
+	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no such operations.", layout[operation]{
+		columns: []string{"OPERATION", "KIND", "DONE", "TOTAL", "STARTED", "BY", "STATE"},
+		row: func(p *printer, o *operation) []any {
+			return []any{o.ID, spaced(o.Kind), o.Done, o.Total, o.CreatedAt, o.By, p.state(o.State)}
+		},
+	})
 }
 
-// operationArgument names an operation and says where weir is.
-type operationArgument struct {
-	ID string `arg:"" help:"The operation's id."`
+// operationFlags are those of the commands about one operation.
+type operationFlags struct {
+	ID id `arg:"" help:"The operation's id."`
 	answerFlags
 }
 
 type (
-	watchOperationCommand  struct{ operationArgument }
-	cancelOperationCommand struct{ operationArgument }
+	watchOperation  struct{ operationFlags }
+	cancelOperation struct{ operationFlags }
 )
 
 // Run waits for the end of an operation.
-func (c *watchOperationCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
+func (c *watchOperation) Run(ctx context.Context, s *Session) error {
+	answer, err := c.ask(ctx, s, rest.Get(operationPath(string(c.ID))))
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := weir.get(ctx, operationPath(c.ID), &answer); err != nil {
-		return err
-	}
-	return followOperation(ctx, std, weir, answer, true, c.JSON)
+	return c.follow(ctx, s, answer)
 }
 
 // Run cancels an operation.
-func (c *cancelOperationCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.post(ctx, operationPath(c.ID)+"/cancel", nil, &answer); err != nil {
-		return err
-	}
-	return followOperation(ctx, std, weir, answer, false, c.JSON)
+func (c *cancelOperation) Run(ctx context.Context, s *Session) error {
+	call := rest.Post(operationPath(string(c.ID), "cancel"), nil)
+	return show(ctx, s, c.answerFlags, call, func(p *printer, o *operation) { o.print(p) })
 }

@@ -1,115 +1,27 @@
-package main
+package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/url"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type schedulesCommand struct {
-	List    listSchedulesCommand   `cmd:"" default:"withargs" help:"List the schedules. The default."`
-	Show    showScheduleCommand    `cmd:"" help:"Show a schedule, its next slots, and what became of the last ones."`
-	Create  createScheduleCommand  `cmd:"" help:"Make a schedule."`
-	Apply   applySchedulesCommand  `cmd:"" help:"Make or replace the schedules of a file."`
-	Preview previewScheduleCommand `cmd:"" help:"Show when a schedule fires, or one would that is not saved."`
-	Runs    runsOfScheduleCommand  `cmd:"" help:"Show what became of a schedule's slots."`
-	Pause   pauseScheduleCommand   `cmd:"" help:"Keep a schedule from firing."`
-	Resume  resumeScheduleCommand  `cmd:"" help:"Let a schedule fire again. What came due meanwhile does not run."`
-	Trigger triggerScheduleCommand `cmd:"" help:"Run a schedule now. Its slots go on as if nothing had been."`
-	Delete  deleteScheduleCommand  `cmd:"" help:"Delete a schedule. The jobs that it made stay."`
-}
-
-// schedule is what people are shown of a schedule.
-type schedule struct {
-	Name         string          `json:"name"`
-	State        string          `json:"state"`
-	Cron         string          `json:"cron"`
-	EverySeconds int             `json:"every_seconds"`
-	At           *time.Time      `json:"at"`
-	Timezone     string          `json:"timezone"`
-	Job          *newJob         `json:"job"`
-	Workflow     json.RawMessage `json:"workflow"`
-	NextAt       *time.Time      `json:"next_at"`
-	NextLocal    string          `json:"next_local"`
-	LastAt       *time.Time      `json:"last_at"`
-	Runs         int             `json:"runs"`
-	WaitingFor   string          `json:"waiting_for"`
-	Problem      string          `json:"problem"`
-}
-
-// timing says when it fires, in short.
-func (s *schedule) timing() string {
-	switch {
-	case s.EverySeconds != 0:
-		return "every " + roughly(time.Duration(s.EverySeconds)*time.Second)
-	case s.At != nil:
-		return "at " + s.At.Format(time.RFC3339)
-	}
-	return oneLine(s.Cron)
-}
-
-func (s *schedule) makes() string {
-	if s.Job != nil {
-		return oneLine(s.Job.Kind)
-	}
-	return "a workflow"
-}
-
-func (s *schedule) next(now time.Time) string {
-	if s.NextAt == nil {
-		return "-"
-	}
-	return fmt.Sprintf("%s (%s)", oneLine(s.NextLocal), relative(now, *s.NextAt))
-}
-
-type listSchedulesCommand struct {
-	State string `help:"Only those that are ${enum}." enum:"active,waiting,paused,finished," default:"" placeholder:"STATE"`
-	answerFlags
-}
-
-// Run lists the schedules.
-func (c *listSchedulesCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	query := url.Values{}
-	if c.State != "" {
-		query.Set("state", c.State)
-	}
-	all, err := listAll(ctx, weir, "/v1/schedules", query)
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, all, func(schedules []schedule) error {
-		if len(schedules) == 0 {
-			fmt.Fprintln(std.out, "There are no such schedules.")
-			return nil
-		}
-		return printSchedules(std.out, schedules, time.Now())
-	})
-}
-
-func printSchedules(w io.Writer, schedules []schedule, now time.Time) error {
-	paint := newPainter(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "SCHEDULE\tWHEN\tZONE\tMAKES\tNEXT\tRUNS\tSTATE")
-	for _, s := range schedules {
-		state := paint.state(s.State)
-		if s.WaitingFor != "" {
-			state += " for " + s.WaitingFor
-		}
-		if s.Problem != "" {
-			state += ": " + shorten(oneLine(s.Problem), 80)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", oneLine(s.Name), s.timing(), oneLine(s.Timezone), s.makes(), s.next(now), s.Runs, state)
-	}
-	return table.Flush()
+type scheduleCommands struct {
+	List    listSchedules    `cmd:"" default:"withargs" help:"List schedules. The default."`
+	Show    showSchedule     `cmd:"" help:"Show a schedule, its next slots and its last runs."`
+	Create  createSchedule   `cmd:"" help:"Create a schedule."`
+	Apply   applySchedules   `cmd:"" help:"Create or replace the schedules in a file."`
+	Preview previewSchedule  `cmd:"" help:"Show when a schedule fires, or when one would with these flags."`
+	Runs    listScheduleRuns `cmd:"" help:"List the past slots of a schedule and their outcomes."`
+	Pause   pauseSchedule    `cmd:"" help:"Stop a schedule from firing."`
+	Resume  resumeSchedule   `cmd:"" help:"Let a schedule fire again. Slots that came due during the pause do not run."`
+	Trigger triggerSchedule  `cmd:"" help:"Run a schedule now. Its slots do not change."`
+	Delete  deleteSchedule   `cmd:"" help:"Delete a schedule. Jobs that it has enqueued stay."`
 }
 
 // scheduleFlags are those of the commands about one schedule.
@@ -118,144 +30,174 @@ type scheduleFlags struct {
 	answerFlags
 }
 
-func (f scheduleFlags) path(below string) string {
-	return "/v1/schedules/" + url.PathEscape(f.Name) + below
+func (f scheduleFlags) path(below ...string) string { return schedulePath(f.Name, below...) }
+
+func schedulePath(name string, below ...string) string {
+	return rest.Path(append([]string{"schedules", name}, below...)...)
 }
 
-type showScheduleCommand struct{ scheduleFlags }
+// schedule is what is printed of a schedule.
+type schedule struct {
+	Name         string     `json:"name"`
+	State        string     `json:"state"`
+	Cron         string     `json:"cron"`
+	EverySeconds float64    `json:"every_seconds"`
+	At           *time.Time `json:"at"`
+	Timezone     string     `json:"timezone"`
+	Job          *newJob    `json:"job"`
+	NextAt       *time.Time `json:"next_at"`
+	NextLocal    string     `json:"next_local"`
+	Runs         int        `json:"runs"`
+	WaitingFor   string     `json:"waiting_for"`
+	Problem      string     `json:"problem"`
+}
 
-// Run shows the schedule with a few slots of its future and its past.
-func (c *showScheduleCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
+// timing is when it fires, in short.
+func (s *schedule) timing() string {
+	switch {
+	case s.EverySeconds != 0:
+		return "every " + roughly(seconds(s.EverySeconds))
+	case s.At != nil:
+		return "at " + s.At.Format(time.RFC3339)
+	}
+	return s.Cron
+}
+
+func (s *schedule) makes() string {
+	if s.Job != nil {
+		return s.Job.Kind
+	}
+	return "a workflow"
+}
+
+func (s *schedule) next(now time.Time) string {
+	if s.NextAt == nil {
+		return ""
+	}
+	return s.NextLocal + " (" + relative(now, *s.NextAt) + ")"
+}
+
+// status is the state, what it waits for, and what is wrong.
+func (s *schedule) status(p *printer) safe {
+	status := p.state(s.State)
+	if s.WaitingFor != "" {
+		status += safe(" for " + terminal.OneLine(s.WaitingFor))
+	}
+	if s.Problem != "" {
+		status += safe(": " + terminal.Shorten(terminal.OneLine(s.Problem), 80))
+	}
+	return status
+}
+
+var scheduleTable = layout[schedule]{
+	columns: []string{"SCHEDULE", "WHEN", "ZONE", "MAKES", "NEXT", "RUNS", "STATE"},
+	row: func(p *printer, s *schedule) []any {
+		return []any{s.Name, s.timing(), s.Timezone, s.makes(), s.next(p.now), s.Runs, s.status(p)}
+	},
+}
+
+type listSchedules struct {
+	State string `help:"Only schedules in this state: ${enum}." enum:"active,waiting,paused,finished," default:"" placeholder:"STATE"`
+	answerFlags
+}
+
+// Run lists the schedules.
+func (c *listSchedules) Run(ctx context.Context, s *Session) error {
+	call := rest.Get("/v1/schedules").With("state", c.State)
+	return list(ctx, s, c.answerFlags, call, rest.All, "There are no such schedules.", scheduleTable)
+}
+
+type showSchedule struct{ scheduleFlags }
+
+// shownSlots is how many next slots, and how many past ones, are shown.
+const shownSlots = 5
+
+// Run shows the schedule with its next slots and its last runs.
+func (c *showSchedule) Run(ctx context.Context, s *Session) error {
+	answer, found, err := read[schedule](ctx, s, c.answerFlags, rest.Get(c.path()))
+	if err != nil || c.JSON {
+		return orWriteJSON(s, err, answer)
+	}
+	preview := rest.Get(c.path("preview")).With("count", fmt.Sprint(shownSlots))
+	_, slots, err := read[slotPage](ctx, s, c.answerFlags, preview)
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := weir.get(ctx, c.path(""), &answer); err != nil {
+	runs, err := items[scheduleRun](ctx, s, c.answerFlags, rest.Get(c.path("runs")), shownSlots)
+	if err != nil {
 		return err
 	}
-	return show(c.answerFlags, std.out, answer, func(s schedule) error {
-		var slots struct{ Items []scheduleSlot }
-		if err := weir.get(ctx, c.path("/preview?count=5"), &slots); err != nil {
-			return err
+	definition, err := definitionOf(answer)
+	if err != nil {
+		return err
+	}
+	p := newPrinter(s)
+	scheduleTable.print(p, []schedule{*found})
+	p.text("\n" + definition)
+	slotTable.section(p, slots.Items)
+	scheduleRunTable.section(p, runs)
+	return p.flush()
+}
+
+// definitionOf is the definition in a schedule's answer, indented.
+func definitionOf(answer json.RawMessage) (string, error) {
+	fields, err := decode[map[string]json.RawMessage](answer)
+	if err != nil {
+		return "", err
+	}
+	for _, name := range append([]string{"paused"}, scheduleProgress...) {
+		delete(*fields, name)
+	}
+	var indented bytes.Buffer
+	encoder := json.NewEncoder(&indented)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	err = encoder.Encode(fields)
+	return string(bytes.TrimSpace(indented.Bytes())), err
+}
+
+// change makes a call that answers with the schedule, and prints it in one line.
+func (f answerFlags) changeSchedule(ctx context.Context, s *Session, call rest.Call) error {
+	return show(ctx, s, f, call, func(p *printer, changed *schedule) {
+		next := changed.next(p.now)
+		if next != "" {
+			next = ", next " + next
 		}
-		runs, err := listSome(ctx, weir, c.path("/runs"), url.Values{}, 5)
-		if err != nil {
-			return err
-		}
-		if err := printSchedules(std.out, []schedule{s}, time.Now()); err != nil {
-			return err
-		}
-		fmt.Fprintf(std.out, "\n%s\n", indentJSON(answer))
-		if len(slots.Items) > 0 {
-			fmt.Fprintln(std.out)
-			if err := printSlots(std.out, slots.Items); err != nil {
-				return err
-			}
-		}
-		if len(runs.Items) > 0 {
-			fmt.Fprintln(std.out)
-			return printRuns(std.out, runs.Items)
-		}
-		return nil
+		p.line("schedule %s is %s%s", changed.Name, p.state(changed.State), next)
 	})
 }
 
-// indentJSON is the definition in a schedule's answer, for people.
-func indentJSON(answer json.RawMessage) string {
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(answer, &fields) != nil {
-		return ""
+type (
+	pauseSchedule   struct{ scheduleFlags }
+	resumeSchedule  struct{ scheduleFlags }
+	triggerSchedule struct{ scheduleFlags }
+	deleteSchedule  struct {
+		scheduleFlags
+		yesFlag
 	}
-	for _, known := range []string{"name", "state", "next_at", "next_local", "due_at", "last_at", "runs", "waiting_for", "tries", "problem", "paused_at", "created_at", "updated_at", "paused"} {
-		delete(fields, known)
-	}
-	text, err := json.MarshalIndent(fields, "", "  ")
-	if err != nil {
-		return ""
-	}
-	return printable(string(text))
-}
-
-// change makes a call that answers with the schedule, and shows that.
-func (f scheduleFlags) change(ctx context.Context, std streams, method, below string, body any) error {
-	weir, err := f.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.call(ctx, method, f.path(below), body, &answer, 0); err != nil {
-		return err
-	}
-	return show(f.answerFlags, std.out, answer, func(s schedule) error {
-		s.say(std.out)
-		return nil
-	})
-}
-
-// say is one line: what it is at, and when it fires next.
-func (s *schedule) say(w io.Writer) {
-	next := ""
-	if s.NextAt != nil {
-		next = ", next " + s.next(time.Now())
-	}
-	fmt.Fprintf(w, "schedule %s is %s%s\n", oneLine(s.Name), newPainter(w).state(s.State), next)
-}
-
-type pauseScheduleCommand struct{ scheduleFlags }
+)
 
 // Run pauses the schedule.
-func (c *pauseScheduleCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, http.MethodPost, "/pause", nil)
+func (c *pauseSchedule) Run(ctx context.Context, s *Session) error {
+	return c.changeSchedule(ctx, s, rest.Post(c.path("pause"), nil))
 }
-
-type resumeScheduleCommand struct{ scheduleFlags }
 
 // Run resumes the schedule.
-func (c *resumeScheduleCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, http.MethodPost, "/resume", nil)
+func (c *resumeSchedule) Run(ctx context.Context, s *Session) error {
+	return c.changeSchedule(ctx, s, rest.Post(c.path("resume"), nil))
 }
-
-type triggerScheduleCommand struct{ scheduleFlags }
 
 // Run runs the schedule now.
-func (c *triggerScheduleCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.post(ctx, c.path("/trigger"), nil, &answer); err != nil {
-		return err
-	}
-	return show(c.answerFlags, std.out, answer, func(r scheduleRun) error {
-		fmt.Fprintf(std.out, "%s is %s\n", r.made(), oneLine(r.Outcome))
-		return nil
+func (c *triggerSchedule) Run(ctx context.Context, s *Session) error {
+	return show(ctx, s, c.answerFlags, rest.Post(c.path("trigger"), nil), func(p *printer, r *scheduleRun) {
+		p.line("%s is %s", r.made(), r.Outcome)
 	})
-}
-
-type deleteScheduleCommand struct {
-	Yes bool `help:"Do not ask first."`
-	scheduleFlags
 }
 
 // Run asks, and deletes the schedule.
-func (c *deleteScheduleCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	if err := weir.get(ctx, c.path(""), new(json.RawMessage)); err != nil {
-		return err
-	}
-	if !c.Yes && !std.confirm(fmt.Sprintf("Delete schedule %s?", oneLine(c.Name))) {
-		return fmt.Errorf("nothing was deleted; answer y, or give --yes")
-	}
-	if err := weir.call(ctx, http.MethodDelete, c.path(""), nil, nil, 0); err != nil {
-		return err
-	}
-	if !c.JSON {
-		fmt.Fprintf(std.out, "schedule %s is gone\n", oneLine(c.Name))
-	}
-	return nil
+func (c *deleteSchedule) Run(ctx context.Context, s *Session) error {
+	return c.remove(ctx, s, c.yesFlag, removal{
+		find: rest.Get(c.path()), delete: rest.Delete(c.path()),
+		question: "Delete schedule " + c.Name + "?", gone: "schedule " + c.Name + " is gone",
+	})
 }

@@ -1,18 +1,18 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/url"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type timelineCommand struct{ jobFlags }
+type showMoments struct{ jobFlags }
 
 // moment is something that happened to a job.
 type moment struct {
@@ -25,90 +25,124 @@ type moment struct {
 	Detail  map[string]json.RawMessage `json:"detail"`
 }
 
-// Run draws the timeline.
-func (c *timelineCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	all, err := listAll(ctx, weir, c.path("/timeline"), url.Values{})
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, all, func(moments []moment) error { return printTimeline(std.out, moments, time.Now()) })
+// Run draws the job's timeline.
+func (c *showMoments) Run(ctx context.Context, s *Session) error {
+	return showTimeline(ctx, s, c.answerFlags, c.path("timeline"), printTimeline)
 }
 
-// printTimeline draws one line a moment: when, how long after the one before, and a mark that shows how far an attempt reaches.
-func printTimeline(w io.Writer, moments []moment, now time.Time) error {
-	paint := newPainter(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tAFTER\t\tWHAT")
+// showTimeline reads a timeline to its end and prints it.
+func showTimeline[T any](ctx context.Context, s *Session, f answerFlags, path string, print func(*printer, []T)) error {
+	page, err := f.page(ctx, s, rest.Get(path), rest.All)
+	if err != nil || f.JSON {
+		return orWriteJSON(s, err, page)
+	}
+	moments, err := decodeItems[T](page)
+	if err != nil {
+		return err
+	}
+	p := newPrinter(s)
+	print(p, moments)
+	return p.flush()
+}
+
+// The marks of a timeline, which show how far an attempt reaches.
+const (
+	markBegin  = safe("┬")
+	markWithin = safe("├")
+	markEnd    = safe("┴")
+	markOther  = safe("○")
+	markOver   = safe("●")
+	markNow    = safe("┆")
+	blank      = safe("")
+)
+
+// attemptEnds are the events that end an attempt.
+var attemptEnds = []string{"failed", "timed_out", "lost", "snoozed", "released", "completed"}
+
+// printTimeline draws one line a moment: when it was, how long after the one before, and a mark.
+func printTimeline(p *printer, moments []moment) {
+	t := p.table("TIME", "AFTER", "", "WHAT")
 	var began, last time.Time // began: of the attempt that runs
-	day := ""
+	var days dayHeads
 	for _, m := range moments {
-		if d := m.At.Local().Format("2006-01-02 MST"); d != day {
-			day = d
-			fmt.Fprintf(table, "%s\t\t\t\n", day)
-		}
-		after := ""
+		days.print(t, m.At, 3)
+		after := blank
 		if gap := m.At.Sub(last); !last.IsZero() && gap >= time.Millisecond {
-			after = roughly(gap)
+			after = safe(roughly(gap))
 		}
-		mark, ran := "○", time.Duration(-1)
+		mark, ran := markOther, time.Duration(-1)
 		switch {
 		case m.Event == "started":
-			mark, began = "┬", m.At
-		case !began.IsZero() && slices.Contains([]string{"failed", "timed_out", "lost", "snoozed", "released", "completed"}, m.Event):
-			mark, ran, began = "┴", m.At.Sub(began), time.Time{}
+			mark, began = markBegin, m.At
+		case !began.IsZero() && slices.Contains(attemptEnds, m.Event):
+			mark, ran, began = markEnd, m.At.Sub(began), time.Time{}
 		case !began.IsZero():
-			mark = "├"
+			mark = markWithin
 		}
-		what := m.say(ran)
+		what := safe(m.describe(ran))
 		if m.ended() {
-			mark = "●"
-			what = strings.Replace(what, m.Event, paint.state(m.Event), 1)
+			mark = markOver
+			what = safe(strings.Replace(string(what), m.Event, string(p.state(m.Event)), 1))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\n", m.At.Local().Format("15:04:05.000"), after, mark, what)
+		t.row(clock(m.At), after, mark, what)
 		last = m.At
 	}
-	switch end := moments[max(len(moments)-1, 0):]; {
-	case len(end) == 0 || end[0].ended():
-	case !began.IsZero():
-		fmt.Fprintf(table, "now\t%s\t┆\t%s\n", roughly(max(now.Sub(last), 0)), paint.state("running"))
-	case end[0].RunAt != nil && end[0].RunAt.After(now):
-		fmt.Fprintf(table, "now\t%s\t┆\twaits; runs %s\n", roughly(max(now.Sub(last), 0)), relative(now, *end[0].RunAt))
-	default:
-		fmt.Fprintf(table, "now\t%s\t┆\twaits\n", roughly(max(now.Sub(last), 0)))
+	if len(moments) > 0 {
+		printNow(t, moments[len(moments)-1], !began.IsZero())
 	}
-	return table.Flush()
+	t.end()
 }
 
-func (m moment) ended() bool {
-	return slices.Contains([]string{"completed", "cancelled", "dead"}, m.Event)
+// printNow draws what the job does now, unless it has ended.
+func printNow(t *table, last moment, running bool) {
+	since := roughly(max(t.now.Sub(last.At), 0))
+	switch {
+	case last.ended():
+	case running:
+		t.row("now", since, markNow, t.state("running"))
+	case last.RunAt != nil && last.RunAt.After(t.now):
+		t.row("now", since, markNow, "waits; runs "+relative(t.now, *last.RunAt))
+	default:
+		t.row("now", since, markNow, "waits")
+	}
 }
 
-// say is the moment in one line; ran is how long the attempt took that it ends, or negative.
-func (m moment) say(ran time.Duration) string {
-	what := strings.ReplaceAll(oneLine(m.Event), "_", " ")
+// dayHeads prints the day above the first moment of each day.
+type dayHeads struct{ day string }
+
+func (d *dayHeads) print(t *table, at time.Time, blanks int) {
+	if day := at.Local().Format("2006-01-02 MST"); day != d.day {
+		d.day = day
+		t.row(append([]any{day}, slices.Repeat([]any{blank}, blanks)...)...)
+	}
+}
+
+func clock(at time.Time) string { return at.Local().Format("15:04:05.000") }
+
+func (m moment) ended() bool { return slices.Contains(endStates, m.Event) }
+
+// describe is the moment in one line; ran is how long the attempt took that it ends, or negative.
+func (m moment) describe(ran time.Duration) string {
+	what := spaced(m.Event)
 	switch {
 	case m.Event == "started":
-		what += fmt.Sprintf(" attempt %d on %s", m.Attempt, oneLine(m.Worker))
+		what += fmt.Sprintf(" attempt %d on %s", m.Attempt, m.Worker)
 	case m.Event == "available" && m.Cause == "due":
 		what += ": its time had come"
 	case ran >= 0:
 		what += " after " + roughly(ran)
 	case m.ended() && m.Cause != "":
-		what += " (" + strings.ReplaceAll(oneLine(m.Cause), "_", " ") + ")"
+		what += " (" + spaced(m.Cause) + ")"
 	}
 	var message string
 	if json.Unmarshal(m.Detail["message"], &message) == nil && message != "" {
-		what += ": " + shorten(oneLine(message), 120)
+		what += ": " + terminal.Shorten(terminal.OneLine(message), 120)
 	} else if m.Event != "enqueued" && !m.ended() && len(m.Detail) > 0 {
 		text, _ := json.Marshal(m.Detail)
-		what += " " + shorten(oneLine(string(text)), 120)
+		what += " " + terminal.Shorten(terminal.OneLine(string(text)), 120)
 	}
 	if m.RunAt != nil {
-		what += "; waits until " + m.RunAt.Local().Format("2006-01-02 15:04:05")
+		what += "; waits until " + m.RunAt.Local().Format(timeFormat)
 	}
-	return what
+	return terminal.OneLine(what)
 }

@@ -1,31 +1,39 @@
-package main
+package cli
 
 import (
 	"context"
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
-	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type workersCommand struct {
-	List   listWorkersCommand  `cmd:"" default:"withargs" help:"List the workers. The default."`
-	Show   showWorkerCommand   `cmd:"" help:"Show a worker, what it has and what it did."`
-	Pause  pauseWorkerCommand  `cmd:"" help:"Let a worker have no more jobs for a while; it goes on with those that it has."`
-	Resume resumeWorkerCommand `cmd:"" help:"End a pause or a drain."`
-	Drain  drainWorkerCommand  `cmd:"" help:"Let a worker finish what it has and have no more."`
-	Remove removeWorkerCommand `cmd:"" help:"Forget a worker. Its jobs go back to their queues at once, at no cost of an attempt."`
+type workerCommands struct {
+	List   listWorkers  `cmd:"" default:"withargs" help:"List workers. The default."`
+	Show   showWorker   `cmd:"" help:"Show a worker, its jobs and its last attempts."`
+	Pause  pauseWorker  `cmd:"" help:"Stop giving a worker new jobs; running jobs continue."`
+	Resume resumeWorker `cmd:"" help:"Give a worker new jobs again, after a pause or a drain."`
+	Drain  drainWorker  `cmd:"" help:"Let a worker finish its jobs and give it no new ones."`
+	Remove removeWorker `cmd:"" help:"Forget a worker. Its jobs go back to their queues at once, and lose no attempt."`
 }
 
-// registeredWorker is what people are shown of a worker.
-type registeredWorker struct {
+// workerFlags are those of the commands about one worker.
+type workerFlags struct {
+	Name string `arg:"" help:"The worker's name."`
+	answerFlags
+}
+
+func (f workerFlags) path(below ...string) string {
+	return rest.Path(append([]string{"workers", f.Name}, below...)...)
+}
+
+// worker is what is printed of a worker.
+type worker struct {
 	Name       string            `json:"name"`
 	State      string            `json:"state"`
 	Hostname   string            `json:"hostname"`
@@ -37,280 +45,200 @@ type registeredWorker struct {
 	Load       *float64          `json:"load"`
 	Registered time.Time         `json:"registered_at"`
 	LastSeen   time.Time         `json:"last_seen_at"`
-	Stats      *struct {
-		WindowSeconds float64 `json:"window_seconds"`
-		Completed     int     `json:"completed"`
-		Failed        int     `json:"failed"`
-		BusySeconds   float64 `json:"busy_seconds"`
-	} `json:"stats"`
+	Stats      *workerStats      `json:"stats"`
 }
 
-type listWorkersCommand struct {
-	State         string  `help:"Only those in this state: active, paused, draining or lost." enum:",active,paused,draining,lost" default:""`
-	Queue         string  `help:"Only those that say that they work on this queue." placeholder:"NAME"`
-	Hostname      string  `help:"Only those on this machine." placeholder:"NAME"`
-	WindowSeconds float64 `help:"Say what each did in the last so many seconds; 0: do not, which is quicker." default:"3600"`
-	JSON          bool    `name:"json" help:"Print the service's answer."`
-	clientFlags
+// workerStats is what a worker did in a window.
+type workerStats struct {
+	WindowSeconds float64 `json:"window_seconds"`
+	Completed     int     `json:"completed"`
+	Failed        int     `json:"failed"`
+	BusySeconds   float64 `json:"busy_seconds"`
+}
+
+func (w *worker) capacity() string {
+	if w.Capacity == nil {
+		return "no limit"
+	}
+	return strconv.Itoa(*w.Capacity)
+}
+
+func (w *worker) load() string {
+	if w.Load == nil {
+		return ""
+	}
+	return strconv.FormatFloat(*w.Load, 'g', 4, 64)
+}
+
+type listWorkers struct {
+	State         string  `help:"Only workers in this state: active, paused, draining or lost." enum:",active,paused,draining,lost" default:""`
+	Queue         string  `help:"Only workers of this queue." placeholder:"NAME"`
+	Hostname      string  `help:"Only workers on this host." placeholder:"NAME"`
+	WindowSeconds float64 `help:"Show what each worker did in the last this many seconds. 0 leaves that out, which is faster." default:"3600"`
+	answerFlags
 }
 
 // Run lists all workers.
-func (c *listWorkersCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	query := url.Values{}
+func (c *listWorkers) Run(ctx context.Context, s *Session) error {
+	call := rest.Get("/v1/workers").With("state", c.State).With("queue", c.Queue).With("hostname", c.Hostname)
 	if c.WindowSeconds > 0 {
-		query.Set("window_seconds", strconv.FormatFloat(c.WindowSeconds, 'f', -1, 64))
+		call = call.With("window_seconds", strconv.FormatFloat(c.WindowSeconds, 'f', -1, 64))
 	}
-	for name, value := range map[string]string{"state": c.State, "queue": c.Queue, "hostname": c.Hostname} {
-		if value != "" {
-			query.Set(name, value)
+	empty := "There are no such workers: a worker is known from its first claim."
+	table := workerTable
+	if c.WindowSeconds > 0 {
+		table.footer = "DONE, FAILED and BUSY count the last " + roughly(seconds(c.WindowSeconds)) + "; BUSY adds up all jobs of a worker."
+	}
+	return list(ctx, s, c.answerFlags, call, rest.All, empty, table)
+}
+
+var workerTable = layout[worker]{
+	columns: []string{"WORKER", "RUNNING", "CAPACITY", "LOAD", "DONE", "FAILED", "BUSY", "SEEN", "HOST", "VERSION", "QUEUES", "STATE"},
+	row: func(p *printer, w *worker) []any {
+		var done, failed, busy any = "", "", ""
+		if w.Stats != nil {
+			done, failed, busy = w.Stats.Completed, w.Stats.Failed, seconds(w.Stats.BusySeconds)
 		}
+		return []any{
+			w.Name, w.Running, w.capacity(), w.load(), done, failed, busy, w.LastSeen, w.Hostname, w.Version, strings.Join(w.Queues, ","), p.state(w.State),
+		}
+	},
+}
+
+type showWorker struct {
+	WindowSeconds float64 `help:"Show what it did in the last this many seconds." default:"3600"`
+	workerFlags
+}
+
+// shownJobs is how many of a worker's jobs and attempts are shown.
+const shownJobs = 20
+
+// Run shows one worker with its jobs and its last attempts.
+func (c *showWorker) Run(ctx context.Context, s *Session) error {
+	call := rest.Get(c.path()).With("window_seconds", strconv.FormatFloat(c.WindowSeconds, 'f', -1, 64))
+	answer, w, err := read[worker](ctx, s, c.answerFlags, call)
+	if err != nil {
+		return err
 	}
-	all, err := listAll(ctx, weir, "/v1/workers", query)
+	running, err := c.page(ctx, s, rest.Get(c.path("jobs")), shownJobs)
+	if err != nil {
+		return err
+	}
+	history, err := c.page(ctx, s, rest.Get(c.path("history")), shownJobs)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		text, err := json.Marshal(all)
-		if err != nil {
-			return err
-		}
-		return printJSON(std.out, text)
+		return s.writeJSON(struct {
+			Worker  json.RawMessage   `json:"worker"`
+			Jobs    []json.RawMessage `json:"jobs"`
+			History []json.RawMessage `json:"history"`
+		}{answer, running.Items, history.Items})
 	}
-	if len(all.Items) == 0 {
-		fmt.Fprintln(std.out, "There are no such workers: a worker is known from its first claim on.")
-		return nil
-	}
-	return printWorkers(std.out, all.Items, inSeconds(c.WindowSeconds), time.Now())
-}
-
-func printWorkers(w io.Writer, items []json.RawMessage, window time.Duration, now time.Time) error {
-	paint := newPainter(w)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "WORKER\tRUNNING\tCAPACITY\tLOAD\tDONE\tFAILED\tBUSY\tSEEN\tHOST\tVERSION\tQUEUES\tSTATE")
-	for _, item := range items {
-		var r registeredWorker
-		if err := json.Unmarshal(item, &r); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		done, failed, busy := "-", "-", "-"
-		if r.Stats != nil {
-			done, failed, busy = strconv.Itoa(r.Stats.Completed), strconv.Itoa(r.Stats.Failed), roughly(inSeconds(r.Stats.BusySeconds))
-		}
-		fmt.Fprintf(table, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", oneLine(r.Name), r.Running, r.capacity(), r.load(), done, failed, busy, relative(now, r.LastSeen),
-			orDash(r.Hostname), orDash(r.Version), orDash(strings.Join(r.Queues, ",")), paint.state(r.State))
-	}
-	if window > 0 {
-		fmt.Fprintf(table, "\nDONE, FAILED and BUSY are of the last %s; BUSY adds up all jobs of a worker.\n", roughly(window))
-	}
-	return table.Flush()
-}
-
-func (r *registeredWorker) capacity() string {
-	if r.Capacity == nil {
-		return "no limit"
-	}
-	return strconv.Itoa(*r.Capacity)
-}
-
-func (r *registeredWorker) load() string {
-	if r.Load == nil {
-		return "-"
-	}
-	return strconv.FormatFloat(*r.Load, 'g', 4, 64)
-}
-
-func orDash(text string) string {
-	if text = oneLine(text); text == "" {
-		return "-"
-	}
-	return text
-}
-
-// workerArgument names a worker and says where weir is.
-type workerArgument struct {
-	Name string `arg:"" help:"The worker's name."`
-	JSON bool   `name:"json" help:"Print the service's answer."`
-	clientFlags
-}
-
-func (a workerArgument) path() string { return "/v1/workers/" + url.PathEscape(a.Name) }
-
-type showWorkerCommand struct {
-	WindowSeconds float64 `help:"Say what it did in the last so many seconds." default:"3600"`
-	workerArgument
-}
-
-// workerDetails is all that is shown of one worker.
-type workerDetails struct {
-	Worker  json.RawMessage   `json:"worker"`
-	Jobs    []json.RawMessage `json:"jobs"`
-	History []json.RawMessage `json:"history"`
-}
-
-// Run shows one worker.
-func (c *showWorkerCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
+	jobs, err := decodeItems[job](running)
 	if err != nil {
 		return err
 	}
-	var all workerDetails
-	if err := weir.get(ctx, c.path()+"?window_seconds="+strconv.FormatFloat(c.WindowSeconds, 'f', -1, 64), &all.Worker); err != nil {
+	attempts, err := decodeItems[attempt](history)
+	if err != nil {
 		return err
 	}
-	for list, items := range map[string]*[]json.RawMessage{"/jobs?limit=20": &all.Jobs, "/history?limit=20": &all.History} {
-		var page listPage
-		if err := weir.get(ctx, c.path()+list, &page); err != nil {
-			return err
-		}
-		*items = page.Items
-	}
-	if c.JSON {
-		text, err := json.Marshal(all)
-		if err != nil {
-			return err
-		}
-		return printJSON(std.out, text)
-	}
-	return all.print(std.out, time.Now())
+	p := newPrinter(s)
+	w.print(p)
+	heldJobTable.section(p, jobs)
+	attemptTable.section(p, attempts)
+	return p.flush()
 }
 
-func (d *workerDetails) print(w io.Writer, now time.Time) error {
-	var r registeredWorker
-	if err := json.Unmarshal(d.Worker, &r); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(table, "%s\t%s\n", name, oneLine(fmt.Sprintf(format, args...)))
-	}
-	row("worker", "%s", r.Name)
-	fmt.Fprintf(table, "state\t%s, last seen %s\n", newPainter(w).state(r.State), relative(now, r.LastSeen))
-	row("jobs", "%d, capacity %s", r.Running, r.capacity())
-	if r.Load != nil {
-		row("load", "%s", r.load())
-	}
-	row("known", "since %s", localTime(r.Registered))
-	if r.Hostname != "" {
-		row("host", "%s", r.Hostname)
-	}
-	if r.Version != "" {
-		row("version", "%s", r.Version)
-	}
-	if len(r.Queues) > 0 {
-		row("queues", "%s", strings.Join(r.Queues, ", "))
-	}
-	for _, label := range slices.Sorted(maps.Keys(r.Labels)) {
-		row("label", "%s=%s", label, r.Labels[label])
-	}
-	if r.Stats != nil {
-		window := inSeconds(r.Stats.WindowSeconds)
-		row("in the last "+roughly(window), "%d done, %d failed, busy for %s", r.Stats.Completed, r.Stats.Failed, roughly(inSeconds(r.Stats.BusySeconds)))
-	}
-	if len(d.Jobs) > 0 {
-		fmt.Fprintln(table, "\nJOB\tKIND\tQUEUE\tATTEMPT\tSTARTED")
-	}
-	for _, item := range d.Jobs {
-		var j job
-		if err := json.Unmarshal(item, &j); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
+func (w *worker) print(p *printer) {
+	t := p.table()
+	t.property("worker", "%s", w.Name)
+	t.row(safe("state"), p.state(w.State)+safe(", last seen "+relative(p.now, w.LastSeen)))
+	t.property("jobs", "%d, capacity %s", w.Running, w.capacity())
+	for _, property := range [][2]string{
+		{"load", w.load()}, {"registered", localTime(w.Registered)}, {"host", w.Hostname}, {"version", w.Version}, {"queues", strings.Join(w.Queues, ", ")},
+	} {
+		if property[1] != "" {
+			t.property(property[0], "%s", property[1])
 		}
-		started := "-"
-		if j.StartedAt != nil {
-			started = relative(now, *j.StartedAt)
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d of %d\t%s\n", oneLine(j.ID), oneLine(j.Kind), oneLine(j.Queue), j.Attempt, j.MaxAttempts, started)
 	}
-	if len(d.History) > 0 {
-		fmt.Fprintln(table, "\nBEFORE\tKIND\tQUEUE\tATTEMPT\tENDED\tTOOK\tOUTCOME")
+	for _, label := range slices.Sorted(maps.Keys(w.Labels)) {
+		t.property("label", "%s=%s", label, w.Labels[label])
 	}
-	for _, item := range d.History {
-		var a struct {
-			JobID     string    `json:"job_id"`
-			Kind      string    `json:"kind"`
-			Queue     string    `json:"queue"`
-			Attempt   int       `json:"attempt"`
-			Outcome   string    `json:"outcome"`
-			StartedAt time.Time `json:"started_at"`
-			EndedAt   time.Time `json:"ended_at"`
-			Error     string    `json:"error"`
-		}
-		if err := json.Unmarshal(item, &a); err != nil {
-			return fmt.Errorf("reading the answer: %w", err)
-		}
-		outcome := strings.ReplaceAll(a.Outcome, "_", " ")
+	if w.Stats != nil {
+		window := "in the last " + roughly(seconds(w.Stats.WindowSeconds))
+		t.property(window, "%d done, %d failed, busy for %s", w.Stats.Completed, w.Stats.Failed, roughly(seconds(w.Stats.BusySeconds)))
+	}
+	t.end()
+}
+
+var heldJobTable = layout[job]{
+	columns: []string{"JOB", "KIND", "QUEUE", "ATTEMPT", "STARTED"},
+	row:     func(_ *printer, j *job) []any { return []any{j.ID, j.Kind, j.Queue, j.attempts(), j.StartedAt} },
+}
+
+// attempt is what is printed of an attempt that a worker has ended.
+type attempt struct {
+	JobID     string    `json:"job_id"`
+	Kind      string    `json:"kind"`
+	Queue     string    `json:"queue"`
+	Attempt   int       `json:"attempt"`
+	Outcome   string    `json:"outcome"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at"`
+	Error     string    `json:"error"`
+}
+
+var attemptTable = layout[attempt]{
+	columns: []string{"BEFORE", "KIND", "QUEUE", "ATTEMPT", "ENDED", "TOOK", "OUTCOME"},
+	row: func(_ *printer, a *attempt) []any {
+		outcome := spaced(a.Outcome)
 		if a.Error != "" {
-			outcome += ": " + shorten(a.Error, 60)
+			outcome += ": " + terminal.Shorten(terminal.OneLine(a.Error), 60)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\t%s\n", oneLine(a.JobID), oneLine(a.Kind), oneLine(a.Queue), a.Attempt, relative(now, a.EndedAt), roughly(a.EndedAt.Sub(a.StartedAt)), oneLine(outcome))
-	}
-	return table.Flush()
+		return []any{a.JobID, a.Kind, a.Queue, a.Attempt, a.EndedAt, a.EndedAt.Sub(a.StartedAt), outcome}
+	},
 }
 
 type (
-	pauseWorkerCommand  struct{ workerArgument }
-	resumeWorkerCommand struct{ workerArgument }
-	drainWorkerCommand  struct{ workerArgument }
-	removeWorkerCommand struct{ workerArgument }
+	pauseWorker  struct{ workerFlags }
+	resumeWorker struct{ workerFlags }
+	drainWorker  struct{ workerFlags }
+	removeWorker struct {
+		workerFlags
+		yesFlag
+	}
 )
 
 // Run pauses a worker.
-func (c *pauseWorkerCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, "/pause")
-}
+func (c *pauseWorker) Run(ctx context.Context, s *Session) error { return c.change(ctx, s, "pause") }
 
 // Run resumes a worker.
-func (c *resumeWorkerCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, "/resume")
-}
+func (c *resumeWorker) Run(ctx context.Context, s *Session) error { return c.change(ctx, s, "resume") }
 
 // Run drains a worker.
-func (c *drainWorkerCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, "/drain")
+func (c *drainWorker) Run(ctx context.Context, s *Session) error { return c.change(ctx, s, "drain") }
+
+func (f workerFlags) change(ctx context.Context, s *Session, action string) error {
+	return show(ctx, s, f.answerFlags, rest.Post(f.path(action), nil), func(p *printer, w *worker) {
+		p.line("%s is %s and has %s.", w.Name, p.state(w.State), countOf(w.Running, "job"))
+	})
 }
 
-func (a workerArgument) change(ctx context.Context, std streams, action string) error {
-	weir, err := a.client()
+// Run asks, and removes a worker.
+func (c *removeWorker) Run(ctx context.Context, s *Session) error {
+	_, w, err := read[worker](ctx, s, c.answerFlags, rest.Get(c.path()))
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := weir.post(ctx, a.path()+action, nil, &answer); err != nil {
+	question := "Remove worker " + c.Name + "? It has " + countOf(w.Running, "job") + ", which other workers may run at once."
+	if err := s.confirm(c.Yes, question, "nothing was removed"); err != nil {
 		return err
 	}
-	if a.JSON {
-		return printJSON(std.out, answer)
-	}
-	var r registeredWorker
-	if err := json.Unmarshal(answer, &r); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	fmt.Fprintf(std.out, "%s is %s and has %s.\n", oneLine(r.Name), r.State, countOf(r.Running, "job"))
-	return nil
-}
-
-// Run removes a worker.
-func (c *removeWorkerCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.call(ctx, http.MethodDelete, c.path(), nil, &answer, 0); err != nil {
-		return err
-	}
-	if c.JSON {
-		return printJSON(std.out, answer)
-	}
-	var removal struct {
+	type removed struct {
 		Released int `json:"released"`
 	}
-	if err := json.Unmarshal(answer, &removal); err != nil {
-		return fmt.Errorf("reading the answer: %w", err)
-	}
-	fmt.Fprintf(std.out, "%s is removed; %s went back.\n", oneLine(c.Name), countOf(removal.Released, "job"))
-	return nil
+	return show(ctx, s, c.answerFlags, rest.Delete(c.path()), func(p *printer, r *removed) {
+		p.line("%s is removed; %s went back.", c.Name, countOf(r.Released, "job"))
+	})
 }

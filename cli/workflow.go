@@ -1,38 +1,37 @@
-package main
+package cli
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/url"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/rest"
+	"github.com/weirhq/weir/terminal"
 )
 
-type workflowCommand struct {
-	List     listWorkflowsCommand    `cmd:"" default:"withargs" help:"List workflows, the newest first. The default."`
-	Show     showWorkflowCommand     `cmd:"" help:"Draw a workflow: what waits for what, and how far it is."`
-	Submit   submitWorkflowCommand   `cmd:"" help:"Submit a workflow."`
-	Cancel   cancelWorkflowCommand   `cmd:"" help:"Cancel a workflow."`
-	Retry    retryWorkflowCommand    `cmd:"" help:"Run what failed of a workflow again."`
-	Fork     forkWorkflowCommand     `cmd:"" help:"Submit a copy of a workflow in which some steps run again."`
-	Signal   signalWorkflowCommand   `cmd:"" help:"Send a signal to a workflow."`
-	Timeline timelineWorkflowCommand `cmd:"" help:"Show what happened to a workflow and its jobs."`
+type workflowCommands struct {
+	List     listWorkflows       `cmd:"" default:"withargs" help:"List workflows, newest first. The default."`
+	Show     showWorkflow        `cmd:"" help:"Draw a workflow: its steps, what they depend on, and their states."`
+	Submit   submitWorkflow      `cmd:"" help:"Submit a workflow."`
+	Cancel   cancelWorkflow      `cmd:"" help:"Cancel a workflow."`
+	Retry    retryWorkflow       `cmd:"" help:"Run the failed steps of a workflow again."`
+	Fork     forkWorkflow        `cmd:"" help:"Submit a copy of a workflow in which some steps run again."`
+	Signal   signalWorkflow      `cmd:"" help:"Send a signal to a workflow."`
+	Timeline showWorkflowMoments `cmd:"" help:"Show what happened to a workflow and its jobs."`
 }
 
 // workflowFlags are those of the commands about one workflow.
 type workflowFlags struct {
-	ID string `arg:"" help:"The workflow's id."`
+	ID id `arg:"" help:"The workflow's id."`
 	answerFlags
 }
 
-func (f workflowFlags) path(below string) string {
-	return "/v1/workflows/" + url.PathEscape(f.ID) + below
+func (f workflowFlags) path(below ...string) string {
+	return rest.Path(append([]string{"workflows", string(f.ID)}, below...)...)
 }
 
-// workflow is what people are shown of a workflow.
+// workflow is what is printed of a workflow.
 type workflow struct {
 	ID         string     `json:"id"`
 	Name       string     `json:"name"`
@@ -42,9 +41,7 @@ type workflow struct {
 	FinishedAt *time.Time `json:"finished_at"`
 	Progress   float64    `json:"progress"`
 	Steps      int        `json:"steps"`
-	Completed  int        `json:"completed"`
 	Dead       int        `json:"dead"`
-	Cancelled  int        `json:"cancelled"`
 	Running    int        `json:"running"`
 	Waiting    int        `json:"waiting"`
 	Failure    *struct {
@@ -55,7 +52,7 @@ type workflow struct {
 	Duplicate        bool   `json:"duplicate"`
 }
 
-// took is how long it has taken so far, or took.
+// took is how long it took, or has taken until now.
 func (w *workflow) took(now time.Time) time.Duration {
 	if w.FinishedAt != nil {
 		now = *w.FinishedAt
@@ -63,208 +60,124 @@ func (w *workflow) took(now time.Time) time.Duration {
 	return max(0, now.Sub(w.CreatedAt))
 }
 
-// say is the workflow in one line.
-func (w *workflow) say(paint painter) string {
-	line := fmt.Sprintf("workflow %s %s is %s: %g %% of %s", w.ID, oneLine(w.Name), paint.state(w.State), w.Progress, countOf(w.Steps, "step"))
+// print prints the workflow in one line.
+func (w *workflow) print(p *printer) {
+	failure := ""
 	if w.Failure != nil {
-		line += "; " + shorten(oneLine(w.Failure.Message), 160)
+		failure = "; " + terminal.Shorten(terminal.OneLine(w.Failure.Message), 160)
 	}
-	return line
+	p.line("workflow %s %s is %s: %g %% of %s%s", w.ID, w.Name, p.state(w.State), w.Progress, countOf(w.Steps, "step"), failure)
 }
 
-type listWorkflowsCommand struct {
-	State string `help:"Only those in this state: running, stopping, compensating, completed, failed or cancelled." placeholder:"STATE"`
-	Name  string `help:"Only those of this name." placeholder:"NAME"`
-	Limit int    `help:"At most so many." default:"50"`
+type listWorkflows struct {
+	State string `help:"Only workflows in this state: running, stopping, compensating, completed, failed or cancelled." placeholder:"STATE"`
+	Name  string `help:"Only workflows of this name." placeholder:"NAME"`
+	Limit limit  `help:"List at most this many." default:"50"`
 	answerFlags
 }
 
-// Validate is called by kong.
-func (c *listWorkflowsCommand) Validate() error {
-	if c.Limit < 1 {
-		return fmt.Errorf("--limit must be at least 1")
-	}
-	return nil
-}
-
 // Run lists workflows.
-func (c *listWorkflowsCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	query := url.Values{}
-	for name, value := range map[string]string{"state": c.State, "name": c.Name} {
-		if value != "" {
-			query.Set(name, value)
-		}
-	}
-	page, err := listSome(ctx, weir, "/v1/workflows", query, c.Limit)
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, page, func(found []workflow) error {
-		if len(found) == 0 {
-			fmt.Fprintln(std.out, "no such workflows")
-			return nil
-		}
-		table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(table, "WORKFLOW\tNAME\tSTATE\tDONE\tSTEPS\tDEAD\tRUNNING\tSUBMITTED\tTOOK")
-		now := time.Now()
-		for _, w := range found {
-			// Last on the line is what may be coloured: a tab writer counts the colours as characters.
-			fmt.Fprintf(table, "%s\t%s\t%s\t%g %%\t%d\t%d\t%d\t%s\t%s\n", w.ID, shorten(oneLine(w.Name), 40), w.State, w.Progress, w.Steps, w.Dead, w.Running,
-				relative(now, w.CreatedAt), roughly(w.took(now)))
-		}
-		if err := table.Flush(); err != nil {
-			return err
-		}
-		if page.NextCursor != nil {
-			fmt.Fprintf(std.out, "There are more: weir workflow list --limit %d\n", 2*c.Limit)
-		}
-		return nil
+func (c *listWorkflows) Run(ctx context.Context, s *Session) error {
+	call := rest.Get("/v1/workflows").With("state", c.State).With("name", c.Name)
+	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no such workflows.", layout[workflow]{
+		columns: []string{"WORKFLOW", "NAME", "DONE", "STEPS", "DEAD", "RUNNING", "SUBMITTED", "TOOK", "STATE"},
+		row: func(p *printer, w *workflow) []any {
+			done := fmt.Sprintf("%g %%", w.Progress)
+			return []any{w.ID, terminal.Shorten(w.Name, 40), done, w.Steps, w.Dead, w.Running, w.CreatedAt, w.took(p.now), p.state(w.State)}
+		},
 	})
 }
 
-type submitWorkflowCommand struct {
+type submitWorkflow struct {
 	Definition     string `arg:"" help:"The workflow as JSON: {name, steps: [...]}. @FILE reads it from a file, - from standard input."`
-	IdempotencyKey string `help:"A second submission with this key answers with the first one's workflow." placeholder:"KEY"`
+	IdempotencyKey string `help:"Submitting again with this key returns the first workflow." placeholder:"KEY"`
 	answerFlags
 }
 
 // Run submits the workflow.
-func (c *submitWorkflowCommand) Run(ctx context.Context, std streams) error {
-	definition, err := readArgs(c.Definition, std.in)
+func (c *submitWorkflow) Run(ctx context.Context, s *Session) error {
+	definition, err := readJSON(c.Definition, s.In)
 	if err != nil {
 		return err
 	}
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	header := http.Header{}
+	call := rest.Post("/v1/workflows", definition)
 	if c.IdempotencyKey != "" {
-		header.Set("Idempotency-Key", c.IdempotencyKey)
+		call.Header = http.Header{"Idempotency-Key": {c.IdempotencyKey}}
 	}
-	var answer json.RawMessage
-	if err := weir.send(ctx, http.MethodPost, "/v1/workflows", header, definition, &answer, 0); err != nil {
-		return err
-	}
-	return show(c.answerFlags, std.out, answer, func(w workflow) error {
+	return show(ctx, s, c.answerFlags, call, func(p *printer, w *workflow) {
 		if w.Duplicate {
-			fmt.Fprintf(std.out, "workflow %s was there already\n", w.ID)
-			return nil
+			p.line("workflow %s existed already", w.ID)
+			return
 		}
-		fmt.Fprintf(std.out, "workflow %s with %s\n", w.ID, countOf(w.Steps, "step"))
-		return nil
+		p.line("workflow %s with %s", w.ID, countOf(w.Steps, "step"))
 	})
 }
 
-type cancelWorkflowCommand struct {
-	Compensate bool `help:"Run the compensations of what completed, when all that runs has ended."`
+// change makes a call that answers with the workflow, and prints it.
+func (f workflowFlags) change(ctx context.Context, s *Session, action string, body any) error {
+	return show(ctx, s, f.answerFlags, rest.Post(f.path(action), body), func(p *printer, w *workflow) { w.print(p) })
+}
+
+type cancelWorkflow struct {
+	Compensate bool `help:"Then run the compensations of the completed steps."`
 	workflowFlags
 }
 
 // Run cancels a workflow.
-func (c *cancelWorkflowCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, "/cancel", map[string]any{"compensate": c.Compensate})
+func (c *cancelWorkflow) Run(ctx context.Context, s *Session) error {
+	return c.change(ctx, s, "cancel", map[string]any{"compensate": c.Compensate})
 }
 
-type retryWorkflowCommand struct {
-	By string `help:"Who does it; kept with the workflow. Defaults to your name on this machine." placeholder:"NAME"`
+type retryWorkflow struct {
 	workflowFlags
+	byFlag
 }
 
-// Run runs what failed again.
-func (c *retryWorkflowCommand) Run(ctx context.Context, std streams) error {
-	return c.change(ctx, std, "/retry", byWhom(c.By))
+// Run runs the failed steps again.
+func (c *retryWorkflow) Run(ctx context.Context, s *Session) error {
+	return c.change(ctx, s, "retry", c.body(s))
 }
 
-type forkWorkflowCommand struct {
+type forkWorkflow struct {
 	workflowFlags
 	From []string `arg:"" help:"The steps that run again, with all that depend on them."`
-	By   string   `help:"Who does it; kept with the workflow. Defaults to your name on this machine." placeholder:"NAME"`
+	byFlag
 }
 
 // Run forks a workflow.
-func (c *forkWorkflowCommand) Run(ctx context.Context, std streams) error {
-	body := byWhom(c.By)
+func (c *forkWorkflow) Run(ctx context.Context, s *Session) error {
+	body := c.body(s)
 	body["from"] = c.From
-	return c.change(ctx, std, "/fork", body)
+	return c.change(ctx, s, "fork", body)
 }
 
-func byWhom(by string) map[string]any {
-	if by == "" {
-		by = nameHere()
-	}
-	return map[string]any{"by": by}
-}
-
-func (f workflowFlags) change(ctx context.Context, std streams, below string, body any) error {
-	weir, err := f.client()
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := weir.post(ctx, f.path(below), body, &answer); err != nil {
-		return err
-	}
-	return show(f.answerFlags, std.out, answer, func(w workflow) error {
-		_, err := fmt.Fprintln(std.out, w.say(newPainter(std.out)))
-		return err
-	})
-}
-
-type signalWorkflowCommand struct {
+type signalWorkflow struct {
 	workflowFlags
 	Name    string `arg:"" help:"The signal's name."`
-	Payload string `arg:"" optional:"" help:"What it carries: JSON, @FILE to read it from a file, - from standard input."`
+	Payload string `arg:"" optional:"" help:"The signal's payload: JSON, @FILE to read it from a file, - for standard input."`
 }
 
 // Run sends a signal.
-func (c *signalWorkflowCommand) Run(ctx context.Context, std streams) error {
-	body := map[string]any{}
-	if c.Payload != "" {
-		payload, err := readArgs(c.Payload, std.in)
-		if err != nil {
-			return err
-		}
-		body["payload"] = payload
-	}
-	weir, err := c.client()
+func (c *signalWorkflow) Run(ctx context.Context, s *Session) error {
+	payload, err := readJSON(c.Payload, s.In)
 	if err != nil {
 		return err
 	}
-	var answer json.RawMessage
-	if err := weir.post(ctx, c.path("/signals/"+url.PathEscape(c.Name)), body, &answer); err != nil {
-		return err
+	body := map[string]any{}
+	if payload != nil {
+		body["payload"] = payload
 	}
-	return show(c.answerFlags, std.out, answer, func(a struct{ Ended int }) error {
+	type signalled struct{ Ended int }
+	return show(ctx, s, c.answerFlags, rest.Post(c.path("signals", c.Name), body), func(p *printer, a *signalled) {
 		if a.Ended == 0 {
-			fmt.Fprintln(std.out, "no step waits for it yet: it is kept")
-			return nil
+			p.line("no step waits for it yet; it is kept")
+			return
 		}
-		_, err := fmt.Fprintf(std.out, "%s waited for it\n", countOf(a.Ended, "step"))
-		return err
+		p.line("%s waited for it", countOf(a.Ended, "step"))
 	})
 }
 
-type timelineWorkflowCommand struct {
-	workflowFlags
-}
-
-// Run shows the timeline.
-func (c *timelineWorkflowCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
-	if err != nil {
-		return err
-	}
-	all, err := listAll(ctx, weir, c.path("/timeline"), url.Values{})
-	if err != nil {
-		return err
-	}
-	return showList(c.answerFlags, std.out, all, func(moments []workflowMoment) error { return printWorkflowTimeline(std.out, moments) })
-}
+type showWorkflowMoments struct{ workflowFlags }
 
 // workflowMoment is something that happened to a workflow or one of its jobs.
 type workflowMoment struct {
@@ -272,48 +185,64 @@ type workflowMoment struct {
 	Step string `json:"step"`
 }
 
-func printWorkflowTimeline(w io.Writer, moments []workflowMoment) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tSTEP\tWHAT")
-	day := ""
-	for _, m := range moments {
-		if d := m.At.Local().Format("2006-01-02 MST"); d != day {
-			day = d
-			fmt.Fprintf(table, "%s\t\t\n", day)
+// Run shows the timeline.
+func (c *showWorkflowMoments) Run(ctx context.Context, s *Session) error {
+	return showTimeline(ctx, s, c.answerFlags, c.path("timeline"), func(p *printer, moments []workflowMoment) {
+		t := p.table("TIME", "STEP", "WHAT")
+		var days dayHeads
+		for _, m := range moments {
+			days.print(t, m.At, 2)
+			t.row(clock(m.At), m.Step, m.describe(-1))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", m.At.Local().Format("15:04:05.000"), orDash(oneLine(m.Step)), m.say(-1))
-	}
-	return table.Flush()
+		t.end()
+	})
 }
 
-type showWorkflowCommand struct {
+type showWorkflow struct {
 	workflowFlags
-	Mermaid bool `help:"Print it as a Mermaid flowchart."`
-	All     bool `help:"Draw every step; otherwise many that are alike are drawn as one."`
+	Mermaid bool `help:"Print a Mermaid flowchart."`
+	All     bool `help:"Draw every step. By default, many similar steps are drawn as one."`
 }
+
+// maxSimilar is how many similar steps are drawn one by one.
+const maxSimilar = 8
 
 // Run draws a workflow.
-func (c *showWorkflowCommand) Run(ctx context.Context, std streams) error {
-	weir, err := c.client()
+func (c *showWorkflow) Run(ctx context.Context, s *Session) error {
+	if c.Mermaid {
+		if c.JSON {
+			return Usagef("--mermaid cannot be combined with --json")
+		}
+		return c.mermaid(ctx, s)
+	}
+	answer, g, err := read[graph](ctx, s, c.answerFlags, rest.Get(c.path("graph")))
+	if err != nil || c.JSON {
+		return orWriteJSON(s, err, answer)
+	}
+	_, w, err := read[workflow](ctx, s, c.answerFlags, rest.Get(c.path()))
 	if err != nil {
 		return err
 	}
-	if c.Mermaid {
-		return weir.copy(ctx, c.path("/graph"), "text/vnd.mermaid", std.out)
+	similar := maxSimilar
+	if c.All {
+		similar = len(g.Nodes)
 	}
-	var w workflow
-	var answer json.RawMessage
-	if err := weir.get(ctx, c.path(""), &w); err != nil {
+	p := newPrinter(s)
+	g.draw(p, w, similar)
+	return p.flush()
+}
+
+func (c *showWorkflow) mermaid(ctx context.Context, s *Session) error {
+	weir, err := c.Client(s.Version)
+	if err != nil {
 		return err
 	}
-	if err := weir.get(ctx, c.path("/graph"), &answer); err != nil {
+	call := rest.Get(c.path("graph"))
+	call.Header = http.Header{"Accept": {"text/vnd.mermaid"}}
+	text, err := weir.Text(ctx, call)
+	if err != nil {
 		return err
 	}
-	return show(c.answerFlags, std.out, answer, func(g graph) error {
-		few := 8
-		if c.All {
-			few = len(g.Nodes)
-		}
-		return g.draw(std.out, &w, time.Now(), few)
-	})
+	_, err = fmt.Fprint(s.Out, terminal.Printable(text))
+	return err
 }

@@ -1,13 +1,13 @@
-package main
+package cli
 
 import (
 	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
+
+	"github.com/weirhq/weir/terminal"
 )
 
 // graph is a workflow as nodes and edges.
@@ -28,9 +28,10 @@ type graphNode struct {
 	FinishedAt      *time.Time `json:"finished_at"`
 	ChildWorkflowID string     `json:"child_workflow_id"`
 
-	above, below []*graphNode // what it waits for, and what waits for it, as drawn: below the last of those that it waits for
-	depth        int
-	undoes       string
+	above []*graphNode // the steps that it depends on
+	below []*graphNode // the steps drawn below it: those of which it is the deepest dependency
+	depth int
+	undos string // the step that it compensates
 }
 
 type graphEdge struct {
@@ -39,48 +40,47 @@ type graphEdge struct {
 	Kind string `json:"kind"`
 }
 
-var stateMarks = map[string]string{"completed": "●", "running": "◐", "dead": "✗", "cancelled": "⊘", "available": "○", "scheduled": "◷", "retryable": "↻", "held": "·"}
+var stateMarks = map[string]string{
+	"completed": "●", "running": "◐", "dead": "✗", "cancelled": "⊘", "available": "○", "scheduled": "◷", "retryable": "↻", "held": "·",
+}
 
-// draw draws a workflow as a tree: each step below the deepest of those that it waits for, the others named at the end of its line. Of more than
-// `few` steps below one that nothing waits for besides the same steps, those in the same state are drawn as one.
-func (g *graph) draw(out io.Writer, w *workflow, now time.Time, few int) error {
-	paint := newPainter(out)
-	fmt.Fprintln(out, w.say(paint))
+// draw draws the workflow as a tree: each step below the deepest step that it depends on, its other dependencies named at the end of its line.
+// If more than similar steps stand side by side, those with the same state are drawn as one.
+func (g *graph) draw(p *printer, w *workflow, similar int) {
+	w.print(p)
+	p.line("%s\n", w.summary(p.now))
+	roots := g.arrange()
+	d := drawing{table: p.table(), similar: similar, critical: map[string]bool{}}
+	for _, name := range g.CriticalPath {
+		d.critical[name] = true
+	}
+	d.steps(roots, "", true)
+	d.end()
+	if len(g.CriticalPath) > 1 {
+		path := terminal.Shorten(terminal.OneLine(strings.Join(g.CriticalPath, " → ")), 200)
+		p.line("\ncritical path (*): %s, %s", path, roughly(seconds(g.Seconds)))
+	}
+}
+
+// summary is when the workflow was submitted, how far it is, and where it comes from.
+func (w *workflow) summary(now time.Time) string {
 	line := fmt.Sprintf("submitted %s, took %s", relative(now, w.CreatedAt), roughly(w.took(now)))
 	if w.FinishedAt == nil {
 		line = fmt.Sprintf("submitted %s, %d running, %d waiting", relative(now, w.CreatedAt), w.Running, w.Waiting)
 	}
-	for what, id := range map[string]string{"within workflow ": w.ParentWorkflowID, "forked from workflow ": w.ForkedFrom} {
-		if id != "" {
-			line += ", " + what + id
-		}
+	if w.ParentWorkflowID != "" {
+		line += ", within workflow " + w.ParentWorkflowID
+	}
+	if w.ForkedFrom != "" {
+		line += ", forked from workflow " + w.ForkedFrom
 	}
 	if w.DeadlineAt != nil && w.FinishedAt == nil {
 		line += ", deadline " + relative(now, *w.DeadlineAt)
 	}
-	fmt.Fprintf(out, "%s\n\n", line)
-
-	roots := g.arrange()
-	critical := map[string]bool{}
-	for _, name := range g.CriticalPath {
-		critical[name] = true
-	}
-	d := drawing{table: tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), now: now, few: few, critical: critical}
-	d.steps(roots, "", true)
-	if err := d.table.Flush(); err != nil {
-		return err
-	}
-	if len(g.CriticalPath) > 1 {
-		path := make([]string, len(g.CriticalPath))
-		for i, name := range g.CriticalPath {
-			path[i] = oneLine(name)
-		}
-		fmt.Fprintf(out, "\ncritical path (*): %s, %s\n", shorten(strings.Join(path, " → "), 200), roughly(time.Duration(g.Seconds*float64(time.Second))))
-	}
-	return nil
+	return line
 }
 
-// arrange links the nodes and returns those that stand at the top.
+// arrange links the nodes and returns those at the top.
 func (g *graph) arrange() []*graphNode {
 	byName := make(map[string]*graphNode, len(g.Nodes))
 	for _, n := range g.Nodes {
@@ -94,7 +94,7 @@ func (g *graph) arrange() []*graphNode {
 			continue
 		}
 		if e.Kind == "compensation" {
-			to.undoes = from.Name
+			to.undos = from.Name
 			continue
 		}
 		to.above = append(to.above, from)
@@ -118,24 +118,30 @@ func (g *graph) arrange() []*graphNode {
 		}
 	}
 	for _, n := range g.Nodes {
-		if len(n.above) > 0 {
-			last := slices.MaxFunc(n.above, func(a, b *graphNode) int { return cmp.Compare(a.depth, b.depth) })
+		if last := n.deepest(); last != nil {
 			last.below = append(last.below, n)
 		}
 	}
 	return roots
 }
 
-// drawing is one that is under way.
+// deepest is the deepest step that a step depends on, or nil.
+func (n *graphNode) deepest() *graphNode {
+	if len(n.above) == 0 {
+		return nil
+	}
+	return slices.MaxFunc(n.above, func(a, b *graphNode) int { return cmp.Compare(a.depth, b.depth) })
+}
+
+// drawing is a drawing under way.
 type drawing struct {
-	table    *tabwriter.Writer
-	now      time.Time
-	few      int
+	*table
+	similar  int
 	critical map[string]bool
 }
 
 func (d *drawing) steps(nodes []*graphNode, indent string, top bool) {
-	groups := d.gather(nodes)
+	groups := d.groups(nodes)
 	for i, group := range groups {
 		branch, rest := "├─ ", "│  "
 		if i == len(groups)-1 {
@@ -144,32 +150,24 @@ func (d *drawing) steps(nodes []*graphNode, indent string, top bool) {
 		if top {
 			branch, rest = "", ""
 		}
-		n := group[0]
-		if len(group) > 1 {
-			fmt.Fprintf(d.table, "%s%s%s %s … %s\t%s\t\t%d steps\n", indent, branch, mark(n), oneLine(n.Name), oneLine(group[len(group)-1].Name), n.State, len(group))
-			for _, n := range group { // a step that waits for all of them is below one of them
-				d.steps(n.below, indent+rest, false)
-			}
-			continue
+		if len(group) == 1 {
+			d.step(group[0], indent+branch)
+		} else {
+			d.group(group, indent+branch)
 		}
-		d.line(n, indent+branch)
-		d.steps(n.below, indent+rest, false)
+		for _, n := range group { // a step that depends on a whole group is below one of its members
+			d.steps(n.below, indent+rest, false)
+		}
 	}
 }
 
-// gather puts steps together that look the same, where there are many.
-func (d *drawing) gather(nodes []*graphNode) [][]*graphNode {
+// groups puts similar steps together if there are many steps.
+func (d *drawing) groups(nodes []*graphNode) [][]*graphNode {
 	var groups [][]*graphNode
-	if len(nodes) <= d.few {
-		for _, n := range nodes {
-			groups = append(groups, []*graphNode{n})
-		}
-		return groups
-	}
 	at := map[string]int{}
 	for _, n := range nodes {
 		alike := n.State + " " + n.Kind + " " + n.HeldReason
-		if i, ok := at[alike]; ok {
+		if i, ok := at[alike]; ok && len(nodes) > d.similar {
 			groups[i] = append(groups[i], n)
 			continue
 		}
@@ -179,47 +177,67 @@ func (d *drawing) gather(nodes []*graphNode) [][]*graphNode {
 	return groups
 }
 
-func mark(n *graphNode) string { return cmp.Or(stateMarks[n.State], "?") }
+// label is a step's branch, mark and name. Its leading spaces are part of the drawing.
+func (n *graphNode) label(branch, name string) safe {
+	return safe(branch + cmp.Or(stateMarks[n.State], "?") + " " + terminal.OneLine(name))
+}
 
-// line draws one step: its mark and name, its state, how long it took, and what there is to say.
-func (d *drawing) line(n *graphNode, before string) {
-	name := oneLine(n.Name)
+// group draws several steps as one.
+func (d *drawing) group(steps []*graphNode, branch string) {
+	first, last := steps[0], steps[len(steps)-1]
+	d.row(first.label(branch, first.Name+" … "+last.Name), first.State, blank, countOf(len(steps), "step"))
+}
+
+// step draws one step: its mark, name, state, duration and notes.
+func (d *drawing) step(n *graphNode, branch string) {
+	name := n.Name
 	if d.critical[n.Name] {
 		name += " *"
 	}
 	state := n.State
 	if n.State == "held" && n.HeldReason != "dependency" {
-		state += " (" + oneLine(n.HeldReason) + ")"
+		state += " (" + n.HeldReason + ")"
 	}
-	took := ""
+	took := blank
 	switch {
 	case n.StartedAt != nil && n.FinishedAt != nil:
-		took = roughly(max(0, n.FinishedAt.Sub(*n.StartedAt)))
+		took = safe(roughly(max(0, n.FinishedAt.Sub(*n.StartedAt))))
 	case n.StartedAt != nil:
-		took = roughly(max(0, d.now.Sub(*n.StartedAt)))
+		took = safe(roughly(max(0, d.now.Sub(*n.StartedAt))))
 	}
+	d.row(n.label(branch, name), state, took, safe(terminal.OneLine(strings.Join(n.notes(), "; "))))
+}
+
+// notes says what the tree does not show of a step.
+func (n *graphNode) notes() []string {
 	var notes []string
-	if len(n.above) > 1 {
-		var others []string
-		deepest := slices.MaxFunc(n.above, func(a, b *graphNode) int { return cmp.Compare(a.depth, b.depth) })
-		for _, p := range n.above {
-			if p != deepest {
-				others = append(others, oneLine(p.Name))
-			}
-		}
-		if len(others) > 4 {
-			others = append(others[:3], fmt.Sprintf("%d more", len(others)-3))
-		}
+	if others := n.otherDependencies(); len(others) > 0 {
 		notes = append(notes, "also after "+strings.Join(others, ", "))
 	}
 	if n.Needs != "completed" && len(n.above) > 0 {
 		notes = append(notes, "needs "+n.Needs)
 	}
-	if n.undoes != "" {
-		notes = append(notes, "undoes "+oneLine(n.undoes))
+	if n.undos != "" {
+		notes = append(notes, "undoes "+n.undos)
 	}
 	if n.ChildWorkflowID != "" {
-		notes = append(notes, "workflow "+oneLine(n.ChildWorkflowID))
+		notes = append(notes, "workflow "+n.ChildWorkflowID)
 	}
-	fmt.Fprintf(d.table, "%s%s %s\t%s\t%s\t%s\n", before, mark(n), name, state, took, strings.Join(notes, "; "))
+	return notes
+}
+
+// otherDependencies names the first of the steps that a step depends on, besides the one that it is drawn below.
+func (n *graphNode) otherDependencies() []string {
+	const most = 4
+	var others []string
+	deepest := n.deepest()
+	for _, above := range n.above {
+		if above != deepest {
+			others = append(others, above.Name)
+		}
+	}
+	if len(others) > most {
+		others = append(others[:most-1], fmt.Sprintf("%d more", len(others)-most+1))
+	}
+	return others
 }

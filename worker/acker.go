@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"context"
@@ -6,71 +6,114 @@ import (
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
 const (
-	// maxReport bounds the acks of one request.
-	maxReport = 1000
+	// maxAcks bounds the acks of one request.
+	maxAcks = 1000
 
-	// maxReportBytes bounds the results of one request, well below what a node takes unless it is told to take less.
-	maxReportBytes = 4 << 20
+	// maxAckBytes bounds the results of one request, well below what a node accepts unless it is set lower.
+	maxAckBytes = 4 << 20
 
-	// gatherFor is how long a report waits for others to go with it, while there is more work in hand.
+	// maxUnacked is how many acks may wait to be sent before no more jobs are claimed.
+	maxUnacked = 2000
+
+	// gatherFor is how long an ack waits for others to share its request, while there is more work in hand.
 	gatherFor = 10 * time.Millisecond
 )
 
-// reporter tells the service what became of jobs: one request at a time, and in it everything that has ended since the last.
-type reporter struct {
-	client *client
+// The statuses of an ack; the first three are the service's words.
+const (
+	ackOK       = "ok"
+	ackStale    = "stale_token"
+	ackNotFound = "not_found"
+	ackRefused  = "refused" // the service refuses it in every form
+	ackUnsent   = "unsent"
+)
+
+// acker sends acks: one request at a time, and in it all that have gathered since the last.
+type acker struct {
+	client *rest.Client
 	log    *slog.Logger
 	outage outage
 
-	answers  chan reportAnswer // capacity 1
+	answers  chan ackAnswer // capacity 1
 	ctx      context.Context
 	cancel   context.CancelFunc
 	underWay bool
 	unsent   int
 }
 
-// reportAnswer is what became of a request.
-type reportAnswer struct {
-	batch   []*holding
-	results []reportResult // one for each
+// ackAnswer is the answer to a request.
+type ackAnswer struct {
+	batch   []*heldJob
+	results []ackResult // one for each
 }
 
-// reportResult is what was reported of one job in the end, and what the service said to it.
-type reportResult struct {
+// ackResult is the ack of one job in its final form, and its status.
+type ackResult struct {
 	ack    ack
 	status string
 }
 
-func newReporter(client *client, log *slog.Logger) *reporter {
+func newAcker(client *rest.Client, log *slog.Logger) *acker {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &reporter{client: client, log: log, outage: outage{log: log, what: "reporting"}, answers: make(chan reportAnswer, 1), ctx: ctx, cancel: cancel}
+	return &acker{client: client, log: log, outage: outage{log: log, what: "sending acks"}, answers: make(chan ackAnswer, 1), ctx: ctx, cancel: cancel}
 }
 
-// sendNext takes what is to be reported and sends it, unless a request is under way.
-func (r *reporter) sendNext(over *[]*holding) {
-	if r.underWay || len(*over) == 0 {
+// sendAcks sends the acks that wait. While there is more work in hand it lets them gather a little, and returns when to try again.
+func (w *Worker) sendAcks() (gathered <-chan time.Time) {
+	more := w.running+len(w.queue) > 0 && !w.stopping && len(w.ended) < 4*w.Slots
+	if left := time.Until(w.endedAt.Add(gatherFor)); more && len(w.ended) > 0 && left > 0 {
+		return time.After(left)
+	}
+	w.acker.sendNext(&w.ended)
+	return nil
+}
+
+// acked takes in the answer to acks.
+func (w *Worker) acked(a ackAnswer) {
+	w.acker.take(a)
+	for i, h := range a.batch {
+		delete(w.held, h.job.Token)
+		h.ack = a.results[i].ack
+		switch a.results[i].status {
+		case ackOK:
+			w.count(h)
+		case ackStale, ackNotFound:
+			w.tally.lost++
+			w.log.Warn("an ack came too late: the lease had run out, or an earlier try succeeded and its answer was lost",
+				"job", h.job.ID, "outcome", h.ack.Outcome)
+		default:
+			w.tally.lost++
+		}
+	}
+}
+
+// sendNext takes the first acks that wait and sends them, unless a request is under way.
+func (r *acker) sendNext(waiting *[]*heldJob) {
+	if r.underWay || len(*waiting) == 0 {
 		return
 	}
 	size, n := 0, 0
-	for n < len(*over) && n < maxReport && (n == 0 || size < maxReportBytes) {
-		size += len((*over)[n].ack.Result)
+	for n < len(*waiting) && n < maxAcks && (n == 0 || size < maxAckBytes) {
+		size += len((*waiting)[n].ack.Result)
 		n++
 	}
-	batch := (*over)[:n:n]
-	*over = (*over)[n:]
+	batch := (*waiting)[:n:n]
+	*waiting = (*waiting)[n:]
 	acks := make([]ack, n)
 	for i, h := range batch {
 		acks[i] = h.ack
 	}
 	r.underWay = true
-	go func() { r.answers <- reportAnswer{batch, r.send(r.ctx, acks)} }()
+	go func() { r.answers <- ackAnswer{batch, r.send(r.ctx, acks)} }()
 }
 
-// take notes what became of a request.
-func (r *reporter) take(a reportAnswer) {
+// take takes in the answer to a request.
+func (r *acker) take(a ackAnswer) {
 	r.underWay = false
 	for _, result := range a.results {
 		if result.status == ackUnsent {
@@ -79,28 +122,21 @@ func (r *reporter) take(a reportAnswer) {
 	}
 }
 
-// What became of an ack; the first three are the service's words.
-const (
-	ackOK       = "ok"
-	ackStale    = "stale_token"
-	ackNotFound = "not_found"
-	ackRefused  = "refused" // the service will not have it in any form
-	ackUnsent   = "unsent"
-)
-
-// send reports until the service has answered or ctx ends, and returns what became of each ack. Acks that were received although the
-// answer was lost are stale the second time, which changes nothing.
-func (r *reporter) send(ctx context.Context, acks []ack) []reportResult {
-	var answer struct {
+// send sends acks until the service has answered or ctx ends, and returns the status of each. If acks were accepted and their answer was lost,
+// they are stale the second time, which changes nothing.
+func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
+	type answer struct {
 		Results []struct {
 			Status string `json:"status"`
 		} `json:"results"`
 	}
+	var answered answer
 	sent := false
-	for wait := (backoff{}); !sent; {
-		err := r.client.post(ctx, "/v1/acks", map[string]any{"acks": acks}, &answer)
-		if err == nil && len(answer.Results) != len(acks) {
-			err = fmt.Errorf("%d acks were answered with %d results", len(acks), len(answer.Results))
+	for wait := (rest.Backoff{}); !sent; {
+		var err error
+		answered, err = rest.Do[answer](ctx, r.client, rest.Post("/v1/acks", map[string]any{"acks": acks}))
+		if err == nil && len(answered.Results) != len(acks) {
+			err = fmt.Errorf("%d acks were answered with %d results", len(acks), len(answered.Results))
 		}
 		switch {
 		case err == nil:
@@ -111,80 +147,41 @@ func (r *reporter) send(ctx context.Context, acks []ack) []reportResult {
 		case ctx.Err() == nil:
 			r.outage.note(err)
 		}
-		if !sent && !wait.sleep(ctx) {
+		if !sent && !wait.Sleep(ctx) {
 			break
 		}
 	}
-	results := make([]reportResult, len(acks))
+	results := make([]ackResult, len(acks))
 	for i, a := range acks {
-		results[i] = reportResult{a, ackUnsent}
+		results[i] = ackResult{a, ackUnsent}
 		if sent {
-			results[i].status = answer.Results[i].Status
+			results[i].status = answered.Results[i].Status
 		}
 	}
 	return results
 }
 
-// sendApart finds the ack that the service will not have, and fails its job with what the service says about it.
-func (r *reporter) sendApart(ctx context.Context, acks []ack, why error) []reportResult {
+// sendApart finds the ack that the service refuses, and fails its job with the reason.
+func (r *acker) sendApart(ctx context.Context, acks []ack, why error) []ackResult {
 	if half := len(acks) / 2; half > 0 {
 		return append(r.send(ctx, acks[:half]), r.send(ctx, acks[half:])...)
 	}
 	a := acks[0]
 	switch {
 	case a.Outcome == complete:
-		return r.send(ctx, []ack{a.refused("the service refuses the result: " + why.Error())})
+		return r.send(ctx, []ack{a.unusable("the service refuses the result: " + why.Error())})
 	case a.Outcome == fail && a.Error.Type != "report":
 		return r.send(ctx, []ack{a.failed("report", "the command failed, and the service refuses the reason: "+why.Error())})
 	}
-	r.log.Error("the service refuses a report; the job's lease runs out", "job", a.ID, "outcome", a.Outcome, "error", why)
-	return []reportResult{{a, ackRefused}}
+	r.log.Error("the service refuses an ack; the job's lease will run out", "job", a.ID, "outcome", a.Outcome, "error", why)
+	return []ackResult{{a, ackRefused}}
 }
 
-// unfit says whether it is for its content that a request is refused.
+// unfit reports whether a request is refused for its content.
 func unfit(err error) bool {
-	switch statusOf(err) {
+	switch rest.Status(err) {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		return true
 	}
 	return false
-}
-
-// backoff is the wait before the next attempt at something: it doubles from 100 ms to 5 s.
-type backoff struct{ last time.Duration }
-
-func (b *backoff) next() time.Duration {
-	b.last = min(max(2*b.last, 100*time.Millisecond), 5*time.Second)
-	return b.last
-}
-
-// sleep waits, and returns false if ctx ends first.
-func (b *backoff) sleep(ctx context.Context) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(b.next()):
-		return true
-	}
-}
-
-// outage logs the beginning and the end of a time in which something does not work, and not each attempt.
-type outage struct {
-	log   *slog.Logger
-	what  string
-	since time.Time
-}
-
-func (o *outage) note(err error) {
-	if o.since.IsZero() {
-		o.since = time.Now()
-		o.log.Warn(o.what+" does not work; trying again until it does", "error", err)
-	}
-}
-
-func (o *outage) over() {
-	if !o.since.IsZero() {
-		o.log.Info(o.what+" works again", "after", time.Since(o.since).Round(time.Millisecond).String())
-		o.since = time.Time{}
-	}
 }

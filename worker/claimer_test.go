@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"context"
@@ -6,14 +6,16 @@ import (
 	"log/slog"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
-func newClaiming(slots int) *claiming {
+func newTestClaimer(slots int) *claimer {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &claiming{slots: slots, ctx: ctx, cancel: cancel, outage: outage{log: slog.New(slog.DiscardHandler)}}
+	return &claimer{slots: slots, ctx: ctx, cancel: cancel, outage: outage{log: slog.New(slog.DiscardHandler)}}
 }
 
-func TestClaimsAreForFreeSlotsAndALittleMore(t *testing.T) {
+func TestClaimerAsksForFreeSlotsAndSomeAhead(t *testing.T) {
 	t.Parallel()
 	now := time.Now()
 	for name, c := range map[string]struct {
@@ -35,7 +37,7 @@ func TestClaimsAreForFreeSlotsAndALittleMore(t *testing.T) {
 		"nothing came, a slot free":        {slots: 4, held: 3, meanRun: time.Millisecond, dry: true, limit: 9, patient: true},
 		"very many slots":                  {slots: 1000, meanRun: time.Millisecond, limit: maxClaim, patient: true},
 	} {
-		claims := newClaiming(c.slots)
+		claims := newTestClaimer(c.slots)
 		claims.meanRun, claims.dry = c.meanRun, c.dry
 		if limit, patient := claims.wanted(c.held, now); limit != c.limit || patient != c.patient {
 			t.Errorf("%s: claims %d, patient %v; want %d, %v", name, limit, patient, c.limit, c.patient)
@@ -43,18 +45,18 @@ func TestClaimsAreForFreeSlotsAndALittleMore(t *testing.T) {
 	}
 }
 
-func TestOneClaimAtATime(t *testing.T) {
+func TestClaimerHasOneClaimUnderWay(t *testing.T) {
 	t.Parallel()
-	claims := newClaiming(1)
+	claims := newTestClaimer(1)
 	claims.underWay = true
 	if limit, _ := claims.wanted(0, time.Now()); limit != 0 {
 		t.Errorf("claims %d beside another claim", limit)
 	}
 }
 
-func TestAfterAFailureTheNextClaimWaits(t *testing.T) {
+func TestClaimerBacksOffAfterAnError(t *testing.T) {
 	t.Parallel()
-	claims := newClaiming(1)
+	claims := newTestClaimer(1)
 	if err := claims.take(claimAnswer{err: errors.New("connection refused")}); err != nil {
 		t.Fatalf("it gives up: %v", err)
 	}
@@ -66,9 +68,9 @@ func TestAfterAFailureTheNextClaimWaits(t *testing.T) {
 	}
 }
 
-func TestAnEmptyAnswerThatDidNotWaitIsNotAskedForAgainAtOnce(t *testing.T) {
+func TestClaimerBacksOffWhenTheServiceDoesNotWait(t *testing.T) {
 	t.Parallel()
-	claims := newClaiming(1)
+	claims := newTestClaimer(1)
 	if err := claims.take(claimAnswer{patient: true, took: time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
@@ -77,14 +79,14 @@ func TestAnEmptyAnswerThatDidNotWaitIsNotAskedForAgainAtOnce(t *testing.T) {
 	}
 }
 
-func TestARefusalEndsTheWorkerOnlyAtTheStart(t *testing.T) {
+func TestRefusedClaimIsFatalOnlyAtTheStart(t *testing.T) {
 	t.Parallel()
-	no := &problem{Status: 422, Detail: "queues[0] must be a name"}
-	claims := newClaiming(1)
+	no := &rest.Problem{Status: 422, Detail: "queues[0] must be a name"}
+	claims := newTestClaimer(1)
 	if err := claims.take(claimAnswer{err: no}); err == nil {
 		t.Error("it goes on claiming what is refused")
 	}
-	claims.answered = true
+	claims.accepted = true
 	if err := claims.take(claimAnswer{err: no}); err != nil {
 		t.Errorf("it gives up what it was doing: %v", err)
 	}

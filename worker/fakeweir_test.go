@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"encoding/json"
@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
 // fakeWeir is a service that does what a test wants of it, in ways that a real one cannot be brought to.
@@ -52,8 +54,8 @@ func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
 	return f
 }
 
-func (f *fakeWeir) client(t *testing.T) *client {
-	c, err := clientFlags{URL: f.URL}.client()
+func (f *fakeWeir) client(t *testing.T) *rest.Client {
+	c, err := rest.New(f.URL, "test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,9 +164,9 @@ func (f *fakeWeir) ended() string {
 }
 
 // worker makes a worker of this service that runs a shell script.
-func (f *fakeWeir) worker(t *testing.T, slots int, script string) *worker {
-	return newWorker(workerConfig{
-		client: f.client(t), log: slog.New(slog.NewTextHandler(io.Discard, nil)), name: "w", queues: []string{"q"}, slots: slots, leaseSeconds: 1,
-		grace: time.Second, command: shell(script),
+func (f *fakeWeir) worker(t *testing.T, slots int, script string) *Worker {
+	return New(Config{
+		Client: f.client(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Name: "w", Queues: []string{"q"}, Slots: slots, LeaseSeconds: 1,
+		Grace: time.Second, Program: *shell(script),
 	})
 }

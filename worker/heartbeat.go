@@ -1,63 +1,64 @@
-package main
+package worker
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
 	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
-// heartbeats keep the leases of what the worker holds, and bring word of cancelled jobs.
+// heartbeats extend the leases of the held jobs, and learn which jobs are cancelled.
 type heartbeats struct {
-	client  *client
-	every   time.Duration
-	answers chan beatAnswer
-	outage  outage
+	client   *rest.Client
+	interval time.Duration
+	answers  chan beatAnswer
+	outage   outage
 }
 
-// beatAnswer is what became of a heartbeat.
+// beatAnswer is the answer to a heartbeat.
 type beatAnswer struct {
-	h         *holding
+	job       *heldJob
 	err       error
 	cancelled bool
 }
 
-func newHeartbeats(client *client, log *slog.Logger, leaseSeconds, slots int) *heartbeats {
+func newHeartbeats(client *rest.Client, log *slog.Logger, leaseSeconds, slots int) *heartbeats {
 	return &heartbeats{
-		client: client, every: time.Duration(leaseSeconds) * time.Second / 3, answers: make(chan beatAnswer, slots),
+		client: client, interval: time.Duration(leaseSeconds) * time.Second / 3, answers: make(chan beatAnswer, slots),
 		outage: outage{log: log, what: "sending heartbeats"},
 	}
 }
 
-// send sends those that are due.
-func (b *heartbeats) send(held map[string]*holding, now time.Time) {
+// send sends the heartbeats that are due.
+func (b *heartbeats) send(held map[string]*heldJob, now time.Time) {
 	for _, h := range held {
 		if h.beating || now.Before(h.beatDue) {
 			continue
 		}
 		h.beating = true
 		go func() {
-			var answer struct {
+			answer, err := rest.Do[struct {
 				CancelRequested bool `json:"cancel_requested"`
-			}
-			err := b.client.call(context.Background(), http.MethodPost, "/v1/jobs/"+h.job.ID+"/heartbeat", map[string]any{"token": h.job.Token}, &answer, 0)
-			b.answers <- beatAnswer{h: h, err: err, cancelled: answer.CancelRequested}
+			}](context.Background(), b.client, rest.Post(rest.Path("jobs", h.job.ID, "heartbeat"), map[string]any{"token": h.job.Token}))
+			b.answers <- beatAnswer{job: h, err: err, cancelled: answer.CancelRequested}
 		}()
 	}
 }
 
-// take notes what became of a heartbeat and says whether the lease is lost. While the service cannot be reached it is not known
-// whether it is, and the command goes on: if nobody reaches the service, nobody takes the job.
+// take takes in an answer and reports whether the lease is lost. While the service cannot be reached, the worker cannot know, and the program
+// goes on: other workers cannot reach the service either, or the lease runs out and the ack is refused.
 func (b *heartbeats) take(a beatAnswer) (lost bool) {
-	a.h.beating = false
-	a.h.beatDue = time.Now().Add(b.every)
-	switch statusOf(a.err) {
+	a.job.beating = false
+	a.job.beatDue = time.Now().Add(b.interval)
+	switch rest.Status(a.err) {
 	case http.StatusConflict, http.StatusNotFound:
 		return true
 	}
 	if a.err != nil {
 		b.outage.note(a.err)
-		a.h.beatDue = time.Now().Add(min(b.every/2, 2*time.Second))
+		a.job.beatDue = time.Now().Add(min(b.interval/2, 2*time.Second))
 		return false
 	}
 	b.outage.over()

@@ -1,11 +1,11 @@
-package main
+package worker
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestTheResultIsJSONOrText(t *testing.T) {
+func TestResultIsJSONOrText(t *testing.T) {
 	t.Parallel()
 	for output, want := range map[string]string{
 		"":                        "",
@@ -25,7 +25,7 @@ func TestTheResultIsJSONOrText(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeAResultIsRefused(t *testing.T) {
+func TestOutputThatCannotBeAResultIsRefused(t *testing.T) {
 	t.Parallel()
 	for name, output := range map[string]string{
 		"not UTF-8":            "\xff\xfe",
@@ -39,27 +39,27 @@ func TestWhatCannotBeAResultIsRefused(t *testing.T) {
 	}
 }
 
-func TestEndingsAndWhatTheyMean(t *testing.T) {
+func TestOutcomeDecidesTheAck(t *testing.T) {
 	t.Parallel()
 	job := &claimedJob{ID: "1", Token: "2", TimeoutSeconds: 7}
 	for name, c := range map[string]struct {
-		ending  ending
-		outcome string // "": nothing is reported
+		outcome outcome
+		want    string // the ack's outcome; "": none is sent
 		kind    string
 		retried bool
 	}{
-		"well":          {ending{started: true, stdout: []byte("1")}, complete, "", true},
-		"too much":      {ending{started: true, stdout: []byte("1"), tooMuch: true}, fail, "output", false},
-		"no text":       {ending{started: true, stdout: []byte{0xff}}, fail, "output", false},
-		"cancelled":     {ending{started: true, stopped: jobCancelled}, release, "", true},
-		"shutting down": {ending{started: true, stopped: shuttingDown, stdout: []byte("half")}, release, "", true},
-		"cut short":     {ending{started: true, stopped: cutShort}, release, "", true},
-		"timed out":     {ending{started: true, stopped: timedOut}, fail, "timeout", true},
-		"lease lost":    {ending{started: true, stopped: leaseLost}, "", "", true},
+		"well":          {outcome{started: true, stdout: []byte("1")}, complete, "", true},
+		"too much":      {outcome{started: true, stdout: []byte("1"), cut: true}, fail, "output", false},
+		"no text":       {outcome{started: true, stdout: []byte{0xff}}, fail, "output", false},
+		"cancelled":     {outcome{started: true, stopped: jobCancelled}, release, "", true},
+		"shutting down": {outcome{started: true, stopped: shuttingDown, stdout: []byte("half")}, release, "", true},
+		"cut short":     {outcome{started: true, stopped: cutShort}, release, "", true},
+		"timed out":     {outcome{started: true, stopped: timedOut}, fail, "timeout", true},
+		"lease lost":    {outcome{started: true, stopped: leaseLost}, "", "", true},
 	} {
-		a, ok := c.ending.ack(job)
-		if ok != (c.outcome != "") || a.Outcome != c.outcome {
-			t.Errorf("%s: reported as %q, %v; want %q", name, a.Outcome, ok, c.outcome)
+		a, ok := c.outcome.ack(job)
+		if ok != (c.want != "") || a.Outcome != c.want {
+			t.Errorf("%s: reported as %q, %v; want %q", name, a.Outcome, ok, c.want)
 		}
 		if a.Error == nil != (c.kind == "") || a.Error != nil && a.Error.Type != c.kind {
 			t.Errorf("%s: the error is %+v; want the type %q", name, a.Error, c.kind)

@@ -1,10 +1,10 @@
-package main
+package worker
 
 import "syscall"
 
-// processGroup starts a command in a group of its own: it can be stopped with all that it has started, and a Ctrl-C at the terminal
-// reaches weir alone. If weir itself is killed, the kernel kills the command: its job is about to run elsewhere. (The kernel goes by
-// the thread that started the command, which therefore has to stay; see worker.slot.)
+// processGroup starts a program in its own process group: it can be stopped with everything that it started, and a Ctrl-C at the terminal
+// reaches weir alone. If weir is killed, the kernel kills the program, since its job is about to run elsewhere. (The kernel watches the thread
+// that started the program, which therefore must not end; see Worker.slot.)
 func processGroup() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }

@@ -1,9 +1,9 @@
 //go:build unix && !linux
 
-package main
+package worker
 
 import "syscall"
 
-// processGroup starts a command in a group of its own: it can be stopped with all that it has started, and a Ctrl-C at the terminal
+// processGroup starts a program in its own process group: it can be stopped with everything that it started, and a Ctrl-C at the terminal
 // reaches weir alone.
 func processGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }

@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"fmt"
@@ -12,16 +12,16 @@ import (
 )
 
 // shell is a command that runs a script.
-func shell(script string) *command {
-	return &command{path: "/bin/sh", args: []string{"sh", "-c", script}, env: os.Environ(), grace: 200 * time.Millisecond}
+func shell(script string) *Program {
+	return &Program{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: os.Environ(), KillGrace: 200 * time.Millisecond}
 }
 
-func runShell(script string, stop <-chan stopReason) ending {
+func runShell(script string, stop <-chan stopReason) outcome {
 	job := &claimedJob{ID: "7", Token: "8", Kind: "k", Queue: "q", Attempt: 2, MaxAttempts: 5, Args: []byte(`{"a": 1}`), TimeoutSeconds: 60}
 	return shell(script).run(job, time.Now().Add(time.Minute), stop)
 }
 
-func TestTheCommandIsToldItsJob(t *testing.T) {
+func TestProgramGetsItsJob(t *testing.T) {
 	t.Parallel()
 	e := runShell(`cat; echo "$WEIR_JOB_ID $WEIR_JOB_TOKEN $WEIR_JOB_KIND $WEIR_JOB_QUEUE $WEIR_JOB_ATTEMPT $WEIR_JOB_TAGS"`, nil)
 	if got, want := string(e.stdout), "{\"a\": 1}\n7 8 k q 2 []\n"; got != want || e.err != nil {
@@ -29,7 +29,7 @@ func TestTheCommandIsToldItsJob(t *testing.T) {
 	}
 }
 
-func TestACommandNeedNotReadItsArgs(t *testing.T) {
+func TestProgramNeedNotReadItsArgs(t *testing.T) {
 	t.Parallel()
 	job := &claimedJob{Args: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}
 	e := shell("echo done").run(job, time.Now().Add(time.Minute), nil)
@@ -38,7 +38,7 @@ func TestACommandNeedNotReadItsArgs(t *testing.T) {
 	}
 }
 
-func TestTheReasonOfAFailure(t *testing.T) {
+func TestFailureHasItsReason(t *testing.T) {
 	t.Parallel()
 	for script, want := range map[string]string{
 		"echo no such file >&2; exit 3":  "exit: exit status 3: no such file",
@@ -53,7 +53,7 @@ func TestTheReasonOfAFailure(t *testing.T) {
 	}
 }
 
-func TestOfALongErrorTheEndIsKept(t *testing.T) {
+func TestEndOfALongErrorIsKept(t *testing.T) {
 	t.Parallel()
 	e := runShell(`i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done >&2; exit 1`, nil)
 	if !strings.HasPrefix(e.stderr, "…") || !strings.HasSuffix(e.stderr, "line 19999") || len(e.stderr) > maxStderr+len("…") {
@@ -64,15 +64,15 @@ func TestOfALongErrorTheEndIsKept(t *testing.T) {
 func TestOutputIsBounded(t *testing.T) {
 	t.Parallel()
 	e := runShell(fmt.Sprintf("head -c %d /dev/zero | tr '\\0' x", maxResult+1), nil)
-	if !e.tooMuch || len(e.stdout) != maxResult {
-		t.Errorf("kept %d bytes, too much: %v", len(e.stdout), e.tooMuch)
+	if !e.cut || len(e.stdout) != maxResult {
+		t.Errorf("kept %d bytes, too much: %v", len(e.stdout), e.cut)
 	}
-	if e := runShell(fmt.Sprintf("head -c %d /dev/zero | tr '\\0' x", maxResult), nil); e.tooMuch {
+	if e := runShell(fmt.Sprintf("head -c %d /dev/zero | tr '\\0' x", maxResult), nil); e.cut {
 		t.Error("the largest result is too much")
 	}
 }
 
-func TestWhatACommandLeavesRunningDoesNotHoldItUp(t *testing.T) {
+func TestProgramDoesNotWaitForWhatItLeavesRunning(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	e := runShell("sleep 30 & echo started", nil)
@@ -81,7 +81,7 @@ func TestWhatACommandLeavesRunningDoesNotHoldItUp(t *testing.T) {
 	}
 }
 
-func TestAStoppedCommandTakesItsGroupWithIt(t *testing.T) {
+func TestStoppedProgramTakesItsProcessGroupWithIt(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"one that obeys":    `sleep 60 & echo $! > "$1"; echo $$ >> "$1"; wait`,
@@ -89,7 +89,7 @@ func TestAStoppedCommandTakesItsGroupWithIt(t *testing.T) {
 	} {
 		pids := filepath.Join(t.TempDir(), "pids")
 		c := shell(script)
-		c.args = append(c.args, "sh", pids)
+		c.Args = append(c.Args, "sh", pids)
 		stop := make(chan stopReason, 2)
 		go func() {
 			for !strings.Contains(read(pids), "\n") || strings.Count(read(pids), "\n") < 2 {
@@ -110,7 +110,7 @@ func TestAStoppedCommandTakesItsGroupWithIt(t *testing.T) {
 	}
 }
 
-func TestTheTimeoutStopsACommand(t *testing.T) {
+func TestTimeoutStopsTheProgram(t *testing.T) {
 	t.Parallel()
 	e := shell("echo begun >&2; sleep 60").run(&claimedJob{TimeoutSeconds: 1}, time.Now().Add(3*time.Second), nil)
 	if e.stopped != timedOut || e.stderr != "begun" {
@@ -118,17 +118,17 @@ func TestTheTimeoutStopsACommand(t *testing.T) {
 	}
 }
 
-func TestACommandThatCannotBeStarted(t *testing.T) {
+func TestProgramThatCannotBeStarted(t *testing.T) {
 	t.Parallel()
-	c := &command{path: "/nonexistent/program", args: []string{"program"}}
+	c := &Program{Path: "/nonexistent/program", Args: []string{"program"}}
 	if e := c.run(&claimedJob{}, time.Now().Add(time.Minute), nil); e.started || e.err == nil {
 		t.Errorf("it ended with %+v", e)
 	}
 }
 
-func TestTheEnvironmentOfAnotherJobIsNotHandedOn(t *testing.T) {
+func TestEnvironmentDropsThatOfAnotherJob(t *testing.T) {
 	t.Parallel()
-	env := commandEnvironment([]string{"HOME=/h", "WEIR_JOB_ID=1", "WEIR_URL=http://other"}, "w", "http://here")
+	env := Environment([]string{"HOME=/h", "WEIR_JOB_ID=1", "WEIR_URL=http://other"}, "w", "http://here")
 	if !slices.Contains(env, "HOME=/h") || slices.Contains(env, "WEIR_JOB_ID=1") || env[len(env)-1] != "WEIR_URL=http://here" {
 		t.Errorf("it is %q", env)
 	}

@@ -1,125 +1,124 @@
-package main
+package worker
 
 import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"time"
+
+	"github.com/weirhq/weir/rest"
 )
 
 const (
-	// beatEvery is how often a worker says that it lives: three times in the time after which it is taken for lost.
-	beatEvery = 10 * time.Second
+	// aliveInterval is how often a worker says that it is alive: three times within the time after which it counts as lost.
+	aliveInterval = 10 * time.Second
 
-	// leavePatience bounds the last word of a worker, which nothing depends on.
-	leavePatience = 2 * time.Second
+	// removeTimeout bounds a worker's last call, which nothing depends on.
+	removeTimeout = 2 * time.Second
 )
 
-// presence makes the worker known to the service, and brings word that somebody paused it or lets it drain. The worker does its work
-// without it too: what goes wrong here is only logged.
-type presence struct {
-	client   *client
+// registration makes the worker known to the service, and learns when it is paused or draining. The worker works without it too: errors here
+// are only logged.
+type registration struct {
+	client   *rest.Client
 	log      *slog.Logger
-	path     string
+	name     string
 	settings map[string]any
 
-	answers  chan presenceAnswer // capacity 1
+	answers  chan registrationAnswer // capacity 1
 	underWay bool
 	known    bool // it has registered, and has not been removed since
 	due      time.Time
-	state    string // as the service said last
+	state    string // in the service's last answer
 	outage   outage
 }
 
-// presenceAnswer is what became of a registration or a heartbeat.
-type presenceAnswer struct {
+// registrationAnswer is the answer to a registration or a heartbeat of the worker.
+type registrationAnswer struct {
 	state      string
 	registered bool
 	err        error
 }
 
-func newPresence(client *client, log *slog.Logger, name string, queues []string, capacity int) *presence {
+func newRegistration(c Config, capacity int) *registration {
 	host, _ := os.Hostname()
-	return &presence{
-		client: client, log: log, path: "/v1/workers/" + url.PathEscape(name), answers: make(chan presenceAnswer, 1), state: "active",
-		settings: map[string]any{"hostname": host, "capacity": capacity, "queues": queues, "version": readBuild().version},
-		outage:   outage{log: log, what: "saying that this worker lives"},
+	return &registration{
+		client: c.Client, log: c.Logger, name: c.Name, answers: make(chan registrationAnswer, 1), state: "active",
+		settings: map[string]any{"hostname": host, "capacity": capacity, "queues": c.Queues, "version": c.Version},
+		outage:   outage{log: c.Logger, what: "registering this worker"},
 	}
 }
 
-// send says that the worker lives, if that is due; load is how busy it is, 1 where all slots are.
-func (p *presence) send(load float64, now time.Time) {
-	if p.underWay || now.Before(p.due) {
+// send says that the worker is alive, if that is due. load is the share of slots that are busy.
+func (r *registration) send(load float64, now time.Time) {
+	if r.underWay || now.Before(r.due) {
 		return
 	}
-	p.underWay = true
-	known := p.known
+	r.underWay = true
+	known := r.known
+	call := rest.Call{Method: http.MethodPut, Path: rest.Path("workers", r.name), Body: r.settings}
+	if known {
+		call = rest.Post(rest.Path("workers", r.name, "heartbeat"), map[string]any{"load": load})
+	}
 	go func() {
-		var answer struct {
+		answer, err := rest.Do[struct {
 			State      string `json:"state"`
 			Registered bool   `json:"registered"`
-		}
-		var err error
-		if known {
-			err = p.client.post(context.Background(), p.path+"/heartbeat", map[string]any{"load": load}, &answer)
-		} else {
-			err = p.client.call(context.Background(), http.MethodPut, p.path, p.settings, &answer, 0)
-		}
-		p.answers <- presenceAnswer{answer.State, answer.Registered || !known, err}
+		}](context.Background(), r.client, call)
+		r.answers <- registrationAnswer{answer.State, answer.Registered || !known, err}
 	}()
 }
 
-// take notes what became of it.
-func (p *presence) take(a presenceAnswer) {
-	p.underWay = false
-	p.due = time.Now().Add(beatEvery)
-	removed := p.known && (a.err == nil && !a.registered || statusOf(a.err) == http.StatusNotFound)
+// take takes in an answer.
+func (r *registration) take(a registrationAnswer) {
+	r.underWay = false
+	r.due = time.Now().Add(aliveInterval)
+	removed := r.known && (a.err == nil && !a.registered || rest.Status(a.err) == http.StatusNotFound)
 	switch {
 	case a.err == nil && !removed:
-		p.outage.over()
-		p.known = true
-		p.tell(a.state)
+		r.outage.over()
+		r.known = true
+		r.logState(a.state)
 	case removed:
-		p.log.Warn("somebody removed this worker; its jobs went back, and it begins anew")
-		p.known = false
-		p.due = time.Now()
+		r.log.Warn("this worker was removed and its jobs went back to their queues; registering again")
+		r.known = false
+		r.due = time.Now()
 	default:
-		p.outage.note(a.err)
+		r.outage.note(a.err)
 	}
 }
 
-func (p *presence) tell(state string) {
-	if state == p.state {
+func (r *registration) logState(state string) {
+	if state == r.state {
 		return
 	}
 	switch state {
 	case "paused":
-		p.log.Info("paused: no more jobs until somebody resumes this worker")
+		r.log.Info("paused: no new jobs until this worker is resumed")
 	case "draining":
-		p.log.Info("draining: no more jobs; what is here is finished")
+		r.log.Info("draining: no new jobs; finishing those that are here")
 	case "active":
-		p.log.Info("resumed")
+		r.log.Info("resumed")
 	}
-	p.state = state
+	r.state = state
 }
 
-// leave has the service forget a worker that ends as it should, and whose name does not come back.
-func (p *presence) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), leavePatience)
+// remove has the service forget the worker.
+func (r *registration) remove() {
+	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
-	if p.underWay {
+	if r.underWay {
 		select {
-		case a := <-p.answers:
-			p.take(a)
+		case a := <-r.answers:
+			r.take(a)
 		case <-ctx.Done():
 		}
 	}
-	if !p.known {
+	if !r.known {
 		return
 	}
-	if err := p.client.call(ctx, http.MethodDelete, p.path, nil, nil, 0); err != nil {
-		p.log.Debug("could not take leave", "error", err)
+	if _, err := rest.Do[struct{}](ctx, r.client, rest.Delete(rest.Path("workers", r.name))); err != nil {
+		r.log.Debug("could not remove this worker from the list", "error", err)
 	}
 }

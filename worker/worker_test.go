@@ -1,4 +1,4 @@
-package main
+package worker
 
 import (
 	"context"
@@ -8,17 +8,17 @@ import (
 	"time"
 )
 
-// running is a worker at work, and how to stop it.
+// atWork is a running worker, and how to stop it.
 type atWork struct {
 	ask, insist context.CancelFunc
 	ended       chan error
 }
 
-func (w *worker) atWork(t *testing.T) *atWork {
+func (w *Worker) atWork(t *testing.T) *atWork {
 	asked, ask := context.WithCancel(context.Background())
 	insisted, insist := context.WithCancel(context.Background())
 	a := &atWork{ask: ask, insist: insist, ended: make(chan error, 1)}
-	go func() { a.ended <- w.run(&stop{asked: asked, insisted: insisted}) }()
+	go func() { a.ended <- w.Run(asked, insisted) }()
 	t.Cleanup(func() { ask(); insist() })
 	return a
 }
@@ -44,7 +44,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 	}
 }
 
-func TestAWorkerDoesAllJobsAndReportsThemTogether(t *testing.T) {
+func TestWorkerRunsAllJobsAndBatchesAcks(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 300)
 	w := f.worker(t, 4, "cat")
@@ -67,7 +67,7 @@ func TestAWorkerDoesAllJobsAndReportsThemTogether(t *testing.T) {
 	}
 }
 
-func TestAServiceThatIsAwayIsWaitedFor(t *testing.T) {
+func TestWorkerWaitsForAnUnreachableService(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 20)
 	f.down = 3
@@ -83,7 +83,7 @@ func TestAServiceThatIsAwayIsWaitedFor(t *testing.T) {
 	}
 }
 
-func TestAReportWhoseAnswerWasLostIsSentAgain(t *testing.T) {
+func TestAckIsSentAgainWhenItsAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 10)
 	f.forget = 1
@@ -96,7 +96,7 @@ func TestAReportWhoseAnswerWasLostIsSentAgain(t *testing.T) {
 	}
 }
 
-func TestAResultThatTheServiceRefusesFailsItsJobAlone(t *testing.T) {
+func TestRefusedResultFailsItsJobOnly(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 50)
 	f.refuse = func(a ack) bool { return string(a.Result) == "13" || string(a.Result) == "31" }
@@ -113,7 +113,7 @@ func TestAResultThatTheServiceRefusesFailsItsJobAlone(t *testing.T) {
 	}
 }
 
-func TestACancelledJobIsStopped(t *testing.T) {
+func TestCancelledJobIsStopped(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 1)
 	w := f.worker(t, 1, "sleep 60")
@@ -128,7 +128,7 @@ func TestACancelledJobIsStopped(t *testing.T) {
 	}
 }
 
-func TestAJobWhoseLeaseIsLostIsStoppedAndNotReported(t *testing.T) {
+func TestJobWithALostLeaseIsStoppedAndNotAcked(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 2)
 	f.lost["1"] = true
@@ -141,12 +141,12 @@ func TestAJobWhoseLeaseIsLostIsStoppedAndNotReported(t *testing.T) {
 	}
 }
 
-func TestAskedToEndAWorkerFinishesWhatItCanAndReleasesTheRest(t *testing.T) {
+func TestStoppingWorkerFinishesWhatItCanAndReleasesTheRest(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 2)
 	folder := t.TempDir()
 	w := f.worker(t, 2, `echo begun > "`+folder+`/$WEIR_JOB_ID"; [ "$WEIR_JOB_ID" = 2 ] && sleep 60; sleep 0.5`)
-	w.grace = 6 * time.Second
+	w.Grace = 6 * time.Second
 	run := w.atWork(t)
 	eventually(t, "both jobs", func() bool { return read(folder+"/1") != "" && read(folder+"/2") != "" })
 	run.ask()
@@ -155,11 +155,11 @@ func TestAskedToEndAWorkerFinishesWhatItCanAndReleasesTheRest(t *testing.T) {
 	}
 }
 
-func TestInsistedOnItsEndAWorkerReleasesAtOnce(t *testing.T) {
+func TestSecondStopReleasesAtOnce(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 3)
 	w := f.worker(t, 3, "trap '' TERM; sleep 60; sleep 60")
-	w.grace = time.Hour
+	w.Grace = time.Hour
 	run := w.atWork(t)
 	eventually(t, "the claim", func() bool { f.mu.Lock(); defer f.mu.Unlock(); return len(f.claims) > 0 })
 	time.Sleep(100 * time.Millisecond)
@@ -171,7 +171,7 @@ func TestInsistedOnItsEndAWorkerReleasesAtOnce(t *testing.T) {
 	}
 }
 
-func TestJobsThatWaitTooLongForASlotGoBack(t *testing.T) {
+func TestJobsThatWaitTooLongForASlotAreReleased(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 40)
 	run := f.worker(t, 1, `[ "$WEIR_JOB_ID" -lt 30 ] || sleep 60`).atWork(t)
@@ -183,7 +183,7 @@ func TestJobsThatWaitTooLongForASlotGoBack(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeReportedIsSaid(t *testing.T) {
+func TestWorkerSaysWhatItCouldNotReport(t *testing.T) {
 	t.Parallel()
 	f := newFakeWeir(t, 1)
 	run := f.worker(t, 1, "cat; sleep 0.2").atWork(t)
@@ -194,7 +194,7 @@ func TestWhatCannotBeReportedIsSaid(t *testing.T) {
 	time.Sleep(400 * time.Millisecond)
 	run.ask()
 	run.insist()
-	if err := run.wait(t); err == nil || !strings.Contains(err.Error(), "1 jobs could not be reported") {
+	if err := run.wait(t); err == nil || !strings.Contains(err.Error(), "could not report 1 jobs") {
 		t.Errorf("it ended with %v", err)
 	}
 }
