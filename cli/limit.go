@@ -12,7 +12,6 @@ import (
 // limitQueue shows the limits of a queue and its lines, or changes limits: of the queue, of one key or of one tenant.
 type limitQueue struct {
 	queueFlags
-	yesFlag
 	Limits []string `arg:"" optional:"" name:"limit=value" help:"concurrency=20, per_key=1, rate.per_second=100, rate.burst=10, key_rate.per_second=5, tenants={} and so on: all limits of the queue, or with --key or --tenant those of that one."`
 	Key    string   `help:"Limits of this concurrency key: concurrency, rate.per_second, rate.burst." xor:"one" placeholder:"KEY"`
 	Tenant string   `help:"Limits of this tenant: weight, concurrency." xor:"one" placeholder:"TENANT"`
@@ -31,14 +30,14 @@ func (c *limitQueue) Run(ctx context.Context, s *Session) error {
 		return Usagef("give limits, as in concurrency=2, or --off")
 	case len(limits) == 0 && !c.Off:
 		return c.show(ctx, s)
-	case c.Off:
-		return c.remove(ctx, s)
+	case c.Off && c.one() != "":
+		return c.off(ctx, s)
 	case c.one() == "":
 		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: map[string]any{"limits": limits}})
 	}
 	call := rest.Call{Method: http.MethodPut, Path: c.onePath(), Body: limits}
 	return show(ctx, s, c.answerFlags, call, func(p *printer, _ *limitOverride) {
-		p.line("%s has its own limits in queue %s", c.one(), c.Name)
+		p.line("%s has limits of its own in queue %s", c.one(), c.Name)
 	})
 }
 
@@ -60,17 +59,8 @@ func (c *limitQueue) onePath() string {
 	return c.path("limits", "keys", c.Key)
 }
 
-// remove asks, and removes the limits.
-func (c *limitQueue) remove(ctx context.Context, s *Session) error {
-	if c.one() == "" {
-		if err := s.confirm(c.Yes, "Remove all limits of queue "+c.Name+"?", "nothing was removed"); err != nil {
-			return err
-		}
-		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: map[string]any{"limits": map[string]any{}}})
-	}
-	if err := s.confirm(c.Yes, "Remove the limits of "+c.one()+" in queue "+c.Name+"?", "nothing was removed"); err != nil {
-		return err
-	}
+// off removes the limits of a key or a tenant.
+func (c *limitQueue) off(ctx context.Context, s *Session) error {
 	return show(ctx, s, c.answerFlags, rest.Delete(c.onePath()), func(p *printer, _ *struct{}) {
 		p.line("%s has no limits of its own in queue %s", c.one(), c.Name)
 	})

@@ -51,7 +51,7 @@ func TestCLILettersAreRedrivenAndPurgedByID(t *testing.T) {
 		t.Error("without --by nobody is said to have done it, or the attempts are not kept")
 	}
 	s.cli("dead", "redrive", ids[0]).says(1, "there is no dead letter "+ids[0])
-	s.cli("dead", "purge", ids[3]).says(0, ids[3]+" is gone")
+	s.cli("dead", "purge", ids[3], "--yes").says(0, ids[3]+" is gone")
 	s.cli("dead", "purge", ids[3]).says(1, "there is no dead letter "+ids[3])
 	for _, args := range [][]string{{}, {ids[0], "--queue", "q"}, {ids[0], "--all"}, {"--all", "--queue", "q"}, {"--all", "--rate", "-1"}, {ids[0], "--dry-run"}} {
 		s.cli(append([]string{"dead", "purge"}, args...)...).says(2)

@@ -27,6 +27,6 @@ func TestCLIWebhooks(t *testing.T) {
 	s.cli("webhooks", "rotate", "w").says(0, "whsec_")
 	s.cli("webhooks", "disable", "w", "--reason", "moving").says(0, "disabled: moving")
 	s.cli("webhooks", "enable", "w").says(0, "webhook w is enabled")
-	s.cli("webhooks", "delete", "w").says(0, "deleted")
+	s.cli("webhooks", "delete", "w", "--yes").says(0, "webhook w is gone")
 	s.cli("webhooks", "deliveries", "w").says(1, "no webhook")
 }

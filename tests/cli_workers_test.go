@@ -54,7 +54,7 @@ func TestCLIWorkersAreListedShownAndChanged(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.cli("workers", "drain", "mill/1", "--json").says(0).stdout), &w); err != nil || w.State != "draining" {
 		t.Errorf("%v %+v", err, w)
 	}
-	s.cli("workers", "remove", "mill/1").says(0, "mill/1 is removed; 2 jobs went back")
+	s.cli("workers", "remove", "mill/1", "--yes").says(0, "mill/1 is removed; 2 jobs went back")
 	for _, action := range []string{"show", "pause", "resume", "drain", "remove"} {
 		s.cli("workers", action, "mill/1").says(1, `there is no worker`, "mill/1")
 	}

@@ -25,7 +25,7 @@ func TestCLIAWorkflowIsSubmittedDrawnAndChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := strings.Fields(s.cli("workflow", "submit", "@"+file, "--idempotency-key", "o-1").says(0, "with 5 steps").stdout)[1]
-	s.cli("workflow", "submit", "@"+file, "--idempotency-key", "o-1").says(0, "workflow "+w+" was there already")
+	s.cli("workflow", "submit", "@"+file, "--idempotency-key", "o-1").says(0, "workflow "+w+" existed already")
 	s.cli("workflow", "submit", `{"name": "w", "steps": [{"name": "a", "kind": "a", "depends_on": ["b"]}, {"name": "b", "kind": "b", "depends_on": ["a"]}]}`).says(1, "a -> b -> a")
 	s.cli("workflow", "submit", `nonsense`).says(2, "not JSON")
 	j := s.claimOne("q")

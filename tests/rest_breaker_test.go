@@ -168,7 +168,7 @@ func TestCLIBreakers(t *testing.T) {
 	s.cli("breakers", "set", "stripe", "failure_threshold=3", "while_open.policy=reroute", "while_open.queue=backup", "--replace").says(0, "circuit breaker stripe is closed")
 	s.cli("breakers", "set", "none", "failure_threshold=3").says(1, "there is no breaker")
 	s.cli("breakers", "set", "stripe", "failure_threshold=0").says(1, "failure_threshold")
-	s.cli("breakers", "trip", "stripe", "--by", "ann", "--reason", "they are down", "--for", "1h").says(0, "circuit breaker stripe is open (probed in")
+	s.cli("breakers", "trip", "stripe", "--by", "ann", "--reason", "they are down", "--for", "1h").says(0, "circuit breaker stripe is open (next probe in")
 	s.cli("enqueue", "k", "--breaker", "stripe").says(0)
 	s.cli("breakers", "list").says(0, "BREAKER", "stripe", "open")
 	s.cli("breakers", "show", "stripe").says(0, "while_open", "backup", "opened", "ann", "they are down")
