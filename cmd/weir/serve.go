@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/node"
 )
 
 type serveCommand struct {
@@ -29,7 +30,7 @@ func (c *serveCommand) Validate() error {
 // Run serves until it is told to end.
 func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	log := c.logger(std.err)
-	listener, err := c.listen(ctx)
+	listener, err := node.Listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
@@ -40,13 +41,12 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	if err := c.checkSchema(ctx, log, direct); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := newNode(ctx, c.nodeFlags, listener, log, c.DatabaseURL, direct)
+	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, time.Duration(c.DrainSeconds*float64(time.Second)))
 	if err != nil {
 		return err
 	}
-	n.drain = time.Duration(c.DrainSeconds * float64(time.Second))
-	log.Info("serving", "url", n.url(), "version", readBuild().version)
-	if err := n.run(stop); err != nil {
+	log.Info("serving", "url", n.URL(), "version", readBuild().version)
+	if err := n.Run(stop.asked, stop.insisted); err != nil {
 		return err
 	}
 	log.Info("stopped")

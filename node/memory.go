@@ -1,27 +1,25 @@
-package main
+package node
 
 import (
 	"context"
-	"os"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
 )
 
 const (
-	// memoryGoal is what a node stays below by collecting garbage more often, as long as what it needs leaves room for that.
+	// memoryGoal is the size that a node stays below by collecting garbage more often, as long as what is live leaves room for that.
 	memoryGoal = 256 << 20
-	memoryLook = 2 * time.Second
+
+	// memoryInterval is how often the limit is recomputed.
+	memoryInterval = 2 * time.Second
 )
 
-// boundMemory tunes the garbage collector until ctx ends: it comes seldom while little is in use, which spares processor time, and often when
-// memory nears memoryGoal. Who has set GOGC or GOMEMLIMIT has the last word.
-func boundMemory(ctx context.Context) {
-	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
-		return
-	}
+// tuneMemory sets the garbage collector's limit until ctx ends. Collections are rare while little memory is in use, which saves processor
+// time, and frequent near memoryGoal.
+func tuneMemory(ctx context.Context) {
 	debug.SetGCPercent(200)
-	ticks := time.NewTicker(memoryLook)
+	ticks := time.NewTicker(memoryInterval)
 	defer ticks.Stop()
 	for {
 		debug.SetMemoryLimit(memoryLimit(memoryNeeded()))
@@ -33,8 +31,8 @@ func boundMemory(ctx context.Context) {
 	}
 }
 
-// memoryLimit lets a node that needs about memoryGoal (ten thousand waiting calls do) have little on top of it, and one that needs much more have
-// twice of what it needs: collecting would take all its time otherwise.
+// memoryLimit gives a node that needs about memoryGoal (ten thousand waiting calls do) little on top of it. A node that needs much more gets
+// twice what it needs: otherwise it would spend all its time collecting.
 func memoryLimit(needed int64) int64 {
 	if needed > memoryGoal*3/2 {
 		return 2 * needed
@@ -42,7 +40,7 @@ func memoryLimit(needed int64) int64 {
 	return max(memoryGoal, needed+needed/16)
 }
 
-// memoryNeeded is what the last collection left, and everything that is not heap.
+// memoryNeeded is what the last collection left alive, plus everything that is not heap, in bytes.
 func memoryNeeded() int64 {
 	s := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"},
