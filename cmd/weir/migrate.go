@@ -1,10 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"context"
+	"errors"
 	"fmt"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -56,12 +55,9 @@ func (c *migrateDown) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
-	if !c.Yes {
-		fmt.Fprintf(std.err, "This removes weir's schema and every job from the database %q. Type its name to go on: ", config.Database)
-		answer, _ := bufio.NewReader(std.in).ReadString('\n')
-		if strings.TrimSpace(answer) != config.Database {
-			return usagef("not removed: the answer is not the name of the database (--yes does not ask)")
-		}
+	question := fmt.Sprintf("Remove weir's schema and every job from the database %q?", config.Database)
+	if !c.Yes && !std.confirm(question) {
+		return errors.New("nothing was removed; answer y, or give --yes")
 	}
 	if err := migrations.Down(ctx, c.DatabaseURL); err != nil {
 		return err
