@@ -32,7 +32,7 @@ type Config struct {
 	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
 	// a pooler. Defaults to DatabaseURL.
 	ListenURL string
-	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have twelve connections of their own, the loops four, the listener one.
+	// MaxConns bounds the pool that serves calls; OwnConnections are separate from it. Defaults to 16.
 	MaxConns int32
 	// MaxQueued is how many enqueues, and how many acks, wait for the database before more are refused as Overloaded: so many single ones and so many of
 	// several jobs. Defaults to 10,000.
@@ -44,6 +44,15 @@ type Config struct {
 	// Clock is where time and random numbers come from. Defaults to this machine's.
 	Clock clock.Clock
 }
+
+// OwnConnections is the most connections that an Engine takes besides those that serve calls.
+const (
+	OwnConnections      = groupConnections + loopConnections + listenerConnections + sealConnections
+	groupConnections    = 2*manyFlights + 2*groupFlights // enqueues and acks, both several at once and single
+	loopConnections     = 4
+	listenerConnections = 1
+	sealConnections     = 2 // while this node seals a partition
+)
 
 const (
 	groupSize    = 1000 // jobs or acks that are committed together
@@ -113,8 +122,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		db.Options
 	}{
 		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
-		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*manyFlights + 2*groupFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
-		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 4, AsyncCommit: true}},
+		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, Pooled: pooled}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, AsyncCommit: true}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
 		if err != nil {
