@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,10 +128,16 @@ func TestRESTANodeSaysWhatItIs(t *testing.T) {
 		info.StartedAt.IsZero() || time.Since(info.StartedAt) > time.Hour {
 		t.Errorf("%+v; PostgreSQL is %s", info, version)
 	}
-	for _, path := range []string{"/livez", "/readyz"} {
-		if r := s.get(path).want(http.StatusOK); !sameJSON(t, r.body, []byte(`{"status": "ok"}`)) {
-			t.Error(r)
-		}
+	if r := s.get("/livez").want(http.StatusOK); !sameJSON(t, r.body, []byte(`{"status": "ok"}`)) {
+		t.Error(r)
+	}
+	var ready readiness
+	s.eventually("each component of the node is ready", func() bool {
+		ready = readAs[readiness](s.get("/readyz").want(http.StatusOK))
+		return ready.Status == "ok" && !slices.ContainsFunc(ready.Components, func(c struct{ Name, Status, Message string }) bool { return c.Status != "ok" })
+	})
+	if got := fmt.Sprint(ready.Components); got != "[{database ok } {listener ok } {loops ok }]" {
+		t.Errorf("its components are %s", got)
 	}
 	// HEAD is GET without its body, for those who probe.
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.url+"/livez", nil)
