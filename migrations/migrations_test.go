@@ -13,14 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weirhq/weir/migrations"
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { weirtest.Main(m) }
 
 func TestUpThenDownLeavesNothing(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	before := objects(t, d)
 	for range 2 { // what comes back up after a way down is whole
 		check(t, migrations.Up(t.Context(), d.URL))
@@ -36,10 +36,10 @@ func TestUpThenDownLeavesNothing(t *testing.T) {
 }
 
 // objects lists what a database holds beyond PostgreSQL's own and the record of migrations.
-func objects(t *testing.T, d *pgtest.Database) string {
+func objects(t *testing.T, d *weirtest.Database) string {
 	t.Helper()
 	var list string
-	err := d.Pool().QueryRow(t.Context(), `
+	err := d.Pool.QueryRow(t.Context(), `
 		select coalesce(string_agg(line, e'\n' order by line), '') from (
 			select 'schema ' || nspname from pg_namespace
 			union all select 'relation ' || oid::regclass from pg_class where relname not like 'weir_migrations%'
@@ -54,7 +54,7 @@ func objects(t *testing.T, d *pgtest.Database) string {
 
 func TestUpFromEveryVersion(t *testing.T) {
 	t.Parallel()
-	d := pgtest.New(t)
+	d := weirtest.New(t)
 	list, err := migrations.Status(t.Context(), d.URL)
 	check(t, err)
 	whole := objects(t, d)
@@ -76,7 +76,7 @@ func TestUpFromEveryVersion(t *testing.T) {
 
 func TestFourNodesAtOnce(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	files := fstest.MapFS{
 		"0001_slow.sql":  file("create table slow as select 1 from pg_sleep(0.5)", "drop table slow"),
 		"0002_after.sql": file("create table after_slow ()", "drop table after_slow"),
@@ -91,7 +91,7 @@ func TestFourNodesAtOnce(t *testing.T) {
 	}
 	wg.Wait()
 	var applied int
-	check(t, d.Pool().QueryRow(t.Context(), "select count(*) from public.weir_migrations where version_id > 0").Scan(&applied))
+	check(t, d.Pool.QueryRow(t.Context(), "select count(*) from public.weir_migrations where version_id > 0").Scan(&applied))
 	if applied != 2 {
 		t.Errorf("%d migrations were recorded, want 2", applied)
 	}
@@ -99,7 +99,7 @@ func TestFourNodesAtOnce(t *testing.T) {
 
 func TestAFailedMigrationIsNamedAndLeavesNothingOfItself(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	files := fstest.MapFS{
 		"0001_good.sql": file("create table good ()", "drop table good"),
 		"0002_bad.sql":  file("create table half ();\nselect 1/0", "drop table half"),
@@ -110,7 +110,7 @@ func TestAFailedMigrationIsNamedAndLeavesNothingOfItself(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	var good, half bool
-	check(t, d.Pool().QueryRow(t.Context(),
+	check(t, d.Pool.QueryRow(t.Context(),
 		"select to_regclass('good') is not null, to_regclass('half') is not null").Scan(&good, &half))
 	if !good || half {
 		t.Errorf("good is there: %t, half is there: %t", good, half)
@@ -124,7 +124,7 @@ func TestAFailedMigrationIsNamedAndLeavesNothingOfItself(t *testing.T) {
 
 func TestAskingChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	pending, err := migrations.Pending(t.Context(), d.URL)
 	check(t, err)
 	version, err := migrations.Version(t.Context(), d.URL)
@@ -133,7 +133,7 @@ func TestAskingChangesNothing(t *testing.T) {
 		t.Errorf("pending: %t, version %d", pending, version)
 	}
 	var there bool
-	check(t, d.Pool().QueryRow(t.Context(), "select to_regclass('public.weir_migrations') is not null").Scan(&there))
+	check(t, d.Pool.QueryRow(t.Context(), "select to_regclass('public.weir_migrations') is not null").Scan(&there))
 	if there {
 		t.Error("asking has made the record")
 	}
@@ -141,8 +141,8 @@ func TestAskingChangesNothing(t *testing.T) {
 
 func TestTheStatusTellsWhenAndWhatIsUnknown(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
-	_, err := d.Pool().Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
+	d := weirtest.Empty(t)
+	_, err := d.Pool.Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
 	check(t, err)
 	newer := fstest.MapFS{
 		"0001_one.sql": file("create table one ()", "drop table one"),
