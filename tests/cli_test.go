@@ -83,18 +83,30 @@ func TestCLIWithThePortInUseDevLeavesNothingBehind(t *testing.T) {
 
 func TestCLIServeRefusesADatabaseThatIsNotMigrated(t *testing.T) {
 	t.Parallel()
-	settings := []string{"WEIR_DATABASE_URL=" + weirtest.Empty(t).URL, "WEIR_ADDR=127.0.0.1:0"}
+	d := weirtest.Empty(t)
+	settings := []string{"WEIR_DATABASE_URL=" + d.URL, "WEIR_ADDR=127.0.0.1:0"}
 	weirtest.RunCLI(t, settings, "", "serve").Says(1, "weir migrate up", "--migrate")
 	weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0, "not yet", "weir migrate up")
-	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "version 0")
+	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "from version 0")
 	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "nothing to do")
 	if r := weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0); strings.Contains(r.Stdout, "not yet") {
 		t.Errorf("after migrating:\n%s", r.Stdout)
 	}
-	weirtest.RunCLI(t, settings, "", "migrate", "down").Says(0)
-	weirtest.RunCLI(t, settings, "", "serve").Says(1, "lacks 1 migration", "weir migrate up")
-	weirtest.RunCLI(t, settings, "", "migrate", "down", "--to", "999").Says(2, "999")
-	weirtest.RunCLI(t, settings, "", "migrate", "down", "--to", "0").Says(0, "version 0")
+
+	_, err := d.Pool.Exec(t.Context(), "update weir.schema_source set checksum = 'older' where name = 'functions/claim.sql'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	weirtest.RunCLI(t, settings, "", "serve").Says(1, "out of date", "1 files", "weir migrate up")
+	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "Updated its functions and views")
+
+	if r := weirtest.RunCLI(t, settings, "no\n", "migrate", "down"); r.Status != 1 || !strings.Contains(r.Stderr, "nothing was removed") {
+		t.Errorf("migrate down after no: status %d\n%s", r.Status, r.Stderr)
+	}
+	weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0, "0001_schema.sql")
+	weirtest.RunCLI(t, settings, "yes\n", "migrate", "down").Says(0, "Removed")
+	weirtest.RunCLI(t, settings, "", "serve").Says(1, "does not have weir's schema")
+	weirtest.RunCLI(t, settings, "", "migrate", "down", "--yes").Says(0, "Removed")
 }
 
 func TestCLIServeMigratesWhenAsked(t *testing.T) {

@@ -211,7 +211,7 @@ func TestTheSchemaGoesAndComesBack(t *testing.T) {
 	weirtest.RollOver(t, d)
 	d.CheckPlaces()
 	for range 2 {
-		if err := migrations.Down(t.Context(), d.URL, 0); err != nil {
+		if err := migrations.Down(t.Context(), d.URL); err != nil {
 			t.Fatal(err)
 		}
 		if left := weirtest.Value[bool](t, d, "select exists (select from pg_namespace where nspname = 'weir')"); left {
