@@ -22,7 +22,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
 CHECKS       := check-format check-generated vet lint race test-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check $(CHECKS) generate zones fmt tidy bench test-versions
+.PHONY: help run build test check $(CHECKS) generate release-schema zones fmt tidy bench test-versions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -83,6 +83,9 @@ test-bench:
 
 generate: ## write db/ anew from sql/, with a throw-away PostgreSQL
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
+
+release-schema: ## keep this schema as the last release's, which later ones must be able to migrate (when a version is tagged)
+	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
 
 zones: ## bring the time zones of this Go's distribution, which schedules go by
 	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip

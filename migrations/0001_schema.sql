@@ -231,7 +231,7 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
-comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.jobs_left); null: it is none.';
+comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.on_jobs_ended); null: it is none.';
 comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
 comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
@@ -859,7 +859,7 @@ comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended
 -- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start: those that depend on nothing are available, the
 -- others are held (job_held, reason dependency) until their condition holds.
 --
---   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.steps_left: which steps may go now? is the workflow over?
+--   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.on_steps_ended: which steps may go now? is the workflow over?
 --                  └─▶ job_held ──▲ ◀──────────────────────────────┘
 --
 -- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the workflow's row and those of the workflows
@@ -1069,7 +1069,7 @@ comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_kept.';
+comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_reservation.';
 comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
 comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
 comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
@@ -1154,16 +1154,16 @@ comment on column weir.admission.passed_at is 'When it last looked at what came 
 comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
 
-create table weir.line_kept (
-  job_id bigint not null constraint line_kept_pkey primary key,
+create table weir.line_reservation (
+  job_id bigint not null constraint line_reservation_pkey primary key,
   queue_id int not null,
   name text collate "C" not null
 );
-comment on table weir.line_kept is
+comment on table weir.line_reservation is
   'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
-comment on column weir.line_kept.job_id is 'weir.job.id';
-comment on column weir.line_kept.queue_id is 'weir.queue.id';
-comment on column weir.line_kept.name is 'The line.';
+comment on column weir.line_reservation.job_id is 'weir.job.id';
+comment on column weir.line_reservation.queue_id is 'weir.queue.id';
+comment on column weir.line_reservation.name is 'The line.';
 -- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
 -- their transaction, and deleted by the admitter when it has read them.
 create table weir.line_news (
@@ -1194,8 +1194,8 @@ comment on column weir.line_news.went_jobs is 'Those jobs.';
 comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
 comment on column weir.line_news.claimed_at is 'When they were.';
 
-create type weir.line_leaver as (queue_id int, job_id bigint, name text, waits boolean);
-comment on type weir.line_leaver is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
+comment on type weir.line_exit is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
 -- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.

@@ -36,12 +36,12 @@ begin
     from back b
   )
   select array_agg(b.job_id) as ids, array_agg(b.job_id) filter (where b.followed) as followed,
-    array_agg((b.queue_id, b.job_id, b.line, not b.cancelled)::weir.line_leaver) filter (where b.line is not null) as leavers into done from back b;
-  if done.leavers is not null then
-    perform weir.lines_left(weir.keep_lines(done.leavers));
+    array_agg((b.queue_id, b.job_id, b.line, not b.cancelled)::weir.line_exit) filter (where b.line is not null) as exits into done from back b;
+  if done.exits is not null then
+    perform weir.on_line_jobs_ended(weir.reserve_lines(done.exits));
   end if;
   if done.followed is not null then
-    perform weir.jobs_left(done.followed);
+    perform weir.on_jobs_ended(done.followed);
   end if;
   if kind = 'released' or interval '0' = any (delays) then
     perform weir.wake(array(select distinct q.name from weir.job j join weir.queue q on q.id = j.queue_id where j.id = any (job_ids)));
