@@ -69,7 +69,7 @@ func TestCallsForBreakersReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select count(*) from (select * from weir.breaker_events where breaker = 'well' order by id desc limit 10) x", want: 1, rows: 10, viewed: true},
 		{sql: "select count(*) from (select * from weir.breaker_events where at > now() - interval '1 hour' order by id) x", want: 7, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
 		weirtest.Exec(t, d, "alter sequence weir.job_id_seq restart 1000000")
 		weirtest.Exec(t, d, "update weir.breaker set state = 'half_open', gated = true, version = 900000, changed_at = now(), next_probe_at = null where name in ('due', 'own')")
 		weirtest.Exec(t, d, "update weir.breaker set state = 'open', gated = true, next_probe_at = 'infinity' where name = 'back'")

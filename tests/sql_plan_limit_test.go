@@ -47,7 +47,7 @@ func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select sum(waiting + in_flight) from weir.lines where queue = 'g' and line = '1k7'", want: 4, viewed: true},
 		{sql: "select count(*) from weir.lines where queue = 'g' and line = any (array(select n from weir.line_names('g', '1k2', 100) n))", want: 100, viewed: true}, // as a page over REST
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
 		for range 4 {
 			weirtest.Exec(t, d, some("g", "5000"))
 			weirtest.Exec(t, d, some("h", "5000"))

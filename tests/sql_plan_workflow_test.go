@@ -62,7 +62,7 @@ func TestCallsForWorkflowsReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select count(state) from weir.workflow_steps where workflow_id = " + workflow, want: 7, rows: 20, viewed: true},
 		{sql: "select count(*) from (select w.id from weir.workflow w where w.id < 9223372036854775807 and w.finished_at is null and w.state = 'running' order by w.id desc limit 10) x", want: 10, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|workflow|workflow_join|workflow_wait|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|workflow|workflow_join|workflow_wait|.*_p\d+)$`, warmUp, calls, func() {
 		weirtest.Exec(t, d, submit(1000))
 		for range 6 {
 			weirtest.Exec(t, d, "truncate picked")
