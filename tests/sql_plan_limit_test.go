@@ -52,7 +52,7 @@ func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 			do(t, d, "select weir.advance_frontier('0 s')")
 			do(t, d, "select weir.admit('g', 0)")
 			do(t, d, "select weir.admit('h', 0)")
-			return ask[int](t, d, "select count(*)::int from weir.job_ready where queue_id > 0") == 0
+			return ask[int](t, d, "select count(*)::int from weir.job_ready r where exists (select from weir.queue q where q.id = r.queue_id)") == 0
 		})
 		for claimed := 0; claimed < 200; {
 			do(t, d, "select weir.admit('g', 200)")
