@@ -10,6 +10,18 @@ comment on schema weir is
 create sequence weir.job_id_seq as bigint;
 comment on sequence weir.job_id_seq is 'Draws job ids and the places (seq) of available jobs, which are also the fencing tokens of leases.';
 
+-- The rules that constraints and functions share. Constraints call them, so they are made here, before the tables.
+
+create function weir.is_queue_name(name text) returns boolean language sql immutable as $$
+  select name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+$$;
+comment on function weir.is_queue_name(text) is
+  'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits or _ . : - , '
+  'not beginning with . : or -.';
+
+create function weir.max_seconds() returns int language sql immutable as $$ select 315360000 $$;
+comment on function weir.max_seconds() is 'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
+
 create type weir.job_state as enum ('held', 'scheduled', 'retryable', 'available', 'running', 'completed', 'cancelled', 'dead');
 comment on type weir.job_state is
   'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then running. Ended: completed, cancelled, dead.';
@@ -26,14 +38,16 @@ comment on type weir.event_kind is
 create table weir.queue (
   id int generated always as identity primary key,
   name text not null constraint queue_name_is_unique unique
-    constraint queue_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+    constraint queue_name_is_short_and_plain check (weir.is_queue_name(name)),
   priority smallint not null default 5 constraint priority_is_1_to_10 check (priority between 1 and 10),
   max_attempts smallint not null default 5 constraint max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
   timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1 and 604800),
   lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
   retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
-  retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
-  dead_retention_seconds int not null default 2592000 constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and 315360000),
+  retention_seconds int not null default 604800
+    constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and weir.max_seconds()),
+  dead_retention_seconds int not null default 2592000
+    constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and weir.max_seconds()),
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
@@ -768,7 +782,8 @@ create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where
 
 create table weir.webhook (
   id bigint generated always as identity constraint webhook_pkey primary key,
-  name text not null constraint webhook_name_is_unique unique constraint webhook_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  name text not null constraint webhook_name_is_unique unique
+    constraint webhook_name_is_short_and_plain check (weir.is_queue_name(name)),
   url text not null constraint webhook_is_told_over_https check (url ~ '^https://'),
   events text[] not null,
   queues text[] not null default '{}',
@@ -1202,7 +1217,7 @@ create index job_held_line on weir.job_held (queue_id, key, priority, seq) where
 create table weir.breaker (
   id int generated always as identity constraint breaker_pkey primary key,
   name text not null constraint breaker_name_is_unique unique
-    constraint breaker_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+    constraint breaker_name_is_short_and_plain check (weir.is_queue_name(name)),
   failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
   failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
   min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),

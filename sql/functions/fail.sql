@@ -99,7 +99,7 @@ create or replace function weir.fail(job_id bigint, token bigint, error jsonb, r
 declare
   new_state weir.job_state;
 begin
-  if retry_in < interval '0' or retry_in > interval '10 years' then
+  if retry_in < interval '0' or retry_in > make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('retry_in', 'must be from 0 to 10 years');
   end if;
   select f.state into new_state from weir.fail_many(array[job_id], array[token], array[error], array[retry_in], array[retry]) f;

@@ -60,7 +60,7 @@ $$;
 create or replace function weir.snooze(job_id bigint, token bigint, delay interval) returns void language plpgsql as $$
 #variable_conflict use_variable
 begin
-  if delay is null or delay < interval '0' or delay > interval '10 years' then
+  if delay is null or delay < interval '0' or delay > make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('delay', 'must be from 0 to 10 years');
   end if;
   perform weir.snooze_many(array[job_id], array[token], array[delay]);
