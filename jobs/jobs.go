@@ -23,6 +23,7 @@ import (
 
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs/clock"
+	"github.com/weirhq/weir/jobs/loop"
 )
 
 // Config is how an Engine is set up. Only DatabaseURL is required.
@@ -31,7 +32,7 @@ type Config struct {
 	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
 	// a pooler. Defaults to DatabaseURL.
 	ListenURL string
-	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have twelve connections of their own, the loops four, the listener one.
+	// MaxConns bounds the pool that serves calls; OwnConnections are separate from it. Defaults to 16.
 	MaxConns int32
 	// MaxQueued is how many enqueues, and how many acks, wait for the database before more are refused as Overloaded: so many single ones and so many of
 	// several jobs. Defaults to 10,000.
@@ -43,6 +44,15 @@ type Config struct {
 	// Clock is where time and random numbers come from. Defaults to this machine's.
 	Clock clock.Clock
 }
+
+// OwnConnections is the most connections that an Engine takes besides those that serve calls.
+const (
+	OwnConnections      = groupConnections + loopConnections + listenerConnections + sealConnections
+	groupConnections    = 2*manyFlights + 2*groupFlights // enqueues and acks, both several at once and single
+	loopConnections     = 4
+	listenerConnections = 1
+	sealConnections     = 2 // while this node seals a partition
+)
 
 const (
 	groupSize    = 1000 // jobs or acks that are committed together
@@ -74,11 +84,12 @@ type Engine struct {
 	watcher   *watcher
 	signs     *signs
 	feed      *feed
-	pulse     *pulse
-	outlook   *outlook
+	runner    *loop.Runner
+	due       *dueWork
+	watched   watched
 
-	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
-	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
+	tickedAt clock.Stamp // when the frontier was last known to be up to date
+	tickSoon loop.Signal // a claimer parked while transactions were writing
 
 	governed atomic.Pointer[map[string]bool] // the names of the queues with limits, as the admit loop last saw them
 
@@ -111,8 +122,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		db.Options
 	}{
 		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
-		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*manyFlights + 2*groupFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
-		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 4, AsyncCommit: true}},
+		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, Pooled: pooled}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, AsyncCommit: true}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
 		if err != nil {
@@ -125,13 +136,14 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
-		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
+		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: loop.NewSignal(),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
-	e.outlook = newOutlook(e)
+	e.due = newDueWork(e)
 	e.metrics = newMetrics(e)
+	e.runner = &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: e.metrics.step, Describe: func(err error) string { return string(CodeOf(err)) }}
 	e.enqueues = newGroups(e.enqueueTogether, func(job json.RawMessage) int { return len(job) }, c.MaxQueued, e.metrics, "enqueue")
 	e.acks = newGroups(e.ackTogether, Ack.bytes, c.MaxQueued, e.metrics, "ack")
 	if err := c.Metrics.Register(e.metrics); err != nil {
@@ -145,9 +157,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 func (e *Engine) Run(ctx context.Context) {
 	var g errgroup.Group
 	g.Go(func() error { e.listener.run(ctx); return nil })
-	for _, l := range e.newLoops() {
-		g.Go(func() error { l.run(ctx); return nil })
-	}
+	g.Go(func() error { e.runner.Run(ctx, e.newLoops()...); return nil })
 	_ = g.Wait()
 }
 
