@@ -67,7 +67,7 @@ func (e *Engine) checksWith(database Check) (checks []Check) {
 		checks = append(checks, database)
 	}
 	listener := ""
-	if !e.listener.up() {
+	if !e.listener.Up() {
 		listener = "the connection that listens for wake-ups is down: claims poll"
 	}
 	checks = append(checks, Check{Name: "listener", At: now, Message: listener}, Check{Name: "loops", At: now, Message: e.runner.Problem()})
