@@ -130,7 +130,7 @@ func (f answerFlags) remove(ctx context.Context, s *Session, yes yesFlag, r remo
 	if _, err := f.ask(ctx, s, r.find); err != nil {
 		return err
 	}
-	if err := s.confirm(yes.Yes, r.question, "nothing was deleted"); err != nil {
+	if err := s.Confirm(yes.Yes, r.question, "nothing was deleted"); err != nil {
 		return err
 	}
 	answer, err := f.ask(ctx, s, r.delete)

@@ -212,7 +212,7 @@ func (c *purgeDead) Run(ctx context.Context, s *Session) error {
 		}
 	}
 	question := "Purge " + countOf(len(ids), "dead letter") + " (" + terminal.Shorten(strings.Join(ids, ", "), 200) + ")?"
-	if err := s.confirm(c.Yes, question, "nothing was purged"); err != nil {
+	if err := s.Confirm(c.Yes, question, "nothing was purged"); err != nil {
 		return err
 	}
 	for _, job := range c.IDs {
@@ -232,7 +232,7 @@ func (c *purgeDead) purgeMatching(ctx context.Context, s *Session) error {
 		if err != nil {
 			return err
 		}
-		if err := s.confirm(false, "Purge "+would.things(would.Total)+"?", "nothing was purged"); err != nil {
+		if err := s.Confirm(false, "Purge "+would.things(would.Total)+"?", "nothing was purged"); err != nil {
 			return err
 		}
 	}

@@ -218,7 +218,7 @@ func (c *purgeQueue) Run(ctx context.Context, s *Session) error {
 			return err
 		}
 		question := fmt.Sprintf("Cancel %d jobs of queue %s that are %s?", n.Matching, c.Name, c.State)
-		if err := s.confirm(false, question, "nothing was cancelled"); err != nil {
+		if err := s.Confirm(false, question, "nothing was cancelled"); err != nil {
 			return err
 		}
 	}

@@ -232,7 +232,7 @@ func (c *removeWorker) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	question := "Remove worker " + c.Name + "? It has " + countOf(w.Running, "job") + ", which other workers may run at once."
-	if err := s.confirm(c.Yes, question, "nothing was removed"); err != nil {
+	if err := s.Confirm(c.Yes, question, "nothing was removed"); err != nil {
 		return err
 	}
 	type removed struct {

@@ -59,27 +59,20 @@ func (c *serveCommand) checkSchema(ctx context.Context, log *slog.Logger, direct
 			return err
 		}
 	}
-	list, err := migrations.Status(ctx, directURL)
+	state, err := migrations.Read(ctx, directURL)
 	if err != nil {
 		return err
 	}
-	pending, newest := 0, int64(0)
-	for _, m := range list {
-		if m.AppliedAt.IsZero() {
-			pending++
-		} else {
-			newest = m.Version
-		}
-		if m.Name == "" {
-			log.Warn("the database has a migration of a newer weir", "version", m.Version)
-		}
+	for _, version := range state.Newer() {
+		log.Warn("the database has a migration of a newer weir", "version", version)
 	}
 	switch {
-	case pending == 0:
+	case state.Current():
 		return nil
-	case newest == 0:
+	case state.Version() == 0:
 		return errors.New("the database does not have weir's schema: run weir migrate up, or start with weir serve --migrate")
 	default:
-		return fmt.Errorf("the database is at version %d and lacks %d migrations of this weir: run weir migrate up, or start with weir serve --migrate", newest, pending)
+		return fmt.Errorf("the database's schema is out of date (version %d; %d migrations and %d files of functions and views to apply): "+
+			"run weir migrate up, or start with weir serve --migrate", state.Version(), state.Missing(), len(state.Stale))
 	}
 }
