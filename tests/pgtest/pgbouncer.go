@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/embedded"
 )
 
 // PgBouncer starts a PgBouncer in transaction mode before the test's database and returns the address of the database through it. It has fewer
@@ -38,9 +40,9 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 // startPgBouncer returns the address, or why there is none.
 func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
 	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		program = "/usr/sbin/pgbouncer" // where Debian puts it, which is not on everybody's path
+	program := embedded.FindProgram("pgbouncer")
+	if program == "" {
+		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -78,7 +80,7 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting PgBouncer (Debian's package pgbouncer): %v", err)
+		t.Fatalf("starting PgBouncer: %v", err)
 	}
 	ended := make(chan struct{})
 	go func() {
