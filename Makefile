@@ -15,6 +15,8 @@ PARALLEL     := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); e
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
+VALE_VERSION := 3.21.0
+VALE_BIN     := $(CURDIR)/.cache/bin/vale-$(VALE_VERSION)
 
 # Without C, sqlc builds in two thirds of the time: it runs the same parser as WebAssembly.
 TOOL         := env CGO_ENABLED=0 go tool -modfile=tools/go.mod
@@ -27,7 +29,7 @@ MODULES      := . tools bench
 CHECKS       := check-format check-tidy check-generated vet lint race test-bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-fast test-clean check $(CHECKS) generate zones fmt tidy bench test-versions
+.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions prose
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -97,6 +99,15 @@ $(LINT_BIN):
 	CGO_ENABLED=0 GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
 	mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
 
+# Prose in Markdown, Go and SQL, as plain text, so that errors and help are read as well as comments.
+prose: $(VALE_BIN) ## look for phrases that read badly (tools/prose)
+	$(VALE_BIN) --output line $$(git ls-files --cached --others --exclude-standard --deduplicate -- '*.md' '*.go' '*.sql' | grep -v '^db/')
+
+$(VALE_BIN):
+	@echo "building vale $(VALE_VERSION), once; this takes a minute"
+	GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/vale-cli/vale/v3/cmd/vale@v$(VALE_VERSION)
+	mv $(@D)/new/vale $@ && rmdir $(@D)/new
+
 race:
 	@$(MAKE) --no-print-directory test TEST_FLAGS=-race
 
@@ -110,6 +121,9 @@ fuzz: ## run every fuzz test, for FUZZ_SECONDS in all
 generate: ## generate db/ from sql/, with a throw-away PostgreSQL
 	@$(SETUP) postgres
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
+
+release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
+	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
 
 zones: ## copy the time zones of this Go release, which schedules use
 	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip

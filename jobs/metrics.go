@@ -97,8 +97,8 @@ func newMetrics(e *Engine) *metrics {
 		frontierAge: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weir_frontier_age_seconds", Help: "Time since this node last saw the frontier looked up. Above a few seconds claims slow down and late commits are found late.",
 		}, func() float64 {
-			if at := e.tickedAt.Load(); at != 0 {
-				return time.Since(time.Unix(0, at)).Seconds()
+			if at := e.tickedAt.Get(); !at.IsZero() {
+				return e.clock.Since(at).Seconds()
 			}
 			return 0
 		}),
@@ -165,11 +165,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	up := 0.0
-	if m.e.listener.up() {
+	if m.e.listener.Up() {
 		up = 1
 	}
 	gauge(m.listening, up)
-	gauge(m.waiting, float64(m.e.countWaiting()))
+	gauge(m.waiting, float64(m.e.claims.Waiting()))
 	gauge(m.awaiting, float64(m.e.watcher.callers()))
 	gauge(m.watching, float64(m.e.feed.count()))
 	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
@@ -189,13 +189,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 func (m *metrics) counted() []prometheus.Metric {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.depthAt) < depthFresh {
+	if m.e.clock.Since(m.depthAt) < depthFresh {
 		return m.depths
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), depthFor)
 	defer cancel()
 	rows, err := m.e.loops.CountJobs(ctx)
-	m.depths, m.depthAt = nil, time.Now()
+	m.depths, m.depthAt = nil, m.e.clock.Now()
 	if err != nil {
 		m.e.log.Warn("could not count the jobs of the queues for the metrics", "error", err)
 		return nil
@@ -259,14 +259,4 @@ func (m *metrics) countComponents(ctx context.Context) {
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.components, prometheus.GaugeValue, up, r.Component, r.Node))
 	}
-}
-
-func (e *Engine) countWaiting() int {
-	n := 0
-	e.eachClaimer(func(c *claimer) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		n += len(c.waiting) + len(c.refused) + c.serving
-	})
-	return n
 }

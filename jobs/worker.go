@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/claim"
 )
 
 // WorkerState says whether a worker is well and gets jobs.
@@ -21,16 +22,14 @@ const (
 )
 
 // Refusal is the error of a claim that got nothing because of its worker, whatever jobs there are.
-type Refusal string
+type Refusal = claim.Refusal
 
 // The refusals.
 const (
-	RefusedPaused     Refusal = "paused"
-	RefusedDraining   Refusal = "draining"
-	RefusedAtCapacity Refusal = "at_capacity" // it has as many jobs as it may, or another claim of it is just being decided
+	RefusedPaused     = claim.RefusedPaused
+	RefusedDraining   = claim.RefusedDraining
+	RefusedAtCapacity = claim.RefusedAtCapacity
 )
-
-func (r Refusal) Error() string { return "the worker is to get no jobs: " + string(r) }
 
 // WorkerSettings is what a worker says of itself. With a replacement, what is nil goes back to its default.
 type WorkerSettings struct {
@@ -113,7 +112,7 @@ func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) (
 	workers := make([]Worker, len(rows))
 	for i, r := range rows {
 		w := Worker{
-			Name: r.Name, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOrNil(r.Capacity), Running: r.Running, Load: r.Load,
+			Name: r.Name, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOf(r.Capacity), Running: r.Running, Load: r.Load,
 			RegisteredAt: r.RegisteredAt.UTC(), LastSeenAt: r.LastSeenAt.UTC(), PausedAt: utc(r.PausedAt), DrainingAt: utc(r.DrainingAt),
 		}
 		if err := json.Unmarshal(r.Labels, &w.Labels); err != nil {
@@ -202,7 +201,7 @@ func (e *Engine) changedWorker(ctx context.Context, name string, err error) (Wor
 
 // RemoveWorker forgets a worker and gives its jobs back at once. Errors: WorkerNotFound.
 func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, error) {
-	e.signs.forget(name)
+	e.seen.forget(name)
 	n, err := e.q.RemoveWorker(ctx, name)
 	return WorkerRemoval{Released: int(n)}, fromDB("removing a worker", err)
 }
@@ -210,7 +209,7 @@ func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, 
 // WorkerHeartbeat takes in a worker's own sign of life; load may be nil. Errors: WorkerNotFound, InvalidArgument.
 func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64) (WorkerBeat, error) {
 	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load})
-	return WorkerBeat{State: WorkerState(row.State), Capacity: intOrNil(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
+	return WorkerBeat{State: WorkerState(row.State), Capacity: intOf(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
 }
 
 // WorkerJobs lists the jobs that a worker has now, as List does. Errors: WorkerNotFound.
@@ -219,12 +218,4 @@ func (e *Engine) WorkerJobs(ctx context.Context, name string, before ID, limit i
 		return Page{}, fromDB("looking up a worker", err)
 	}
 	return e.List(ctx, Filter{State: Running, Worker: name}, before, limit)
-}
-
-func intOrNil(n *int32) *int {
-	if n == nil {
-		return nil
-	}
-	i := int(*n)
-	return &i
 }
