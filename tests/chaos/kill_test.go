@@ -221,7 +221,12 @@ func TestEachJobCompletesOnceWhileServersAreKilled(t *testing.T) {
 	producers.Wait()
 	end()
 	workers.Wait()
-	for _, result := range weirtest.Decode[struct{ Results []weirtest.AckResult }](node.Post("/v1/acks", obj{"acks": f.late}).Want(http.StatusOK)).Results {
+	late := node.Post("/v1/acks", obj{"acks": f.late}).Want(http.StatusOK)
+	results := weirtest.Decode[struct{ Results []weirtest.AckResult }](late).Results
+	if len(results) != len(f.late) {
+		t.Errorf("%d late acks got %d results", len(f.late), len(results))
+	}
+	for _, result := range results {
 		if result.Status != "stale_token" {
 			t.Errorf("job %s, which was taken from a worker, is completed by that: %s", result.ID, result.Status)
 		}
