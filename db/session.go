@@ -43,13 +43,16 @@ func Connect(ctx context.Context, url string, o Options) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the database URL: %w", err)
 	}
-	configure(config, o, nil)
+	Configure(config, o)
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if isFull(err) && o.Share != nil {
 		o.Share.yield()
 	}
 	return conn, err
 }
+
+// Configure gives the sessions of a configuration the settings that weir depends on. Connect does so itself.
+func Configure(config *pgx.ConnConfig, o Options) { configure(config, o, nil) }
 
 // configure gives the sessions of a configuration their settings. A setting is not a parameter of the connection, because a pooler refuses those that it
 // does not know.

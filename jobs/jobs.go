@@ -7,6 +7,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -197,18 +198,28 @@ func (e *Engine) Close() {
 	e.loopPool.Close()
 }
 
-// Ready says whether the database answers and is migrated.
+// Ready says whether this node can serve calls: it is not shutting down, and the database answers and takes its writes.
 func (e *Engine) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if e.claims.Draining() {
 		return shuttingDown()
 	}
-	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
-		return fromDB("asking the database", err)
+	if err := e.usable(ctx); err != nil {
+		return err
 	}
 	e.setDatabaseCheck(Check{Name: "database", At: e.clock.Now().UTC()})
 	return nil
+}
+
+// usable says whether the database answers and takes the writes of calls.
+func (e *Engine) usable(ctx context.Context) error {
+	err := e.pool.Usable(ctx)
+	var unusable db.Unusable
+	if errors.As(err, &unusable) {
+		return &Error{Code: Unavailable, Message: unusable.Reason, Hint: "Ask another node, or try again once that has changed."}
+	}
+	return fromDB("asking the database", err)
 }
 
 // Share is what the connections of this node are divided by, for pools that others open for it.
