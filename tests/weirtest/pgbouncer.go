@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/embedded"
 )
 
 func throughPgBouncer(t testing.TB) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
@@ -54,9 +56,9 @@ func PgBouncerWith(t testing.TB, databaseURL string, settings ...string) string 
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string, settings []string) (address, problem string) {
 	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		program = "/usr/sbin/pgbouncer" // where Debian puts it, which is not on everybody's path
+	program := embedded.FindProgram("pgbouncer")
+	if program == "" {
+		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -93,7 +95,7 @@ func startPgBouncer(t testing.TB, databaseURL string, settings []string) (addres
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting PgBouncer (Debian's package pgbouncer): %v", err)
+		t.Fatalf("starting PgBouncer: %v", err)
 	}
 	ended := make(chan struct{})
 	go func() {
