@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,8 @@ type Options struct {
 	// Pooled says that the URL leads to a pooler in transaction mode, which gives each transaction to another session of the server: the options
 	// above do not hold there, and statements are described once but not prepared.
 	Pooled bool
+	// SearchPath is where names without a schema are found. Defaults to pg_catalog: weir names its schemas.
+	SearchPath string
 	// Share is what the pools of a node divide their connections by. Defaults to none.
 	Share *Share
 }
@@ -126,7 +129,6 @@ var meaning = [][2]string{
 	{"xmlbinary", "base64"},
 	{"xmloption", "content"},
 	{"lc_numeric", "'C'"},
-	{"search_path", "pg_catalog"},
 	{"row_security", "on"},
 	{"default_transaction_isolation", "'read committed'"},
 	{"default_transaction_deferrable", "off"},
@@ -145,6 +147,7 @@ func settingsOf(o Options, version string) string {
 	for _, s := range meaning {
 		set(s[0], s[1])
 	}
+	set("search_path", cmp.Or(o.SearchPath, "pg_catalog"))
 	set("lock_timeout", strconv.FormatInt(o.LockTimeout.Milliseconds(), 10))
 	set("statement_timeout", strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10))
 	if major, _, _ := strings.Cut(version, "."); len(major) == 2 && major >= "17" {

@@ -23,7 +23,6 @@ type proxy struct {
 	dead     atomic.Int64 // connections up to this number are cut
 	last     atomic.Int64 // the newest connection
 	refuse   atomic.Bool  // new connections are cut too
-	open     sync.WaitGroup
 }
 
 func newProxy(t *testing.T, databaseURL string) (*proxy, string) {
