@@ -72,6 +72,14 @@ func TestAPromotedStandbyRefusesTheTokensItNeverSaw(t *testing.T) {
 			t.Errorf("an ack with the token of the lost history is answered %s", got)
 		}
 		node.Post("/v1/jobs/"+job.ID+"/complete", Object{"token": job.Token}).Want(200)
+
+		// The node remembers how far it has claimed, and must not take an epoch for a place.
+		for range 20 {
+			node.Enqueue(Object{"kind": "a", "queue": "row"})
+		}
+		for range 20 {
+			node.ClaimOne("row")
+		}
 	})
 
 	t.Run("ids, once a node has ticked", func(t *testing.T) {
