@@ -1431,3 +1431,10 @@ comment on table weir.schema_source is
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
+
+-- goose makes the table before it applies the first file.
+comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
+comment on column weir.migration.id is 'Order of the rows.';
+comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
+comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
+comment on column weir.migration.tstamp is 'When it was applied, in UTC.';

@@ -109,12 +109,12 @@ func TestRESTABadScheduleNamesTheFieldAndTheReason(t *testing.T) {
 	for body, want := range map[string][2]string{
 		`{"name": "s", "cron": "61 * * * *", "job": {"kind": "k"}}`:                                    {"body.cron", "a minute that is not from 0 to 59"},
 		`{"name": "s", "cron": "* * * * *", "timezone": "Mars/Base", "job": {"kind": "k"}}`:            {"body.timezone", "IANA"},
-		`{"name": "s", "cron": "* * * * *"}`:                                                           {"body.job", "is needed"},
-		`{"name": "s", "cron": "* * * * *", "job": {"kind": "k", "run_at": "2030-01-01T00:00:00Z"}}`:   {"body.job.run_at", "no field of a schedule's job"},
+		`{"name": "s", "cron": "* * * * *"}`:                                                           {"body.job", "is required"},
+		`{"name": "s", "cron": "* * * * *", "job": {"kind": "k", "run_at": "2030-01-01T00:00:00Z"}}`:   {"body.job.run_at", "not a field of a schedule's job"},
 		`{"name": "s", "cron": "* * * * *", "job": {"kind": "k", "schedule": "x"}}`:                    {"body.job.schedule", "unexpected"},
 		`{"name": "s", "cron": "* * * * *", "job": {"kind": "k"}, "dst_gap": "jump"}`:                  {"body.dst_gap", "one of"},
 		`{"name": "a b", "cron": "* * * * *", "job": {"kind": "k"}}`:                                   {"body.name", ""},
-		`{"name": "s", "cron": "* * * * *", "at": "2040-01-01T00:00:00Z", "job": {"kind": "k"}}`:       {"body.at", "another"},
+		`{"name": "s", "cron": "* * * * *", "at": "2040-01-01T00:00:00Z", "job": {"kind": "k"}}`:       {"body.at", "excludes"},
 		`{"name": "s", "cron": "* * * * *", "workflow": {"name": "w", "steps": [{"name": "secret"}]}}`: {"body.workflow.steps[0]", ""},
 	} {
 		p := s.Post("/v1/schedules", body).Problem(http.StatusUnprocessableEntity, "invalid_argument")
@@ -149,8 +149,8 @@ func TestRESTAPreviewTellsOfBothNights(t *testing.T) {
 	for _, c := range []struct{ policy, from, want string }{
 		{"", spring, "28T01:30 03-28T02:30:00+01:00|29T01:00 03-29T03:00:00+02:00 moved|30T00:30 03-30T02:30:00+02:00"},
 		{other, spring, "28T01:30 03-28T02:30:00+01:00|- 03-29T02:30:00 skipped|30T00:30 03-30T02:30:00+02:00|31T00:30 03-31T02:30:00+02:00"},
-		{"", autumn, "24T00:30 10-24T02:30:00+02:00|25T00:30 10-25T02:30:00+02:00 this time comes twice, and runs the first time only|26T01:30 10-26T02:30:00+01:00"},
-		{other, autumn, "24T00:30 10-24T02:30:00+02:00|25T00:30 10-25T02:30:00+02:00 this time comes twice|25T01:30 10-25T02:30:00+01:00 this time comes twice"},
+		{"", autumn, "24T00:30 10-24T02:30:00+02:00|25T00:30 10-25T02:30:00+02:00 this local time comes twice and runs only the first time|26T01:30 10-26T02:30:00+01:00"},
+		{other, autumn, "24T00:30 10-24T02:30:00+02:00|25T00:30 10-25T02:30:00+02:00 this local time comes twice|25T01:30 10-25T02:30:00+01:00 this local time comes twice"},
 	} {
 		if got := strings.Join(preview(c.policy, c.from), "|"); got != c.want {
 			t.Errorf("%s from %s:\n got %s\nwant %s", c.policy, c.from, got, c.want)

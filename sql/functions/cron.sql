@@ -64,8 +64,8 @@ end $$;
 comment on function weir.parse_cron_field(text[], int, int, text[]) is
   'Internal. The numbers that one field of a cron expression includes, or what is wrong with it.';
 
--- An item that only days have: L and L-3 of the month, 5#2 and 5L of the week. All results are null for an item that any
--- field may have. field: 1 second … 4 day of the month, 5 month, 6 day of the week.
+-- An item that only days have: L and L-3 of the month, 5#2 and 5L of the week. All results are null for an item that
+-- any field may have. field: 1 second … 4 day of the month, 5 month, 6 day of the week.
 create or replace function weir.parse_cron_day(item text, field int, out last_days bigint, out nth_weekdays bigint,
   out last_weekdays bigint, out problem text) language plpgsql immutable as $$
 declare
@@ -139,7 +139,8 @@ begin
   parts := regexp_split_to_array(words, '[ \t]+');
   if cardinality(parts) not in (5, 6) then
     problem := format('has %s where 5 or 6 are needed: (second) minute hour day-of-month month day-of-week',
-      case when words = '' then 'no fields' when cardinality(parts) = 1 then '1 field' else cardinality(parts) || ' fields' end);
+      case when words = '' then 'no fields' when cardinality(parts) = 1 then '1 field' else cardinality(parts)
+        || ' fields' end);
     return;
   end if;
   if cardinality(parts) = 5 then
@@ -159,7 +160,8 @@ begin
       end if;
     end loop;
     if problem is null then
-      field := weir.parse_cron_field(plain, lows[i], highs[i], case i when 5 then month_names when 6 then day_names end);
+      field := weir.parse_cron_field(plain, lows[i], highs[i],
+        case i when 5 then month_names when 6 then day_names end);
       masks[i] := field.mask;
       problem := field.problem;
     end if;
@@ -175,7 +177,8 @@ comment on function weir.parse_cron(text) is
   'Internal. A cron expression as masks, or what is wrong with it: the field and the reason.';
 
 -- The days of one month on which it runs, as a mask with bits 1 to 31.
-create or replace function weir.cron_days(f weir.cron_fields, first date) returns bigint language plpgsql immutable as $$
+create or replace function weir.cron_days(f weir.cron_fields, first date) returns bigint
+language plpgsql immutable as $$
 declare
   length int := extract(day from first + interval '1 month - 1 day');
   whole bigint := (1::bigint << (length + 1)) - 2;
@@ -213,7 +216,8 @@ comment on function weir.cron_days(weir.cron_fields, date) is
   'Internal. The days of a month on which a cron expression runs, as bits 1 to 31.';
 
 -- The first local time, in whole seconds, at or after another that the fields include; null: none within 45 years.
-create or replace function weir.next_cron_time(f weir.cron_fields, from_wall timestamp) returns timestamp language plpgsql immutable as $$
+create or replace function weir.next_cron_time(f weir.cron_fields, from_wall timestamp) returns timestamp
+language plpgsql immutable as $$
 declare
   first date := date_trunc('month', from_wall);
   until date := first + interval '45 years';

@@ -1,7 +1,7 @@
 -- Schedules: rows that make jobs or submit workflows at set times. This file creates, changes and deletes them.
 --
--- A session that writes a schedule locks its name first, so that two sessions that create the same one take turns. Firing
--- (schedule_fire.sql) takes rows that are not locked and needs no such lock.
+-- A session that writes a schedule locks its name first, so that two sessions that create the same one take turns.
+-- Firing (schedule_fire.sql) takes rows that are not locked and needs no such lock.
 
 -- Every write of a schedule but firing comes through here.
 create or replace function weir.lock_schedule(name text, must_exist boolean default true) returns weir.schedule
@@ -32,15 +32,18 @@ comment on function weir.refuse_unknown_schedule(text) is 'Internal. Raises WR03
 create or replace function weir.save_schedule(s weir.schedule) returns void language sql as $$
   insert into weir.schedule as x select s.*
   on conflict (id) do update set
-    (cron, fields, every_seconds, anchor, at, timezone, job, workflow, jitter_seconds, starts_at, ends_at, max_runs, dst_gap,
-      dst_overlap, misfire, misfire_limit, overlap, updated_at, paused_at, next_slot_at, due_at, waiting_for, tries, problem)
+    (cron, fields, every_seconds, anchor, at, timezone, job, workflow, jitter_seconds, starts_at, ends_at, max_runs,
+      dst_gap, dst_overlap, misfire, misfire_limit, overlap, updated_at, paused_at, next_slot_at, due_at, waiting_for,
+      tries, problem)
     = (s.cron, s.fields, s.every_seconds, s.anchor, s.at, s.timezone, s.job, s.workflow, s.jitter_seconds, s.starts_at,
       s.ends_at, s.max_runs, s.dst_gap, s.dst_overlap, s.misfire, s.misfire_limit, s.overlap, s.updated_at, s.paused_at,
       s.next_slot_at, s.due_at, s.waiting_for, s.tries, s.problem)
 $$;
-comment on function weir.save_schedule(weir.schedule) is 'Internal. Writes the definition and the next slot of a schedule.';
+comment on function weir.save_schedule(weir.schedule) is
+  'Internal. Writes the definition and the next slot of a schedule.';
 
-create or replace function weir.set_schedule(name text, definition jsonb, replace boolean default true) returns timestamptz
+create or replace function weir.set_schedule(name text, definition jsonb, replace boolean default true)
+returns timestamptz
 language plpgsql as $$
 declare
   old weir.schedule;

@@ -63,20 +63,21 @@ create or replace function weir.check_schedule(s weir.schedule, d jsonb, base we
 returns weir.cron_fields language plpgsql stable as $$
 declare
   now_at timestamptz := clock_timestamp();
+  parsed record;
   fields weir.cron_fields;
-  problem text;
   bad record;
   similar_name text;
 begin
   if not exists (select from weir.time_zone z where z.name = s.timezone) then
-    select z.name into similar_name from weir.time_zone z where lower(z.name) = lower(replace(s.timezone, ' ', '_')) limit 1;
+    select z.name into similar_name from weir.time_zone z where lower(z.name) = lower(replace(s.timezone, ' ', '_'))
+      limit 1;
     perform weir.refuse_argument('timezone', 'must be a name of the IANA time zone database, such as Europe/Berlin'
       || coalesce('; did you mean ' || similar_name || '?', ''));
   elsif s.cron is not null then
-    select c.fields, c.problem into fields, problem
-    from weir.parse_cron(case when length(s.cron) <= 500 then s.cron else '' end) c;
-    if problem is not null then
-      perform weir.refuse_argument('cron', problem, 'docs/schedules.md describes the whole syntax.');
+    select * into parsed from weir.parse_cron(case when length(s.cron) <= 500 then s.cron else '' end);
+    fields := parsed.fields;
+    if parsed.problem is not null then
+      perform weir.refuse_argument('cron', parsed.problem, 'docs/schedules.md describes the whole syntax.');
     elsif weir.next_cron_time(fields, date_trunc('second', now_at at time zone 'UTC')) is null then
       perform weir.refuse_argument('cron', 'never fires: no such day of a month exists in the next 45 years');
     end if;
@@ -101,17 +102,18 @@ end $$;
 comment on function weir.check_schedule(weir.schedule, jsonb, weir.schedule, boolean) is
   'Internal. Raises WR010 where the fields of a schedule contradict each other. Returns its cron expression, parsed.';
 
--- Parses a definition. `base` is the schedule that it replaces, or null fields. Its progress is kept, and so is its anchor
--- where the definition has none, so that applying one definition again does not shift the interval.
-create or replace function weir.parse_schedule(name text, definition jsonb, base weir.schedule, needs_job boolean default true)
+-- Parses a definition. `base` is the schedule that it replaces, or null fields. Its progress is kept, and so is its
+-- anchor where the definition has none, so that applying one definition again does not shift the interval.
+create or replace function weir.parse_schedule(name text, definition jsonb, base weir.schedule,
+  needs_job boolean default true)
 returns weir.schedule language plpgsql stable as $$
 #variable_conflict use_variable
 declare
   now_at timestamptz := clock_timestamp();
   s weir.schedule := base;
   d jsonb;
-  known constant text[] := '{cron,every_seconds,anchor,at,timezone,job,workflow,jitter_seconds,starts_at,ends_at,max_runs,'
-    'dst_gap,dst_overlap,misfire,misfire_limit,overlap,paused}';
+  known constant text[] := '{cron,every_seconds,anchor,at,timezone,job,workflow,jitter_seconds,starts_at,'
+    'ends_at,max_runs,dst_gap,dst_overlap,misfire,misfire_limit,overlap,paused}';
 begin
   if weir.is_queue_name(name) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
@@ -157,7 +159,8 @@ end $$;
 comment on function weir.parse_schedule(text, jsonb, weir.schedule, boolean) is
   'Internal. The schedule that a definition describes. Raises WR010.';
 
--- Submits a workflow and takes that back, because nothing but submitting it says all that may be wrong with it. That a queue is full just now is not about the definition.
+-- Submits a workflow and takes that back, because nothing but submitting it says all that may be wrong with it. That
+-- a queue is full just now is not about the definition.
 create or replace function weir.check_schedule_workflow(workflow jsonb) returns void language plpgsql as $$
 declare
   field text;
@@ -169,7 +172,8 @@ exception
   when sqlstate 'WR039' or sqlstate 'WR013' or sqlstate 'WR006' then null;
   when sqlstate 'WR010' then
     get stacked diagnostics field = column_name, problem = message_text;
-    perform weir.refuse_argument(rtrim('workflow.' || case when field = 'definition' then '' else field end, '.'), regexp_replace(problem, '^[^ ]* ', ''));
+    perform weir.refuse_argument(rtrim('workflow.' || case when field = 'definition' then '' else field end, '.'),
+      regexp_replace(problem, '^[^ ]* ', ''));
 end $$;
 comment on function weir.check_schedule_workflow(jsonb) is
   'Internal. Raises WR010 if a workflow could not be submitted as it is.';
@@ -179,7 +183,8 @@ create or replace function weir.schedule_definition(s weir.schedule) returns jso
       'cron', s.cron, 'every_seconds', s.every_seconds, 'anchor', weir.iso(s.anchor), 'at', weir.iso(s.at),
       'timezone', s.timezone, 'jitter_seconds', nullif(s.jitter_seconds, 0), 'starts_at', weir.iso(s.starts_at),
       'ends_at', weir.iso(s.ends_at), 'max_runs', s.max_runs, 'dst_gap', s.dst_gap, 'dst_overlap', s.dst_overlap,
-      'misfire', s.misfire, 'misfire_limit', case when s.misfire = 'all' then s.misfire_limit end, 'overlap', s.overlap))
+      'misfire', s.misfire, 'misfire_limit', case when s.misfire = 'all' then s.misfire_limit end,
+      'overlap', s.overlap))
     || case when s.job is not null then jsonb_build_object('job', s.job) else '{}' end
     || case when s.workflow is not null then jsonb_build_object('workflow', s.workflow) else '{}' end
 $$;
@@ -192,7 +197,8 @@ create or replace function weir.plan_schedule(s weir.schedule, old weir.schedule
 language plpgsql stable as $$
 declare
   now_at timestamptz := clock_timestamp();
-  same_times boolean := (s.cron, s.every_seconds, s.anchor, s.at, s.timezone, s.starts_at, s.ends_at, s.dst_gap, s.dst_overlap)
+  same_times boolean := (s.cron, s.every_seconds, s.anchor, s.at, s.timezone, s.starts_at, s.ends_at, s.dst_gap,
+    s.dst_overlap)
     is not distinct from (old.cron, old.every_seconds, old.anchor, old.at, old.timezone, old.starts_at, old.ends_at,
       old.dst_gap, old.dst_overlap);
   planned timestamptz := case when same_times and old.paused_at is null then old.next_slot_at end;

@@ -20,7 +20,8 @@ declare
   firings weir.firing[] := '{}';
 begin
   select w.settled_at into looked_until from weir.watermark w order by w.tick desc limit 1;
-  now_at := coalesce(as_of, clock_timestamp());  -- read after settled_at, so that this call covers what is due in between
+  -- Read after settled_at, so that this call covers what is due in between.
+  now_at := coalesce(as_of, clock_timestamp());
   handled := 0;
   for s in
     select x.* from weir.schedule x where x.due_at > after and x.due_at <= now_at
@@ -43,14 +44,15 @@ begin
   looked_until := least(looked_until, next_due_at - interval '1 us');
 end $$;
 comment on function weir.fire_due(int, timestamptz, timestamptz) is
-  'Fires up to max_schedules schedules that are due later than `after`, one slot each. Every node calls it several times '
-  'a second and passes looked_until of its last call; without a node, any session may call it. as_of stands for now, to '
-  'try out the future in a separate database. Returns how many schedules it handled, how many slots made a job, how late '
-  'each was in seconds, and when the next schedule is due.';
+  'Fires up to max_schedules schedules that are due later than `after`, one slot each. Every node calls it several '
+  'times a second and passes looked_until of its last call; without a node, any session may call it. as_of stands '
+  'for now, to try out the future in a separate database. Returns how many schedules it handled, how many slots made '
+  'a job, how late each was in seconds, and when the next schedule is due.';
 
--- Decides what happens to the slot of one locked schedule. Returns the firing, or null fields when there is none now: the
--- slot is not due yet, it waits for the run before, or it is skipped. Then the schedule's progress is saved here.
-create or replace function weir.prepare_firing(s weir.schedule, now_at timestamptz) returns weir.firing language plpgsql as $$
+-- Decides what happens to the slot of one locked schedule. Returns the firing, or null fields when there is none now:
+-- the slot is not due yet, it waits for the run before, or it is skipped. Then the schedule's progress is saved here.
+create or replace function weir.prepare_firing(s weir.schedule, now_at timestamptz) returns weir.firing
+language plpgsql as $$
 declare
   active bigint[];
   f weir.firing;
@@ -100,8 +102,8 @@ end $$;
 comment on function weir.prepare_firing(weir.schedule, timestamptz) is
   'Internal. What to fire for a locked schedule that is due, or a firing of nulls.';
 
--- Gives up a slot that was refused until its successor came or for an hour, and applies the misfire policy to slots that
--- no node fired within a minute. Returns the schedule with its next slot to fire; the caller saves it.
+-- Gives up a slot that was refused until its successor came or for an hour, and applies the misfire policy to slots
+-- that no node fired within a minute. Returns the schedule with its next slot to fire; the caller saves it.
 create or replace function weir.settle_overdue_slots(s weir.schedule, now_at timestamptz) returns weir.schedule
 language plpgsql as $$
 declare
@@ -156,11 +158,12 @@ create or replace function weir.save_progress(s weir.schedule) returns void lang
 $$;
 comment on function weir.save_progress(weir.schedule) is 'Internal. Writes the progress of a locked schedule.';
 
--- All jobs go into one enqueue_batch. If that refuses, or if one of the firings is a workflow, each is made separately, so
--- that a full queue stops only its own schedules. Errors of the moment rather than of the job (locks, connections,
--- resources) go to the caller.
+-- All jobs go into one enqueue_batch. If that refuses, or if one of the firings is a workflow, each is made
+-- separately, so that a full queue stops only its own schedules. Errors of the moment rather than of the job (locks,
+-- connections, resources) go to the caller.
 create or replace function weir.enqueue_firings(firings weir.firing[])
-returns table (schedule_id bigint, job_id bigint, workflow_id bigint, duplicate boolean, error text) language plpgsql as $$
+returns table (schedule_id bigint, job_id bigint, workflow_id bigint, duplicate boolean, error text)
+language plpgsql as $$
 #variable_conflict use_column
 declare
   ids bigint[];
@@ -172,7 +175,8 @@ begin
       select array_agg(b.job_id order by b.n), array_agg(b.duplicate order by b.n) into ids, duplicates
       from (select e.job_id, e.duplicate, row_number() over () as n from weir.enqueue_batch(
         to_jsonb(array(select x.definition from unnest(firings) x)),
-        schedules => array(select x.name from unnest(firings) x), slots => array(select x.slot_at from unnest(firings) x)) e) b;
+        schedules => array(select x.name from unnest(firings) x),
+          slots => array(select x.slot_at from unnest(firings) x)) e) b;
     exception when others then
       if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
         raise;
@@ -193,7 +197,8 @@ begin
       if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
         raise;
       end if;
-      return query select f.schedule_id, null::bigint, null::bigint, false, regexp_replace(sqlerrm, '^jobs\[0\]', 'job');
+      return query select f.schedule_id, null::bigint, null::bigint, false,
+        regexp_replace(sqlerrm, '^jobs\[0\]', 'job');
     end;
   end loop;
 end $$;

@@ -6,10 +6,12 @@ begin
     perform weir.refuse_argument('count', 'must be from 1 to 1000');
   end if;
 end $$;
-comment on function weir.check_preview_count(int) is 'Internal. Raises WR010 unless a preview may have this many slots.';
+comment on function weir.check_preview_count(int) is
+  'Internal. Raises WR010 unless a preview may have this many slots.';
 
 create or replace function weir.preview_schedule(name text, count int default 20, "from" timestamptz default null)
-returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text) language plpgsql stable as $$
+returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text)
+language plpgsql stable as $$
 declare
   s weir.schedule;
 begin
@@ -25,8 +27,10 @@ comment on function weir.preview_schedule(text, int, timestamptz) is
   'The next slots of a schedule, from its next one or from a time: in UTC and in local time, when each fires with its '
   'jitter, and a note where DST moves, skips or repeats it. A skipped one does not fire. Errors: WR010, WR030.';
 
-create or replace function weir.preview_definition(definition jsonb, count int default 20, "from" timestamptz default null, name text default '_')
-returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text) language plpgsql stable as $$
+create or replace function weir.preview_definition(definition jsonb, count int default 20,
+  "from" timestamptz default null, name text default '_')
+returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text)
+language plpgsql stable as $$
 declare
   s weir.schedule;
 begin

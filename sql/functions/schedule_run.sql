@@ -72,8 +72,9 @@ begin
   return coalesce(run.job_id, run.workflow_id);
 end $$;
 comment on function weir.trigger_schedule(text) is
-  'Makes a schedule''s job, or submits its workflow, now, even if it is paused or finished or its last run is active. Its '
-  'slots and max_runs are not affected. Returns the id of the job or workflow. Errors: WR010, WR013, WR030.';
+  'Makes a schedule''s job, or submits its workflow, now, even if it is paused or finished or its last run is '
+  'active. Its slots and max_runs are not affected. Returns the id of the job or workflow. Errors: WR010, WR013, '
+  'WR030.';
 
 -- Jobs and workflows draw their ids from one sequence, so one list can hold both.
 create or replace function weir.active_runs(schedule_id bigint) returns bigint[] language plpgsql stable

@@ -2,14 +2,15 @@
 
 -- The first slot after a time.
 --
--- A cron expression names local times. Between two clock changes of a zone, local times follow one another as instants do.
--- A change skips local times (a gap) or repeats them (an overlap). Two policies decide:
---   make_up: a gap that skips a time which should run makes the moment of the change a slot, one slot however many times
---     were skipped. A moment is never two slots.
+-- A cron expression names local times. Between two clock changes of a zone, local times follow one another as
+-- instants do. A change skips local times (a gap) or repeats them (an overlap). Two policies decide:
+--   make_up: a gap that skips a time which should run makes the moment of the change a slot, one slot for all times
+--     that it skips. A moment is never two slots.
 --   once: a local time that was shown before the change is not a slot again.
 -- A schedule that runs in every hour needs neither, unless it says so: its next slot is never far.
 create or replace function weir.next_slot(s weir.schedule, after timestamptz,
-  out slot_at timestamptz, out note text, out local_time timestamp) language plpgsql stable set enable_seqscan = off as $$
+  out slot_at timestamptz, out note text, out local_time timestamp)
+language plpgsql stable set enable_seqscan = off as $$
 declare
   z weir.time_zone;
   every_hour boolean;
@@ -67,8 +68,8 @@ begin
         end if;
         exit;
       end if;
-      -- No slot before the next change. Skip the changes before the time that was found, less a day, by which clocks differ
-      -- at most.
+      -- No slot before the next change. Skip the changes before the time that was found, less a day, by which clocks
+      -- differ at most.
       i := greatest(i + 1, width_bucket(slot_at - interval '1 day', z.changes));
       slot_at := null;
     end loop;
@@ -78,10 +79,11 @@ begin
   end if;
 end $$;
 comment on function weir.next_slot(weir.schedule, timestamptz) is
-  'Internal. The first slot of a schedule after a time. note: gap (it makes up for local_time, which was skipped), once, '
-  'first or second (its local time comes twice).';
+  'Internal. The first slot of a schedule after a time. note: gap (it makes up for local_time, which was skipped), '
+  'once, first or second (its local time comes twice).';
 
-create or replace function weir.slot_due(s weir.schedule, slot timestamptz) returns timestamptz language sql immutable as $$
+create or replace function weir.slot_due(s weir.schedule, slot timestamptz) returns timestamptz
+language sql immutable as $$
   select case when s.jitter_seconds = 0 then slot
     else slot + make_interval(secs => (hashtextextended(s.name || extract(epoch from slot)::text, 0) & 9007199254740991)
       % (s.jitter_seconds * 1000 + 1) / 1000.0) end
@@ -89,8 +91,8 @@ $$;
 comment on function weir.slot_due(weir.schedule, timestamptz) is
   'Internal. When a slot fires. Its jitter is a hash of the schedule''s name and the slot, so it never changes.';
 
--- The last `most` slots from `first`, itself a slot, to `until`, in order. It searches backwards in growing steps, so that
--- a long outage costs no more than a short one.
+-- The last `most` slots from `first`, itself a slot, to `until`, in order. It searches backwards in growing steps, so
+-- that a long outage costs no more than a short one.
 create or replace function weir.latest_slots(s weir.schedule, first timestamptz, until timestamptz, most int)
 returns timestamptz[] language plpgsql stable as $$
 declare
@@ -133,7 +135,8 @@ begin
     end if;
     exit when slot.slot_at is null;
     return query select slot.slot_at,
-      weir.local_iso(slot.slot_at, z.offsets[width_bucket(slot.slot_at, z.changes)]), weir.slot_due(s, slot.slot_at), false,
+      weir.local_iso(slot.slot_at, z.offsets[width_bucket(slot.slot_at, z.changes)]), weir.slot_due(s, slot.slot_at),
+        false,
       case slot.note
         when 'gap' then format('moved: DST skips %s', to_char(slot.local_time, 'YYYY-MM-DD HH24:MI:SS'))
         when 'once' then 'this local time comes twice and runs only the first time'
@@ -153,7 +156,8 @@ declare
   gap_to timestamp;
   skipped timestamp;
 begin
-  for i in width_bucket(skipped_times.after, z.changes) + 1..coalesce(width_bucket(skipped_times.until, z.changes), 0) loop
+  for i in width_bucket(skipped_times.after, z.changes) + 1..coalesce(width_bucket(skipped_times.until, z.changes),
+    0) loop
     gap_from := (z.changes[i] at time zone 'UTC') + make_interval(secs => z.offsets[i - 1]);
     gap_to := (z.changes[i] at time zone 'UTC') + make_interval(secs => z.offsets[i]);
     skipped := weir.next_cron_time(s.fields, gap_from);

@@ -12,14 +12,16 @@ begin
       array['-infinity'::timestamptz] || array(
         select to_timestamp(x::text::float8) from jsonb_array_elements(z.value -> 'changes') with ordinality c(x, n)
         order by n) as changes,
-      array(select x::text::int from jsonb_array_elements(z.value -> 'offsets') with ordinality o(x, n) order by n) as offsets
+      array(select x::text::int from jsonb_array_elements(z.value -> 'offsets') with ordinality o(x, n)
+        order by n) as offsets
     from jsonb_each(zones) z
   ), stored as (
     insert into weir.time_zone as t (name, changes, offsets, version)
     select g.name, g.changes, g.offsets, load_time_zones.version from given g
     on conflict (name) do update
       set changes = excluded.changes, offsets = excluded.offsets, version = excluded.version
-      where t.version < excluded.version and (t.changes, t.offsets) is distinct from (excluded.changes, excluded.offsets)
+      where t.version < excluded.version and (t.changes, t.offsets) is distinct from
+        (excluded.changes, excluded.offsets)
     returning t.name
   )
   select array_agg(t.name) into changed from stored t;
@@ -29,7 +31,8 @@ begin
     order by x.id for update
   loop
     s.next_slot_at := (weir.next_slot(s, greatest(clock_timestamp(), s.last_slot_at))).slot_at;
-    update weir.schedule x set next_slot_at = s.next_slot_at, due_at = weir.slot_due(s, s.next_slot_at) where x.id = s.id;
+    update weir.schedule x set next_slot_at = s.next_slot_at, due_at = weir.slot_due(s, s.next_slot_at)
+      where x.id = s.id;
   end loop;
   return coalesce(cardinality(changed), 0);
 end $$;

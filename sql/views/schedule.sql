@@ -28,7 +28,8 @@ from weir.schedule s
 where s.deleted_at is null;
 comment on view weir.schedules is 'One row a schedule: when it fires next, its progress, and what delays it.';
 comment on column weir.schedules.name is 'Its name.';
-comment on column weir.schedules.state is 'active, waiting (for the run before), paused, or finished (no slot is left).';
+comment on column weir.schedules.state is
+  'active, waiting (for the run before), paused, or finished (no slot is left).';
 comment on column weir.schedules.timing is 'Its cron expression, interval or time.';
 comment on column weir.schedules.timezone is 'The zone of its cron expression.';
 comment on column weir.schedules.next_at is 'Its next slot.';
@@ -69,8 +70,8 @@ comment on column weir.schedule_runs.schedule is 'Name of the schedule.';
 comment on column weir.schedule_runs.slot is 'The time of the slot, or of the manual trigger.';
 comment on column weir.schedule_runs.manual is 'It was triggered by hand.';
 comment on column weir.schedule_runs.outcome is
-  'enqueued, duplicate (the unique key was taken), skipped (the run before was active), missed (no node fired it in time) '
-  'or refused.';
+  'enqueued, duplicate (the unique key was taken), skipped (the run before was active), missed (no node fired it in '
+  'time) or refused.';
 comment on column weir.schedule_runs.job_id is 'The job that it made, or for a duplicate the job that has the key.';
 comment on column weir.schedule_runs.job_state is 'State of that job; null once it is gone.';
 comment on column weir.schedule_runs.due_at is 'When it should fire: the slot plus its jitter.';
