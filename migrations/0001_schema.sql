@@ -484,8 +484,11 @@ create table weir.operation (
   requested_by text,
   rate_per_second float8 constraint rate_is_one_a_day_to_100_thousand_a_second check (rate_per_second between 1.0 / 86400 and 100000),
   total bigint not null,
+  total_exact boolean not null default true,
   done bigint not null default 0,
   failed bigint not null default 0,
+  pieces int not null default 0,
+  read_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz,
   finished_at timestamptz,
@@ -504,7 +507,10 @@ comment on column weir.operation.options is 'What else was asked for: {priority}
 comment on column weir.operation.keep_attempts is 'With redrive_dead: the attempts so far count.';
 comment on column weir.operation.requested_by is 'Who asked for it, if they said.';
 comment on column weir.operation.rate_per_second is 'At most so many a second; null: as fast as they can be done.';
-comment on column weir.operation.total is 'How many there were when it was asked for, as far as they could be counted within two seconds.';
+comment on column weir.operation.total is 'How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.';
+comment on column weir.operation.total_exact is 'Whether total is exact. If not, counting took too long: there are at least as many.';
+comment on column weir.operation.pieces is 'How many pieces an export has in weir.operation_result.';
+comment on column weir.operation.read_at is 'When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.';
 comment on column weir.operation.done is 'How many are done.';
 comment on column weir.operation.failed is 'At its end: how many of total it did not find any more, because somebody else was quicker.';
 comment on column weir.operation.created_at is 'When it was asked for.';
