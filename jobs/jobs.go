@@ -195,6 +195,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
 		return fromDB("asking the database", err)
 	}
+	e.setDatabaseCheck(Check{Name: "database", At: e.clock.Now().UTC()})
 	return nil
 }
 

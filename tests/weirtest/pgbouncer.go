@@ -4,6 +4,7 @@ package weirtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/url"
@@ -18,9 +19,43 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/embedded"
 )
 
-func throughPgBouncer(t testing.TB) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
+// pgBouncerVariable, when set in the environment, puts a PgBouncer in front of every database of New.
+const pgBouncerVariable = "WEIR_TEST_PGBOUNCER"
+
+func throughPgBouncer() bool { return os.Getenv(pgBouncerVariable) != "" }
+
+// ThroughPgBouncer runs the tests of the calling test's package again, those whose names match run, with a PgBouncer in
+// front of their databases. Tests that match skip, unless it is empty, are left out.
+func ThroughPgBouncer(t *testing.T, run, skip string) {
+	t.Helper()
+	if throughPgBouncer() {
+		t.Skip("this is the run through PgBouncer")
+	}
+	args := []string{"-test.run=" + run, "-test.skip=^" + t.Name() + "$"}
+	if skip != "" {
+		args[1] += "|" + skip
+	}
+	for _, name := range []string{"test.short", "test.parallel"} {
+		args = append(args, fmt.Sprintf("-%s=%s", name, flag.Lookup(name).Value))
+	}
+	settings := []string{pgBouncerVariable + "=1"}
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "WEIR_") {
+			settings = append(settings, e)
+		}
+	}
+	p := StartProgram(t, settings, os.Args[0], args...)
+	<-p.Ended
+	if text := p.Output.String(); !p.Cmd.ProcessState.Success() || !strings.Contains(text, "PASS") {
+		t.Errorf("through PgBouncer: %s\n%s", p.Cmd.ProcessState, text)
+	} else if strings.Contains(text, "no tests to run") {
+		t.Errorf("no test matches %q", run)
+	}
+}
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
 // fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.
@@ -40,9 +75,9 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
 	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		program = "/usr/sbin/pgbouncer" // where Debian puts it, which is not on everybody's path
+	program := embedded.FindProgram("pgbouncer")
+	if program == "" {
+		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -80,7 +115,7 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting PgBouncer (Debian's package pgbouncer): %v", err)
+		t.Fatalf("starting PgBouncer: %v", err)
 	}
 	ended := make(chan struct{})
 	go func() {
