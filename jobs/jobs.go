@@ -22,6 +22,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
 // Config is how an Engine is set up. Only DatabaseURL is required.
@@ -30,7 +31,7 @@ type Config struct {
 	// ListenURL is for what cannot go through a pooler in transaction mode: LISTEN, and the loops. Give it if, and only if, DatabaseURL leads to such
 	// a pooler. Defaults to DatabaseURL.
 	ListenURL string
-	// MaxConns bounds the pool that serves calls. Defaults to 16. Group commits have twelve connections of their own, the loops four, the listener one.
+	// MaxConns bounds the pool that serves calls; OwnConnections are separate from it. Defaults to 16.
 	MaxConns int32
 	// MaxQueued is how many enqueues, and how many acks, wait for the database before more are refused as Overloaded: so many single ones and so many of
 	// several jobs. Defaults to 10,000.
@@ -39,7 +40,18 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
 	Metrics prometheus.Registerer
+	// Clock is where time and random numbers come from. Defaults to this machine's.
+	Clock clock.Clock
 }
+
+// OwnConnections is the most connections that an Engine takes besides those that serve calls.
+const (
+	OwnConnections      = groupConnections + loopConnections + listenerConnections + sealConnections
+	groupConnections    = 2*manyFlights + 2*groupFlights // enqueues and acks, both several at once and single
+	loopConnections     = 4
+	listenerConnections = 1
+	sealConnections     = 2 // while this node seals a partition
+)
 
 const (
 	groupSize    = 1000 // jobs or acks that are committed together
@@ -63,6 +75,7 @@ type Engine struct {
 	grouped   *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
 	loops     *db.Queries
 	log       *slog.Logger
+	clock     clock.Clock
 	metrics   *metrics
 	listener  *listener
 	enqueues  groups[json.RawMessage, Enqueued]
@@ -107,8 +120,8 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		db.Options
 	}{
 		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
-		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: 2*manyFlights + 2*groupFlights, LockTimeout: groupLockTimeout, Pooled: pooled}},
-		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: 4, AsyncCommit: true}},
+		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, Pooled: pooled}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, AsyncCommit: true}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
 		if err != nil {
@@ -120,7 +133,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
-		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger,
+		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
 		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}

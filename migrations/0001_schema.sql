@@ -1,11 +1,9 @@
--- The schema, the one sequence, and the words that every table uses.
---
 -- +goose Up
-create schema weir;
+-- The schema, the one sequence, and the words that every table uses.
+
 comment on schema weir is
   'weir: a job queue. Functions act (weir.enqueue, weir.claim, weir.complete, …), views look (weir.jobs, weir.queue_depth, …). '
   'A job is in exactly one place, and the place is its state: job_scheduled, job_held, job_ready, job_lease or job_outcome.';
-
 -- Ids of jobs and places in the queues are drawn from one sequence, so a job that is available for the first time takes its
 -- own id as its place (job_ready.seq), and needs no second index to be found. The upper bits of an id name its partition
 -- (id >> 32) and, above that, its shard (id >> 48).
@@ -23,52 +21,1375 @@ comment on type weir.event_kind is
   'asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, purged, or routed to another queue; '
   'its circuit breaker held it and let it through, sent it to another queue, put it off, or had it completed with another result.';
 
--- The errors of the SQL contract. A code keeps its meaning for ever; docs/sql.md lists them.
---   WR001 stale_token        WR005 job_not_retryable
---   WR002 job_not_found      WR006 idempotency_mismatch
---                            WR010 invalid_argument
---   WR003 job_ended          WR011 queue_not_found
---   WR004 job_not_editable   WR012 queue_not_empty
---                            WR013 queue_full
---   WR050 workflow_not_found   WR051 workflow_ended   WR052 workflow_not_failed   WR054 not_a_step
---   WR040 webhook_not_found  WR041 webhook_exists
---   WR014 dead_letter_not_found   WR015 worker_not_found   WR020 operation_not_found   WR021 operation_ended
---   WR065 breaker_not_found       WR066 breaker_in_use     WR067 breaker_pinned
---   WR030 schedule_not_found      WR031 schedule_exists
+-- Queues: the unit of routing, and the home of defaults. A queue comes into being at its first job.
 
+create table weir.queue (
+  id int generated always as identity primary key,
+  name text not null constraint queue_name_is_unique unique
+    constraint queue_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  priority smallint not null default 5 constraint priority_is_1_to_10 check (priority between 1 and 10),
+  max_attempts smallint not null default 5 constraint max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
+  timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1 and 604800),
+  lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
+  retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
+  retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
+  dead_retention_seconds int not null default 2592000 constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and 315360000),
+  dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
+  max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
+  governed boolean not null default false,
+  breaker_id int,
+  limits jsonb,
+  line_by smallint,
+  limits_version bigint not null default 0,
+  paused_at timestamptz,
+  pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
+  resume_at timestamptz,
+  created_at timestamptz not null default now(),
+  deleted_at timestamptz
+);
+comment on table weir.queue is 'One row a queue: its name, its defaults for jobs that do not say otherwise, and whether it is paused.';
+comment on column weir.queue.id is 'The short name that the hot tables use.';
+comment on column weir.queue.name is 'What people and programs call it: letters, digits, and _ . : - ; at most 128 characters.';
+comment on column weir.queue.priority is 'Priority of a job that names none, 1 to 10, 10 first. Read when the job is enqueued.';
+comment on column weir.queue.max_attempts is 'Attempts of a job that names no number. Read when the job is enqueued.';
+comment on column weir.queue.timeout_seconds is 'How long one attempt may run, for a job that does not say. Read when the job is enqueued.';
+comment on column weir.queue.lease_seconds is 'Length of a lease where the claim does not say.';
+comment on column weir.queue.retry is 'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, jitter}; see weir.retry_delay.';
+comment on column weir.queue.retention_seconds is 'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
+comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
+comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
+comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
+comment on column weir.queue.limits is 'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: none. weir.limit_override has those of single ones.';
+comment on column weir.queue.line_by is 'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has none. Worked out by weir.govern.';
+comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
+comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
+comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
+comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
+comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
+comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
+comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
+comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
+
+-- The places a job can be in, and its facts. Facts are written once. Moving a job deletes one narrow row and inserts another, in one
+-- statement, so that no table is a history of updates and no index follows a state column.
+--
+--   enqueue ──▶ job_scheduled ──▶ job_ready ──▶ job_lease ──▶ job_outcome (completed, cancelled, dead)
+--                    ▲   job_held ──▲   ▲             │              │
+--                    └── retry, snooze ─┴─ release ───┘              └─▶ job_dead, while it is dead and not redriven
+--
+-- Locks: each function takes rows of one place at a time, deletes before it inserts, and takes many rows in the order of their ids or
+-- skips locked ones; so they do not deadlock. No foreign keys: they would lock facts at every move.
+
+create table weir.job (
+  id bigint not null,
+  created_at timestamptz not null default clock_timestamp(),
+  queue_id int not null,
+  timeout_seconds int not null,
+  priority smallint not null,
+  max_attempts smallint not null,
+  args jsonb not null,  -- before kind, so that it is aligned without a gap
+  kind text not null,
+  retry jsonb,
+  tags text[],
+  metadata jsonb,
+  unique_key text,
+  tenant text,
+  parent_id bigint,
+  result_ttl_seconds int,
+  run_at timestamptz,
+  workflow_id bigint,
+  step text,
+  concurrency_key text,
+  breaker text,
+  schedule text,
+  slot timestamptz,
+  constraint job_pkey primary key (id)
+) partition by range (id);
+create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
+comment on table weir.job is 'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit, and by weir.make_run before anybody can see it.';
+comment on column weir.job.id is 'Drawn from job_id_seq; grows with the order of enqueueing.';
+comment on column weir.job.created_at is 'When it was enqueued, by the database''s clock.';
+comment on column weir.job.queue_id is 'Its queue, weir.queue.id.';
+comment on column weir.job.timeout_seconds is 'How long one attempt may run.';
+comment on column weir.job.priority is '1 to 10, 10 first.';
+comment on column weir.job.max_attempts is 'After this many failed attempts it is dead.';
+comment on column weir.job.kind is 'What the worker should do; at most 200 characters.';
+comment on column weir.job.args is 'What it should do it with; at most 1 MiB as text.';
+comment on column weir.job.retry is 'Its own retry policy, or null for its queue''s.';
+comment on column weir.job.tags is 'Labels to find it by.';
+comment on column weir.job.metadata is 'Anything its producer wants to keep with it; handed to the worker, never read by weir.';
+comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
+comment on column weir.job.tenant is 'On whose behalf it runs.';
+comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
+comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
+comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
+comment on column weir.job.step is 'Its name in that workflow.';
+comment on column weir.job.concurrency_key is 'Its line in a queue with limits: those of one key share the key''s limits.';
+comment on column weir.job.breaker is 'The circuit breaker of the dependency that it needs.';
+comment on column weir.job.schedule is 'The name of the schedule that made it, as it was then.';
+comment on column weir.job.slot is 'The slot of the schedule that it was made for; of a trigger by hand, when that was.';
+comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
+
+create table weir.job_scheduled (
+  job_id bigint not null constraint job_scheduled_pkey primary key,
+  run_at timestamptz not null,
+  queue_id int not null,
+  priority smallint not null,
+  attempt smallint not null,
+  retryable boolean not null default false
+);
+create index job_scheduled_run_at on weir.job_scheduled (run_at);
+comment on table weir.job_scheduled is 'Jobs that become available at run_at: delayed, snoozed, or waiting to be retried.';
+comment on column weir.job_scheduled.job_id is 'weir.job.id';
+comment on column weir.job_scheduled.run_at is 'When it becomes available, by the database''s clock.';
+comment on column weir.job_scheduled.queue_id is 'weir.queue.id';
+comment on column weir.job_scheduled.priority is '1 to 10, 10 first.';
+comment on column weir.job_scheduled.attempt is 'Attempts made so far.';
+comment on column weir.job_scheduled.retryable is 'It waits for another attempt after one that failed.';
+
+create table weir.job_held (
+  job_id bigint not null constraint job_held_pkey primary key,
+  held_at timestamptz not null default clock_timestamp(),
+  queue_id int not null,
+  priority smallint not null,
+  attempt smallint not null,
+  reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal', 'timer', 'workflow')),
+  key text collate "C",
+  seq bigint,
+  let_through bigint
+);
+comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal, a time, another workflow.';
+comment on column weir.job_held.job_id is 'weir.job.id';
+comment on column weir.job_held.held_at is 'Since when it waits.';
+comment on column weir.job_held.queue_id is 'weir.queue.id';
+comment on column weir.job_held.priority is '1 to 10, 10 first.';
+comment on column weir.job_held.attempt is 'Attempts made so far.';
+comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal, timer, workflow.';
+comment on column weir.job_held.key is 'Which one it waits for.';
+comment on column weir.job_held.let_through is 'As in weir.job_ready, for a job that a circuit breaker let go and that waits in a line.';
+comment on column weir.job_held.seq is 'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
+
+create table weir.job_ready (
+  queue_id int not null,
+  priority smallint not null,
+  attempt smallint not null default 0,
+  seq bigint not null,
+  job_id bigint,
+  let_through bigint,
+  constraint job_ready_place_is_unique unique (queue_id, priority, seq)
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+-- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
+create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
+comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
+comment on column weir.job_ready.queue_id is 'weir.queue.id; minus that for jobs of a governed queue that are admitted, so that those under the id itself are left to the admitter.';
+comment on column weir.job_ready.priority is '1 to 10, 10 first.';
+comment on column weir.job_ready.attempt is 'Attempts made so far.';
+comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
+comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never under a negative queue_id).';
+comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
+
+create table weir.job_lease (
+  job_id bigint not null constraint job_lease_pkey primary key,
+  token bigint not null,
+  leased_at timestamptz not null,
+  expires_at timestamptz not null,
+  queue_id int not null,
+  lease_seconds smallint not null,
+  priority smallint not null,
+  attempt smallint not null,
+  counted boolean,
+  followed boolean,
+  line text collate "C",
+  breaker_id int,
+  cancel_requested_at timestamptz,
+  worker text not null,
+  progress jsonb,
+  result_ttl_seconds int
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+create index job_lease_expires_at on weir.job_lease (expires_at);
+comment on table weir.job_lease is 'Jobs that a worker has.';
+comment on column weir.job_lease.job_id is 'weir.job.id';
+comment on column weir.job_lease.token is 'The fencing token: every write about a running job names it. It is the seq the job was claimed at.';
+comment on column weir.job_lease.leased_at is 'When this attempt began.';
+comment on column weir.job_lease.expires_at is 'From then on the job is taken back. A heartbeat moves it, but never past leased_at plus the job''s timeout.';
+comment on column weir.job_lease.queue_id is 'weir.queue.id';
+comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
+comment on column weir.job_lease.priority is '1 to 10, 10 first.';
+comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
+comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
+comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.jobs_left); null: it is none.';
+comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
+comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
+comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
+comment on column weir.job_lease.worker is 'Name of the worker that has it.';
+comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
+comment on column weir.job_lease.result_ttl_seconds is 'As in weir.job, so that completing need not read the facts.';
+
+create table weir.job_outcome (
+  job_id bigint not null,
+  finished_at timestamptz not null default clock_timestamp(),
+  started_at timestamptz,
+  queue_id int not null,
+  state weir.job_state not null constraint state_is_an_end check (state in ('completed', 'cancelled', 'dead')),
+  attempt smallint not null,
+  worker text,
+  result jsonb,
+  error jsonb,
+  result_until timestamptz,
+  constraint job_outcome_pkey primary key (job_id)
+) partition by range (job_id);
+-- Outcomes are appended as time goes on, so a BRIN index finds the last minutes at next to no cost for the insert.
+create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16, autosummarize = on);
+create index job_outcome_result_until on weir.job_outcome (result_until) where result_until is not null;
+comment on table weir.job_outcome is 'How each ended job ended, in partitions by job id. Its primary key lets no job end twice.';
+comment on column weir.job_outcome.job_id is 'weir.job.id';
+comment on column weir.job_outcome.finished_at is 'When it ended.';
+comment on column weir.job_outcome.started_at is 'When its last attempt began, or null if it never ran.';
+comment on column weir.job_outcome.queue_id is 'weir.queue.id';
+comment on column weir.job_outcome.state is 'completed, cancelled or dead.';
+comment on column weir.job_outcome.attempt is 'Attempts made.';
+comment on column weir.job_outcome.worker is 'Name of the worker that had it last.';
+comment on column weir.job_outcome.result is 'What the worker gave as its result.';
+comment on column weir.job_outcome.error is 'Why it is dead: {message, type, stack}.';
+comment on column weir.job_outcome.result_until is 'The result is shown until then, and wiped soon after; null: as long as the job is kept.';
+
+create table weir.job_dead (
+  job_id bigint not null constraint job_dead_pkey primary key,
+  died_at timestamptz not null default clock_timestamp(),
+  queue_id int not null
+);
+create index job_dead_died_at on weir.job_dead (died_at, job_id);
+create index job_dead_of_queue on weir.job_dead (queue_id, died_at, job_id);
+comment on table weir.job_dead is 'The dead letters: dead, and neither run again nor purged nor routed to another queue.';
+comment on column weir.job_dead.job_id is 'weir.job.id';
+comment on column weir.job_dead.died_at is 'When it died.';
+comment on column weir.job_dead.queue_id is 'weir.queue.id';
+
+create table weir.job_event (
+  job_id bigint not null,
+  at timestamptz not null default clock_timestamp(),
+  kind weir.event_kind not null,
+  attempt smallint not null,
+  state weir.job_state,
+  started_at timestamptz,
+  run_at timestamptz,
+  worker text,
+  detail jsonb
+) partition by range (job_id);
+create index job_event_job_id on weir.job_event (job_id);
+create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16, autosummarize = on);
+comment on table weir.job_event is 'The exceptional moments of a job''s life, in partitions by job id. An uneventful life has none.';
+comment on column weir.job_event.job_id is 'weir.job.id';
+comment on column weir.job_event.at is 'When it happened.';
+comment on column weir.job_event.kind is 'What happened.';
+comment on column weir.job_event.attempt is 'Attempts made by then.';
+comment on column weir.job_event.state is 'What the job became by it.';
+comment on column weir.job_event.started_at is 'When the attempt began that ended with it.';
+comment on column weir.job_event.run_at is 'When the job becomes available again, if it then waited for a time.';
+comment on column weir.job_event.worker is 'Name of the worker that had it.';
+comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, or by whom.';
+-- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the next.
+create table weir.job_unique (
+  key text not null constraint job_unique_pkey primary key,
+  job_id bigint not null,
+  until timestamptz
+);
+comment on table weir.job_unique is 'Unique keys and the job that has each: while the job has not ended, or until a time.';
+comment on column weir.job_unique.key is 'The key, at most 500 characters, one space of keys for all queues.';
+comment on column weir.job_unique.job_id is 'weir.job.id';
+comment on column weir.job_unique.until is 'The key is taken until then (scope ttl); null: until the job ends (scope active).';
+
+create table weir.job_idempotency (
+  key text not null constraint job_idempotency_pkey primary key,
+  job_id bigint not null,
+  fingerprint text not null,
+  until timestamptz not null
+);
+comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job that each made.';
+comment on column weir.job_idempotency.key is 'The key, at most 255 characters, one space of keys for all queues.';
+comment on column weir.job_idempotency.job_id is 'weir.job.id';
+comment on column weir.job_idempotency.fingerprint is 'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
+comment on column weir.job_idempotency.until is 'The key is known until then: 24 hours.';
+
+-- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id finds one partition of each.
+--
+-- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the sequence
+-- to its first id, when the current one is old enough. So partitions follow time, they cannot run out between two looks, and a
+-- database whose service is down for a week goes on inserting into the partition it has. docs/decisions/0002-partitions.md.
+
+create table weir.job_partition (
+  number int not null constraint job_partition_pkey primary key,
+  opened_at timestamptz,
+  kept int,
+  sealed_at timestamptz,
+  outcomes_sealed_at timestamptz
+);
+comment on table weir.job_partition is 'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
+comment on column weir.job_partition.number is 'The upper bits of the ids in it: id >> 32.';
+comment on column weir.job_partition.kept is 'How many jobs retention left in it when it was rewritten; 0: it may be dropped; null: it is as it was.';
+comment on column weir.job_partition.sealed_at is 'When its jobs had all their search indexes; no id will be inserted any more. Null: not yet.';
+comment on column weir.job_partition.outcomes_sealed_at is 'When its outcomes and events had all their search indexes; nearly all of its jobs had ended. Null: not yet.';
+comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
+
+-- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not walk over
+-- the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back the xmin horizon.
+--
+-- A frontier is not moved by claims. It is looked up anew a few times a second (advance_frontier): the place just before the
+-- first entry that is still there. A claim that is not committed has not removed its entries yet, so the frontier stays before them.
+--
+-- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a transaction
+-- holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can be. Each tick of the
+-- watermark notes who they are and a seq that none of their entries can be below; when one is gone, the next frontier is looked up
+-- from there. Rule for every function that draws a seq: lock job_ready first, or draw in the statement that inserts.
+-- docs/decisions/0001-frontier.md has the argument and the measurements.
+--
+-- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
+
+create table weir.watermark (
+  tick bigint not null constraint watermark_pkey primary key,
+  at timestamptz not null,
+  seq bigint not null,
+  settled_at timestamptz not null,
+  late_tick bigint not null,
+  holders text[] not null default '{}',
+  holder_seqs bigint[] not null default '{}',
+  holder_since timestamptz[] not null default '{}'
+);
+comment on table weir.watermark is 'One row: what the last tick of advance_frontier saw.';
+comment on column weir.watermark.tick is 'Counts the ticks that saw a change.';
+comment on column weir.watermark.at is 'When this one began, by the database''s clock.';
+comment on column weir.watermark.seq is 'The last number drawn from job_id_seq by then. A queue and priority that was empty is looked at from here.';
+comment on column weir.watermark.settled_at is 'Every row due before then (job_scheduled.run_at, job_lease.expires_at) was visible by then, or was there already.';
+comment on column weir.watermark.late_tick is 'The last tick at which a transaction was found to have ended, and entries may have appeared behind a frontier.';
+comment on column weir.watermark.holders is 'Names (pid:virtual transaction id) of the transactions that were writing to the hot tables.';
+comment on column weir.watermark.holder_seqs is 'For each holder: all that it drew is above this.';
+comment on column weir.watermark.holder_since is 'For each holder: it began to write after this.';
+insert into weir.watermark (tick, at, seq, settled_at, late_tick) values (0, 'epoch', 0, 'epoch', 0);
+
+create table weir.frontier (
+  queue_id int not null,
+  tick bigint not null,
+  positions bigint[] not null,
+  constraint frontier_pkey primary key (queue_id, tick)
+);
+comment on table weir.frontier is 'One row a queue, two a governed one: where claims start to look in each priority.';
+comment on column weir.frontier.queue_id is 'weir.queue.id, or minus that for what is admitted of a governed queue.';
+comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
+comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
+
+-- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so there is none while nobody waits: a node whose workers
+-- find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a statement.
+--
+-- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its transaction
+-- was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks again: who is not among the writers then is
+-- found by that look, and the end of those who are is seen by the next ticks (weir.watermark.late_tick).
+
+create table weir.parked (
+  queue text not null,
+  node text not null,
+  until timestamptz not null,
+  constraint parked_pkey primary key (queue, node)
+);
+comment on table weir.parked is 'Who waits for jobs of a queue and listens on channel weir_ready.';
+comment on column weir.parked.queue is 'Name of the queue; it need not exist yet.';
+comment on column weir.parked.node is 'Any name that tells the waiting processes apart.';
+comment on column weir.parked.until is 'Notified until then, by the database''s clock.';
+
+-- Views for people with psql, and for the service's own answers.
+
+-- Who holds back the xmin horizon.
+
+-- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all. Nobody needs to register.
+--
+-- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and by people,
+-- weir.worker_sign by signs of life, perhaps in an application's long transaction. A claim reads only weir.worker, which is written so
+-- seldom that the look is quick however long the horizon is held back.
+--
+-- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim takes a try-lock on the
+-- worker's name before it counts them, and has it until its transaction ends, so of two claims at once one gets nothing.
+
+create table weir.worker (
+  name text not null constraint worker_pkey primary key constraint worker_name_is_1_to_200_characters check (length(name) between 1 and 200),
+  decided_at timestamptz not null default clock_timestamp(),
+  registered_at timestamptz,
+  hostname text,
+  version text,
+  queues text[] not null default '{}',
+  labels jsonb not null default '{}',
+  capacity int constraint capacity_is_1_to_10000 check (capacity between 1 and 10000),
+  capped_at timestamptz,
+  paused_at timestamptz,
+  draining_at timestamptz
+);
+comment on table weir.worker is 'What workers said of themselves when they registered, and what people decided about them. A worker may have no row here.';
+comment on column weir.worker.name is 'The name that its claims give, 1 to 200 characters.';
+comment on column weir.worker.decided_at is 'When this row came: it registered, or somebody decided something about it.';
+comment on column weir.worker.registered_at is 'When it first registered; null: it never did, or was removed since.';
+comment on column weir.worker.hostname is 'The machine that it says it runs on.';
+comment on column weir.worker.version is 'Its version, as it says.';
+comment on column weir.worker.queues is 'The queues that it says it works on. For people: a claim names its queues itself.';
+comment on column weir.worker.labels is 'Anything it wants to be known by: an object of strings, at most 8 KiB.';
+comment on column weir.worker.capacity is 'It may have so many jobs at once, on all nodes together; null: no limit.';
+comment on column weir.worker.capped_at is 'Since when it has had a capacity without a break. Its leases since then, and those it had, are counted.';
+comment on column weir.worker.paused_at is 'While set, its claims get nothing.';
+comment on column weir.worker.draining_at is 'While set, its claims get nothing, because it is to finish what it has and end.';
+
+create table weir.worker_sign (
+  name text not null constraint worker_sign_pkey primary key,
+  first_seen_at timestamptz not null default clock_timestamp(),
+  last_seen_at timestamptz not null default clock_timestamp(),
+  load float8,
+  counted_from timestamptz,
+  capped_at timestamptz
+) with (fillfactor = 50, autovacuum_vacuum_threshold = 1000);
+comment on table weir.worker_sign is 'Signs of life of workers, each written at most every 5 seconds. One that never registered has its only row here.';
+comment on column weir.worker_sign.name is 'The name that its claims give.';
+comment on column weir.worker_sign.first_seen_at is 'Its first sign of life.';
+comment on column weir.worker_sign.last_seen_at is 'Its last claim or heartbeat of its own. A heartbeat of a job is not written here: its lease tells.';
+comment on column weir.worker_sign.load is 'How busy it last said it is; what the number means is its own affair.';
+comment on column weir.worker_sign.counted_from is 'All of its counted leases began at or after this: where counting them starts.';
+comment on column weir.worker_sign.capped_at is 'The weir.worker.capped_at for which counted_from holds.';
+create index job_lease_counted on weir.job_lease (worker, leased_at) where counted;
+
+-- Operations: work on many rows that is asked for in one call and done in batches, by one worker at a time.
+--
+-- A batch and the note of it are one transaction, so an operation that is cut off goes on where it was. next_at is when its next batch is due: an
+-- operation without an end that is overdue has nobody at it.
+
+create table weir.operation (
+  id bigint generated always as identity constraint operation_pkey primary key,
+  kind text not null constraint operation_is_known check (kind in ('redrive_dead', 'purge_dead', 'bulk_cancel', 'bulk_retry', 'bulk_reprioritise', 'export_jobs')),
+  state text not null default 'pending' constraint operation_state_is_known check (state in ('pending', 'running', 'completed', 'cancelled')),
+  filter jsonb not null,
+  keep_attempts boolean not null default false,
+  options jsonb not null default '{}',
+  requested_by text,
+  rate_per_second float8 constraint rate_is_one_a_day_to_100_thousand_a_second check (rate_per_second between 1.0 / 86400 and 100000),
+  total bigint not null,
+  done bigint not null default 0,
+  failed bigint not null default 0,
+  created_at timestamptz not null default clock_timestamp(),
+  started_at timestamptz,
+  finished_at timestamptz,
+  next_at timestamptz not null default clock_timestamp(),
+  passed_at timestamptz not null default 'epoch',
+  passed_id bigint not null default 0,
+  until_id bigint not null default 0
+);
+create index operation_under_way on weir.operation (next_at) where finished_at is null;
+comment on table weir.operation is 'Work on many rows, done in batches: which, how far, how fast. Kept for 30 days after its end.';
+comment on column weir.operation.id is 'Names it.';
+comment on column weir.operation.kind is 'redrive_dead: runs dead letters again. purge_dead: removes them. bulk_cancel, bulk_retry, bulk_reprioritise: does so to jobs. export_jobs: writes them down, in weir.operation_result.';
+comment on column weir.operation.state is 'pending, running, then completed or cancelled.';
+comment on column weir.operation.filter is 'Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to until_id (see weir.count_jobs).';
+comment on column weir.operation.options is 'What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of export_jobs.';
+comment on column weir.operation.keep_attempts is 'With redrive_dead: the attempts so far count.';
+comment on column weir.operation.requested_by is 'Who asked for it, if they said.';
+comment on column weir.operation.rate_per_second is 'At most so many a second; null: as fast as they can be done.';
+comment on column weir.operation.total is 'How many there were when it was asked for, as far as they could be counted within two seconds.';
+comment on column weir.operation.done is 'How many are done.';
+comment on column weir.operation.failed is 'At its end: how many of total it did not find any more, because somebody else was quicker.';
+comment on column weir.operation.created_at is 'When it was asked for.';
+comment on column weir.operation.started_at is 'When its first batch began.';
+comment on column weir.operation.finished_at is 'When it was completed or cancelled.';
+comment on column weir.operation.next_at is 'When its next batch is due.';
+comment on column weir.operation.passed_at is 'It has passed all letters that died before then.';
+comment on column weir.operation.passed_id is 'Of those that died just then, or of all jobs, it has passed the ids up to this one.';
+comment on column weir.operation.until_id is 'It is about jobs up to this id: those that were there when it was asked for.';
+
+create table weir.operation_result (
+  operation_id bigint not null,
+  n int not null,
+  body text not null,
+  constraint operation_result_pkey primary key (operation_id, n)
+);
+comment on table weir.operation_result is 'What an export wrote, in pieces. Kept for a day after its end.';
+comment on column weir.operation_result.operation_id is 'weir.operation.id';
+comment on column weir.operation_result.n is 'The place of the piece: 1, 2, …';
+comment on column weir.operation_result.body is 'Whole lines.';
+
+-- Schedules: when jobs are to come about by themselves. This file has the tables and the clock's arithmetic; 0024 makes, changes and fires schedules.
+--
+-- One evaluator, here, whoever asks: the preview, the firing, REST and SQL all go through weir.next_slot. A cron expression is read once, into
+-- masks (weir.cron_fields). A time zone is the list of its changes (weir.time_zone), which the program carries and `weir migrate up` brings: neither
+-- PostgreSQL's nor a node's own zone data has a say, so no two of them can differ. docs/decisions/0006-schedules.md has the reasons.
+--
+-- Lock order: weir.schedule, then what enqueueing and cancelling lock.
+
+create table weir.time_zone (
+  name text not null constraint time_zone_pkey primary key,
+  changes timestamptz[] not null,
+  offsets int[] not null,
+  version text not null
+);
+-- As they are: an array that is compressed is unpacked for each of its elements that is looked at.
+alter table weir.time_zone alter column changes set storage plain, alter column offsets set storage plain;
+comment on table weir.time_zone is 'The time zones that schedules know, with every change of their clocks from 2000 to 2100. Brought by weir migrate up.';
+comment on column weir.time_zone.name is 'Its name in the IANA time zone database.';
+comment on column weir.time_zone.changes is 'When its clocks changed or will, in order; the first is -infinity.';
+comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC, each from the change of the same place on.';
+comment on column weir.time_zone.version is 'The release of the IANA time zone database that this is from, such as 2025c.';
+
+create type weir.cron_fields as (
+  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint, nth_weekdays bigint, last_weekdays bigint, both_days boolean
+);
+comment on type weir.cron_fields is
+  'A cron expression, read: for each field a mask with a bit for each number that it takes in. last_days: days before the end of the month, 0 being the last. '
+  'nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day of the week must both match, otherwise one of them is enough.';
+
+create table weir.schedule (
+  id bigint generated by default as identity constraint schedule_pkey primary key,
+  name text not null,
+  cron text,
+  fields weir.cron_fields,
+  every_seconds int,
+  anchor timestamptz,
+  at timestamptz,
+  timezone text not null,
+  job jsonb,
+  workflow jsonb,
+  jitter_seconds int not null,
+  starts_at timestamptz,
+  ends_at timestamptz,
+  max_runs int,
+  dst_gap text,
+  dst_overlap text,
+  misfire text not null,
+  misfire_limit int not null,
+  overlap text not null,
+  created_at timestamptz not null,
+  updated_at timestamptz not null,
+  paused_at timestamptz,
+  deleted_at timestamptz,
+  runs int not null default 0,
+  last_slot_at timestamptz,
+  last_run_at timestamptz,
+  next_slot_at timestamptz,
+  due_at timestamptz,
+  judged_at timestamptz,
+  waiting_for bigint,
+  tries int not null default 0,
+  problem text
+) with (fillfactor = 70);
+create unique index schedule_name on weir.schedule (name) where deleted_at is null;
+create index schedule_due on weir.schedule (due_at) where due_at is not null;
+comment on table weir.schedule is 'One row a schedule: when, what, and how far it is. For reading there is weir.schedules.';
+comment on column weir.schedule.id is 'Names it in weir.schedule_slot.';
+comment on column weir.schedule.name is 'What people and programs call it; free again once it is deleted.';
+comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields; or null.';
+comment on column weir.schedule.fields is 'The same, read.';
+comment on column weir.schedule.every_seconds is 'Its slots are so many seconds apart, whatever the clocks say; or null.';
+comment on column weir.schedule.anchor is 'With every_seconds: a slot is then, and the others are counted from it.';
+comment on column weir.schedule.at is 'Its one slot; or null.';
+comment on column weir.schedule.timezone is 'The zone whose clocks it goes by, weir.time_zone.name.';
+comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch; placeholders are filled in.';
+comment on column weir.schedule.workflow is 'The workflow that each slot submits instead.';
+comment on column weir.schedule.jitter_seconds is 'A slot fires up to so much later, always the same for one slot.';
+comment on column weir.schedule.starts_at is 'No slot before.';
+comment on column weir.schedule.ends_at is 'No slot then or later.';
+comment on column weir.schedule.max_runs is 'It is finished after so many runs; null: no limit.';
+comment on column weir.schedule.dst_gap is 'What becomes of a time that the clocks leave out: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
+comment on column weir.schedule.dst_overlap is 'How often a time runs that comes twice: once or twice; null: twice if it runs in every hour, otherwise once.';
+comment on column weir.schedule.misfire is 'What becomes of slots that nobody fired within a minute: skip, latest or all.';
+comment on column weir.schedule.misfire_limit is 'With misfire all: of the missed slots only so many, the latest, still run.';
+comment on column weir.schedule.overlap is 'What a slot does while the run before is active: allow, skip, wait or cancel.';
+comment on column weir.schedule.created_at is 'When it was made.';
+comment on column weir.schedule.updated_at is 'When its definition was last changed.';
+comment on column weir.schedule.paused_at is 'Since when it is paused.';
+comment on column weir.schedule.deleted_at is 'When it was deleted; the row goes with the last of its slots.';
+comment on column weir.schedule.runs is 'Slots that made a job; triggers by hand do not count.';
+comment on column weir.schedule.last_slot_at is 'All its slots up to then are dealt with.';
+comment on column weir.schedule.last_run_at is 'The last slot that made a job.';
+comment on column weir.schedule.next_slot_at is 'The slot that is next; null: paused or finished.';
+comment on column weir.schedule.due_at is 'When to look at it: next_slot_at plus its jitter, or later where that slot waits or is tried again.';
+comment on column weir.schedule.judged_at is 'When it was last decided which of its missed slots still run: those up to then are to, late as they are.';
+comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job or workflow.';
+comment on column weir.schedule.tries is 'How often the next slot was refused.';
+comment on column weir.schedule.problem is 'Why it was, the last time.';
+
+create table weir.schedule_slot (
+  schedule_id bigint not null,
+  slot_at timestamptz not null,
+  manual boolean not null default false,
+  outcome text not null constraint outcome_is_known check (outcome in ('enqueued', 'duplicate', 'skipped', 'missed', 'refused')),
+  due_at timestamptz not null,
+  fired_at timestamptz not null,
+  until_at timestamptz,
+  job_id bigint,
+  workflow_id bigint,
+  detail text,
+  constraint schedule_slot_pkey primary key (schedule_id, slot_at, manual)
+);
+create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc) where outcome in ('enqueued', 'duplicate');
+create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
+comment on table weir.schedule_slot is 'What became of each slot, written in the transaction of its job. Its primary key lets no slot fire twice.';
+comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
+comment on column weir.schedule_slot.slot_at is 'The time that the schedule names; of a trigger by hand, when that was.';
+comment on column weir.schedule_slot.manual is 'Somebody triggered it.';
+comment on column weir.schedule_slot.outcome is
+  'enqueued: it made a job or a workflow. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued.';
+comment on column weir.schedule_slot.due_at is 'When it was to fire: the slot plus its jitter.';
+comment on column weir.schedule_slot.fired_at is 'When it was dealt with.';
+comment on column weir.schedule_slot.until_at is 'Of missed slots: the row is about all from slot_at until before then; null: to the last.';
+comment on column weir.schedule_slot.job_id is 'The job that it made, or of a duplicate the one that has the key.';
+comment on column weir.schedule_slot.workflow_id is 'The workflow that it submitted.';
+comment on column weir.schedule_slot.detail is 'Why it made none, or what else it did.';
+
+-- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who asks how fast, how long or
+-- how often reads a million rows. A chore calls weir.roll_up; the views add what is not rolled up yet, so they are right without it, only slower.
+--
+-- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so counting it again gives the
+-- same. It is counted when all of it is visible (weir.settled). Where a transaction stays open for long, the minute is counted without it, noted
+-- in rollup_unsettled, and counted again when that transaction has ended. A job that is run again loses its outcome; the event says what it was.
+--
+-- Jobs enqueued are counted by ranges of ids, each once (weir.job has no index by time: every enqueue would pay for it), and added to the minute
+-- in which they were enqueued. A range that is not settled is counted as it is, kept in rollup_unsettled_ids, and the difference added later.
+--
+-- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to 2^((n-1)/8) ms. Buckets of minutes,
+-- kinds or queues may be added up. A percentile is the geometric middle of its bucket, so at most 2^(1/16) - 1 = 4.5 % off the exact one.
+
+create table weir.rollup (
+  at timestamptz not null,
+  seconds smallint not null default 60 constraint rollup_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
+  queue_id int not null,
+  kind text not null,
+  enqueued bigint not null default 0,
+  completed bigint not null default 0,
+  completed_later bigint not null default 0,
+  dead bigint not null default 0,
+  cancelled bigint not null default 0,
+  failed bigint not null default 0,
+  timed_out bigint not null default 0,
+  lost bigint not null default 0,
+  snoozed bigint not null default 0,
+  released bigint not null default 0,
+  rerun bigint not null default 0,
+  wait_seconds float8 not null default 0,
+  wait_longest float8 not null default 0,
+  waits int[] not null default '{}',
+  run_seconds float8 not null default 0,
+  run_longest float8 not null default 0,
+  runs int[] not null default '{}',
+  constraint rollup_pkey primary key (at, queue_id, kind, seconds)
+);
+create index rollup_minutes on weir.rollup (at) where seconds = 60;
+comment on table weir.rollup is 'What happened in a minute, or in an hour some days later, by queue and kind. Add rows up as you like; no moment is in two of them.';
+comment on column weir.rollup.at is 'Its beginning.';
+comment on column weir.rollup.seconds is 'Its length: 60, or 3600 once its minutes were folded into an hour.';
+comment on column weir.rollup.queue_id is 'weir.queue.id';
+comment on column weir.rollup.kind is 'Kind of the jobs.';
+comment on column weir.rollup.enqueued is 'Jobs enqueued.';
+comment on column weir.rollup.completed is 'Jobs completed.';
+comment on column weir.rollup.completed_later is 'Those of them that were completed at an attempt after the first.';
+comment on column weir.rollup.dead is 'Jobs that died.';
+comment on column weir.rollup.cancelled is 'Jobs cancelled.';
+comment on column weir.rollup.failed is 'Attempts that failed.';
+comment on column weir.rollup.timed_out is 'Attempts that ran past their timeout.';
+comment on column weir.rollup.lost is 'Attempts that lost their lease.';
+comment on column weir.rollup.snoozed is 'Attempts that put their job off.';
+comment on column weir.rollup.released is 'Attempts that gave their job back.';
+comment on column weir.rollup.rerun is 'Jobs that were run again by hand: retried or redriven.';
+comment on column weir.rollup.wait_seconds is 'How long the jobs of the attempts that ended had been available before they began, all added up.';
+comment on column weir.rollup.wait_longest is 'The longest of these waits, in seconds.';
+comment on column weir.rollup.waits is 'How many of these waits there were in each bucket; see weir.time_bucket.';
+comment on column weir.rollup.run_seconds is 'How long the attempts ran that completed a job, all added up.';
+comment on column weir.rollup.run_longest is 'The longest of these runs, in seconds.';
+comment on column weir.rollup.runs is 'How many of these runs there were in each bucket; see weir.time_bucket.';
+
+create table weir.rollup_failure (
+  at timestamptz not null,
+  queue_id int not null,
+  kind text not null,
+  event weir.event_kind not null,
+  type text not null,
+  message text not null,
+  attempts bigint not null,
+  last_at timestamptz not null,
+  last_job_id bigint not null
+);
+create index rollup_failure_at on weir.rollup_failure (at);
+comment on table weir.rollup_failure is 'What failed in a minute and why: the fifty most frequent failures of each queue, and one row a kind and event for the others.';
+comment on column weir.rollup_failure.at is 'The beginning of the minute.';
+comment on column weir.rollup_failure.queue_id is 'weir.queue.id';
+comment on column weir.rollup_failure.kind is 'Kind of the jobs.';
+comment on column weir.rollup_failure.event is 'How the attempts ended: failed, timed_out or lost.';
+comment on column weir.rollup_failure.type is 'The class of the error, its first 100 characters; empty where there is none.';
+comment on column weir.rollup_failure.message is 'The error, its first 200 characters.';
+comment on column weir.rollup_failure.attempts is 'How many attempts ended so.';
+comment on column weir.rollup_failure.last_at is 'When the last of them did.';
+comment on column weir.rollup_failure.last_job_id is 'And whose it was.';
+
+create table weir.rollup_cursor (
+  one boolean not null default true constraint rollup_cursor_pkey primary key constraint there_is_one_cursor check (one),
+  until timestamptz not null,
+  seq bigint not null,
+  stride int not null default 1
+);
+comment on table weir.rollup_cursor is 'One row: how far roll-ups have come.';
+comment on column weir.rollup_cursor.one is 'True.';
+comment on column weir.rollup_cursor.until is 'All minutes before this one are rolled up.';
+comment on column weir.rollup_cursor.seq is 'All jobs up to this id are counted.';
+comment on column weir.rollup_cursor.stride is 'How many minutes to roll up at once when behind.';
+insert into weir.rollup_cursor (until, seq) values (date_bin('1 minute', now(), 'epoch'), 0);
+
+create table weir.rollup_unsettled (
+  at timestamptz not null constraint rollup_unsettled_pkey primary key
+);
+comment on table weir.rollup_unsettled is 'Minutes that were rolled up while a transaction was open that may add to them.';
+comment on column weir.rollup_unsettled.at is 'The beginning of the minute.';
+
+create table weir.rollup_unsettled_ids (
+  low bigint not null constraint rollup_unsettled_ids_pkey primary key,
+  high bigint not null,
+  counted jsonb not null
+);
+comment on table weir.rollup_unsettled_ids is 'Ranges of ids that were counted while a transaction was open that may add to them.';
+comment on column weir.rollup_unsettled_ids.low is 'The range begins behind this id,';
+comment on column weir.rollup_unsettled_ids.high is 'and ends with this one.';
+comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, queue_id, kind, enqueued}].';
 -- +goose StatementBegin
-create function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$
-begin
-  raise exception using errcode = 'WR010', message = format('%s %s', field, problem), column = field,
-    hint = coalesce(hint, 'Nothing was changed. docs/sql.md lists what each function takes.');
-end $$;
+create function weir.ended_at(detail jsonb) returns timestamptz language sql immutable as $$
+  select (detail ->> 'finished_at')::timestamptz  -- with its offset, so that no setting matters
+$$;
+comment on function weir.ended_at(jsonb) is 'Internal. When a job had ended that was run again: of the detail of that event.';
 -- +goose StatementEnd
-comment on function weir.refuse_argument(text, text, text) is
-  'Internal. Raises WR010 invalid_argument; the error''s column field carries the path of the argument.';
+create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where kind in ('retried', 'redriven');
 
+-- Webhooks: who is told over HTTPS of what happens to jobs, and what became of telling them.
+--
+-- Nothing is written for them when jobs move. Each webhook has a cursor: everything before it has been noted as deliveries. A note of the next events
+-- and the move of the cursor are one transaction, so a node that dies loses none. What may still become visible behind the cursor (weir.settled) is
+-- looked at again, and told apart by the event's id, which is made of the job, the event, the attempt and the time.
+-- A webhook whose receiver is slow has its cursor wait: not more than some ten thousand deliveries are pending.
+
+create table weir.webhook (
+  id bigint generated always as identity constraint webhook_pkey primary key,
+  name text not null constraint webhook_name_is_unique unique constraint webhook_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  url text not null constraint webhook_is_told_over_https check (url ~ '^https://'),
+  events text[] not null,
+  queues text[] not null default '{}',
+  kinds text[] not null default '{}',
+  timeout_seconds int not null default 10 constraint webhook_timeout_is_1_to_30_seconds check (timeout_seconds between 1 and 30),
+  disable_after_seconds int not null default 259200 constraint webhook_is_disabled_after_1_minute_to_30_days check (disable_after_seconds between 60 and 2592000),
+  secret text not null,
+  old_secret text,
+  old_secret_until timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  disabled_at timestamptz,
+  disabled_reason text,
+  failing_since timestamptz,
+  cursor_at timestamptz not null default clock_timestamp(),
+  cursor_seq bigint not null,
+  looked_at timestamptz not null default clock_timestamp()
+);
+comment on table weir.webhook is 'One row a webhook: whom to tell, of what, and how far they have been told.';
+comment on column weir.webhook.id is 'Names it in weir.webhook_delivery.';
+comment on column weir.webhook.name is 'What people and programs call it.';
+comment on column weir.webhook.url is 'Where to post events, over HTTPS.';
+comment on column weir.webhook.events is 'Which events it is told of: enqueued, completed, cancelled, dead, or a weir.event_kind.';
+comment on column weir.webhook.queues is 'Only jobs of these queues; empty: of all.';
+comment on column weir.webhook.kinds is 'Only jobs of these kinds; empty: of all.';
+comment on column weir.webhook.timeout_seconds is 'How long the receiver may take to answer.';
+comment on column weir.webhook.disable_after_seconds is 'It is disabled when every attempt has failed for so long.';
+comment on column weir.webhook.secret is 'What signatures are made with: whsec_ and 32 random bytes in base64. Whoever reads it can sign.';
+comment on column weir.webhook.old_secret is 'The secret before it was rotated, which signs too until old_secret_until.';
+comment on column weir.webhook.old_secret_until is 'Until when the old secret signs too.';
+comment on column weir.webhook.created_at is 'When it was made.';
+comment on column weir.webhook.disabled_at is 'Since when it is told nothing; null: it is told.';
+comment on column weir.webhook.disabled_reason is 'Why it is disabled.';
+comment on column weir.webhook.failing_since is 'When the first attempt failed after the last that did not; null: the last one did not.';
+comment on column weir.webhook.cursor_at is 'All events before then are noted,';
+comment on column weir.webhook.cursor_seq is 'and all jobs enqueued up to this id.';
+comment on column weir.webhook.looked_at is 'When it was last looked for events.';
+
+create table weir.webhook_delivery (
+  id bigint generated always as identity constraint webhook_delivery_pkey primary key,
+  webhook_id bigint not null,
+  event_id text not null,
+  event text not null,
+  job_id bigint,
+  body jsonb not null,
+  state text not null default 'pending' constraint webhook_delivery_state_is_known check (state in ('pending', 'delivered', 'failed')),
+  attempts int not null default 0,
+  status int,
+  error text,
+  duration_seconds float8,
+  created_at timestamptz not null default clock_timestamp(),
+  next_at timestamptz not null default clock_timestamp(),
+  takes int not null default 0,
+  tried_at timestamptz,
+  constraint webhook_delivery_is_of_one_event unique (webhook_id, event_id)
+);
+create index webhook_delivery_due on weir.webhook_delivery (next_at, id) where state = 'pending';
+create index webhook_delivery_pending on weir.webhook_delivery (webhook_id) where state = 'pending';
+create index webhook_delivery_newest on weir.webhook_delivery (webhook_id, id);
+create index webhook_delivery_created_at on weir.webhook_delivery (created_at);
+comment on table weir.webhook_delivery is 'What a webhook is told, or was in the last week, and what became of it.';
+comment on column weir.webhook_delivery.id is 'Grows with the order in which events were noted.';
+comment on column weir.webhook_delivery.webhook_id is 'weir.webhook.id';
+comment on column weir.webhook_delivery.event_id is 'Names the event; the same in each attempt, and for each webhook that is told of it.';
+comment on column weir.webhook_delivery.event is 'What happened.';
+comment on column weir.webhook_delivery.job_id is 'To which job; null: it is a test.';
+comment on column weir.webhook_delivery.body is 'What is sent.';
+comment on column weir.webhook_delivery.state is 'pending, delivered (the receiver answered with a status of 200 to 299), or failed (it did not, and is not tried any more).';
+comment on column weir.webhook_delivery.attempts is 'Attempts made.';
+comment on column weir.webhook_delivery.status is 'Status of the last answer; null: there was none.';
+comment on column weir.webhook_delivery.error is 'Why the last attempt failed.';
+comment on column weir.webhook_delivery.duration_seconds is 'How long the last attempt took.';
+comment on column weir.webhook_delivery.created_at is 'When the event was noted.';
+comment on column weir.webhook_delivery.next_at is 'While it is pending: River works it, or is given it then.';
+comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last one counts.';
+comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended.';
+
+-- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start: those that depend on nothing are available, the
+-- others are held (job_held, reason dependency) until their condition holds.
+--
+--   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.steps_left: which steps may go now? is the workflow over?
+--                  └─▶ job_held ──▲ ◀──────────────────────────────┘
+--
+-- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the workflow's row and those of the workflows
+-- that it belongs to, in the order of their ids; then the places where steps wait (job_held, job_scheduled, job_ready). Whoever has a workflow takes leases,
+-- letters and outcomes only with SKIP LOCKED: who has one of those waits for the workflow, and does what is to be done with the step itself. Nobody but who has the
+-- workflow takes a step out of job_held. So all that happens to the steps of one workflow happens one after the other and exactly once, and nothing
+-- deadlocks. The row is only locked, not written, when a step completes in the middle of a workflow: no row is updated by every job.
+
+create table weir.workflow (
+  id bigint not null,
+  created_at timestamptz not null default clock_timestamp(),
+  state text not null default 'running'
+    constraint workflow_state_is_known check (state in ('running', 'stopping', 'compensating', 'completed', 'failed', 'cancelled')),
+  on_failure text not null default 'fail_fast' constraint workflow_on_failure_is_known check (on_failure in ('fail_fast', 'continue', 'compensate')),
+  name text not null,
+  steps int not null,
+  last_id bigint not null,
+  waits_for int not null,
+  exact boolean not null default false,
+  compensable boolean not null default false,
+  compensates boolean not null default false,
+  stop_as text,
+  stopped_at timestamptz,
+  deadline_seconds float8,
+  deadline_at timestamptz,
+  finished_at timestamptz,
+  completed int,
+  dead int,
+  cancelled int,
+  failure jsonb,
+  metadata jsonb,
+  parent_job_id bigint,
+  ancestors bigint[],
+  forked_from bigint,
+  constraint workflow_pkey primary key (id),
+  constraint workflow_is_over_or_not check ((finished_at is not null) = (state in ('completed', 'failed', 'cancelled')))
+) partition by range (id);
+create index workflow_under_way on weir.workflow (id) where finished_at is null;
+create index workflow_stopping on weir.workflow (stopped_at) where state in ('stopping', 'compensating');
+create index workflow_deadline_at on weir.workflow (deadline_at) where deadline_at is not null and finished_at is null;
+create index workflow_finished_at on weir.workflow (finished_at) where finished_at is not null;
+create index workflow_parent on weir.workflow (parent_job_id) where parent_job_id is not null;
+create index workflow_forked_from on weir.workflow (forked_from) where forked_from is not null;
+comment on table weir.workflow is 'One row a workflow, in partitions by id; weir.workflows is for reading. Its lock is what everything that happens to its steps takes turns by.';
+comment on column weir.workflow.id is 'Names it; drawn from job_id_seq before the ids of its steps.';
+comment on column weir.workflow.created_at is 'When it was submitted.';
+comment on column weir.workflow.state is 'running; stopping: what waits is cancelled and what runs is told to stop; compensating; then completed, failed or cancelled.';
+comment on column weir.workflow.on_failure is 'What a dead step leads to: fail_fast, continue or compensate. A step may say otherwise.';
+comment on column weir.workflow.name is 'What people call it, 1 to 200 characters.';
+comment on column weir.workflow.steps is 'How many steps it has, those that compensate not counted.';
+comment on column weir.workflow.last_id is 'No step has a higher id.';
+comment on column weir.workflow.waits_for is 'Until exact: how many of its last steps (workflow_step.is_last) have not ended. Then: how many steps have not ended. At 0 it is over.';
+comment on column weir.workflow.exact is 'Some step did not complete, so all are counted.';
+comment on column weir.workflow.compensable is 'Some step has a compensation.';
+comment on column weir.workflow.compensates is 'When all that runs has ended, the compensations of what completed are run.';
+comment on column weir.workflow.stop_as is 'What it will be when all has ended: failed or cancelled; null: as its steps say.';
+comment on column weir.workflow.stopped_at is 'When it was cancelled, or failed and had to stop.';
+comment on column weir.workflow.deadline_seconds is 'How long it may take in all.';
+comment on column weir.workflow.deadline_at is 'It fails then if it is not over, by the database''s clock.';
+comment on column weir.workflow.finished_at is 'When it was over.';
+comment on column weir.workflow.completed is 'Once over: how many steps completed.';
+comment on column weir.workflow.dead is 'Once over: how many steps died.';
+comment on column weir.workflow.cancelled is 'Once over: how many steps were cancelled or skipped.';
+comment on column weir.workflow.failure is 'Why it had to stop: {type: step, deadline or cancelled; step; message}.';
+comment on column weir.workflow.metadata is 'Anything its submitter wants to keep with it, never read by weir.';
+comment on column weir.workflow.parent_job_id is 'The step of another workflow, or the job, that started it and waits for it.';
+comment on column weir.workflow.ancestors is 'The workflows it belongs to in that way, the outermost first; null: none.';
+comment on column weir.workflow.forked_from is 'The workflow that it was forked from.';
+
+create table weir.workflow_step (
+  job_id bigint not null,
+  workflow_id bigint not null,
+  number int not null,
+  dependencies int not null,
+  is_last boolean not null,
+  plain boolean not null,
+  needs text not null constraint needs_is_known check (needs in ('completed', 'ended', 'any')),
+  name text not null,
+  depends_on bigint[] not null default '{}',
+  children bigint[] not null default '{}',
+  on_failure text constraint step_on_failure_is_known check (on_failure in ('fail_fast', 'continue', 'compensate')),
+  compensated_by bigint,
+  compensates bigint,
+  delay_seconds float8,
+  run_at timestamptz,
+  wait_for jsonb,
+  workflow jsonb,
+  added_by bigint,
+  copied_from bigint,
+  constraint workflow_step_pkey primary key (job_id)
+) partition by range (job_id);
+create index workflow_step_of_workflow on weir.workflow_step (workflow_id, name);
+comment on table weir.workflow_step is
+  'One row a step, in partitions by job id; weir.workflow_steps is for reading. Written once, but for the children and is_last of a step that others are added to. A step''s id is above those of the steps it depends on.';
+comment on column weir.workflow_step.job_id is 'weir.job.id';
+comment on column weir.workflow_step.workflow_id is 'weir.workflow.id';
+comment on column weir.workflow_step.number is 'Its place in the definition, from 0; steps that were added come after.';
+comment on column weir.workflow_step.dependencies is 'How many steps it depends on. With more than one it has a row in workflow_join while it waits for them.';
+comment on column weir.workflow_step.is_last is 'No other step waits for its end: none depends on it, or only steps that need any of several.';
+comment on column weir.workflow_step.plain is 'Once its condition holds a worker may have it at once: it waits for no time, signal or workflow.';
+comment on column weir.workflow_step.needs is 'completed: it runs when all it depends on completed. ended: when all ended in any way. any: when one of them completed.';
+comment on column weir.workflow_step.name is 'Its name, unique in the workflow.';
+comment on column weir.workflow_step.depends_on is 'The ids of the steps it depends on, in the order of the definition.';
+comment on column weir.workflow_step.children is 'The ids of the steps that depend on it.';
+comment on column weir.workflow_step.on_failure is 'What its death leads to; null: as the workflow says.';
+comment on column weir.workflow_step.compensated_by is 'The step that undoes it.';
+comment on column weir.workflow_step.compensates is 'It is a compensation and undoes this step. It runs only when the workflow compensates.';
+comment on column weir.workflow_step.delay_seconds is 'It is scheduled for so long after its condition holds.';
+comment on column weir.workflow_step.run_at is 'It is scheduled for this time, once its condition holds.';
+comment on column weir.workflow_step.wait_for is 'No worker gets it. It ends by itself: {signal, timeout_seconds, on_timeout} or {seconds} or {until}.';
+comment on column weir.workflow_step.workflow is 'No worker gets it. It submits this workflow and ends as that ends.';
+comment on column weir.workflow_step.added_by is 'The step that added it while it ran.';
+comment on column weir.workflow_step.copied_from is 'In a fork: the job of the same step whose result it has.';
+
+create table weir.workflow_join (
+  job_id bigint not null constraint workflow_join_pkey primary key,
+  waits_for int not null
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+comment on table weir.workflow_join is 'One row a held step with several dependencies. One with a single dependency needs none: the end of that one decides.';
+comment on column weir.workflow_join.job_id is 'weir.workflow_step.job_id';
+comment on column weir.workflow_join.waits_for is 'How many of its dependencies have not ended yet; the call that brings it to 0 decides. Where one decides before (any, or completed), the row goes then.';
+
+create table weir.workflow_wait (
+  job_id bigint not null constraint workflow_wait_pkey primary key,
+  workflow_id bigint not null,
+  signal text,
+  until timestamptz
+);
+create index workflow_wait_for_signal on weir.workflow_wait (workflow_id, signal) where signal is not null;
+create index workflow_wait_until on weir.workflow_wait (until) where until is not null;
+comment on table weir.workflow_wait is 'Steps whose dependencies are done and that wait for a signal or a time now.';
+comment on column weir.workflow_wait.job_id is 'weir.workflow_step.job_id';
+comment on column weir.workflow_wait.workflow_id is 'weir.workflow.id';
+comment on column weir.workflow_wait.signal is 'The name of the signal; null: it waits only for the time.';
+comment on column weir.workflow_wait.until is 'When the wait is over, by the database''s clock; null: there is no limit.';
+
+create table weir.workflow_event (
+  workflow_id bigint not null,
+  at timestamptz not null default clock_timestamp(),
+  event text not null constraint workflow_event_is_known check (event in
+    ('signal', 'steps_added', 'stopping', 'compensating', 'cancel_requested', 'deadline', 'retried', 'forked', 'step_retried', 'child_started', 'child_ended')),
+  name text,
+  detail jsonb
+) partition by range (workflow_id);
+create index workflow_event_of_workflow on weir.workflow_event (workflow_id, event, name);
+create index workflow_event_at on weir.workflow_event using brin (at) with (pages_per_range = 16, autosummarize = on);
+comment on table weir.workflow_event is 'The exceptional moments of a workflow, in partitions by its id. Signals are kept here for the steps that wait for them later.';
+comment on column weir.workflow_event.workflow_id is 'weir.workflow.id';
+comment on column weir.workflow_event.at is 'When it happened.';
+comment on column weir.workflow_event.event is 'What happened.';
+comment on column weir.workflow_event.name is 'Of a signal its name, else of the step that it is about.';
+comment on column weir.workflow_event.detail is 'Of a signal its payload; of a retry how the workflow had ended; of others what more there is to say.';
+
+-- Limits: how much of a queue, of one key or of one tenant may be in flight, how fast, and who gets which share.
+--
+-- A queue with limits is governed. Its jobs wait in lines (job_held, reason line), one line a key or a tenant or both, and the admitter
+-- (0035_admit.sql) moves them to where claims look. Which line a job waits in depends on what the limits tell apart (weir.queue.line_by), so a line's name
+-- begins with that: '0' (nothing: one line), '1' and the key, '2' and the tenant, '3', the tenant, the character 31 and the key.
+--
+-- What is enqueued goes straight into its line, with a note of it in line_news. Whatever becomes available in any other way (a delay that is over, a retry,
+-- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. The places
+-- that claims read are job_ready under minus the id.
+
+create table weir.limit_override (
+  queue_id int not null,
+  what text not null constraint override_is_of_a_key_or_a_tenant check (what in ('key', 'tenant')),
+  name text not null,
+  concurrency int constraint concurrency_is_1_to_a_million check (concurrency between 1 and 1000000),
+  per_second float8 constraint rate_is_above_0 check (per_second > 0),
+  burst float8 constraint burst_is_1_or_more check (burst >= 1),
+  weight float8 constraint weight_is_above_0 check (weight > 0),
+  constraint limit_override_pkey primary key (queue_id, what, name)
+);
+comment on table weir.limit_override is 'Limits of single keys and tenants, in place of those that weir.queue.limits has for all. weir.limits shows both.';
+comment on column weir.limit_override.queue_id is 'weir.queue.id';
+comment on column weir.limit_override.what is 'key or tenant.';
+comment on column weir.limit_override.name is 'Which.';
+comment on column weir.limit_override.concurrency is 'So many of its jobs may be in flight; null: as the queue says for all keys.';
+comment on column weir.limit_override.per_second is 'So many of its jobs are admitted a second in the long run; null: as the queue says for all keys.';
+comment on column weir.limit_override.burst is 'So many at once, after a rest.';
+comment on column weir.limit_override.weight is 'The tenant''s share, in proportion to those of the others that wait; null: as the queue says.';
+
+create sequence weir.line_tick as bigint;
+comment on sequence weir.line_tick is 'Draws the versions of lines and their turns.';
+-- Written only by the admitter of the queue, one session at a time; a change is a new row in place of the old. Read newest first, which costs one index
+-- probe however many dead rows lie behind. Rows of lines where nothing waits and nothing is in flight are removed.
+create table weir.line (
+  queue_id int not null,
+  name text collate "C" not null,
+  tick bigint not null,
+  tenant text collate "C" not null,
+  in_flight int not null,
+  waiting int not null,
+  priorities smallint[] not null,
+  floors bigint[] not null,
+  turn bigint,
+  priority smallint,
+  tokens float8,
+  tokens_at timestamptz,
+  rest_until timestamptz,
+  constraint line_pkey primary key (queue_id, name, tick)
+) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
+create index line_open on weir.line (queue_id, tenant, priority, turn) where turn is not null;
+create index line_resting on weir.line (queue_id, rest_until) where rest_until is not null;
+comment on table weir.line is 'One row a line where something waits or is in flight, as the admitter last left it. weir.lines shows them as they are now.';
+comment on column weir.line.queue_id is 'weir.queue.id';
+comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
+comment on column weir.line.tick is 'Drawn from line_tick at each change.';
+comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
+comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_kept.';
+comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
+comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
+comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
+comment on column weir.line.turn is 'Its place among the open lines of its tenant and priority, drawn from line_tick; null: nothing waits, or a limit of its own keeps it closed.';
+comment on column weir.line.priority is 'The highest of priorities, while it is open.';
+comment on column weir.line.tokens is 'What its rate allows at once, at tokens_at; null: it has no rate.';
+comment on column weir.line.tokens_at is 'When that was so.';
+comment on column weir.line.rest_until is 'It has a rate, and is looked at again then.';
+
+create table weir.tenant_share (
+  queue_id int not null,
+  tenant text collate "C" not null,
+  tick bigint not null,
+  open int not null,
+  in_flight int not null,
+  start float8 not null,
+  takes boolean not null,
+  passed bigint[] not null,
+  constraint tenant_share_pkey primary key (queue_id, tenant, tick)
+);
+create index tenant_share_start on weir.tenant_share (queue_id, start) where takes;
+comment on table weir.tenant_share is 'One row a tenant with lines, where tenants are told apart, as the admitter last left it: whose turn is next.';
+comment on column weir.tenant_share.queue_id is 'weir.queue.id';
+comment on column weir.tenant_share.tenant is 'Which; empty: jobs without a tenant.';
+comment on column weir.tenant_share.tick is 'Drawn from line_tick at each change.';
+comment on column weir.tenant_share.open is 'Its open lines.';
+comment on column weir.tenant_share.in_flight is 'Its jobs in flight.';
+comment on column weir.tenant_share.start is
+  'Its place in virtual time, which each of its jobs moves on by 1/weight: start-time fair queueing (P. Goyal, H. Vin, H. Cheng, 1996). The lowest is served next.';
+comment on column weir.tenant_share.takes is 'It has open lines, and its own concurrency has room.';
+comment on column weir.tenant_share.passed is 'For priority 1 to 10: its open lines have a turn above this.';
+
+create table weir.admission (
+  queue_id int not null,
+  tick bigint not null,
+  version bigint not null,
+  line_by smallint,
+  phase text not null constraint phase_is_known check (phase in ('adopting', 'sorting', 'open', 'closing')),
+  since timestamptz not null,
+  holders text[] not null default '{}',
+  news_after bigint not null,
+  news_among bigint[] not null default '{}',
+  in_flight int not null default 0,
+  lines_waiting int not null default 0,
+  virtual_time float8 not null default 0,
+  passed bigint[] not null,
+  tokens float8,
+  tokens_at timestamptz,
+  ready_after bigint[] not null,
+  tip bigint not null default 0,
+  asked_at timestamptz not null default '-infinity',
+  ahead int not null,
+  rested_until timestamptz not null default '-infinity',
+  passed_at timestamptz not null default '-infinity',
+  rate_until timestamptz,
+  admitted bigint not null default 0,
+  constraint admission_pkey primary key (queue_id, tick)
+);
+comment on table weir.admission is 'One row a governed queue: how the admitter left it. Written only by the admitter; read newest first.';
+comment on column weir.admission.queue_id is 'weir.queue.id';
+comment on column weir.admission.tick is 'Drawn from line_tick at each change.';
+comment on column weir.admission.version is 'The weir.queue.limits_version that it goes by.';
+comment on column weir.admission.line_by is 'The weir.queue.line_by that its lines were made by.';
+comment on column weir.admission.phase is
+  'adopting: the queue has just become governed, and what runs already is taken into account; sorting: what waits is put into other lines; open: it admits; closing: what waits goes back to where a plain queue has it.';
+comment on column weir.admission.since is 'When the phase began.';
+comment on column weir.admission.holders is 'While adopting: the transactions (pid:virtual transaction id) that may still claim as from a plain queue.';
+comment on column weir.admission.news_after is 'It has read the news of all transactions below this id that are not in news_among.';
+comment on column weir.admission.news_among is 'The transactions below news_after that were under way when it last read the news.';
+comment on column weir.admission.in_flight is 'Jobs in flight: admitted, and neither ended nor back in a line.';
+comment on column weir.admission.lines_waiting is 'Lines where something waits.';
+comment on column weir.admission.passed is 'Where no tenants are told apart: as weir.tenant_share.passed.';
+comment on column weir.admission.virtual_time is 'No tenant''s start is below this.';
+comment on column weir.admission.tokens is 'What the queue''s rate allows at once, at tokens_at. Claims take from it, not admissions; what is admitted and not claimed is set apart.';
+comment on column weir.admission.tokens_at is 'When that was so.';
+comment on column weir.admission.ready_after is 'For priority 1 to 10: what it has admitted and nobody has claimed has a seq above this.';
+comment on column weir.admission.tip is 'All that it has admitted has a seq up to this.';
+comment on column weir.admission.asked_at is 'When a claim last asked for a pass and got something. Until a second later nothing is admitted ahead of claims.';
+comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
+comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
+comment on column weir.admission.passed_at is 'When it last looked at what came and went.';
+comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
+comment on column weir.admission.admitted is 'Jobs admitted so far.';
+
+create table weir.line_kept (
+  job_id bigint not null constraint line_kept_pkey primary key,
+  queue_id int not null,
+  name text collate "C" not null
+);
+comment on table weir.line_kept is
+  'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
+comment on column weir.line_kept.job_id is 'weir.job.id';
+comment on column weir.line_kept.queue_id is 'weir.queue.id';
+comment on column weir.line_kept.name is 'The line.';
+-- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
+-- their transaction, and deleted by the admitter when it has read them.
+create table weir.line_news (
+  queue_id int not null,
+  xid bigint not null default pg_current_xact_id()::text::bigint,
+  came text[],
+  priorities smallint[],
+  floors bigint[],
+  counts int[],
+  went text[],
+  went_jobs bigint[],
+  claimed int,
+  claimed_at timestamptz
+) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
+-- They are read once, and soon: compressing them would cost more than all else about them.
+alter table weir.line_news alter came set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
+  alter went set storage external, alter went_jobs set storage external;
+create index line_news_xid on weir.line_news (queue_id, xid);
+comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
+comment on column weir.line_news.queue_id is 'weir.queue.id';
+comment on column weir.line_news.xid is 'The transaction that it happened in.';
+comment on column weir.line_news.came is 'Lines that jobs came to.';
+comment on column weir.line_news.priorities is 'The priorities of those jobs, one row a line and priority.';
+comment on column weir.line_news.floors is 'Just below the lowest id among them.';
+comment on column weir.line_news.counts is 'How many came.';
+comment on column weir.line_news.went is 'Lines of jobs that are no longer in flight, one entry a job.';
+comment on column weir.line_news.went_jobs is 'Those jobs.';
+comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
+comment on column weir.line_news.claimed_at is 'When they were.';
+
+create type weir.line_leaver as (queue_id int, job_id bigint, name text, waits boolean);
+comment on type weir.line_leaver is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
+
+-- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.
+--
+--               failures reach the threshold                 the wait is over
+--   closed ────────────────────────────────────▶ open ──────────────────────────▶ half_open
+--      ▲                                           ▲                                 │   │
+--      │                                           └── a probe fails: wait longer ───┘   │
+--      └──────────────────────────────── enough probes succeed ──────────────────────────┘
+--
+-- A breaker is gated while it is open, half_open, or closed with jobs still on their way back: only then do claims look at it (0037_breaker_policy.sql). Every
+-- change is made under a transaction-level advisory lock on the breaker, which its holder got by trying, so that one session of all makes it and
+-- nobody waits. The lock is held for moments only: samples are judged by a trigger that runs at the commit, however long the transaction was.
+
+create table weir.breaker (
+  id int generated always as identity constraint breaker_pkey primary key,
+  name text not null constraint breaker_name_is_unique unique
+    constraint breaker_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
+  failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
+  min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),
+  window_seconds int not null default 60 constraint window_is_1_second_to_1_hour check (window_seconds between 1 and 3600),
+  open_seconds float8 not null default 60 constraint open_is_a_tenth_of_a_second_to_1_day check (open_seconds between 0.1 and 86400),
+  max_open_seconds float8 not null default 900 constraint max_open_is_open_to_1_day check (max_open_seconds between open_seconds and 86400),
+  half_open_probes int not null default 1 constraint half_open_probes_is_1_to_1000 check (half_open_probes between 1 and 1000),
+  close_after int not null default 1 constraint close_after_is_1_to_1000 check (close_after between 1 and 1000),
+  counts jsonb not null default '{}',
+  while_open jsonb not null default '{"policy": "hold"}',
+  ramp_per_second float8 not null default 10 constraint ramp_is_a_tenth_to_100_thousand_a_second check (ramp_per_second between 0.1 and 100000),
+  ramp_factor float8 not null default 2 constraint ramp_factor_is_1_to_10 check (ramp_factor between 1 and 10),
+  state text not null default 'closed' constraint breaker_state_is_known check (state in ('closed', 'open', 'half_open')),
+  gated boolean not null default false,
+  version bigint not null default 0,
+  changed_at timestamptz not null default clock_timestamp(),
+  opened_at timestamptz,
+  openings int not null default 0,
+  next_probe_at timestamptz,
+  wants_probes boolean not null default false,
+  times_opened bigint not null default 0,
+  changes bigint not null default 0,
+  pinned text constraint pinned_open_or_closed check (pinned in ('open', 'closed')),
+  pinned_until timestamptz,
+  flow_from timestamptz not null default clock_timestamp(),
+  flow_count float8 not null default 0,
+  flow_after bigint[] not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  deleted_at timestamptz,
+  constraint a_threshold_or_a_ratio check ((failure_threshold is null) <> (failure_ratio is null))
+);
+-- All that a claim asks while every breaker is closed: one probe of an empty index.
+create index breaker_gated on weir.breaker (id) where gated;
+create index breaker_pinned_until on weir.breaker (pinned_until) where pinned_until is not null;
+comment on table weir.breaker is 'One row a circuit breaker: its settings and its state. The view weir.breakers shows both.';
+comment on column weir.breaker.id is 'The short name that leases and samples use.';
+comment on column weir.breaker.name is 'The dependency: letters, digits, and _ . : - ; at most 128 characters.';
+comment on column weir.breaker.failure_threshold is 'It opens at so many failures in the window; null: failure_ratio decides.';
+comment on column weir.breaker.failure_ratio is 'It opens when this part of the calls in the window failed, of at least min_calls; null: failure_threshold decides.';
+comment on column weir.breaker.min_calls is 'With failure_ratio: fewer calls in the window say nothing.';
+comment on column weir.breaker.window_seconds is 'The sliding window. Samples are kept for an hour, so it is no longer than that.';
+comment on column weir.breaker.open_seconds is 'How long it stays open before it lets a probe through, the first time; then twice as long each time, less up to a fifth at random,';
+comment on column weir.breaker.max_open_seconds is 'but never longer than this.';
+comment on column weir.breaker.half_open_probes is 'Half-open it lets so many jobs through at once.';
+comment on column weir.breaker.close_after is 'It closes when so many probes have succeeded.';
+comment on column weir.breaker.counts is 'Which errors count as failures: {types, pattern, except_types}; see weir.set_breaker.';
+comment on column weir.breaker.while_open is 'What becomes of its jobs while it is open: {policy, …}; see weir.set_breaker.';
+comment on column weir.breaker.ramp_per_second is 'When it has closed, the jobs that were held come back at this rate,';
+comment on column weir.breaker.ramp_factor is 'which is multiplied by this each second.';
+comment on column weir.breaker.state is 'closed, open or half_open.';
+comment on column weir.breaker.gated is 'Claims ask before they hand out its jobs: it is not closed, or jobs that were held are still coming back.';
+comment on column weir.breaker.version is 'Drawn from job_id_seq at each change of state. Jobs that are let through carry it (weir.job_ready.let_through), and have places above it.';
+comment on column weir.breaker.changed_at is 'When it came into its state.';
+comment on column weir.breaker.opened_at is 'When it last opened after having been closed.';
+comment on column weir.breaker.openings is 'How often it has opened in a row; the wait grows with it. It is in the same row until it has stayed closed for a window.';
+comment on column weir.breaker.next_probe_at is 'While it is open: when it becomes half_open; null while it is pinned.';
+comment on column weir.breaker.wants_probes is 'It is half_open and lacks jobs to probe with, so that those to come are held for a moment whatever the policy.';
+comment on column weir.breaker.times_opened is 'How often it has opened.';
+comment on column weir.breaker.changes is 'How often it has changed its state.';
+comment on column weir.breaker.pinned is 'Somebody has fixed its state: open or closed, whatever the samples say.';
+comment on column weir.breaker.pinned_until is 'When the pin ends by itself; null: it does not.';
+comment on column weir.breaker.flow_from is 'Since when jobs are let through at a rate,';
+comment on column weir.breaker.flow_count is 'how many of those that were due since then have been let through,';
+comment on column weir.breaker.flow_after is 'and how far in the line of each priority, 1 to 10.';
+comment on column weir.breaker.created_at is 'When its first job, or its settings, came.';
+comment on column weir.breaker.deleted_at is 'Set by delete_breaker: hidden, settings back to the defaults; the next job that names it brings it back.';
+
+create table weir.breaker_sample (
+  breaker_id int not null,
+  at timestamptz not null default clock_timestamp(),
+  ok int not null,
+  failed int not null,
+  version bigint,
+  summed boolean
+) with (autovacuum_vacuum_scale_factor = 0.05);
+create index breaker_sample_at on weir.breaker_sample (breaker_id, at);
+create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- who has something to judge?
+comment on table weir.breaker_sample is 'How calls of a dependency went: appended, one row a breaker and batch; sweep_breakers sums up those of a second, and removes them after an hour.';
+comment on column weir.breaker_sample.breaker_id is 'weir.breaker.id';
+comment on column weir.breaker_sample.at is 'When it was written; of a sum, when its last was.';
+comment on column weir.breaker_sample.ok is 'Calls that went well.';
+comment on column weir.breaker_sample.failed is 'Calls that failed with an error that counts.';
+comment on column weir.breaker_sample.version is 'Of probes and reports: the half-open state that they are about (weir.breaker.version).';
+comment on column weir.breaker_sample.summed is 'It is the sum of those of a second; null: it is not.';
+
+create table weir.breaker_probe (
+  breaker_id int not null,
+  job_id bigint not null,
+  version bigint not null,
+  sent_at timestamptz not null default clock_timestamp(),
+  constraint breaker_probe_pkey primary key (job_id, breaker_id)
+);
+create index breaker_probe_of_breaker on weir.breaker_probe (breaker_id, version);
+comment on table weir.breaker_probe is 'Jobs that are let through to see whether the dependency is well again, until they have ended.';
+comment on column weir.breaker_probe.breaker_id is 'weir.breaker.id';
+comment on column weir.breaker_probe.job_id is 'weir.job.id';
+comment on column weir.breaker_probe.version is 'The half-open state that it is a probe of (weir.breaker.version).';
+comment on column weir.breaker_probe.sent_at is 'When it was let through.';
+
+create table weir.breaker_event (
+  id bigint generated always as identity constraint breaker_event_pkey primary key,
+  at timestamptz not null default clock_timestamp(),
+  breaker_id int not null,
+  breaker text not null,
+  event text not null constraint breaker_event_is_known check (event in ('opened', 'half_opened', 'closed', 'recovered', 'pinned', 'unpinned', 'set', 'deleted')),
+  from_state text not null,
+  state text not null,
+  by text,
+  reason text,
+  detail jsonb
+);
+create index breaker_event_of_breaker on weir.breaker_event (breaker, id);
+create index breaker_event_at on weir.breaker_event (at);
+comment on table weir.breaker_event is 'The history of the breakers: each change, who made it and why. Kept for 90 days.';
+comment on column weir.breaker_event.id is 'Grows with time.';
+comment on column weir.breaker_event.at is 'When it happened.';
+comment on column weir.breaker_event.breaker_id is 'weir.breaker.id';
+comment on column weir.breaker_event.breaker is 'The breaker''s name.';
+comment on column weir.breaker_event.event is 'opened, half_opened, closed, recovered (all jobs that were held are back), pinned, unpinned, set (its settings), deleted.';
+comment on column weir.breaker_event.from_state is 'Its state before.';
+comment on column weir.breaker_event.state is 'Its state since.';
+comment on column weir.breaker_event.by is 'Who did it, if somebody did and said so.';
+comment on column weir.breaker_event.reason is 'Why, in words.';
+comment on column weir.breaker_event.detail is 'More: ok and failed of the window, wait_seconds, settings.';
+
+-- What becomes of a breaker's jobs while it is open. How they come back is in 0041_breaker_flow.sql.
+--
+-- A job's breaker is the one that it names itself, or else its queue's. A claim that meets a job whose breaker is gated takes it out of job_ready and puts it where the
+-- policy says, so that no claim meets it again; only a queue whose own breaker holds is left as it is, and passed over as if it were paused. Jobs that may run all
+-- the same carry the breaker's version in job_ready.let_through: probes, and those that come back at a rate. With the next change of state that is void.
+
+create index job_held_breaker on weir.job_held (key, priority, seq) where reason = 'breaker';
+create index job_ready_let_through on weir.job_ready (queue_id, priority, seq) where let_through is not null;
+
+create table weir.breaker_result (
+  breaker_id int not null,
+  fingerprint uuid not null,
+  job_id bigint not null,
+  constraint breaker_result_pkey primary key (breaker_id, fingerprint, job_id)
+);
+comment on table weir.breaker_result is 'Which jobs have completed with a result, for breakers whose policy is complete_last_result. Appended; the newest of a fingerprint counts, older ones are swept.';
+comment on column weir.breaker_result.breaker_id is 'weir.breaker.id';
+comment on column weir.breaker_result.fingerprint is 'The MD5 of the job''s kind and args.';
+comment on column weir.breaker_result.job_id is 'weir.job.id; its outcome has the result.';
+
+-- Health: whether the parts of the service do their work. Each part is checked every ten seconds, and its last hundred checks are kept, so that every node can show
+-- what any of them saw. What can be seen in the database is checked by one session for all nodes; what belongs to a node, that node checks itself.
+
+create table weir.health_check (
+  component text not null,
+  node text not null default '',
+  at timestamptz not null default clock_timestamp(),
+  ok boolean not null,
+  seconds float8,
+  message text,
+  constraint health_check_pkey primary key (component, node, at)
+);
+comment on table weir.health_check is 'The last hundred checks of each component. The view weir.health sums them up.';
+comment on column weir.health_check.component is 'What was checked: database, listener, loops (of a node); frontier, promotion, leases, partitions, horizon, chores, breaker:NAME.';
+comment on column weir.health_check.node is 'The node that it is about; empty: the whole service.';
+comment on column weir.health_check.at is 'When it was checked.';
+comment on column weir.health_check.ok is 'It was well.';
+comment on column weir.health_check.seconds is 'How long the component took to answer, where that was measured.';
+comment on column weir.health_check.message is 'What was wrong.';
+
+-- How a circuit breaker changes its state: by what it hears of the jobs, and by hand.
+--
+-- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0041_breaker_flow.sql.
+
+-- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop as often. A node with nothing to do, as most
+-- are most of the time, then costs the database next to nothing. While the snapshot is the one of the look before, no transaction that wrote anything has ended, in
+-- any database, and there is nothing new to see.
+
+create index queue_governed on weir.queue (id) where governed;
+create index queue_resume_at on weir.queue (resume_at) where resume_at is not null;
+
+-- The trigger's body lives in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at
+-- commit, so that the breaker's lock is held only for a moment and the judge sees all that was committed before.
 -- +goose StatementBegin
-create function weir.number_problem(value jsonb, lowest float8, highest float8) returns text language sql immutable as $$
-  select case
-    when value is null or jsonb_typeof(value) = 'null' then null
-    when jsonb_typeof(value) <> 'number' then 'must be a number from ' || lowest::text || ' to ' || highest::text
-    when (value #>> '{}')::numeric not between lowest::numeric and highest::numeric then 'must be a number from ' || lowest::text || ' to ' || highest::text
-  end
-$$;
-
-create function weir.integer_problem(value jsonb, lowest int, highest int) returns text language sql immutable as $$
-  select case
-    when weir.number_problem(value, lowest, highest) is not null or case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric % 1 <> 0 else false end
-      then 'must be a whole number from ' || lowest::text || ' to ' || highest::text
-  end
-$$;
+create function weir.judge_sample() returns trigger language plpgsql as $$ begin return null; end $$;
 -- +goose StatementEnd
-comment on function weir.number_problem(jsonb, float8, float8) is 'Internal. What is wrong with a JSON value that should be absent or a number in a range, or null.';
-comment on function weir.integer_problem(jsonb, int, int) is 'Internal. What is wrong with a JSON value that should be absent or a whole number in a range, or null.';
+create constraint trigger judge_at_commit after insert on weir.breaker_sample deferrable initially deferred
+  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.judge_sample();
 
--- +goose Down
-drop function weir.integer_problem(jsonb, int, int), weir.number_problem(jsonb, float8, float8);
-drop function weir.refuse_argument(text, text, text);
-drop type weir.event_kind;
-drop type weir.job_state;
-drop sequence weir.job_id_seq;
-drop schema weir;
+create table weir.schema_source (
+  name text primary key,
+  checksum text not null,
+  applied_at timestamptz not null default now()
+);
+comment on table weir.schema_source is
+  'The files of functions and views (sql/functions, sql/views) as this database has them. weir migrate up applies a file again when its checksum differs.';
+comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
+comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
+comment on column weir.schema_source.applied_at is 'When it was last applied.';

@@ -1,10 +1,18 @@
-// Package migrations carries weir's schema inside the program, and brings a database to it and back.
+// Package migrations carries weir's schema inside the program and brings a database to it.
 //
-// Everything weir owns is in the schema weir, which migration 1 makes; River's tables are in weir_river. What has been applied is recorded outside of it,
-// in the table public.weir_migrations, so that the record outlives the schema.
+// The schema has two parts. Tables, types, indexes and sequences change by numbered files, NNNN_topic.sql in this folder,
+// each applied once, in order, through goose. Functions and views are files in sql/functions and sql/views; a file is
+// applied whenever its checksum differs from the one that the database has recorded. So a numbered file never calls a
+// function of weir, and changing a function needs no new file, except that:
 //
-// Any number of nodes may call [Up] at once: one applies, the others wait for it. The waiting rests on a session's
-// advisory lock, so the address must reach PostgreSQL itself, or a pooler in session mode.
+//   - a function whose arguments or result change is dropped by a numbered file first. Arguments are only added at the
+//     end, with defaults, so that older nodes can call newer functions;
+//   - a release that changes any function has a new numbered file, even an empty one. An older program sees a version that
+//     it does not know, and leaves the newer functions alone.
+//
+// weir owns the schema weir, with its record in weir.migration and weir.schema_source, and weir_river, where River keeps
+// its tables. Any number of nodes may call [Up] at once: one applies, the others wait. They wait for a session's advisory
+// lock, so the address must reach PostgreSQL itself or a pooler in session mode.
 package migrations
 
 import (
@@ -20,123 +28,161 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
-	"github.com/pressly/goose/v3/lock"
 )
 
-// Files are the migrations, NNNN_topic.sql, each with its way up and down.
+// Files are the numbered changes of tables.
 //
 //go:embed *.sql
 var Files embed.FS
 
-// table records the applied versions. Its schema is spelt out: a search_path must not decide which record counts.
-const table = "public.weir_migrations"
+const (
+	// record is the table of applied versions. Its schema is spelt out: a search_path must not decide which record counts.
+	record = "weir.migration"
 
-// lockID is the advisory lock of whoever migrates: "weir" in ASCII. It is not goose's own, because another application
-// in the same database may use that.
-const lockID = 0x77656972
+	// legacyRecord is where development versions before 0.1 kept theirs. Their schemas cannot be upgraded.
+	legacyRecord = "public.weir_migrations"
+)
 
-// lockSeconds is how long to wait for another node that migrates. It bounds the longest migration.
-const lockSeconds = 15 * 60
-
-// Migration is one step of the schema's history.
+// Migration is one numbered change.
 type Migration struct {
 	Version int64
 
 	// Name is the file's name. It is empty for a version that the database has and this program does not know, because
-	// a newer program made it.
+	// a newer program applied it.
 	Name string
 
-	// AppliedAt is zero for a migration that the database has not had yet.
+	// AppliedAt is zero for a migration that the database does not have yet.
 	AppliedAt time.Time
 }
 
-// Up applies all migrations that the database has not had yet, River's included, and brings the time zones that schedules go by.
-func Up(ctx context.Context, databaseURL string) error {
-	if err := up(ctx, databaseURL, Files); err != nil {
-		return err
-	}
-	if err := zonesUp(ctx, databaseURL); err != nil {
-		return err
-	}
-	return riverUp(ctx, databaseURL)
+// State is what a database has of weir's schema.
+type State struct {
+	// Migrations lists the changes that this program or the database knows, in order.
+	Migrations []Migration
+
+	// Stale lists the files of functions and views that differ from this program's or are missing. It is empty where the
+	// database is newer than this program, because Up leaves newer functions alone.
+	Stale []string
 }
 
-// Down takes back, newest first, every migration above the given version. Version 0 leaves nothing of weir but the
-// empty record, and takes all jobs with it.
-func Down(ctx context.Context, databaseURL string, version int64) error {
-	if err := down(ctx, databaseURL, version, Files); err != nil || version > 0 {
-		return err
-	}
-	return riverDown(ctx, databaseURL)
-}
-
-// Status lists the migrations that this program or the database knows, in order. It changes nothing.
-func Status(ctx context.Context, databaseURL string) ([]Migration, error) {
-	return status(ctx, databaseURL, Files)
-}
-
-// Pending tells whether Up would apply anything. It changes nothing.
-func Pending(ctx context.Context, databaseURL string) (bool, error) {
-	list, err := Status(ctx, databaseURL)
-	if err != nil {
-		return false, err
-	}
-	return slices.ContainsFunc(list, func(m Migration) bool { return m.AppliedAt.IsZero() }), nil
-}
-
-// Version returns the highest version that the database has had, 0 for none. It changes nothing.
-func Version(ctx context.Context, databaseURL string) (int64, error) {
-	list, err := Status(ctx, databaseURL)
-	if err != nil {
-		return 0, err
-	}
-	for _, m := range slices.Backward(list) {
+// Version is the highest version that the database has, 0 for none.
+func (s State) Version() int64 {
+	for _, m := range slices.Backward(s.Migrations) {
 		if !m.AppliedAt.IsZero() {
-			return m.Version, nil
+			return m.Version
 		}
 	}
-	return 0, nil
+	return 0
 }
 
-func up(ctx context.Context, databaseURL string, files fs.FS) error {
-	provider, err := connect(databaseURL, files)
-	if err != nil {
-		return fmt.Errorf("migrating: %w", err)
+// Missing is how many migrations of this program the database does not have.
+func (s State) Missing() (n int) {
+	for _, m := range s.Migrations {
+		if m.AppliedAt.IsZero() {
+			n++
+		}
 	}
-	defer provider.Close()
-	_, err = provider.Up(ctx)
-	return explain("migrating up", err)
+	return n
 }
 
-func down(ctx context.Context, databaseURL string, version int64, files fs.FS) error {
-	provider, err := connect(databaseURL, files)
-	if err != nil {
-		return fmt.Errorf("migrating: %w", err)
+// Newer lists the versions that the database has and this program does not know.
+func (s State) Newer() (versions []int64) {
+	for _, m := range s.Migrations {
+		if m.Name == "" {
+			versions = append(versions, m.Version)
+		}
 	}
-	defer provider.Close()
-	_, err = provider.DownTo(ctx, version)
-	return explain("migrating down", err)
+	return versions
 }
 
-// connect returns goose for a database. Closing it closes its connections.
-func connect(databaseURL string, files fs.FS) (*goose.Provider, error) {
+// Current reports whether Up would change nothing.
+func (s State) Current() bool { return s.Missing() == 0 && len(s.Stale) == 0 }
+
+// Up brings a database to the schema of this program: tables, functions and views, the time zones that schedules use, and
+// River's tables. It changes nothing where everything is current.
+func Up(ctx context.Context, databaseURL string) error {
+	return locked(ctx, databaseURL, func(conn *pgx.Conn) error {
+		if err := up(ctx, conn, databaseURL, Files); err != nil {
+			return err
+		}
+		if err := applySources(ctx, conn); err != nil {
+			return err
+		}
+		if err := loadZones(ctx, conn); err != nil {
+			return err
+		}
+		return riverUp(ctx, databaseURL)
+	})
+}
+
+// Down drops the schemas weir and weir_river, and every job with them.
+func Down(ctx context.Context, databaseURL string) error {
+	return locked(ctx, databaseURL, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, "drop schema if exists weir cascade; drop schema if exists "+RiverSchema+" cascade; drop table if exists "+legacyRecord)
+		return explain("dropping the schemas weir and "+RiverSchema, err)
+	})
+}
+
+// Read returns what the database has. It changes nothing.
+func Read(ctx context.Context, databaseURL string) (State, error) {
+	return read(ctx, databaseURL, Files)
+}
+
+func read(ctx context.Context, databaseURL string, files fs.FS) (State, error) {
+	conn, err := pgx.Connect(ctx, databaseURL)
+	if err != nil {
+		return State{}, explain("reading the state of the schema", err)
+	}
+	defer conn.Close(context.WithoutCancel(ctx))
+	var s State
+	if s.Migrations, err = list(ctx, conn, files); err != nil {
+		return State{}, explain("reading which migrations the database has", err)
+	}
+	if s.Stale, err = staleSources(ctx, conn); err != nil {
+		return State{}, explain("comparing functions and views", err)
+	}
+	if len(s.Newer()) > 0 {
+		s.Stale = nil
+	}
+	return s, nil
+}
+
+// up applies the numbered files through goose. The caller holds the lock.
+func up(ctx context.Context, conn *pgx.Conn, databaseURL string, files fs.FS) error {
+	if err := makeSchema(ctx, conn); err != nil {
+		return err
+	}
 	config, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
-		return nil, err
+		return explain("migrating", err)
 	}
-	// goose records local times without their zone; status reads them as UTC.
-	config.RuntimeParams["timezone"] = "UTC"
-	locker, err := lock.NewPostgresSessionLocker(lock.WithLockID(lockID), lock.WithLockTimeout(1, lockSeconds))
-	if err != nil {
-		return nil, err
-	}
+	config.RuntimeParams["timezone"] = "UTC" // goose records local times without their zone; list reads them as UTC
 	db := stdlib.OpenDB(*config)
+	defer db.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
-		goose.WithTableName(table), goose.WithSessionLocker(locker), goose.WithDisableGlobalRegistry(true))
+		goose.WithTableName(record), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
-		return nil, errors.Join(err, db.Close())
+		return explain("migrating", err)
 	}
-	return provider, nil
+	_, err = provider.Up(ctx)
+	return explain("migrating", err)
+}
+
+// makeSchema makes the schema weir, where goose keeps its record, unless it exists: then no right to make one is needed.
+func makeSchema(ctx context.Context, conn *pgx.Conn) error {
+	var exists, legacy bool
+	err := conn.QueryRow(ctx, "select to_regclass($1) is not null, to_regclass($2) is not null", record, legacyRecord).Scan(&exists, &legacy)
+	switch {
+	case err != nil:
+		return explain("reading the state of the schema", err)
+	case exists:
+		return nil
+	case legacy:
+		return errors.New("this database has the schema of a development version before 0.1, which cannot be upgraded: " +
+			"export what you need, then run weir migrate down and weir migrate up")
+	}
+	_, err = conn.Exec(ctx, "do $$ begin if to_regnamespace('weir') is null then create schema weir; end if; end $$")
+	return explain("making the schema weir", err)
 }
 
 // explain names the file that failed, which goose's error does not.
@@ -152,12 +198,12 @@ func explain(doing string, err error) error {
 	}
 }
 
-// status reads the record itself instead of asking goose, which would make the table where there is none: a reader may
-// lack the right to, and asking should change nothing.
-func status(ctx context.Context, databaseURL string, files fs.FS) ([]Migration, error) {
-	applied, err := applied(ctx, databaseURL)
+// list reads the record itself instead of asking goose, which would make the table where there is none: a reader may lack
+// the right to, and reading should change nothing.
+func list(ctx context.Context, conn *pgx.Conn, files fs.FS) ([]Migration, error) {
+	applied, err := applied(ctx, conn)
 	if err != nil {
-		return nil, fmt.Errorf("reading which migrations the database has had: %w", err)
+		return nil, err
 	}
 	names, err := fs.Glob(files, "*.sql")
 	if err != nil {
@@ -180,20 +226,14 @@ func status(ctx context.Context, databaseURL string, files fs.FS) ([]Migration, 
 }
 
 // applied returns the versions in the record and when each was applied.
-func applied(ctx context.Context, databaseURL string) (map[int64]time.Time, error) {
-	conn, err := pgx.Connect(ctx, databaseURL)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-
+func applied(ctx context.Context, conn *pgx.Conn) (map[int64]time.Time, error) {
 	versions := map[int64]time.Time{}
 	var recorded bool
-	if err := conn.QueryRow(ctx, "select to_regclass($1) is not null", table).Scan(&recorded); err != nil || !recorded {
+	if err := conn.QueryRow(ctx, "select to_regclass($1) is not null", record).Scan(&recorded); err != nil || !recorded {
 		return versions, err
 	}
 	// Version 0 is goose's mark that the record was begun.
-	rows, err := conn.Query(ctx, "select version_id, tstamp at time zone 'UTC' from "+table+" where version_id > 0 and is_applied")
+	rows, err := conn.Query(ctx, "select version_id, tstamp at time zone 'UTC' from "+record+" where version_id > 0 and is_applied")
 	if err != nil {
 		return nil, err
 	}

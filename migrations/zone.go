@@ -35,16 +35,13 @@ type zone struct {
 	Offsets []int   `json:"offsets"` // seconds ahead of UTC
 }
 
-// zonesUp brings the time zones of this program to a database that has none, or those of an older release.
-func zonesUp(ctx context.Context, databaseURL string) error {
-	conn, err := pgx.Connect(ctx, databaseURL)
-	if err != nil {
-		return fmt.Errorf("bringing time zones: %w", err)
-	}
-	defer conn.Close(context.WithoutCancel(ctx))
-	var there bool
-	if err := conn.QueryRow(ctx, "select exists (select from weir.time_zone where version >= $1)", ZoneVersion).Scan(&there); err != nil || there {
-		return explain("looking for time zones", err)
+// loadZones gives the database the time zones of this program, unless it has them or those of a later release. The caller
+// holds the migration lock.
+func loadZones(ctx context.Context, conn *pgx.Conn) error {
+	var current bool
+	err := conn.QueryRow(ctx, "select exists (select from weir.time_zone where version >= $1)", ZoneVersion).Scan(&current)
+	if err != nil || current {
+		return explain("reading the release of time zones", err)
 	}
 	zones, err := readZones()
 	if err != nil {
@@ -54,14 +51,8 @@ func zonesUp(ctx context.Context, databaseURL string) error {
 	if err != nil {
 		return fmt.Errorf("encoding time zones: %w", err)
 	}
-	err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-		if _, err := tx.Exec(ctx, "select pg_advisory_xact_lock($1)", lockID); err != nil {
-			return err
-		}
-		_, err := tx.Exec(ctx, "select weir.load_time_zones($1::jsonb, $2)", string(text), ZoneVersion)
-		return err
-	})
-	return explain("bringing time zones", err)
+	_, err = conn.Exec(ctx, "select weir.load_time_zones($1::jsonb, $2)", string(text), ZoneVersion)
+	return explain("loading time zones", err)
 }
 
 func readZones() (map[string]zone, error) {

@@ -194,18 +194,30 @@ func TestCLIWithThePortInUseDevLeavesNothingBehind(t *testing.T) {
 
 func TestCLIServeRefusesADatabaseThatIsNotMigrated(t *testing.T) {
 	t.Parallel()
-	settings := []string{"WEIR_DATABASE_URL=" + pgtest.Empty(t).URL, "WEIR_ADDR=127.0.0.1:0"}
+	d := pgtest.Empty(t)
+	settings := []string{"WEIR_DATABASE_URL=" + d.URL, "WEIR_ADDR=127.0.0.1:0"}
 	cli(t, settings, "", "serve").says(1, "weir migrate up", "--migrate")
 	cli(t, settings, "", "migrate", "status").says(0, "not yet", "weir migrate up")
-	cli(t, settings, "", "migrate", "up").says(0, "version 0")
+	cli(t, settings, "", "migrate", "up").says(0, "from version 0")
 	cli(t, settings, "", "migrate", "up").says(0, "nothing to do")
 	if r := cli(t, settings, "", "migrate", "status").says(0); strings.Contains(r.stdout, "not yet") {
 		t.Errorf("after migrating:\n%s", r.stdout)
 	}
-	cli(t, settings, "", "migrate", "down").says(0)
-	cli(t, settings, "", "serve").says(1, "lacks 1 migration", "weir migrate up")
-	cli(t, settings, "", "migrate", "down", "--to", "999").says(2, "999")
-	cli(t, settings, "", "migrate", "down", "--to", "0").says(0, "version 0")
+
+	_, err := d.Pool().Exec(t.Context(), "update weir.schema_source set checksum = 'older' where name = 'functions/claim.sql'")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cli(t, settings, "", "serve").says(1, "out of date", "1 files", "weir migrate up")
+	cli(t, settings, "", "migrate", "up").says(0, "Updated its functions and views")
+
+	if r := cli(t, settings, "no\n", "migrate", "down"); r.status != 1 || !strings.Contains(r.stderr, "nothing was removed") {
+		t.Errorf("migrate down after no: status %d\n%s", r.status, r.stderr)
+	}
+	cli(t, settings, "", "migrate", "status").says(0, "0001_schema.sql")
+	cli(t, settings, "yes\n", "migrate", "down").says(0, "Removed")
+	cli(t, settings, "", "serve").says(1, "does not have weir's schema")
+	cli(t, settings, "", "migrate", "down", "--yes").says(0, "Removed")
 }
 
 func TestCLIServeMigratesWhenAsked(t *testing.T) {

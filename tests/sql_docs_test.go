@@ -212,7 +212,7 @@ func TestTheSchemaGoesAndComesBack(t *testing.T) {
 	rollOver(t, d)
 	d.checkPlaces()
 	for range 2 {
-		if err := migrations.Down(t.Context(), d.url, 0); err != nil {
+		if err := migrations.Down(t.Context(), d.url); err != nil {
 			t.Fatal(err)
 		}
 		if left := ask[bool](t, d, "select exists (select from pg_namespace where nspname = 'weir')"); left {

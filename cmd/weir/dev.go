@@ -12,6 +12,7 @@ import (
 
 	"github.com/weirhq/weir/embedded"
 	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/node"
 )
 
 // devDatabase is the name of weir's database in its own PostgreSQL.
@@ -30,7 +31,7 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 		return usagef("there is no home folder to keep the data in: name one with --data-dir")
 	}
 	log := c.logger(std.err)
-	listener, err := c.listen(ctx)
+	listener, err := node.Listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
@@ -42,16 +43,16 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 	if err := prepareDevDatabase(ctx, postgres); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := newNode(ctx, c.nodeFlags, listener, log, postgres.URL(devDatabase), postgres.URL(devDatabase))
+	n, err := c.newNode(ctx, listener, log, postgres.URL(devDatabase), postgres.URL(devDatabase), 0)
 	if err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
-		n.close()
+		n.Close()
 		return err
 	}
-	fmt.Fprint(std.out, devGuide(n.url(), postgres, c.DataDir))
-	return n.run(stop)
+	fmt.Fprint(std.out, devGuide(n.URL(), postgres, c.DataDir))
+	return n.Run(stop.asked, stop.insisted)
 }
 
 func (c *devCommand) startPostgres(ctx context.Context, log *slog.Logger) (*embedded.Server, error) {

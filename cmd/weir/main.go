@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/weirhq/weir/node"
 )
 
 // commands is the command line.
@@ -75,7 +78,7 @@ func run(stop *stop, std streams, args []string) int {
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(status int) { exited = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
-		kong.Vars{"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency()},
+		kong.Vars{"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency(), "own_connections": strconv.Itoa(node.OwnConnections)},
 		kong.Bind(stop, std),
 		kong.BindTo(stop.asked, (*context.Context)(nil)),
 	)

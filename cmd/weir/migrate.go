@@ -2,69 +2,67 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/weirhq/weir/migrations"
 )
 
 type migrateCommand struct {
-	Up     migrateUp     `cmd:"" help:"Apply what the database has not had yet."`
-	Down   migrateDown   `cmd:"" help:"Take back the newest migration, and what it holds."`
-	Status migrateStatus `cmd:"" help:"List the migrations."`
+	Up     migrateUp     `cmd:"" help:"Bring the database to this weir's schema."`
+	Down   migrateDown   `cmd:"" help:"Remove weir's schema and every job with it; asks first."`
+	Status migrateStatus `cmd:"" help:"List the migrations and what is out of date."`
 }
 
 type migrateUp struct{ databaseFlags }
 
 // Run migrates. Any number of nodes may do so at once.
 func (c *migrateUp) Run(ctx context.Context, std streams) error {
-	before, err := migrations.Version(ctx, c.DatabaseURL)
+	before, err := migrations.Read(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	if err := migrations.Up(ctx, c.DatabaseURL); err != nil {
 		return err
 	}
-	after, err := migrations.Version(ctx, c.DatabaseURL)
+	after, err := migrations.Read(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
-	if before == after {
-		fmt.Fprintf(std.out, "The database is at version %d; there was nothing to do.\n", after)
-	} else {
-		fmt.Fprintf(std.out, "The database was at version %d and is at version %d now.\n", before, after)
+	switch {
+	case before.Version() != after.Version():
+		fmt.Fprintf(std.out, "Migrated the database from version %d to %d.\n", before.Version(), after.Version())
+	case len(before.Stale) > 0:
+		fmt.Fprintf(std.out, "The database is at version %d. Updated its functions and views (%d files).\n", after.Version(), len(before.Stale))
+	default:
+		fmt.Fprintf(std.out, "The database is at version %d; nothing to do.\n", after.Version())
 	}
 	return nil
 }
 
 type migrateDown struct {
 	databaseFlags
-	To *int64 `help:"The version to go back to. 0 leaves nothing of weir, and takes all jobs with it. Defaults to the one before the newest." placeholder:"VERSION"`
+	Yes bool `help:"Do not ask."`
 }
 
-// Run takes migrations back. What they hold is lost, so it goes one step unless told how far.
+// Run removes the schema. It goes all the way or not at all: a database between two versions serves no weir.
 func (c *migrateDown) Run(ctx context.Context, std streams) error {
-	list, err := migrations.Status(ctx, c.DatabaseURL)
+	config, err := pgx.ParseConfig(c.DatabaseURL)
 	if err != nil {
 		return err
 	}
-	var current, target int64 // target: the newest but one
-	for _, m := range list {
-		if !m.AppliedAt.IsZero() {
-			current, target = m.Version, current
-		}
+	question := fmt.Sprintf("Remove weir's schema and every job from the database %q?", config.Database)
+	if !c.Yes && !std.confirm(question) {
+		return errors.New("nothing was removed; answer y, or give --yes")
 	}
-	if c.To != nil {
-		target = *c.To
-	}
-	if target < 0 || target > current {
-		return usagef("the database is at version %d, and cannot go back to %d", current, target)
-	}
-	if err := migrations.Down(ctx, c.DatabaseURL, target); err != nil {
+	if err := migrations.Down(ctx, c.DatabaseURL); err != nil {
 		return err
 	}
-	fmt.Fprintf(std.out, "The database was at version %d and is at version %d now.\n", current, target)
+	fmt.Fprintln(std.out, "Removed weir's schema.")
 	return nil
 }
 
@@ -72,21 +70,18 @@ type migrateStatus struct{ databaseFlags }
 
 // Run lists the migrations. It changes nothing.
 func (c *migrateStatus) Run(ctx context.Context, std streams) error {
-	list, err := migrations.Status(ctx, c.DatabaseURL)
+	state, err := migrations.Read(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
 	}
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VERSION\tNAME\tAPPLIED")
-	pending := 0
-	for _, m := range list {
+	for _, m := range state.Migrations {
 		name, applied := m.Name, "not yet"
 		if name == "" {
 			name = "(of a newer weir)"
 		}
-		if m.AppliedAt.IsZero() {
-			pending++
-		} else {
+		if !m.AppliedAt.IsZero() {
 			applied = m.AppliedAt.UTC().Format(time.RFC3339)
 		}
 		fmt.Fprintf(table, "%d\t%s\t%s\n", m.Version, name, applied)
@@ -94,8 +89,9 @@ func (c *migrateStatus) Run(ctx context.Context, std streams) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	if pending > 0 {
-		fmt.Fprintf(std.out, "\n%d to apply: weir migrate up\n", pending)
+	if !state.Current() {
+		fmt.Fprintf(std.out, "\nOut of date: %d migrations, %d files of functions and views. To update: weir migrate up\n",
+			state.Missing(), len(state.Stale))
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/node"
 )
 
 type serveCommand struct {
@@ -29,7 +30,7 @@ func (c *serveCommand) Validate() error {
 // Run serves until it is told to end.
 func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	log := c.logger(std.err)
-	listener, err := c.listen(ctx)
+	listener, err := node.Listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
@@ -40,13 +41,12 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	if err := c.checkSchema(ctx, log, direct); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := newNode(ctx, c.nodeFlags, listener, log, c.DatabaseURL, direct)
+	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, time.Duration(c.DrainSeconds*float64(time.Second)))
 	if err != nil {
 		return err
 	}
-	n.drain = time.Duration(c.DrainSeconds * float64(time.Second))
-	log.Info("serving", "url", n.url(), "version", readBuild().version)
-	if err := n.run(stop); err != nil {
+	log.Info("serving", "url", n.URL(), "version", readBuild().version)
+	if err := n.Run(stop.asked, stop.insisted); err != nil {
 		return err
 	}
 	log.Info("stopped")
@@ -60,27 +60,20 @@ func (c *serveCommand) checkSchema(ctx context.Context, log *slog.Logger, direct
 			return err
 		}
 	}
-	list, err := migrations.Status(ctx, directURL)
+	state, err := migrations.Read(ctx, directURL)
 	if err != nil {
 		return err
 	}
-	pending, newest := 0, int64(0)
-	for _, m := range list {
-		if m.AppliedAt.IsZero() {
-			pending++
-		} else {
-			newest = m.Version
-		}
-		if m.Name == "" {
-			log.Warn("the database has a migration of a newer weir", "version", m.Version)
-		}
+	for _, version := range state.Newer() {
+		log.Warn("the database has a migration of a newer weir", "version", version)
 	}
 	switch {
-	case pending == 0:
+	case state.Current():
 		return nil
-	case newest == 0:
+	case state.Version() == 0:
 		return errors.New("the database does not have weir's schema: run weir migrate up, or start with weir serve --migrate")
 	default:
-		return fmt.Errorf("the database is at version %d and lacks %d migrations of this weir: run weir migrate up, or start with weir serve --migrate", newest, pending)
+		return fmt.Errorf("the database's schema is out of date (version %d; %d migrations and %d files of functions and views to apply): "+
+			"run weir migrate up, or start with weir serve --migrate", state.Version(), state.Missing(), len(state.Stale))
 	}
 }

@@ -21,6 +21,13 @@ import (
 	"github.com/weirhq/weir/migrations"
 )
 
+// Connections is the most connections that the chores take: a pool, and one on which River listens. River takes the latter out of the pool,
+// which then replaces it.
+const (
+	Connections     = poolConnections + 1
+	poolConnections = 4
+)
+
 // Config is how Chores are set up. DatabaseURL and Engine are required.
 type Config struct {
 	// DatabaseURL must reach PostgreSQL itself, or a pooler in session mode: River listens.
@@ -46,7 +53,7 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	pool, err := db.Open(ctx, c.DatabaseURL, db.Options{Application: "weir chores", MaxConns: 4})
+	pool, err := db.Open(ctx, c.DatabaseURL, db.Options{Application: "weir chores", MaxConns: poolConnections})
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/sql"
 )
 
 // child, when set in the environment, turns this test program into one that plays another test process.
@@ -75,8 +76,8 @@ func TestTestsDoNotSeeEachOther(t *testing.T) {
 				if err := d.Pool().QueryRow(t.Context(), "select n from mine").Scan(&n); err != nil || n != i {
 					t.Errorf("n = %d, %v; want %d", n, err, i)
 				}
-				if pending, err := migrations.Pending(t.Context(), d.URL); err != nil || pending {
-					t.Errorf("migrations are pending: %t, %v", pending, err)
+				if state, err := migrations.Read(t.Context(), d.URL); err != nil || !state.Current() {
+					t.Errorf("the schema is out of date: %+v, %v", state, err)
 				}
 			})
 		}
@@ -185,7 +186,7 @@ func TestProcessesShareTheTemplateOfAServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close(context.Background())
-	hash, err := hashOf(migrations.Files)
+	hash, err := hashOf(migrations.Files, sql.Files)
 	if err != nil {
 		t.Fatal(err)
 	}

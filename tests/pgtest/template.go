@@ -16,6 +16,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weirhq/weir/migrations"
+	"github.com/weirhq/weir/sql"
 )
 
 // templateLock is the advisory lock of whoever makes a template: test processes may share a server.
@@ -60,7 +61,7 @@ func (c *cluster) dropDatabase(ctx context.Context, name string) error {
 // makeTemplate returns the name of the template of these migrations and makes it if the server has none yet. A
 // half-made one is never taken for it: it has another name until it is done.
 func (c *cluster) makeTemplate(ctx context.Context) (name string, err error) {
-	hash, err := hashOf(migrations.Files)
+	hash, err := hashOf(migrations.Files, sql.Files)
 	if err != nil {
 		return "", err
 	}
@@ -107,18 +108,23 @@ func (c *cluster) makeTemplate(ctx context.Context) (name string, err error) {
 	return name, nil
 }
 
-// hashOf names a set of files by their names and contents, in twelve hexadecimal digits.
-func hashOf(files fs.FS) (string, error) {
+// hashOf names sets of files by their names and contents, in twelve hexadecimal digits.
+func hashOf(sets ...fs.FS) (string, error) {
 	sum := sha256.New()
-	err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || entry.IsDir() {
+	for _, files := range sets {
+		err := fs.WalkDir(files, ".", func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			text, err := fs.ReadFile(files, path)
+			fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
 			return err
+		})
+		if err != nil {
+			return "", err
 		}
-		text, err := fs.ReadFile(files, path)
-		fmt.Fprintf(sum, "%s %d\n%s", path, len(text), text)
-		return err
-	})
-	return hex.EncodeToString(sum.Sum(nil))[:12], err
+	}
+	return hex.EncodeToString(sum.Sum(nil))[:12], nil
 }
 
 func hasCode(err error, code string) bool {

@@ -1,0 +1,58 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+)
+
+const (
+	// headerTimeout bounds how long a client may take to send a request's header.
+	headerTimeout = 10 * time.Second
+
+	// idleTimeout is how long a connection without a request stays open. It is longer than load balancers keep theirs, so that the node is
+	// never the one that closes a connection while a request is on its way.
+	idleTimeout = 3 * time.Minute
+)
+
+// newServer makes the HTTP server. Every request's context descends from requests.
+func newServer(handler http.Handler, requests context.Context, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler,
+		// No WriteTimeout and no ReadTimeout: both count from the request's first byte, and a claim may wait for 60 s.
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		BaseContext:       func(net.Listener) context.Context { return requests },
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// Listen takes an address. Call it before anything else: then a port in use is known before anything is changed.
+func Listen(ctx context.Context, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("%s is in use by another program, perhaps another weir: stop it, or choose another address with --addr", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot listen on %q: %w", address, err)
+	}
+	return listener, nil
+}
+
+// reachable turns an address to listen on into one to connect to.
+func reachable(address string) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return address
+	}
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
+}

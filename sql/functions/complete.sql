@@ -1,0 +1,69 @@
+-- complete
+
+-- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow is among them.
+create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+declare
+  done record;
+begin
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(results)]);
+  if results is null then
+    with freed as (
+      delete from weir.job_lease l where l.job_id = any (job_ids)
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+      returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed, l.line, l.breaker_id
+    ), ended as (
+      insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
+      select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
+    )
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+  else
+    if pg_column_size(results) > 65536 then
+      perform weir.refuse_large(results);
+    end if;
+    with freed as (
+      delete from weir.job_lease l where l.job_id = any (job_ids)
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed, l.line, l.breaker_id
+    ), given as (
+      select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
+    ), ended as (
+      insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker, result, result_until)
+      select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker, g.result,
+        case when g.result is not null then clock_timestamp() + make_interval(secs => f.result_ttl_seconds) end
+      from freed f left join given g on g.token = f.token
+    )
+    select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+  end if;
+  if done.heard is not null then
+    perform weir.hear_breakers(done.heard, done.breakers);
+  end if;
+  if done.leavers is not null then
+    perform weir.lines_left(done.leavers);
+  end if;
+  if done.followed is not null then
+    perform weir.jobs_left(done.followed);
+  end if;
+  return query select unnest(done.ids);
+end $$;
+
+create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
+begin
+  if weir.json_size(result) > 1048576 then
+    perform weir.refuse_argument('result', 'must be at most 1 MiB', 'Keep the result elsewhere, and give its address. Nothing was changed.');
+  end if;
+  perform weir.complete_many(array[job_id], array[token], case when result is not null then array[result] end);
+  if not found then
+    perform weir.refuse_stale(job_id);
+  end if;
+end $$;
+comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
+  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
+  'Results are at most 1 MiB each. Errors: WR010.';
+comment on function weir.complete(bigint, bigint, jsonb) is
+  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in it happen exactly once. Errors: WR001, WR002, WR010.';

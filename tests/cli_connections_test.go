@@ -1,0 +1,58 @@
+package tests
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+
+	"github.com/weirhq/weir/tests/pgtest"
+)
+
+// TestNodeTakesTheConnectionsThatItSays adds up what a node may take for its own work, and compares that with the help text and the docs.
+func TestNodeTakesTheConnectionsThatItSays(t *testing.T) {
+	t.Parallel()
+	database := pgtest.New(t)
+	s, _ := startNode(t, database.URL, "WEIR_MAX_CONNECTIONS=3")
+	s.pool = database.Pool()
+	const sessions = `select count(*) from pg_stat_activity where datname = current_database() and application_name = $1`
+
+	scraped := s.get("/metrics")
+	if calls := s.metricIn(scraped, "weir_db_pool_connections", `pool="calls"`, `state="max"`); calls != 3 {
+		t.Errorf("calls may take %v connections, want 3", calls)
+	}
+	groups := int(s.metricIn(scraped, "weir_db_pool_connections", `pool="groups"`, `state="max"`))
+	loops := int(s.metricIn(scraped, "weir_db_pool_connections", `pool="loops"`, `state="max"`))
+	s.eventually("the listener is connected", func() bool { return s.count(sessions, "weir listener") == 1 })
+
+	// River's calls pile up behind the lock, so that its pool grows to its bound.
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.eventually("the chores listen", func() bool { return s.count(sessions+" and query ilike 'listen%'", "weir chores") == 1 })
+	do(t, tx, "lock table weir_river.river_job in access exclusive mode")
+	s.eventually("the chores take five connections", func() bool { return s.count(sessions, "weir chores") == 5 })
+	const listener, chores, sealing = 1, 5, 2
+	own := groups + loops + listener + chores + sealing
+	rollback(t, tx)
+
+	help := cli(t, nil, "", "serve", "--help").says(0).stdout
+	docs, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for where, found := range map[string][]string{
+		"weir serve --help":  regexp.MustCompile(`up\s+to\s+(\d+)\s+more`).FindStringSubmatch(help),
+		"docs/operations.md": regexp.MustCompile(`for calls and (\d+) for its own work`).FindStringSubmatch(string(docs)),
+	} {
+		if len(found) != 2 || found[1] != strconv.Itoa(own) {
+			t.Errorf("%s says %q; a node takes up to %d for its own work", where, found, own)
+		}
+	}
+	two := fmt.Sprintf("Two nodes with the default take up to %d.", 2*(16+own))
+	if !regexp.MustCompile(regexp.QuoteMeta(two)).Match(docs) {
+		t.Errorf("docs/operations.md does not say %q", two)
+	}
+}
