@@ -63,7 +63,7 @@ func (a *API) registerAcks() {
 		OperationID: "completeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/complete", Tags: []string{tagWork},
 		Summary:     "A job is done",
 		Description: "Ends the job, and keeps its result. Exactly one completion of a lease is accepted: with a token that no longer holds the lease, nothing changes.",
-	}, shown{
+	}, documented{
 		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
 		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
 	}, a.completeJob)
@@ -71,23 +71,23 @@ func (a *API) registerAcks() {
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
 		Summary:     "An attempt failed",
 		Description: "The job is tried again after a while, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, it is dead. The answer says which.",
-	}, shown{
+	}, documented{
 		body: FailRequest{Token: 4711, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
 	}, a.failJob)
 	registerBody(a, huma.Operation{
 		OperationID: "snoozeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/snooze", Tags: []string{tagWork},
 		Summary: "Not now: put a job off", Description: "The job is available again after a delay. The attempt does not count.",
-	}, shown{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
+	}, documented{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "releaseJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/release", Tags: []string{tagWork},
 		Summary: "Give a job back", Description: "The job is available again at once, for any worker. The attempt does not count. A worker that shuts down releases what it has.",
-	}, shown{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
+	}, documented{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
 	registerBody(a, huma.Operation{
 		OperationID: "ackJobs", Method: http.MethodPost, Path: "/v1/acks", Tags: []string{tagWork},
 		Summary: "Say what became of many jobs",
 		Description: "Does what completeJob, failJob, snoozeJob and releaseJob do, for up to 10,000 jobs in one transaction. " +
 			"A token that no longer holds its lease is refused alone, with a status of its own in the answer; a body that is not valid changes nothing at all.",
-	}, shown{
+	}, documented{
 		body: AckBatch{Acks: []jobs.Ack{
 			{ID: 4711, Token: 4711, Outcome: jobs.Complete, Result: json.RawMessage(`{"message_id": "m-1"}`)},
 			{ID: 4712, Token: 4712, Outcome: jobs.Fail, Error: &jobs.Failure{Message: "connection refused", Type: "SMTPError"}},

@@ -14,6 +14,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/weirhq/weir/jobs"
 )
 
 // Huma would decode each body twice, payloads included. So bodies come to register as a Payload, and huma's validator checks them
@@ -75,7 +77,7 @@ func decodeWithProblems[B any](ctx context.Context, a *API, text []byte) (*B, []
 // malformed says where a text stops being JSON, or is nil.
 func malformed(ctx context.Context, text []byte) *Problem {
 	in := jsontext.NewDecoder(bytes.NewBuffer(text), jsonOptions)
-	err := in.SkipValue()
+	_, err := in.ReadValue() // in one go, which is faster than SkipValue
 	if err == nil {
 		if _, more := in.ReadToken(); more == nil || errors.As(more, new(*jsontext.SyntacticError)) {
 			return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d: more follows its value", in.InputOffset()))
@@ -108,7 +110,7 @@ func invalidUTF8(text []byte) int {
 
 // refuse makes one problem of what a bodyTree found.
 func refuse(ctx context.Context, problems []bodyProblem) *Problem {
-	code, detail := invalidArgument, invalidDetail
+	code, detail := jobs.InvalidArgument, "the request is not valid"
 	var errs []ProblemError
 	for _, p := range problems {
 		if p.tooLarge && isArgs(p.Location) {

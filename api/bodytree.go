@@ -69,6 +69,10 @@ func (b *bodyTree) value(schema *huma.Schema) any {
 	case '[':
 		return b.array(schema.Items)
 	case '"':
+		if b.walkOnly && schema.Format == "" {
+			b.payload()
+			return nil
+		}
 		s := b.string()
 		if schema.Format == "date-time" {
 			if message := timeProblem(s); message != "" {
@@ -212,94 +216,104 @@ func (b *bodyTree) string() string {
 
 // quoted moves behind a string and says whether it has escapes.
 func (b *bodyTree) quoted() (escaped bool) {
-	for b.at++; b.text[b.at] != '"'; b.at++ {
-		if b.text[b.at] == '\\' {
-			escaped = true
-			b.at++
-		}
-	}
-	b.at++
+	b.at, escaped = behindString(b.text, b.at)
 	return escaped
+}
+
+// behindString is the end of the string that begins at a place in a text.
+func behindString(text []byte, at int) (end int, escaped bool) {
+	at++
+	for at < len(text) {
+		switch text[at] {
+		case '"':
+			return at + 1, escaped
+		case '\\':
+			escaped = true
+			at++
+		}
+		at++
+	}
+	return at, escaped
 }
 
 // payload moves behind a value that the schema leaves open. PostgreSQL must be able to store it, and to write it out within the limit: a number
 // such as 1e999, which is a few bytes here, has a thousand digits there.
 func (b *bodyTree) payload() {
-	start, spaces, added := b.at, 0, 0
+	text, start, spaces, added := b.text, b.at, 0, 0
 	message := ""
-	for depth := 0; b.at < len(b.text); {
-		switch c := b.text[b.at]; c {
+	at, depth := start, 0
+walk:
+	for at < len(text) {
+		switch text[at] {
 		case '"':
-			begin := b.at
-			if b.quoted() && message == "" {
-				message = escapeProblem(b.text[begin:b.at])
+			end, hasEscapes := behindString(text, at)
+			if hasEscapes && message == "" {
+				message = escapeProblem(text[at:end])
 			}
+			at = end
 		case '{', '[':
 			depth++
-			b.at++
+			at++
 		case '}', ']':
-			if depth == 0 {
-				goto end // of a number or a word that an object or array holds
-			}
 			depth--
-			b.at++
-		case ',', ' ', '\t', '\r', '\n':
-			if depth == 0 {
-				goto end
-			}
-			if c != ',' {
-				spaces++
-			}
-			b.at++
-			continue
-		case ':':
-			b.at++
-			continue
+			at++
+		case ' ', '\t', '\r', '\n':
+			spaces++
+			at++
+		case ',', ':':
+			at++
 		default:
-			exponent := b.scalar()
-			added += exponent
-			if exponent > maxExponent && message == "" {
-				message = "has a number with an exponent beyond 999"
+			end := behindScalar(text, at)
+			if exponent := exponentOf(text[at:end]); exponent > 0 {
+				added += exponent
+				if exponent > maxExponent && message == "" {
+					message = "has a number with an exponent beyond 999"
+				}
 			}
+			at = end
 		}
 		if depth == 0 {
-			break
+			break walk
 		}
 	}
-end:
+	b.at = at
 	switch {
 	case message != "" && b.cleaned == 0:
 		b.found(bodyProblem{ProblemError: ProblemError{Message: message}, ofPayload: true})
-	case added > 0 && b.at-start-spaces+added > maxPayload:
+	case added > 0 && at-start-spaces+added > maxPayload:
 		b.found(bodyProblem{ProblemError: ProblemError{Message: "must be at most 1 MiB with its numbers written out"}, ofPayload: true, tooLarge: true})
 	}
 }
 
-// scalar moves behind a number or a word and returns the size of the number's exponent.
-func (b *bodyTree) scalar() (exponent int) {
-	start := b.at
-	for b.at < len(b.text) {
-		switch c := b.text[b.at]; {
-		case c >= '0' && c <= '9', c == '.', c == '+', c == '-', c >= 'a' && c <= 'z':
-		case c == 'E':
-		default:
-			goto end
+// behindScalar is the end of the number, true, false or null that begins at a place in a text.
+func behindScalar(text []byte, at int) int {
+	for at < len(text) {
+		switch text[at] {
+		case ',', '}', ']', ' ', '\t', '\r', '\n':
+			return at
 		}
-		b.at++
+		at++
 	}
-end:
-	token := b.text[start:b.at]
+	return at
+}
+
+// exponentOf is the size of a number's exponent.
+func exponentOf(token []byte) (size int) {
 	if c := token[0]; c != '-' && (c < '0' || c > '9') {
 		return 0 // true, false or null
 	}
-	i := bytes.IndexAny(token, "eE")
-	if i < 0 {
-		return 0
+	for i, c := range token {
+		if c != 'e' && c != 'E' {
+			continue
+		}
+		for _, digit := range token[i+1:] {
+			if digit >= '0' && digit <= '9' {
+				size = min(10*size+int(digit-'0'), 1_000_000)
+			}
+		}
+		break
 	}
-	for _, c := range bytes.TrimLeft(token[i+1:], "+-") {
-		exponent = min(10*exponent+int(c-'0'), 1_000_000)
-	}
-	return exponent
+	return size
 }
 
 // escapeProblem says which escape of a string PostgreSQL cannot store.

@@ -35,7 +35,7 @@ func (a *API) registerEvents() {
 			"A stream that cannot keep up is closed: connect again and go on from the last `id`. Where one goes on, an event may be told twice.\n\n" +
 			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and of circuit breakers are told, within a second, from when " +
 			"the stream begins; they are not kept to resume from.",
-	}, shown{}, a.streamEvents)
+	}, documented{}, a.streamEvents)
 	// OpenAPI has no word for a stream: the schema is that of each event.
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {
 		Schema: a.schemas().Schema(reflect.TypeFor[StreamedEvent](), true, ""),

@@ -26,7 +26,7 @@ func (a *API) registerHeartbeats() {
 		Summary: "Keep a job's lease",
 		Description: "Moves the end of the lease, though never beyond the timeout of the attempt. A worker that works longer than its lease sends one well before it ends, " +
 			"and learns here that somebody cancelled the job.",
-	}, shown{
+	}, documented{
 		body:   HeartbeatRequest{Token: 4711, LeaseSeconds: 30, Progress: &jobs.Progress{Percent: 40, Message: "200 of 500 rows"}},
 		answer: jobs.BeatResult{LeaseExpiresAt: exampleLater}, problems: []jobs.Code{jobs.StaleToken, jobs.JobNotFound},
 	}, a.heartbeatJob)

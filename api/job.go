@@ -91,35 +91,35 @@ func (a *API) registerJobs() {
 		Summary: "Look at a job",
 		Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts. With `wait_seconds` the answer comes as soon " +
 			"as the job has ended, or after that time with the job as it is then.",
-	}, shown{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
+	}, documented{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
 	register(a, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{tagJobs},
 		Summary: "List jobs",
 		Description: "Jobs that pass all the filters given, newest first. A search that takes long ends its page early, so that a page may be " +
 			"empty although more pages follow. A parameter that is not known is refused.",
-	}, shown{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
+	}, documented{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
 	child := exampleJob()
 	child.ID, child.ParentID = 4712, 4711
 	register(a, huma.Operation{
 		OperationID: "listChildren", Method: http.MethodGet, Path: "/v1/jobs/{id}/children", Tags: []string{tagJobs},
 		Summary: "List the children of a job", Description: "The jobs that were enqueued with this one as their `parent_id`, newest first.",
-	}, shown{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
+	}, documented{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
 	registerBody(a, huma.Operation{
 		OperationID: "editJob", Method: http.MethodPatch, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
 		Summary:     "Change a job that waits",
 		Description: "Changes what is named and leaves the rest. A job that is available goes to the end of its priority. A job that runs or has ended cannot be changed.",
-	}, shown{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
+	}, documented{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
 	register(a, huma.Operation{
 		OperationID: "cancelJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/cancel", Tags: []string{tagJobs},
 		Summary: "Cancel a job",
 		Description: "A job that waits is cancelled at once. One that runs goes on: its worker learns of it with its next heartbeat, and the job is cancelled " +
 			"when the worker gives it up or its lease ends.",
-	}, shown{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
+	}, documented{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
 	registerBody(a, huma.Operation{
 		OperationID: "retryJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/retry", Tags: []string{tagJobs},
 		Summary:     "Run a job again now",
 		Description: "A job that has ended, or waits for a time, becomes available now, under the same id. Its attempts so far count, unless they are reset.",
-	}, shown{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
+	}, documented{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
 }
 
 func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {

@@ -90,20 +90,20 @@ func (idSchema) Schema(huma.Registry) *huma.Schema {
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
 
-// shown is what the document shows of an operation besides its types.
-type shown struct {
+// documented is what the document shows of an operation besides its types.
+type documented struct {
 	body     any             // an example of the body
 	answer   any             // an example of the answer
 	bodyType reflect.Type    // of an input with a Payload; registerBody knows it
 	optional bool            // the body may be left out
 	problems []jobs.Code     // besides those that every operation may have
-	also     map[int]alsoSay // other statuses with the type of the answer
+	also     map[int]otherSuccess // other statuses with the type of the answer
 	alone    bool            // it needs no database
 	waits    bool            // it may wait for long
 }
 
-// alsoSay is another way in which an operation may succeed.
-type alsoSay struct {
+// otherSuccess is another way in which an operation may succeed.
+type otherSuccess struct {
 	description string
 	answer      any
 }
@@ -112,7 +112,7 @@ type alsoSay struct {
 func registerBody[I, B, O any, P interface {
 	*I
 	payload() []byte
-}](a *API, op huma.Operation, s shown, handler func(context.Context, *I, *B) (*O, error)) {
+}](a *API, op huma.Operation, s documented, handler func(context.Context, *I, *B) (*O, error)) {
 	s.bodyType = reflect.TypeFor[B]()
 	register(a, op, s, func(ctx context.Context, in *I) (*O, error) {
 		text := P(in).payload()
@@ -132,7 +132,7 @@ func registerBody[I, B, O any, P interface {
 }
 
 // register adds an operation. A handler's errors become problems here.
-func register[I, O any](a *API, op huma.Operation, s shown, handler func(context.Context, *I) (*O, error)) {
+func register[I, O any](a *API, op huma.Operation, s documented, handler func(context.Context, *I) (*O, error)) {
 	op.MaxBodyBytes = a.maxBody + 1 // http.MaxBytesReader is exact and comes first
 	op.BodyReadTimeout = bodyPatience
 	status := op.DefaultStatus

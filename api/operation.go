@@ -47,15 +47,15 @@ func (a *API) registerOperations() {
 	register(a, huma.Operation{
 		OperationID: "listOperations", Method: http.MethodGet, Path: "/v1/operations", Tags: tags,
 		Summary: "List operations", Description: "Work on many jobs that goes on in the background, or did in the last 30 days; the newest first.",
-	}, shown{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
+	}, documented{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
 	register(a, huma.Operation{
 		OperationID: "getOperation", Method: http.MethodGet, Path: "/v1/operations/{id}", Tags: tags,
 		Summary: "See how far an operation is", Description: "`done` grows towards `total`. What is done stays done, whatever becomes of the operation.",
-	}, shown{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
+	}, documented{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
 	register(a, huma.Operation{
 		OperationID: "cancelOperation", Method: http.MethodPost, Path: "/v1/operations/{id}/cancel", Tags: tags,
 		Summary: "Cancel an operation", Description: "It does no more from now on. What it did stays done.",
-	}, shown{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
+	}, documented{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
 }
 
 func (a *API) listOperations(ctx context.Context, in *operationsInput) (*operationPageOutput, error) {

@@ -177,7 +177,7 @@ func problemOf(ctx context.Context, err error) *Problem {
 		callOf(ctx).err = err
 	}
 	code := e.Code
-	if code == jobs.InvalidArgument && (e.Field == "args" || strings.HasSuffix(e.Field, ".args")) {
+	if code == jobs.InvalidArgument && isArgs(e.Field) {
 		code = argsTooLarge // args may be any JSON: their size is all that can be wrong with them
 	}
 	var errs []ProblemError
@@ -190,6 +190,9 @@ func problemOf(ctx context.Context, err error) *Problem {
 	}
 	return p
 }
+
+// isArgs says whether a place is that of the args of a job.
+func isArgs(place string) bool { return place == "args" || strings.HasSuffix(place, ".args") }
 
 // init has huma answer with our problems, and be exact: the case of a field's name counts, and an array is not null.
 func init() {
@@ -236,7 +239,7 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 // plain puts in plain words what huma says in Go's.
 func plain(message string) string {
 	if strings.HasPrefix(message, "invalid date/time") {
-		return "must be a time as in RFC 3339, such as 2026-01-31T09:00:00Z (in a URL, + is %2B)"
+		return timeMessage
 	}
 	return message
 }

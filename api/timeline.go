@@ -35,7 +35,7 @@ func (a *API) registerTimelines() {
 		Summary: "See what happened to a job",
 		Description: "Every moment of its life with its cause, in order: when it was enqueued, became available and was started, how each attempt ended, what people did to it, " +
 			"and how it ended. It is there as long as the job is kept.",
-	}, shown{answer: Timeline{Items: []jobs.Moment{
+	}, documented{answer: Timeline{Items: []jobs.Moment{
 		{At: at(0), Event: "enqueued", Detail: json.RawMessage(`{"queue": "mail", "priority": 8}`)},
 		{At: at(0), Event: "available", Cause: "enqueued"},
 		{At: at(1), Event: "started", Attempt: 1, Worker: "mailer-2"},

@@ -52,13 +52,13 @@ func (a *API) registerWorkflowGraphs() {
 		Summary: "See what waits for what in a workflow",
 		Description: "The steps with their states and times, the edges between them, and the critical path: the steps that its length follows from. " +
 			"With `Accept: text/vnd.mermaid` the answer is a Mermaid flowchart, which many tools draw.",
-	}, shown{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
+	}, documented{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[jobs.Graph](), true, ""), Example: example}}
 	register(a, huma.Operation{
 		OperationID: "getWorkflowTimeline", Method: http.MethodGet, Path: "/v1/workflows/{id}/timeline", Tags: []string{tagWorkflows},
 		Summary:     "See what happened to a workflow",
 		Description: "The moments of the workflow (`workflow_submitted`, `workflow_signal`, `workflow_failed` and others) and those of all its jobs, in one order.",
-	}, shown{answer: WorkflowTimeline{Items: []jobs.WorkflowMoment{
+	}, documented{answer: WorkflowTimeline{Items: []jobs.WorkflowMoment{
 		{Moment: jobs.Moment{At: exampleTime, Event: "workflow_submitted", Detail: json.RawMessage(`{"name": "order", "steps": 3}`)}},
 		{Moment: jobs.Moment{At: exampleTime, Event: "enqueued", Detail: json.RawMessage(`{"queue": "default", "priority": 5}`)}, Step: "reserve", JobID: 4710},
 		{Moment: jobs.Moment{At: exampleLater, Event: "started", Attempt: 1, Worker: "stock-1"}, Step: "reserve", JobID: 4710},
