@@ -124,15 +124,12 @@ func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPage
 	if err != nil {
 		return nil, err
 	}
-	breakers, err := a.engine.Breakers(ctx, in.State, after, in.Limit+1) // one more, to know whether this is the last page
+	breakers, err := a.engine.Breakers(ctx, in.State, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &breakerPageOutput{Body: BreakerPage{Items: breakers}}
-	if len(breakers) > in.Limit {
-		out.Body.Items = breakers[:in.Limit]
-		out.Body.NextCursor = cursorTo("breakers", breakers[in.Limit-1].Name)
-	}
+	out := &breakerPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breakers", breakers, func(last jobs.Breaker) string { return last.Name })
 	return out, nil
 }
 
@@ -173,23 +170,16 @@ func (a *API) reportToBreaker(ctx context.Context, in *breakerBodyInput, report 
 }
 
 func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*breakerEventPageOutput, error) {
-	after, err := in.position(ctx, "breaker events")
+	before, err := in.before(ctx, "breaker events")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.Limit+1)
+	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &breakerEventPageOutput{Body: BreakerEventPage{Items: events}}
-	if len(events) > in.Limit {
-		out.Body.Items = events[:in.Limit]
-		out.Body.NextCursor = cursorTo("breaker events", events[in.Limit-1].ID.String())
-	}
+	out := &breakerEventPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breaker events", events, func(last jobs.BreakerEvent) string { return last.ID.String() })
 	return out, nil
 }
 

@@ -7,7 +7,9 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weirhq/weir/jobs"
 )
@@ -111,4 +113,15 @@ func badQuery(ctx context.Context, query string) *Problem {
 		return newProblem(ctx, jobs.InvalidArgument, "the request is not valid", errs...)
 	}
 	return nil
+}
+
+// textProblem says why PostgreSQL cannot store a text.
+func textProblem(s string) string {
+	switch {
+	case strings.IndexByte(s, 0) >= 0:
+		return "has a zero character, which cannot be stored"
+	case !utf8.ValidString(s):
+		return "is not UTF-8"
+	}
+	return ""
 }

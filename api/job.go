@@ -128,7 +128,7 @@ func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
 }
 
 func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {
-	before, err := in.before(ctx)
+	before, err := in.before(ctx, "jobs")
 	if err != nil {
 		return nil, err
 	}
@@ -145,37 +145,25 @@ func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, erro
 		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
 		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,
 	}, before, in.Limit)
-	return jobPageAnswer(page, err)
+	return jobPageAnswer("jobs", page, err)
 }
 
 func (a *API) listChildren(ctx context.Context, in *childrenInput) (*jobPageOutput, error) {
-	before, err := in.before(ctx)
+	before, err := in.before(ctx, "jobs")
 	if err != nil {
 		return nil, err
 	}
-	return jobPageAnswer(a.engine.Children(ctx, in.id(), before, in.Limit))
+	page, err := a.engine.Children(ctx, in.id(), before, in.Limit)
+	return jobPageAnswer("jobs", page, err)
 }
 
-// before is the id that a page of jobs begins below; 0: with the newest.
-func (p Paging) before(ctx context.Context) (jobs.ID, error) {
-	after, err := p.position(ctx, "jobs")
-	if err != nil || after == "" {
-		return 0, err
-	}
-	var before jobs.ID
-	if before.UnmarshalText([]byte(after)) != nil || before == 0 {
-		return 0, badCursor(ctx)
-	}
-	return before, nil
-}
-
-func jobPageAnswer(page jobs.Page, err error) (*jobPageOutput, error) {
+func jobPageAnswer(list string, page jobs.Page, err error) (*jobPageOutput, error) {
 	if err != nil {
 		return nil, err
 	}
 	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
 	if page.Next != 0 {
-		out.Body.NextCursor = cursorTo("jobs", page.Next.String())
+		out.Body.NextCursor = cursorTo(list, page.Next.String())
 	}
 	return out, nil
 }

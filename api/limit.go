@@ -103,20 +103,17 @@ func (a *API) listQueueLimits(ctx context.Context, in *queuePagingInput) (*limit
 	} else {
 		after.Key = name
 	}
-	overrides, err := a.engine.LimitOverrides(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	overrides, err := a.engine.LimitOverrides(ctx, in.Name, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &limitOverridePageOutput{Body: LimitOverridePage{Items: overrides}}
-	if len(overrides) > in.Limit {
-		out.Body.Items = overrides[:in.Limit]
-		last := overrides[in.Limit-1]
+	out := &limitOverridePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "limits", overrides, func(last jobs.LimitOverride) string {
 		if last.Tenant != "" {
-			out.Body.NextCursor = cursorTo("limits", "tenant:"+last.Tenant)
-		} else {
-			out.Body.NextCursor = cursorTo("limits", "key:"+last.Key)
+			return "tenant:" + last.Tenant
 		}
-	}
+		return "key:" + last.Key
+	})
 	return out, nil
 }
 
@@ -147,14 +144,11 @@ func (a *API) listQueueLines(ctx context.Context, in *queuePagingInput) (*linePa
 	if err != nil {
 		return nil, err
 	}
-	lines, err := a.engine.Lines(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	lines, err := a.engine.Lines(ctx, in.Name, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &linePageOutput{Body: LinePage{Items: lines}}
-	if len(lines) > in.Limit {
-		out.Body.Items = lines[:in.Limit]
-		out.Body.NextCursor = cursorTo("lines", lines[in.Limit-1].Position())
-	}
+	out := &linePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "lines", lines, func(last jobs.Line) string { return last.Position() })
 	return out, nil
 }

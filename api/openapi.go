@@ -92,14 +92,14 @@ func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schem
 
 // documented is what the document shows of an operation besides its types.
 type documented struct {
-	body     any             // an example of the body
-	answer   any             // an example of the answer
-	bodyType reflect.Type    // of an input with a Payload; registerBody knows it
-	optional bool            // the body may be left out
-	problems []jobs.Code     // besides those that every operation may have
+	body     any                  // an example of the body
+	answer   any                  // an example of the answer
+	bodyType reflect.Type         // of an input with a Payload; registerBody knows it
+	optional bool                 // the body may be left out
+	problems []jobs.Code          // besides those that every operation may have
 	also     map[int]otherSuccess // other statuses with the type of the answer
-	alone    bool            // it needs no database
-	waits    bool            // it may wait for long
+	alone    bool                 // it needs no database
+	waits    bool                 // it may wait for long
 }
 
 // otherSuccess is another way in which an operation may succeed.

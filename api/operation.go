@@ -59,23 +59,16 @@ func (a *API) registerOperations() {
 }
 
 func (a *API) listOperations(ctx context.Context, in *operationsInput) (*operationPageOutput, error) {
-	after, err := in.position(ctx, "operations")
+	before, err := in.before(ctx, "operations")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Operations(ctx, jobs.OperationFilter{Kind: in.Kind, State: in.State}, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Operations(ctx, jobs.OperationFilter{Kind: in.Kind, State: in.State}, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &operationPageOutput{Body: OperationPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("operations", found[in.Limit-1].ID.String())
-	}
+	out := &operationPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "operations", found, func(last jobs.Operation) string { return last.ID.String() })
 	return out, nil
 }
 

@@ -101,15 +101,12 @@ func (a *API) listQueues(ctx context.Context, in *Paging) (*queuePageOutput, err
 	if err != nil {
 		return nil, err
 	}
-	queues, err := a.engine.Queues(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	queues, err := a.engine.Queues(ctx, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &queuePageOutput{Body: QueuePage{Items: queues}}
-	if len(queues) > in.Limit {
-		out.Body.Items = queues[:in.Limit]
-		out.Body.NextCursor = cursorTo("queues", queues[in.Limit-1].Name)
-	}
+	out := &queuePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(*in, "queues", queues, func(last jobs.Queue) string { return last.Name })
 	return out, nil
 }
 

@@ -118,15 +118,12 @@ func (a *API) listSchedules(ctx context.Context, in *schedulesInput) (*scheduleP
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State}, after, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State}, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &schedulePageOutput{Body: SchedulePage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("schedules", found[in.Limit-1].Name)
-	}
+	out := &schedulePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "schedules", found, func(last jobs.Schedule) string { return last.Name })
 	return out, nil
 }
 
@@ -193,16 +190,14 @@ func (a *API) listScheduleRuns(ctx context.Context, in *runsInput) (*runPageOutp
 		}
 		from = jobs.SlotPosition{Slot: time.UnixMicro(micros), Manual: manual == "true"}
 	}
-	runs, err := a.engine.ScheduleRuns(ctx, in.Name, in.Outcome, from, in.Limit+1)
+	runs, err := a.engine.ScheduleRuns(ctx, in.Name, in.Outcome, from, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &runPageOutput{Body: ScheduleRunPage{Items: runs}}
-	if len(runs) > in.Limit {
-		out.Body.Items = runs[:in.Limit]
-		last := runs[in.Limit-1]
-		out.Body.NextCursor = cursorTo("runs", fmt.Sprintf("%d,%t", last.Slot.UnixMicro(), last.Manual))
-	}
+	out := &runPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "runs", runs, func(last jobs.ScheduleRun) string {
+		return fmt.Sprintf("%d,%t", last.Slot.UnixMicro(), last.Manual)
+	})
 	return out, nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -51,14 +50,11 @@ func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*timelineOutp
 	if err != nil {
 		return nil, err
 	}
-	moments, err := a.engine.Timeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	moments, err := a.engine.Timeline(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &timelineOutput{Body: Timeline{Items: moments}}
-	if len(moments) > in.Limit {
-		out.Body.Items = moments[:in.Limit]
-		out.Body.NextCursor = cursorTo("timeline", strconv.Itoa(after+in.Limit))
-	}
+	out := &timelineOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "timeline", moments, after)
 	return out, nil
 }

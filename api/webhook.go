@@ -137,15 +137,12 @@ func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput,
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Webhooks(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Webhooks(ctx, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &webhookPageOutput{Body: WebhookPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("webhooks", found[in.Limit-1].Name)
-	}
+	out := &webhookPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(*in, "webhooks", found, func(last jobs.Webhook) string { return last.Name })
 	return out, nil
 }
 
@@ -192,23 +189,16 @@ func (a *API) testWebhook(ctx context.Context, in *WebhookPath) (*deliveryOutput
 }
 
 func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*deliveryPageOutput, error) {
-	after, err := in.position(ctx, "deliveries")
+	before, err := in.before(ctx, "deliveries")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &deliveryPageOutput{Body: DeliveryPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("deliveries", found[in.Limit-1].ID.String())
-	}
+	out := &deliveryPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "deliveries", found, func(last jobs.Delivery) string { return last.ID.String() })
 	return out, nil
 }
 

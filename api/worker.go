@@ -153,15 +153,12 @@ func (a *API) listWorkers(ctx context.Context, in *workersInput) (*workerPageOut
 		return nil, err
 	}
 	filter := jobs.WorkerFilter{State: in.State, Queue: in.Queue, Hostname: in.Hostname, Window: seconds(in.WindowSeconds)}
-	workers, err := a.engine.Workers(ctx, filter, after, in.Limit+1) // one more, to know whether this is the last page
+	workers, err := a.engine.Workers(ctx, filter, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workerPageOutput{Body: WorkerPage{Items: workers}}
-	if len(workers) > in.Limit {
-		out.Body.Items = workers[:in.Limit]
-		out.Body.NextCursor = cursorTo("workers", workers[in.Limit-1].Name)
-	}
+	out := &workerPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workers", workers, func(last jobs.Worker) string { return last.Name })
 	return out, nil
 }
 
@@ -215,23 +212,12 @@ func workerAnswer(worker jobs.Worker, err error) (*workerOutput, error) {
 }
 
 func (a *API) listWorkerJobs(ctx context.Context, in *workerPageInput) (*jobPageOutput, error) {
-	after, err := in.position(ctx, "worker-jobs")
+	before, err := in.before(ctx, "worker-jobs")
 	if err != nil {
 		return nil, err
-	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
 	}
 	page, err := a.engine.WorkerJobs(ctx, in.Name, before, in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
-	if page.Next != 0 {
-		out.Body.NextCursor = cursorTo("worker-jobs", page.Next.String())
-	}
-	return out, nil
+	return jobPageAnswer("worker-jobs", page, err)
 }
 
 func (a *API) listWorkerHistory(ctx context.Context, in *workerPageInput) (*attemptPageOutput, error) {

@@ -156,23 +156,16 @@ func submittedAnswer(w jobs.Workflow, err error) (*submittedOutput, error) {
 }
 
 func (a *API) listWorkflows(ctx context.Context, in *workflowsInput) (*workflowPageOutput, error) {
-	after, err := in.position(ctx, "workflows")
+	before, err := in.before(ctx, "workflows")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Workflows(ctx, jobs.WorkflowFilter{State: in.State, Name: in.Name}, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Workflows(ctx, jobs.WorkflowFilter{State: in.State, Name: in.Name}, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workflowPageOutput{Body: WorkflowPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("workflows", found[in.Limit-1].ID.String())
-	}
+	out := &workflowPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workflows", found, func(last jobs.Workflow) string { return last.ID.String() })
 	return out, nil
 }
 

@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -89,14 +88,11 @@ func (a *API) getWorkflowTimeline(ctx context.Context, in *workflowTimelineInput
 	if err != nil {
 		return nil, err
 	}
-	moments, err := a.engine.WorkflowTimeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	moments, err := a.engine.WorkflowTimeline(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workflowTimelineOutput{Body: WorkflowTimeline{Items: moments}}
-	if len(moments) > in.Limit {
-		out.Body.Items = moments[:in.Limit]
-		out.Body.NextCursor = cursorTo("workflow timeline", strconv.Itoa(after+in.Limit))
-	}
+	out := &workflowTimelineOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "workflow timeline", moments, after)
 	return out, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -131,14 +130,11 @@ func (a *API) listDependencies(ctx context.Context, in *timelineInput) (*depende
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.engine.Dependencies(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	list, err := a.engine.Dependencies(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &dependencyPageOutput{Body: DependencyPage{Items: list}}
-	if len(list) > in.Limit {
-		out.Body.Items = list[:in.Limit]
-		out.Body.NextCursor = cursorTo("dependencies", strconv.Itoa(after+in.Limit))
-	}
+	out := &dependencyPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "dependencies", list, after)
 	return out, nil
 }
