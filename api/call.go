@@ -92,7 +92,7 @@ func (a *API) recovered(crash any, out *answer, r *http.Request, c *call) (cut b
 		return true
 	}
 	out.status = 0
-	problemOf(r.Context(), c.err).write(out)
+	problemOf(r.Context(), c.err, func(string) string { return "" }).write(out)
 	return false
 }
 

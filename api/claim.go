@@ -138,6 +138,9 @@ func (a *API) registerClaims() {
 
 func (a *API) claimJobs(ctx context.Context, _ *bodyInput, b *ClaimRequest) (*claimOutput, error) {
 	callOf(ctx).waited = b.WaitSeconds > 0
+	if b.Worker == "." || b.Worker == ".." {
+		return nil, invalidAt(ctx, "body.worker", "must not be . or .., which no path can name")
+	}
 	claimed, err := a.engine.Claim(ctx, jobs.ClaimRequest{
 		Worker: b.Worker, Queues: b.Queues, Limit: b.Limit, Wait: time.Duration(b.WaitSeconds * float64(time.Second)), LeaseSeconds: b.LeaseSeconds,
 	})

@@ -13,6 +13,22 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
+// DeadLetterPath is the path of one dead letter.
+type DeadLetterPath struct {
+	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The id of the job that died." example:"4711"`
+}
+
+func (p DeadLetterPath) id() jobs.ID { return idOf(p.ID) }
+
+func (p DeadLetterPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.DeadLetterNotFound, "dead letter")
+}
+
+type deadLetterBodyInput struct {
+	DeadLetterPath
+	Payload
+}
+
 type deadInput struct {
 	Queue       string    `query:"queue" maxLength:"128" doc:"Only letters of this queue."`
 	Kind        string    `query:"kind" maxLength:"200" doc:"Only letters of this kind."`
@@ -64,7 +80,7 @@ type DeadPurgeRequest struct {
 }
 
 type deadPurgeInput struct {
-	JobPath
+	DeadLetterPath
 	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job."`
 }
 
@@ -140,7 +156,7 @@ func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, err
 	return out, nil
 }
 
-func (a *API) getDead(ctx context.Context, in *JobPath) (*deadOutput, error) {
+func (a *API) getDead(ctx context.Context, in *DeadLetterPath) (*deadOutput, error) {
 	letter, err := a.engine.DeadLetter(ctx, in.id())
 	if err != nil {
 		return nil, err
@@ -148,7 +164,7 @@ func (a *API) getDead(ctx context.Context, in *JobPath) (*deadOutput, error) {
 	return &deadOutput{Body: letter}, nil
 }
 
-func (a *API) redriveOne(ctx context.Context, in *jobBodyInput, body *RedriveRequest) (*jobOutput, error) {
+func (a *API) redriveOne(ctx context.Context, in *deadLetterBodyInput, body *RedriveRequest) (*jobOutput, error) {
 	return jobAnswer(a.engine.Redrive(ctx, in.id(), body.By, body.KeepAttempts))
 }
 

@@ -16,11 +16,13 @@ type JobPath struct {
 	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The job's id." example:"4711"`
 }
 
-// id of a number that is too large is the largest there can be, which is no job's either.
-func (p JobPath) id() jobs.ID {
-	return idOf(p.ID)
+func (p JobPath) id() jobs.ID { return idOf(p.ID) }
+
+func (p JobPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.JobNotFound, "job")
 }
 
+// idOf reads an id. One that is too large becomes the largest, which nothing has.
 func idOf(digits string) jobs.ID {
 	n, _ := strconv.ParseInt(digits, 10, 64)
 	return jobs.ID(n)

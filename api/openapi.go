@@ -116,7 +116,7 @@ func registerBody[I, B, O any, P interface {
 	s.bodyType = reflect.TypeFor[B]()
 	register(a, op, s, func(ctx context.Context, in *I) (*O, error) {
 		text := P(in).payload()
-		if len(text) == 0 && s.optional {
+		if s.optional && isNothing(text) {
 			return handler(ctx, in, new(B))
 		}
 		read := decode[B]
@@ -129,6 +129,11 @@ func registerBody[I, B, O any, P interface {
 		}
 		return handler(ctx, in, body)
 	})
+}
+
+// isNothing says whether an optional body is left out, or null, which some clients send instead.
+func isNothing(text []byte) bool {
+	return len(text) == 0 || string(bytes.TrimSpace(text)) == "null"
 }
 
 // register adds an operation. A handler's errors become problems here.
@@ -157,10 +162,17 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
 	a.showProblems(&op, codes)
+	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
+	a.times[op.Method+" "+op.Path] = params.times
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		if path, ok := any(in).(interface{ missing(context.Context) *Problem }); ok {
+			if p := path.missing(ctx); p != nil {
+				return nil, p
+			}
+		}
 		out, err := handler(ctx, in)
 		if err != nil {
-			return nil, problemOf(ctx, err)
+			return nil, problemOf(ctx, err, params.place)
 		}
 		return out, nil
 	})

@@ -14,6 +14,10 @@ type OperationPath struct {
 	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The operation's id." example:"7"`
 }
 
+func (p OperationPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.OperationNotFound, "operation")
+}
+
 type operationOutput struct {
 	Body jobs.Operation
 }

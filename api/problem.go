@@ -160,7 +160,8 @@ func (p *Problem) write(w http.ResponseWriter) {
 }
 
 // problemOf turns an error of the engine into an answer. What is not the caller's doing is left for the log in full.
-func problemOf(ctx context.Context, err error) *Problem {
+// place turns the engine's name of a value into its location in the request.
+func problemOf(ctx context.Context, err error, place func(field string) string) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
@@ -181,8 +182,8 @@ func problemOf(ctx context.Context, err error) *Problem {
 		code = argsTooLarge // args may be any JSON: their size is all that can be wrong with them
 	}
 	var errs []ProblemError
-	if e.Field != "" {
-		errs = []ProblemError{{"body." + e.Field, e.Message}}
+	if at := place(e.Field); at != "" {
+		errs = []ProblemError{{at, e.Message}}
 	}
 	p = newProblem(ctx, code, e.Message, errs...)
 	if e.Code != jobs.InvalidArgument {

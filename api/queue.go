@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -35,7 +36,7 @@ type queueBodyInput struct {
 
 // PurgeRequest says which jobs of a queue to cancel.
 type PurgeRequest struct {
-	State  jobs.State `json:"state" enum:"available,scheduled,retryable,held,waiting" doc:"Those that wait in this state; waiting: all of these."`
+	State  jobs.State `json:"state,omitempty" enum:"available,scheduled,retryable,held,waiting" doc:"Cancel the jobs in this state; waiting: in all of these. Defaults to available."`
 	DryRun bool       `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
 }
 
@@ -89,7 +90,7 @@ func (a *API) registerQueues() {
 		Summary: "Cancel all jobs of a queue that wait",
 		Description: "Cancels the jobs that are available, or that wait in another state; those that run are left alone. `dry_run` only counts them. Many jobs are cancelled in " +
 			"several transactions.",
-	}, documented{body: PurgeRequest{State: jobs.Available}, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
+	}, documented{body: PurgeRequest{State: jobs.Available}, optional: true, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
 	register(a, huma.Operation{
 		OperationID: "getQueueStats", Method: http.MethodGet, Path: "/v1/queues/{name}/stats", Tags: tags,
 		Summary: "See how deep, how old and how fast a queue is", Description: "Its jobs by where they are, what ended in the last 1, 5 and 60 minutes, and what failed most often in the last day.",
@@ -139,7 +140,7 @@ func (a *API) resumeQueue(ctx context.Context, in *QueuePath) (*queueOutput, err
 }
 
 func (a *API) purgeQueue(ctx context.Context, in *queueBodyInput, b *PurgeRequest) (*purgeOutput, error) {
-	purged, err := a.engine.PurgeQueue(ctx, in.Name, b.State, b.DryRun)
+	purged, err := a.engine.PurgeQueue(ctx, in.Name, cmp.Or(b.State, jobs.Available), b.DryRun)
 	if err != nil {
 		return nil, err
 	}

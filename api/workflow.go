@@ -17,6 +17,10 @@ type WorkflowPath struct {
 
 func (p WorkflowPath) id() jobs.ID { return idOf(p.ID) }
 
+func (p WorkflowPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.WorkflowNotFound, "workflow")
+}
+
 type submitInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"The same submission sent again with the same key answers with the workflow of the first, for 24 hours."`
 	Payload
