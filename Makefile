@@ -11,6 +11,8 @@ PARALLEL     := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); e
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
+VALE_VERSION := 3.21.0
+VALE_BIN     := $(CURDIR)/.cache/bin/vale-$(VALE_VERSION)
 
 # Without C, sqlc is built in two thirds of the time: it parses with the same parser as WebAssembly.
 TOOL         := env CGO_ENABLED=0 go tool -modfile=tools/go.mod
@@ -22,7 +24,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
 CHECKS       := check-format check-generated vet lint race test-bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check $(CHECKS) generate zones fmt tidy bench test-versions
+.PHONY: help run build test check $(CHECKS) generate release-schema zones fmt tidy bench test-versions prose
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +77,15 @@ $(LINT_BIN):
 	CGO_ENABLED=0 GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
 	mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
 
+# Prose in Markdown, Go and SQL, as plain text, so that errors and help are read as well as comments.
+prose: $(VALE_BIN) ## look for phrases that read badly (tools/prose)
+	$(VALE_BIN) --output line $$(git ls-files --cached --others --exclude-standard --deduplicate -- '*.md' '*.go' '*.sql' | grep -v '^db/')
+
+$(VALE_BIN):
+	@echo "building vale $(VALE_VERSION), once; this takes a minute"
+	GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/vale-cli/vale/v3/cmd/vale@v$(VALE_VERSION)
+	mv $(@D)/new/vale $@ && rmdir $(@D)/new
+
 race:
 	@$(MAKE) --no-print-directory test TEST_FLAGS=-race
 
@@ -83,6 +94,9 @@ test-bench:
 
 generate: ## write db/ anew from sql/, with a throw-away PostgreSQL
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
+
+release-schema: ## keep this schema as the last release's, which later ones must be able to migrate (when a version is tagged)
+	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
 
 zones: ## bring the time zones of this Go's distribution, which schedules go by
 	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip

@@ -52,7 +52,7 @@ func (s *admitStep) step(ctx context.Context) (time.Duration, error) {
 	}
 	s.e.governed.Store(&governed)
 	if len(rows) == 0 {
-		return s.e.outlook.rest(admitEvery), nil
+		return s.e.due.rest(admitEvery), nil
 	}
 	return wait, nil
 }
@@ -90,7 +90,7 @@ func (e *Engine) admitFor(ctx context.Context, queues []string, counts []int32) 
 		}
 		e.metrics.admittedJobs(row)
 		got.none = got.none && row.HeldBy == "rate" && row.Available == 0
-		if at := time.Now().Add(max(seconds(row.NextIn), time.Millisecond)); row.NextIn >= 0 && (got.next.IsZero() || at.Before(got.next)) {
+		if at := e.clock.Now().Add(max(seconds(row.NextIn), time.Millisecond)); row.NextIn >= 0 && (got.next.IsZero() || at.Before(got.next)) {
 			got.next = at
 		}
 	}
@@ -114,7 +114,7 @@ func (c *claimer) admit(ctx context.Context, served []*waiter, counts []int32) (
 // inVain says whether to leave out a claim: rates keep all there is, and everybody can wait. Once a second it is made all the same, for those that wait are to learn
 // what else may keep jobs from them.
 func (c *claimer) inVain(served []*waiter) bool {
-	return c.allowed.none && time.Since(c.claimedAt) < time.Second && !slices.ContainsFunc(served, func(w *waiter) bool { return !w.patient || w.refusal != "" })
+	return c.allowed.none && c.e.clock.Since(c.claimedAt) < time.Second && !slices.ContainsFunc(served, func(w *waiter) bool { return !w.patient || w.refusal != "" })
 }
 
 // admitAhead begins a pass for the next claim.
@@ -158,5 +158,3 @@ func (m *metrics) countFlights(ctx context.Context) {
 			prometheus.MustNewConstMetric(m.linesWaiting, prometheus.GaugeValue, float64(r.LinesWaiting), r.Queue))
 	}
 }
-
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }

@@ -125,7 +125,7 @@ func (e *Engine) tickBreakers(ctx context.Context) (time.Duration, error) {
 	case row.Breakers > 0:
 		return 100 * time.Millisecond, nil
 	}
-	return e.outlook.rest(200 * time.Millisecond), nil
+	return e.due.rest(200 * time.Millisecond), nil
 }
 
 // sweepBreakers sums up the samples of circuit breakers.

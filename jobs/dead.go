@@ -61,7 +61,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 		from = DeadPosition{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64}
 	}
 	page := DeadPage{Letters: []DeadLetter{}}
-	for began := time.Now(); ; {
+	for began := e.clock.Now(); ; {
 		candidates, err := e.deadCandidates(ctx, f.Queue, from)
 		if err != nil {
 			return DeadPage{}, fromDB("listing dead letters", err)
@@ -83,7 +83,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 		}
 		last := candidates[len(candidates)-1]
 		from = DeadPosition{last.DiedAt, ID(last.JobID)}
-		if time.Since(began) > listFor {
+		if e.clock.Since(began) > listFor {
 			page.Next = &from
 			return page, nil
 		}

@@ -131,10 +131,7 @@ func (e *Engine) Listen(ctx context.Context, filter EventFilter, position string
 	if resumed {
 		return l, leave, nil
 	}
-	select {
-	case f.soon <- struct{}{}:
-	default:
-	}
+	f.soon.Raise()
 	select {
 	case <-l.ready:
 	case <-ctx.Done():
@@ -187,7 +184,7 @@ func (f *feed) resume(l *Listener, from *place) bool {
 
 // replay tells what has happened since, from the database, before what is new.
 func (f *feed) replay(ctx context.Context, l *Listener, from *place) error {
-	if time.Since(from.settled) > feedReplay {
+	if f.e.clock.Since(from.settled) > feedReplay {
 		return invalid("Last-Event-ID", "is of more than an hour ago: listen without it, and look at the jobs themselves")
 	}
 	rows, err := f.e.q.EventsSince(ctx, db.EventsSinceParams{AfterAt: from.settled, AfterID: from.seq, Most: feedMost + 1})
@@ -208,7 +205,7 @@ func (f *feed) replay(ctx context.Context, l *Listener, from *place) error {
 		fresh = append(fresh, <-l.events)
 	}
 	l.told = map[eventKey]bool{}
-	l.until = time.Now().Add(2 * feedWindow)
+	l.until = f.e.clock.Now().Add(2 * feedWindow)
 	position := fmt.Sprintf("%d-%d-replayed-0", from.settled.UnixMicro(), from.seq) // of all of them: the replay may break off
 	told := make([]*Event, 0, len(rows)+len(fresh))
 	for _, r := range rows {

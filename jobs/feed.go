@@ -4,11 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/loop"
 )
 
 const (
@@ -26,7 +26,7 @@ const (
 // feed looks for events on behalf of all listeners of this node: one statement a few times a second, only while somebody listens.
 type feed struct {
 	e    *Engine
-	soon chan struct{} // capacity 1
+	soon loop.Signal
 
 	mu        sync.Mutex
 	listeners map[*Listener]struct{}
@@ -45,10 +45,12 @@ type feed struct {
 }
 
 func newFeed(e *Engine) *feed {
-	return &feed{e: e, tag: newTag(), soon: make(chan struct{}, 1), listeners: map[*Listener]struct{}{}}
+	f := &feed{e: e, soon: loop.NewSignal(), listeners: map[*Listener]struct{}{}}
+	f.tag = f.newTag()
+	return f
 }
 
-func newTag() string { return fmt.Sprintf("%08x", rand.Uint32()) }
+func (f *feed) newTag() string { return fmt.Sprintf("%08x", uint32(f.e.clock.Uint64())) }
 
 // count is how many listen.
 func (f *feed) count() int {
@@ -68,7 +70,7 @@ func (f *feed) drain() {
 func (f *feed) dropAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ring, f.tag = nil, newTag()
+	f.ring, f.tag = nil, f.newTag()
 	for l := range f.listeners {
 		f.drop(l)
 	}
@@ -100,7 +102,7 @@ func (f *feed) step(ctx context.Context) (time.Duration, error) {
 	}
 	f.last = &now
 	f.tell(events, position)
-	if time.Since(f.rolled) < feedRoll {
+	if f.e.clock.Since(f.rolled) < feedRoll {
 		return feedEvery, nil
 	}
 	changes, err := f.roll(ctx, now.Now)
@@ -121,7 +123,7 @@ func (f *feed) rest() bool {
 		return false
 	}
 	f.last, f.debt, f.states, f.broken = nil, nil, nil, nil
-	f.ring, f.tag = nil, newTag()
+	f.ring, f.tag = nil, f.newTag()
 	return true
 }
 
@@ -194,7 +196,7 @@ func (f *feed) roll(ctx context.Context, now time.Time) (changes []*Event, err e
 			change(name, "removed")
 		}
 	}
-	f.states, f.rolled = states, time.Now()
+	f.states, f.rolled = states, f.e.clock.Now()
 	return changes, nil
 }
 
@@ -269,7 +271,7 @@ func (f *feed) tell(events []*Event, position string) {
 			close(l.ready)
 			continue
 		}
-		if l.told != nil && time.Now().After(l.until) {
+		if l.told != nil && f.e.clock.Now().After(l.until) {
 			l.told = nil
 		}
 		for _, ev := range events {

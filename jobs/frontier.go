@@ -20,7 +20,7 @@ const (
 
 func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	parked := s.e.anyParked()
-	calm := s.e.outlook.tick()
+	calm := s.e.due.tick()
 	every := tickEvery
 	switch {
 	case calm && !s.busy:
@@ -32,7 +32,7 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fromDB("advancing the frontier", err)
 	}
-	s.e.tickedAt.Store(time.Now().UnixNano())
+	s.e.tickedAt.Set(s.e.clock.Now())
 	s.e.metrics.writers.Set(float64(row.Holders))
 	if row.LateTick != s.lateTick {
 		s.lateTick = row.LateTick
@@ -42,14 +42,14 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	}
 	many := row.Fresh && row.Passed >= tickDrawn
 	if many {
-		s.e.outlook.livelyAt.Store(time.Now().UnixNano())
+		s.e.due.livelyAt.Set(s.e.clock.Now())
 	}
 	s.busy = row.Holders > 0 || many
 	switch {
 	case !s.busy && !row.Fresh:
 		return tickCalm, nil // that other tick may have been before what this one was to see
 	case !s.busy:
-		return s.e.outlook.rest(tickEvery), nil
+		return s.e.due.rest(tickEvery), nil
 	case row.Holders > 0 && parked:
 		return tickQuick, nil
 	}
@@ -66,10 +66,7 @@ func (e *Engine) tickNow(ctx context.Context) error {
 		}
 		if row.Fresh || time.Now().After(deadline) {
 			if row.Holders > 0 || !row.Fresh {
-				select {
-				case e.tickSoon <- struct{}{}:
-				default:
-				}
+				e.tickSoon.Raise()
 			}
 			return nil
 		}

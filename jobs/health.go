@@ -2,79 +2,82 @@ package jobs
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/weirhq/weir/db"
 )
 
-const (
-	healthEvery  = 10 * time.Second
-	healthAnswer = time.Second // a database that takes longer to answer is not well
-	stuckFor     = time.Minute // nor is a loop whose step takes longer
-)
-
-// HealthStatus is how a component is, or the whole service.
+// HealthStatus is the state of a component.
 type HealthStatus string
 
 // The statuses of a component.
 const (
 	HealthOK      HealthStatus = "ok"      // its last check passed
-	HealthFailing HealthStatus = "failing" // its last check did not pass
-	HealthSilent  HealthStatus = "silent"  // nobody has checked it for more than half a minute: its node has ended, or none runs
+	HealthFailing HealthStatus = "failing" // its last check failed
+	HealthSilent  HealthStatus = "silent"  // no check for more than half a minute: its node has ended, or no node runs
 )
 
 // HealthCheck is one check of a component.
 type HealthCheck struct {
 	At      time.Time `json:"at" doc:"When it was checked, by the database's clock."`
-	OK      bool      `json:"ok" doc:"It was well."`
-	Seconds *float64  `json:"seconds,omitempty" doc:"How long it took to answer, where that is measured."`
+	OK      bool      `json:"ok" doc:"Whether it passed."`
+	Seconds *float64  `json:"seconds,omitempty" doc:"How long the component took to answer, where that is measured."`
 	Message string    `json:"message,omitempty" doc:"What was wrong."`
 }
 
 // Component is a part of the service, with its last checks.
 type Component struct {
-	Name        string        `json:"name" doc:"What it is: database, listener and loops of each node; frontier, promotion, leases, partitions, horizon, chores; breaker: and the name of a circuit breaker." example:"database"`
-	Node        string        `json:"node,omitempty" doc:"The node that it is about; absent: the whole service."`
-	Status      HealthStatus  `json:"status" enum:"ok,failing,silent" doc:"How its last check ended; silent: that was more than half a minute ago."`
-	Since       time.Time     `json:"since" doc:"Since when its checks end so, as far as they go back."`
+	Name        string        `json:"name" doc:"The component. Of each node: database, listener, loops, and chores unless the node leaves them to others. Of the service: frontier, promotion, leases, partitions, horizon, chores, and breaker:NAME for each circuit breaker." example:"database"`
+	Node        string        `json:"node,omitempty" doc:"The node that it belongs to; absent: the whole service."`
+	Status      HealthStatus  `json:"status" enum:"ok,failing,silent" doc:"The result of its last check; silent: that was more than half a minute ago, so its node has ended."`
+	Since       time.Time     `json:"since" doc:"Since when it has this status, as far back as its checks go."`
 	CheckedAt   time.Time     `json:"checked_at" doc:"When it was last checked."`
 	Message     string        `json:"message,omitempty" doc:"What is wrong."`
-	Checks      int           `json:"checks" doc:"How many checks are kept: the last hundred, of about a quarter of an hour."`
-	SuccessRate float64       `json:"success_rate" minimum:"0" maximum:"1" doc:"Which part of them passed."`
+	Checks      int           `json:"checks" doc:"How many checks are kept: the last hundred, which cover about a quarter of an hour."`
+	SuccessRate float64       `json:"success_rate" minimum:"0" maximum:"1" doc:"The fraction of them that passed."`
 	History     []HealthCheck `json:"history" doc:"The checks, newest first."`
 }
 
-// Resilience sums up how well the service stands.
+// Resilience sums up the health of the service.
 type Resilience struct {
-	Status     string            `json:"status" enum:"healthy,degraded,critical" doc:"critical: a part without which jobs do not move is failing, or the score is below 50. degraded: some other part is failing, or the score is below 90."`
+	Status     string            `json:"status" enum:"healthy,degraded,critical" doc:"critical: a component without which jobs do not move is failing, or the score is below 50. degraded: another component is failing, or the score is below 90."`
 	Score      float64           `json:"score" minimum:"0" maximum:"100" doc:"100 times the mean, over all components, of 0.7 where the last check passed (0.35 for a circuit breaker that is half-open) plus 0.3 times the success rate."`
-	Components int               `json:"components" doc:"How many components there are,"`
-	Failing    []string          `json:"failing" doc:"and which of them are not ok."`
-	Breakers   ResilienceOfGates `json:"breakers" doc:"How the circuit breakers are."`
+	Components int               `json:"components" doc:"The number of components."`
+	Failing    []string          `json:"failing" doc:"Those that are not ok."`
+	Breakers   ResilienceOfGates `json:"breakers" doc:"The circuit breakers, counted."`
 }
 
 // ResilienceOfGates counts circuit breakers.
 type ResilienceOfGates struct {
-	Closed        int64 `json:"closed" doc:"Those that are closed."`
-	Open          int64 `json:"open" doc:"Those that are open."`
-	HalfOpen      int64 `json:"half_open" doc:"Those that are half-open."`
-	Pinned        int64 `json:"pinned" doc:"Those whose state somebody has fixed."`
-	Recovering    int64 `json:"recovering" doc:"Those that have closed, and whose jobs are still coming back."`
-	OpenedLastDay int64 `json:"opened_last_day" doc:"How often one has opened in the last 24 hours."`
-	ClosedLastDay int64 `json:"closed_last_day" doc:"How often one has closed, by itself or by hand."`
-	HeldJobs      int64 `json:"held_jobs" doc:"Jobs that they hold, counted up to 10,000."`
+	Closed        int64 `json:"closed" doc:"Closed breakers."`
+	Open          int64 `json:"open" doc:"Open breakers."`
+	HalfOpen      int64 `json:"half_open" doc:"Half-open breakers."`
+	Pinned        int64 `json:"pinned" doc:"Breakers pinned open or closed."`
+	Recovering    int64 `json:"recovering" doc:"Closed breakers whose held jobs are still being returned."`
+	OpenedLastDay int64 `json:"opened_last_day" doc:"Openings in the last 24 hours."`
+	ClosedLastDay int64 `json:"closed_last_day" doc:"Closings in the last 24 hours, automatic or by hand."`
+	HeldJobs      int64 `json:"held_jobs" doc:"Jobs that breakers hold, counted up to 10,000."`
 }
 
 // vital are the components without which jobs do not move.
 var vital = []string{"database", "frontier", "promotion", "leases", "partitions"}
 
-// Health returns the components, or those of one name, each with up to `most` of its last checks.
+// Health returns the components, or those of one name, each with up to `most` of its last checks. While the database does not answer it
+// returns what this node knows without it.
 func (e *Engine) Health(ctx context.Context, name string, most int) ([]Component, error) {
+	within, cancel := context.WithTimeout(ctx, healthLimit)
+	defer cancel()
+	components, err := e.storedHealth(within, name, most)
+	if CodeOf(err) == Unavailable && ctx.Err() == nil {
+		return e.ownHealth(name, err), nil
+	}
+	return components, err
+}
+
+func (e *Engine) storedHealth(ctx context.Context, name string, most int) ([]Component, error) {
 	rows, err := e.q.ListHealth(ctx, nonZero(name))
 	if err != nil {
 		return nil, fromDB("reading the health of the components", err)
@@ -103,7 +106,7 @@ func (e *Engine) Health(ctx context.Context, name string, most int) ([]Component
 	return components, nil
 }
 
-// Resilience sums up the components and the circuit breakers. A node that is silent has ended, and does not count.
+// Resilience sums up the components and the circuit breakers. A silent node has ended, and does not count.
 func (e *Engine) Resilience(ctx context.Context) (Resilience, error) {
 	rows, err := e.q.ListHealth(ctx, nil)
 	if err != nil {
@@ -149,91 +152,4 @@ func (e *Engine) Resilience(ctx context.Context) (Resilience, error) {
 	}
 	r.Failing = slices.Compact(r.Failing)
 	return r, nil
-}
-
-// pulse is how the loops of this node go.
-type pulse struct {
-	mu    sync.Mutex
-	began map[string]time.Time // of the step under way
-	wrong map[string]error     // of the last step, if it failed
-}
-
-func newPulse() *pulse { return &pulse{began: map[string]time.Time{}, wrong: map[string]error{}} }
-
-func (p *pulse) begin(loop string, now time.Time) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.began[loop] = now
-}
-
-func (p *pulse) end(loop string, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	delete(p.began, loop)
-	if delete(p.wrong, loop); err != nil {
-		p.wrong[loop] = err
-	}
-}
-
-// problem says which loop does not go, or nothing.
-func (p *pulse) problem(now time.Time) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var problems []string
-	for loop, at := range p.began {
-		if took := now.Sub(at); took > stuckFor {
-			problems = append(problems, fmt.Sprintf("a step of loop %s has taken %d s so far", loop, int(took.Seconds())))
-		}
-	}
-	for loop, err := range p.wrong {
-		problems = append(problems, fmt.Sprintf("the last step of loop %s failed: %s", loop, CodeOf(err)))
-	}
-	slices.Sort(problems)
-	return strings.Join(problems, "; ")
-}
-
-// healthStep checks what belongs to this node, and, if no other node has just done so, what belongs to all.
-type healthStep struct {
-	e     *Engine
-	begun bool
-}
-
-func (s *healthStep) step(ctx context.Context) (time.Duration, error) {
-	if !s.begun {
-		s.begun = true
-		return time.Second, nil // the other loops begin too
-	}
-	e := s.e
-	began := time.Now()
-	_, err := e.q.DatabaseVersion(ctx) // by the pool that serves calls
-	took := time.Since(began)
-	problem := ""
-	switch {
-	case err != nil:
-		problem = "it does not answer: " + string(CodeOf(fromDB("asking the database", err)))
-	case took > healthAnswer:
-		problem = fmt.Sprintf("it took %.1f s to answer", took.Seconds())
-	}
-	if err := e.noteHealth(ctx, "database", problem, took.Seconds()); err != nil {
-		return 0, err
-	}
-	problem = ""
-	if !e.listener.up() {
-		problem = "the connection that listens for wake-ups is down: claims poll"
-	}
-	if err := e.noteHealth(ctx, "listener", problem, 0); err != nil {
-		return 0, err
-	}
-	if err := e.noteHealth(ctx, "loops", e.pulse.problem(time.Now()), 0); err != nil {
-		return 0, err
-	}
-	if _, err := e.loops.CheckHealth(ctx); err != nil {
-		return 0, fromDB("checking the components", err)
-	}
-	return healthEvery, nil
-}
-
-func (e *Engine) noteHealth(ctx context.Context, component, problem string, seconds float64) error {
-	err := e.loops.NoteHealth(ctx, db.NoteHealthParams{Component: component, Node: e.node, Ok: problem == "", Seconds: nonZero(seconds), Message: nonZero(problem)})
-	return fromDB("noting the health of a component", err)
 }

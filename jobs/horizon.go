@@ -26,8 +26,8 @@ func (s *horizonStep) step(ctx context.Context) (time.Duration, error) {
 	s.e.metrics.horizon.Reset()
 	for _, h := range rows {
 		s.e.metrics.horizon.WithLabelValues(value(h.What), value(h.Name), value(h.Application)).Set(float64(value(h.XminAge)))
-		if (value(h.Seconds) > horizonLong.Seconds() || value(h.XminAge) > horizonAge) && time.Since(s.warnedAt) > horizonRepeat {
-			s.warnedAt = time.Now()
+		if (value(h.Seconds) > horizonLong.Seconds() || value(h.XminAge) > horizonAge) && s.e.clock.Since(s.warnedAt) > horizonRepeat {
+			s.warnedAt = s.e.clock.Now()
 			s.e.log.Warn("the xmin horizon is held back: dead rows cannot be vacuumed, and tables grow until it ends",
 				"by", value(h.What), "name", value(h.Name), "application", value(h.Application), "state", value(h.State),
 				"open_seconds", int(value(h.Seconds)), "xmin_age", value(h.XminAge))

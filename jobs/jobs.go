@@ -23,6 +23,7 @@ import (
 
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs/clock"
+	"github.com/weirhq/weir/jobs/loop"
 )
 
 // Config is how an Engine is set up. Only DatabaseURL is required.
@@ -83,11 +84,12 @@ type Engine struct {
 	watcher   *watcher
 	signs     *signs
 	feed      *feed
-	pulse     *pulse
-	outlook   *outlook
+	runner    *loop.Runner
+	due       *dueWork
+	watched   watched
 
-	tickedAt atomic.Int64  // when the frontier was last looked up, in Unix nanoseconds
-	tickSoon chan struct{} // capacity 1: somebody parked while others were writing
+	tickedAt clock.Stamp // when the frontier was last known to be up to date
+	tickSoon loop.Signal // a claimer parked while transactions were writing
 
 	governed atomic.Pointer[map[string]bool] // the names of the queues with limits, as the admit loop last saw them
 
@@ -134,13 +136,14 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
-		claimers: map[string]*claimer{}, signs: newSigns(), pulse: newPulse(), tickSoon: make(chan struct{}, 1),
+		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: loop.NewSignal(),
 	}
 	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
-	e.outlook = newOutlook(e)
+	e.due = newDueWork(e)
 	e.metrics = newMetrics(e)
+	e.runner = &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: e.metrics.step, Describe: func(err error) string { return string(CodeOf(err)) }}
 	e.enqueues = newGroups(e.enqueueTogether, func(job json.RawMessage) int { return len(job) }, c.MaxQueued, e.metrics, "enqueue")
 	e.acks = newGroups(e.ackTogether, Ack.bytes, c.MaxQueued, e.metrics, "ack")
 	if err := c.Metrics.Register(e.metrics); err != nil {
@@ -154,9 +157,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 func (e *Engine) Run(ctx context.Context) {
 	var g errgroup.Group
 	g.Go(func() error { e.listener.run(ctx); return nil })
-	for _, l := range e.newLoops() {
-		g.Go(func() error { l.run(ctx); return nil })
-	}
+	g.Go(func() error { e.runner.Run(ctx, e.newLoops()...); return nil })
 	_ = g.Wait()
 }
 

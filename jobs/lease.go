@@ -26,5 +26,5 @@ func (s *leaseStep) step(ctx context.Context) (time.Duration, error) {
 	if row.Expired == loopBatch {
 		return 0, nil
 	}
-	return s.e.outlook.rest(500 * time.Millisecond), nil
+	return s.e.due.rest(500 * time.Millisecond), nil
 }

@@ -125,10 +125,3 @@ func (e *Engine) Lines(ctx context.Context, queue, after string, limit int) ([]L
 	}
 	return lines, nil
 }
-
-func intOf(n *int32) *int {
-	if n == nil {
-		return nil
-	}
-	return new(int(*n))
-}

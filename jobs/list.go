@@ -55,7 +55,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		return Page{}, err
 	}
 	page := Page{Jobs: []Job{}}
-	for began := time.Now(); ; {
+	for began := e.clock.Now(); ; {
 		ids, err := e.candidates(ctx, f, before)
 		if err != nil {
 			return Page{}, fromDB("listing jobs", err)
@@ -82,7 +82,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		if len(ids) < listBatch {
 			return page, nil
 		}
-		if time.Since(began) > listFor {
+		if e.clock.Since(began) > listFor {
 			page.Next = before
 			return page, nil
 		}
@@ -135,14 +135,6 @@ func (f Filter) encode() (json.RawMessage, error) {
 	return text, nil
 }
 
-func nonZero[T comparable](x T) *T {
-	var zero T
-	if x == zero {
-		return nil
-	}
-	return &x
-}
-
 func jobFromRow(r db.WeirJobs) (Job, error) {
 	j := Job{
 		ID: ID(r.ID), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Priority: int(r.Priority), HeldReason: value(r.HeldReason), Attempt: int(r.Attempt),
@@ -169,23 +161,6 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 		j.Errors[i].At, j.Errors[i].StartedAt = j.Errors[i].At.UTC(), j.Errors[i].StartedAt.UTC()
 	}
 	return j, nil
-}
-
-// utc is for what the database gives in the zone of the session or of this machine.
-func utc(t *time.Time) *time.Time {
-	if t == nil {
-		return nil
-	}
-	u := t.UTC()
-	return &u
-}
-
-func value[T any](p *T) T {
-	if p == nil {
-		var zero T
-		return zero
-	}
-	return *p
 }
 
 func notFoundOr(err error, id ID, doing string) error {

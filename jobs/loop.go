@@ -2,71 +2,39 @@ package jobs
 
 import (
 	"context"
-	"math/rand/v2"
 	"time"
+
+	"github.com/weirhq/weir/jobs/loop"
 )
 
-// loop runs a step again and again. Every node runs every loop: the steps skip what another node is at.
-type loop struct {
-	e    *Engine
-	name string
-	// step returns how long to wait before the next one; 0: at once.
-	step func(ctx context.Context) (time.Duration, error)
-	soon <-chan struct{} // cuts the wait short; nil: nothing does
-}
-
-func (l *loop) run(ctx context.Context) {
-	failures := 0
-	for ctx.Err() == nil {
-		began := time.Now()
-		l.e.pulse.begin(l.name, began)
-		wait, err := l.step(ctx)
-		l.e.pulse.end(l.name, err)
-		l.e.metrics.step(l.name, time.Since(began), err)
-		if err != nil && ctx.Err() == nil {
-			failures++
-			wait = min(time.Duration(failures)*250*time.Millisecond, 5*time.Second)
-			if failures == 1 || failures%20 == 0 {
-				l.e.log.Warn("a step failed; it is run again", "loop", l.name, "failures", failures, "error", err)
-			}
-		} else if failures > 0 {
-			l.e.log.Info("a loop is well again", "loop", l.name, "failures", failures)
-			failures = 0
-		}
-		if wait > 0 {
-			wait += time.Duration(rand.Int64N(int64(wait)/10 + 1)) // so that nodes spread out
-			select {
-			case <-ctx.Done():
-			case <-l.soon:
-			case <-time.After(wait):
-			}
-		}
-	}
-}
-
-func (e *Engine) newLoops() []*loop {
-	frontier, due, leases, fire, vacuum, horizon, health := frontierStep{e: e}, dueStep{e, &e.outlook.looked[toPromote]}, leaseStep{e, &e.outlook.looked[toExpire]}, fireStep{e, &e.outlook.looked[toFire]}, newVacuumStep(e), horizonStep{e: e}, healthStep{e: e}
-	admissions := admitStep{e: e}
-	soon := &e.outlook.soon
-	return []*loop{
-		{e, "outlook", e.outlook.step, nil},
-		{e, "frontier", frontier.step, e.tickSoon},
-		{e, "promote", due.step, soon[toPromote]},
-		{e, "expire", leases.step, soon[toExpire]},
-		{e, "schedules", fire.step, soon[toFire]},
-		{e, "partitions", e.keepPartitions, nil},
-		{e, "vacuum", vacuum.step, nil},
-		{e, "horizon", horizon.step, nil},
-		{e, "resume", e.resumeQueues, soon[toResume]},
-		{e, "admit", admissions.step, soon[toAdmit]},
-		{e, "limits", e.checkLimits, nil},
-		{e, "workflows", e.tendWorkflows, soon[toTend]},
-		{e, "watch", e.watcher.step, e.watcher.soon},
-		{e, "signs", e.signsStep, nil},
-		{e, "feed", e.feed.step, e.feed.soon},
-		{e, "breakers", e.tickBreakers, soon[toTick]},
-		{e, "samples", e.sweepBreakers, nil},
-		{e, "health", health.step, nil},
+// newLoops lists the loops of a node. Every node runs all of them.
+func (e *Engine) newLoops() []loop.Loop {
+	frontier, horizon, health := frontierStep{e: e}, horizonStep{e: e}, healthStep{e: e}
+	promote := promoteStep{e, &e.due.looked[toPromote]}
+	expire := leaseStep{e, &e.due.looked[toExpire]}
+	fire := fireStep{e, &e.due.looked[toFire]}
+	admit := admitStep{e: e}
+	vacuum := newVacuumStep(e)
+	wake := &e.due.wake
+	return []loop.Loop{
+		{Name: "due", Step: e.due.step},
+		{Name: "frontier", Step: frontier.step, Wake: e.tickSoon},
+		{Name: "promote", Step: promote.step, Wake: wake[toPromote]},
+		{Name: "expire", Step: expire.step, Wake: wake[toExpire]},
+		{Name: "schedules", Step: fire.step, Wake: wake[toFire]},
+		{Name: "partitions", Step: e.keepPartitions},
+		{Name: "vacuum", Step: vacuum.step},
+		{Name: "horizon", Step: horizon.step},
+		{Name: "resume", Step: e.resumeQueues, Wake: wake[toResume]},
+		{Name: "admit", Step: admit.step, Wake: wake[toAdmit]},
+		{Name: "limits", Step: e.checkLimits},
+		{Name: "workflows", Step: e.tendWorkflows, Wake: wake[toTend]},
+		{Name: "watch", Step: e.watcher.step, Wake: e.watcher.soon},
+		{Name: "signs", Step: e.signsStep},
+		{Name: "feed", Step: e.feed.step, Wake: e.feed.soon},
+		{Name: "breakers", Step: e.tickBreakers, Wake: wake[toTick]},
+		{Name: "samples", Step: e.sweepBreakers},
+		{Name: "health", Step: health.step},
 	}
 }
 

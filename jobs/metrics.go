@@ -97,8 +97,8 @@ func newMetrics(e *Engine) *metrics {
 		frontierAge: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "weir_frontier_age_seconds", Help: "Time since this node last saw the frontier looked up. Above a few seconds claims slow down and late commits are found late.",
 		}, func() float64 {
-			if at := e.tickedAt.Load(); at != 0 {
-				return time.Since(time.Unix(0, at)).Seconds()
+			if at := e.tickedAt.Get(); !at.IsZero() {
+				return e.clock.Since(at).Seconds()
 			}
 			return 0
 		}),
@@ -189,13 +189,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 func (m *metrics) counted() []prometheus.Metric {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if time.Since(m.depthAt) < depthFresh {
+	if m.e.clock.Since(m.depthAt) < depthFresh {
 		return m.depths
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), depthFor)
 	defer cancel()
 	rows, err := m.e.loops.CountJobs(ctx)
-	m.depths, m.depthAt = nil, time.Now()
+	m.depths, m.depthAt = nil, m.e.clock.Now()
 	if err != nil {
 		m.e.log.Warn("could not count the jobs of the queues for the metrics", "error", err)
 		return nil

@@ -194,5 +194,5 @@ func (e *Engine) WorkOperation(ctx context.Context, id ID) (over bool, wait time
 	if err != nil {
 		return false, 0, fromDB("working an operation", err)
 	}
-	return row.Over, time.Duration(row.WaitSeconds * float64(time.Second)), nil
+	return row.Over, seconds(row.WaitSeconds), nil
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
 const loopBatch = 1000 // jobs that one step of a loop moves
@@ -13,6 +14,7 @@ const loopBatch = 1000 // jobs that one step of a loop moves
 // lookback is the lower bound of a scan of a hot table by time: where the last look ended. Now and then it looks at everything, in
 // case the database's clock was set back.
 type lookback struct {
+	clock  clock.Clock
 	mu     sync.Mutex
 	after  time.Time
 	fullAt time.Time
@@ -21,8 +23,8 @@ type lookback struct {
 func (l *lookback) from() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if time.Since(l.fullAt) > time.Minute {
-		l.fullAt = time.Now()
+	if l.clock.Since(l.fullAt) > time.Minute {
+		l.fullAt = l.clock.Now()
 		l.after = time.Time{}
 	}
 	return l.after
@@ -40,13 +42,13 @@ func (l *lookback) set(after time.Time) {
 	l.after = after
 }
 
-// dueStep makes scheduled jobs available whose time has come.
-type dueStep struct {
+// promoteStep makes scheduled jobs available whose time has come.
+type promoteStep struct {
 	e    *Engine
 	look *lookback
 }
 
-func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
+func (s *promoteStep) step(ctx context.Context) (time.Duration, error) {
 	row, err := s.e.loops.PromoteDue(ctx, db.PromoteDueParams{MaxJobs: loopBatch, After: s.look.from()})
 	if err != nil {
 		return 0, fromDB("promoting due jobs", err)
@@ -56,5 +58,5 @@ func (s *dueStep) step(ctx context.Context) (time.Duration, error) {
 	if row.Promoted == loopBatch {
 		return 0, nil
 	}
-	return s.e.outlook.rest(100 * time.Millisecond), nil
+	return s.e.due.rest(100 * time.Millisecond), nil
 }

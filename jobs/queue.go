@@ -200,9 +200,9 @@ func (e *Engine) resumeQueues(ctx context.Context) (time.Duration, error) {
 		e.log.Info("resumed queues whose pause was over", "queues", row.Resumed)
 	}
 	if row.NextInSeconds >= 0 && row.NextInSeconds < 1 {
-		return max(time.Duration(row.NextInSeconds*float64(time.Second)), time.Millisecond), nil
+		return max(seconds(row.NextInSeconds), time.Millisecond), nil
 	}
-	return e.outlook.rest(time.Second), nil
+	return e.due.rest(time.Second), nil
 }
 
 // QueueStats says how deep, how old and how fast a queue is, and what fails in it. Errors: QueueNotFound.

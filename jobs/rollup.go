@@ -14,7 +14,7 @@ func (e *Engine) RollUp(ctx context.Context) error {
 	if err := e.tickNow(ctx); err != nil { // what is settled depends on it
 		return err
 	}
-	for began := time.Now(); time.Since(began) < rollUpFor; {
+	for began := e.clock.Now(); e.clock.Since(began) < rollUpFor; {
 		step, err := e.loops.RollUp(ctx)
 		if err != nil {
 			return fromDB("rolling up", err)

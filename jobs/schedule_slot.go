@@ -132,5 +132,5 @@ func (s *fireStep) step(ctx context.Context) (time.Duration, error) {
 	if row.Handled == fireBatch {
 		return 0, nil
 	}
-	return min(max(time.Duration(row.NextInSeconds*float64(time.Second)), fireAtLeast), s.e.outlook.rest(fireAtMost)), nil
+	return min(max(seconds(row.NextInSeconds), fireAtLeast), s.e.due.rest(fireAtMost)), nil
 }

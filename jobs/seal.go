@@ -2,7 +2,6 @@ package jobs
 
 import (
 	"context"
-	"time"
 
 	"github.com/weirhq/weir/db"
 )
@@ -51,10 +50,10 @@ func (e *Engine) Seal(ctx context.Context) error {
 		if err != nil || step.Statement == "" {
 			return fromDB("looking for a partition to seal", err)
 		}
-		began := time.Now()
+		began := e.clock.Now()
 		if _, err := builder.Exec(ctx, step.Statement); err != nil {
 			return fromDB("sealing a partition", err)
 		}
-		e.log.Info("sealing a partition", "partition", step.Partition, "did", step.Statement, "seconds", time.Since(began).Seconds())
+		e.log.Info("sealing a partition", "partition", step.Partition, "did", step.Statement, "seconds", e.clock.Since(began).Seconds())
 	}
 }

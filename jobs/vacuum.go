@@ -46,7 +46,7 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 	for _, r := range rows {
 		hollow := r.Bytes > shrinkFrom && r.Live*rowBytes < r.Bytes/shrinkPart
 		s.e.metrics.dead.WithLabelValues(r.TableName).Set(float64(r.Dead))
-		if r.Dead < deadBound+int64(deadPerLive*float64(r.Live)) && !hollow || time.Now().Before(s.resting[r.TableName].until) {
+		if r.Dead < deadBound+int64(deadPerLive*float64(r.Live)) && !hollow || s.e.clock.Now().Before(s.resting[r.TableName].until) {
 			continue
 		}
 		after, err := s.vacuum(ctx, r.TableName, hollow)
@@ -58,10 +58,10 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 			continue
 		}
 		pause := min(max(2*s.resting[r.TableName].next, restAtFirst), restAtMost)
-		s.resting[r.TableName] = rest{until: time.Now().Add(pause), next: pause}
+		s.resting[r.TableName] = rest{until: s.e.clock.Now().Add(pause), next: pause}
 	}
-	if s.e.outlook.calm() {
-		return restWell, nil
+	if s.e.due.calm() {
+		return longRest, nil
 	}
 	return time.Second, nil
 }

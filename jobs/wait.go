@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/weirhq/weir/jobs/loop"
 )
 
 const (
@@ -18,7 +20,7 @@ const (
 // however many wait, and those that this node brings about are told to it. It reads the jobs that have ended, many at a time.
 type watcher struct {
 	e    *Engine
-	soon chan struct{} // capacity 1: somebody waits after nobody did, or an end was told
+	soon loop.Signal // somebody waits after nobody did, or an end was told
 
 	mu      sync.Mutex
 	waiting map[ID]*awaited
@@ -36,7 +38,7 @@ type awaited struct {
 }
 
 func newWatcher(e *Engine) *watcher {
-	return &watcher{e: e, soon: make(chan struct{}, 1), waiting: map[ID]*awaited{}, drained: make(chan struct{})}
+	return &watcher{e: e, soon: loop.NewSignal(), waiting: map[ID]*awaited{}, drained: make(chan struct{})}
 }
 
 // await tells of the end of a job. Call leave when that is of no more interest.
@@ -48,7 +50,7 @@ func (w *watcher) await(id ID) (job *awaited, leave func()) {
 		job = &awaited{ended: make(chan struct{})}
 		w.waiting[id] = job
 		if len(w.waiting) == 1 {
-			w.prod()
+			w.soon.Raise()
 		}
 	}
 	job.callers++
@@ -68,14 +70,7 @@ func (w *watcher) tell(id ID) {
 	defer w.mu.Unlock()
 	if w.waiting[id] != nil {
 		w.told = append(w.told, id)
-		w.prod()
-	}
-}
-
-func (w *watcher) prod() {
-	select {
-	case w.soon <- struct{}{}:
-	default:
+		w.soon.Raise()
 	}
 }
 

@@ -113,7 +113,7 @@ func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) (
 	workers := make([]Worker, len(rows))
 	for i, r := range rows {
 		w := Worker{
-			Name: r.Name, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOrNil(r.Capacity), Running: r.Running, Load: r.Load,
+			Name: r.Name, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOf(r.Capacity), Running: r.Running, Load: r.Load,
 			RegisteredAt: r.RegisteredAt.UTC(), LastSeenAt: r.LastSeenAt.UTC(), PausedAt: utc(r.PausedAt), DrainingAt: utc(r.DrainingAt),
 		}
 		if err := json.Unmarshal(r.Labels, &w.Labels); err != nil {
@@ -210,7 +210,7 @@ func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, 
 // WorkerHeartbeat takes in a worker's own sign of life; load may be nil. Errors: WorkerNotFound, InvalidArgument.
 func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64) (WorkerBeat, error) {
 	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load})
-	return WorkerBeat{State: WorkerState(row.State), Capacity: intOrNil(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
+	return WorkerBeat{State: WorkerState(row.State), Capacity: intOf(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
 }
 
 // WorkerJobs lists the jobs that a worker has now, as List does. Errors: WorkerNotFound.
@@ -219,12 +219,4 @@ func (e *Engine) WorkerJobs(ctx context.Context, name string, before ID, limit i
 		return Page{}, fromDB("looking up a worker", err)
 	}
 	return e.List(ctx, Filter{State: Running, Worker: name}, before, limit)
-}
-
-func intOrNil(n *int32) *int {
-	if n == nil {
-		return nil
-	}
-	i := int(*n)
-	return &i
 }

@@ -214,10 +214,10 @@ func (e *Engine) tendWorkflows(ctx context.Context) (time.Duration, error) {
 	if row.Tended >= most {
 		return 0, nil
 	}
-	if next := time.Duration(row.NextInSeconds * float64(time.Second)); row.NextInSeconds >= 0 && next < patience {
+	if next := seconds(row.NextInSeconds); row.NextInSeconds >= 0 && next < patience {
 		return max(next, time.Millisecond), nil
 	}
-	return e.outlook.rest(patience), nil
+	return e.due.rest(patience), nil
 }
 
 func workflowFromRow(r db.WeirWorkflows) (Workflow, error) {

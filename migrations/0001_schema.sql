@@ -10,6 +10,18 @@ comment on schema weir is
 create sequence weir.job_id_seq as bigint;
 comment on sequence weir.job_id_seq is 'Draws job ids and the places (seq) of available jobs, which are also the fencing tokens of leases.';
 
+-- The rules that constraints and functions share. Constraints call them, so they are made here, before the tables.
+
+create function weir.is_queue_name(name text) returns boolean language sql immutable as $$
+  select name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+$$;
+comment on function weir.is_queue_name(text) is
+  'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits or _ . : - , '
+  'not beginning with . : or -.';
+
+create function weir.max_seconds() returns int language sql immutable as $$ select 315360000 $$;
+comment on function weir.max_seconds() is 'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
+
 create type weir.job_state as enum ('held', 'scheduled', 'retryable', 'available', 'running', 'completed', 'cancelled', 'dead');
 comment on type weir.job_state is
   'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then running. Ended: completed, cancelled, dead.';
@@ -26,14 +38,16 @@ comment on type weir.event_kind is
 create table weir.queue (
   id int generated always as identity primary key,
   name text not null constraint queue_name_is_unique unique
-    constraint queue_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+    constraint queue_name_is_short_and_plain check (weir.is_queue_name(name)),
   priority smallint not null default 5 constraint priority_is_1_to_10 check (priority between 1 and 10),
   max_attempts smallint not null default 5 constraint max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
   timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1 and 604800),
   lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
   retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
-  retention_seconds int not null default 604800 constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and 315360000),
-  dead_retention_seconds int not null default 2592000 constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and 315360000),
+  retention_seconds int not null default 604800
+    constraint retention_is_1_minute_to_10_years check (retention_seconds between 60 and weir.max_seconds()),
+  dead_retention_seconds int not null default 2592000
+    constraint dead_retention_is_1_minute_to_10_years check (dead_retention_seconds between 60 and weir.max_seconds()),
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
@@ -217,7 +231,7 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
-comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.jobs_left); null: it is none.';
+comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.on_jobs_ended); null: it is none.';
 comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
 comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
@@ -764,7 +778,8 @@ create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where
 
 create table weir.webhook (
   id bigint generated always as identity constraint webhook_pkey primary key,
-  name text not null constraint webhook_name_is_unique unique constraint webhook_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+  name text not null constraint webhook_name_is_unique unique
+    constraint webhook_name_is_short_and_plain check (weir.is_queue_name(name)),
   url text not null constraint webhook_is_told_over_https check (url ~ '^https://'),
   events text[] not null,
   queues text[] not null default '{}',
@@ -844,7 +859,7 @@ comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended
 -- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start: those that depend on nothing are available, the
 -- others are held (job_held, reason dependency) until their condition holds.
 --
---   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.steps_left: which steps may go now? is the workflow over?
+--   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.on_steps_ended: which steps may go now? is the workflow over?
 --                  └─▶ job_held ──▲ ◀──────────────────────────────┘
 --
 -- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the workflow's row and those of the workflows
@@ -1054,7 +1069,7 @@ comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_kept.';
+comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_reservation.';
 comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
 comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
 comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
@@ -1139,16 +1154,16 @@ comment on column weir.admission.passed_at is 'When it last looked at what came 
 comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
 
-create table weir.line_kept (
-  job_id bigint not null constraint line_kept_pkey primary key,
+create table weir.line_reservation (
+  job_id bigint not null constraint line_reservation_pkey primary key,
   queue_id int not null,
   name text collate "C" not null
 );
-comment on table weir.line_kept is
+comment on table weir.line_reservation is
   'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
-comment on column weir.line_kept.job_id is 'weir.job.id';
-comment on column weir.line_kept.queue_id is 'weir.queue.id';
-comment on column weir.line_kept.name is 'The line.';
+comment on column weir.line_reservation.job_id is 'weir.job.id';
+comment on column weir.line_reservation.queue_id is 'weir.queue.id';
+comment on column weir.line_reservation.name is 'The line.';
 -- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
 -- their transaction, and deleted by the admitter when it has read them.
 create table weir.line_news (
@@ -1179,8 +1194,8 @@ comment on column weir.line_news.went_jobs is 'Those jobs.';
 comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
 comment on column weir.line_news.claimed_at is 'When they were.';
 
-create type weir.line_leaver as (queue_id int, job_id bigint, name text, waits boolean);
-comment on type weir.line_leaver is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
+comment on type weir.line_exit is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
 -- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.
@@ -1198,7 +1213,7 @@ create index job_held_line on weir.job_held (queue_id, key, priority, seq) where
 create table weir.breaker (
   id int generated always as identity constraint breaker_pkey primary key,
   name text not null constraint breaker_name_is_unique unique
-    constraint breaker_name_is_short_and_plain check (name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'),
+    constraint breaker_name_is_short_and_plain check (weir.is_queue_name(name)),
   failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
   failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
   min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),

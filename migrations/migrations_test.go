@@ -13,14 +13,14 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weirhq/weir/migrations"
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+func TestMain(m *testing.M) { weirtest.Main(m) }
 
 func TestDownLeavesNothing(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	before := objects(t, d)
 	for range 2 { // the second round shows that a database can be migrated again after Down
 		check(t, migrations.Up(t.Context(), d.URL))
@@ -40,10 +40,10 @@ func TestDownLeavesNothing(t *testing.T) {
 }
 
 // objects lists what a database holds beyond PostgreSQL's own.
-func objects(t *testing.T, d *pgtest.Database) string {
+func objects(t *testing.T, d *weirtest.Database) string {
 	t.Helper()
 	var list string
-	err := d.Pool().QueryRow(t.Context(), `
+	err := d.Pool.QueryRow(t.Context(), `
 		select coalesce(string_agg(line, e'\n' order by line), '') from (
 			select 'schema ' || nspname from pg_namespace
 			union all select 'relation ' || oid::regclass from pg_class
@@ -58,8 +58,8 @@ func objects(t *testing.T, d *pgtest.Database) string {
 
 func TestUpAppliesAFunctionThatDiffers(t *testing.T) {
 	t.Parallel()
-	d := pgtest.New(t)
-	pool := d.Pool()
+	d := weirtest.New(t)
+	pool := d.Pool
 	whole := objects(t, d)
 	_, err := pool.Exec(t.Context(), `
 		create or replace function weir.low_bit(mask bigint) returns int language sql immutable as 'select 0';
@@ -83,14 +83,14 @@ func TestUpAppliesAFunctionThatDiffers(t *testing.T) {
 
 func TestUpLeavesTheFunctionsOfANewerWeirAlone(t *testing.T) {
 	t.Parallel()
-	d := pgtest.New(t)
-	_, err := d.Pool().Exec(t.Context(), `
+	d := weirtest.New(t)
+	_, err := d.Pool.Exec(t.Context(), `
 		insert into weir.migration (version_id, is_applied) values (9999, true);
 		update weir.schema_source set checksum = 'newer'`)
 	check(t, err)
 	check(t, migrations.Up(t.Context(), d.URL))
 	var newer, all int
-	check(t, d.Pool().QueryRow(t.Context(), "select count(*) filter (where checksum = 'newer'), count(*) from weir.schema_source").Scan(&newer, &all))
+	check(t, d.Pool.QueryRow(t.Context(), "select count(*) filter (where checksum = 'newer'), count(*) from weir.schema_source").Scan(&newer, &all))
 	if newer != all || all == 0 {
 		t.Errorf("%d of %d files are as the newer weir left them, want all", newer, all)
 	}
@@ -103,8 +103,8 @@ func TestUpLeavesTheFunctionsOfANewerWeirAlone(t *testing.T) {
 
 func TestUpRefusesADevelopmentSchema(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
-	_, err := d.Pool().Exec(t.Context(), "create schema weir; create table public.weir_migrations (id int)")
+	d := weirtest.Empty(t)
+	_, err := d.Pool.Exec(t.Context(), "create schema weir; create table public.weir_migrations (id int)")
 	check(t, err)
 	if err := migrations.Up(t.Context(), d.URL); err == nil || !strings.Contains(err.Error(), "before 0.1") {
 		t.Errorf("the error is %v, want one that says the schema is of a version before 0.1", err)
@@ -115,7 +115,7 @@ func TestUpRefusesADevelopmentSchema(t *testing.T) {
 
 func TestOfFourNodesOneMigrates(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	files := fstest.MapFS{
 		"0001_slow.sql":  file("create table slow as select 1 from pg_sleep(0.5)"),
 		"0002_after.sql": file("create table after_slow ()"),
@@ -130,7 +130,7 @@ func TestOfFourNodesOneMigrates(t *testing.T) {
 	}
 	wg.Wait()
 	var applied int
-	check(t, d.Pool().QueryRow(t.Context(), "select count(*) from weir.migration where version_id > 0").Scan(&applied))
+	check(t, d.Pool.QueryRow(t.Context(), "select count(*) from weir.migration where version_id > 0").Scan(&applied))
 	if applied != 2 {
 		t.Errorf("%d migrations were recorded, want 2", applied)
 	}
@@ -138,7 +138,7 @@ func TestOfFourNodesOneMigrates(t *testing.T) {
 
 func TestFailedMigrationIsNamedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	files := fstest.MapFS{
 		"0001_good.sql": file("create table good ()"),
 		"0002_bad.sql":  file("create table half ();\nselect 1/0"),
@@ -149,7 +149,7 @@ func TestFailedMigrationIsNamedAndLeavesNothing(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	var good, half bool
-	check(t, d.Pool().QueryRow(t.Context(),
+	check(t, d.Pool.QueryRow(t.Context(),
 		"select to_regclass('good') is not null, to_regclass('half') is not null").Scan(&good, &half))
 	if !good || half {
 		t.Errorf("table good exists: %t, table half exists: %t; want true, false", good, half)
@@ -163,7 +163,7 @@ func TestFailedMigrationIsNamedAndLeavesNothing(t *testing.T) {
 
 func TestReadChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
+	d := weirtest.Empty(t)
 	before := objects(t, d)
 	state, err := migrations.Read(t.Context(), d.URL)
 	check(t, err)
@@ -177,8 +177,8 @@ func TestReadChangesNothing(t *testing.T) {
 
 func TestReadTellsTimesAndUnknownVersions(t *testing.T) {
 	t.Parallel()
-	d := pgtest.Empty(t)
-	_, err := d.Pool().Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
+	d := weirtest.Empty(t)
+	_, err := d.Pool.Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
 	check(t, err)
 	newer := fstest.MapFS{
 		"0001_one.sql": file("create table one ()"),

@@ -6,16 +6,16 @@ import (
 	"testing"
 
 	"github.com/weirhq/weir/migrations"
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // Zones of a newer release take the place of the older ones, and those of an older release do not come back. What is planned in them is planned anew.
 func TestANewerReleaseOfTheZonesPlansAnew(t *testing.T) {
 	t.Parallel()
-	d := pgtest.New(t)
+	d := weirtest.New(t)
 	ask := func(sql string, args ...any) (answer string) {
 		t.Helper()
-		check(t, d.Pool().QueryRow(t.Context(), sql, args...).Scan(&answer))
+		check(t, d.Pool.QueryRow(t.Context(), sql, args...).Scan(&answer))
 		return answer
 	}
 	if version := ask("select string_agg(distinct version, ' ') from weir.time_zone"); version != migrations.ZoneVersion {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // A node stops in the middle of the transaction that holds a half-open breaker's lock, waiting for a lock of somebody else's, and is killed there. The
@@ -12,53 +14,52 @@ import (
 // a machine that stalls may make more. A session that does not notice keeps the lock until the end of what it waits for, and that comes only after.
 func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testing.T) {
 	t.Parallel()
-	const inTime = soon
+	const inTime = weirtest.Soon
 	for name, c := range map[string]struct {
 		// stop makes the next node that has something to do for the breaker wait with the breaker's lock, until the function that it returns is called.
-		stop func(d *database, s *service, probe servedClaim) (release func())
+		stop func(d *weirtest.Database, s *weirtest.Node, probe weirtest.ClaimedJob) (release func())
 		// done says since when what was due is done, if it is.
 		done string
 	}{
 		"SendingAProbe": {
-			stop: func(d *database, s *service, _ servedClaim) func() {
-				ready := d.begin()
-				do(t, ready, "lock table weir.job_ready in share mode")
-				s.do(http.MethodPatch, "/v1/breakers/b", `{"half_open_probes": 2}`).want(http.StatusOK)
-				return func() { commit(t, ready) }
+			stop: func(d *weirtest.Database, s *weirtest.Node, _ weirtest.ClaimedJob) func() {
+				ready := d.Tx()
+				weirtest.Exec(t, ready, "lock table weir.job_ready in share mode")
+				s.Do(http.MethodPatch, "/v1/breakers/b", `{"half_open_probes": 2}`).Want(http.StatusOK)
+				return func() { weirtest.Commit(t, ready) }
 			},
 			done: "select max(p.sent_at) from weir.breaker_probe p having count(*) = 2",
 		},
 		"ClosingIt": {
-			stop: func(d *database, s *service, probe servedClaim) func() {
-				hand := d.begin() // somebody changes it by hand, so that nobody judges the success of the probe
-				do(t, hand, "select weir.lock_breaker('b')")
-				s.post("/v1/jobs/"+probe.ID+"/complete", obj{"token": probe.Token}).want(http.StatusOK)
-				row := d.begin()
-				do(t, row, "select from weir.breaker where name = 'b' for update")
-				commit(t, hand)
-				return func() { commit(t, row) }
+			stop: func(d *weirtest.Database, s *weirtest.Node, probe weirtest.ClaimedJob) func() {
+				hand := d.Tx() // somebody changes it by hand, so that nobody judges the success of the probe
+				weirtest.Exec(t, hand, "select weir.lock_breaker('b')")
+				s.Post("/v1/jobs/"+probe.ID+"/complete", obj{"token": probe.Token}).Want(http.StatusOK)
+				row := d.Tx()
+				weirtest.Exec(t, row, "select from weir.breaker where name = 'b' for update")
+				weirtest.Commit(t, hand)
+				return func() { weirtest.Commit(t, row) }
 			},
 			done: "select max(e.at) from weir.breaker_events e where e.event = 'closed'",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			first, child := startNode(t, d.url, "WEIR_LISTEN_DATABASE_URL="+d.direct)
-			first.pool = d.Pool
-			first.do(http.MethodPut, "/v1/breakers/b", `{"open_seconds": 0.1, "max_open_seconds": 0.1, "ramp_per_second": 1000}`).want(http.StatusOK)
-			first.enqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "breaker": "b"}}, 5))
-			first.post("/v1/breakers/b/trip", nil).want(http.StatusOK)
-			var probes []servedClaim
-			first.eventually("a probe is with a worker", func() bool { probes = first.claim(10, "q"); return len(probes) > 0 })
-			first.eventually("the others are held", func() bool { return first.breaker("b").Held == 4 })
-			if b := first.breaker("b"); b.State != "half_open" || b.Probes != 1 || len(probes) != 1 {
+			d := weirtest.New(t)
+			first, child := weirtest.StartServe(t, d)
+			first.Do(http.MethodPut, "/v1/breakers/b", `{"open_seconds": 0.1, "max_open_seconds": 0.1, "ramp_per_second": 1000}`).Want(http.StatusOK)
+			first.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "breaker": "b"}}, 5))
+			first.Post("/v1/breakers/b/trip", nil).Want(http.StatusOK)
+			var probes []weirtest.ClaimedJob
+			first.Eventually("a probe is with a worker", func() bool { probes = first.Claim(10, "q"); return len(probes) > 0 })
+			first.Eventually("the others are held", func() bool { return first.Breaker("b").Held == 4 })
+			if b := first.Breaker("b"); b.State != "half_open" || b.Probes != 1 || len(probes) != 1 {
 				t.Fatalf("%+v, and %d were claimed", b, len(probes))
 			}
 
 			release := c.stop(d, first, probes[0])
 			holder := func() int {
-				pids := askAll[int](t, d, `select l.pid from pg_locks l join pg_stat_activity a on a.pid = l.pid
+				pids := weirtest.Values[int](t, d, `select l.pid from pg_locks l join pg_stat_activity a on a.pid = l.pid
 					cross join (select weir.breaker_key(b.id) as key from weir.breaker b) k
 					where l.locktype = 'advisory' and l.granted and l.database = (select oid from pg_database where datname = current_database())
 						and l.classid::bigint = (k.key >> 32) & 4294967295 and l.objid::bigint = k.key & 4294967295 and l.objsubid = 1
@@ -69,20 +70,19 @@ func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testin
 				return pids[0]
 			}
 			var doomed int
-			eventually(t, "the node waits, with the breaker's lock", func() bool { doomed = holder(); return doomed != 0 })
-			second, _ := startNode(t, d.url, "WEIR_LISTEN_DATABASE_URL="+d.direct)
-			second.pool = d.Pool
+			weirtest.Eventually(t, "the node waits, with the breaker's lock", func() bool { doomed = holder(); return doomed != 0 })
+			second, _ := weirtest.StartServe(t, d)
 			looks := func() float64 {
-				return second.metric("weir_loop_step_duration_seconds_count", `loop="breakers"`)
+				return second.Metric("weir_loop_step_duration_seconds_count", `loop="breakers"`)
 			}
 			before := looks()
-			second.eventually("the other node has looked at the breaker, in vain", func() bool { return looks() >= before+3 })
+			second.Eventually("the other node has looked at the breaker, in vain", func() bool { return looks() >= before+3 })
 			if still := holder(); still != doomed || breakerState(t, d, "b") != "half_open" {
 				t.Fatalf("session %d has the lock, want %d of the first node; the breaker is %s", still, doomed, breakerState(t, d, "b"))
 			}
 
-			killed, killedAt := time.Now(), ask[time.Time](t, d, "select clock_timestamp()")
-			child.kill()
+			killed, killedAt := time.Now(), weirtest.Value[time.Time](t, d, "select clock_timestamp()")
+			child.Kill()
 			for heir := doomed; heir == doomed || heir == 0; time.Sleep(5 * time.Millisecond) {
 				if heir = holder(); time.Since(killed) > inTime {
 					t.Fatalf("%s after the node was killed session %d has the lock; its own was %d", time.Since(killed), heir, doomed)
@@ -91,8 +91,8 @@ func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testin
 			free := time.Since(killed)
 			release()
 			var done time.Time
-			eventually(t, "the other node does what is due", func() bool {
-				at := askAll[*time.Time](t, d, c.done)
+			weirtest.Eventually(t, "the other node does what is due", func() bool {
+				at := weirtest.Values[*time.Time](t, d, c.done)
 				if len(at) == 1 && at[0] != nil {
 					done = *at[0]
 				}
@@ -106,13 +106,13 @@ func TestChaosAnotherNodeTakesOverFromOneThatIsKilledWithABreakersLock(t *testin
 
 			// All five get through, the first one once.
 			if name == "SendingAProbe" {
-				second.post("/v1/jobs/"+probes[0].ID+"/complete", obj{"token": probes[0].Token}).want(http.StatusOK)
+				second.Post("/v1/jobs/"+probes[0].ID+"/complete", obj{"token": probes[0].Token}).Want(http.StatusOK)
 			}
-			second.eventually("all are completed", func() bool {
-				for _, j := range second.claim(10, "q") {
-					second.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
+			second.Eventually("all are completed", func() bool {
+				for _, j := range second.Claim(10, "q") {
+					second.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusOK)
 				}
-				return ask[int](t, d, "select count(*)::int from weir.jobs where state = 'completed' and attempt = 1") == 5
+				return weirtest.Value[int](t, d, "select count(*)::int from weir.jobs where state = 'completed' and attempt = 1") == 5
 			})
 			if got := breakerHistory(t, d, "b"); got != "opened half_opened closed" && got != "opened half_opened closed recovered" {
 				t.Errorf("its history: %s", got)

@@ -19,54 +19,54 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // A lease ends by the database's clock, and within two seconds of that the job runs elsewhere; on a machine that stalls it may take longer. The lease is
 // long enough for such a machine to keep it while the worker lives.
 func TestChaosTheJobOfAKilledWorkerRunsElsewhere(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.enqueue(`{"kind": "k", "queue": "q"}`)
-	doomed := startServiceChild(t, []string{"WEIR_URL=" + s.url}, serviceProgram(t, "./cmd/weir"),
+	s := weirtest.StartNode(t)
+	id := s.Enqueue(`{"kind": "k", "queue": "q"}`)
+	doomed := weirtest.StartProgram(t, []string{"WEIR_URL=" + s.URL}, weirtest.Program(t, "./cmd/weir"),
 		"work", "--queue", "q", "--worker", "doomed", "--lease-seconds", "9", "--", "sleep", "600")
-	var first servedJob
-	s.eventually("the job runs", func() bool {
-		first = s.job(id)
+	var first weirtest.Job
+	s.Eventually("the job runs", func() bool {
+		first = s.Job(id)
 		return first.State == "running"
 	})
 	if first.Worker != "doomed" || first.Attempt != 1 {
 		t.Fatalf("%+v", first)
 	}
-	s.eventually("a heartbeat keeps its lease", func() bool { return s.job(id).LeaseExpiresAt.After(*first.LeaseExpiresAt) })
-	answer := s.parked(obj{"worker": "heir", "queues": []string{"q"}, "wait_seconds": 60})
-	doomed.kill()
+	s.Eventually("a heartbeat keeps its lease", func() bool { return s.Job(id).LeaseExpiresAt.After(*first.LeaseExpiresAt) })
+	answer := s.Park(obj{"worker": "heir", "queues": []string{"q"}, "wait_seconds": 60})
+	doomed.Kill()
 
 	var expired time.Time
-	var second servedJob
-	s.eventually("another worker has it", func() bool {
-		second = s.job(id)
+	var second weirtest.Job
+	s.Eventually("another worker has it", func() bool {
+		second = s.Job(id)
 		if second.Attempt == 1 && second.LeaseExpiresAt != nil {
 			expired = *second.LeaseExpiresAt
 		}
 		return second.Attempt == 2
 	})
-	if late := second.StartedAt.Sub(expired); late < 0 || late > soon {
+	if late := second.StartedAt.Sub(expired); late < 0 || late > weirtest.Soon {
 		t.Errorf("it ran elsewhere %v after its lease ran out; want within 2 s", late)
 	} else {
 		t.Logf("it ran elsewhere %v after its lease ran out", late)
 	}
-	got := s.answerOf(answer)
+	got := s.Answer(answer)
 	if len(got) != 1 || got[0].ID != id || second.Worker != "heir" || len(second.Errors) != 1 || second.Errors[0].Kind != "lost" || second.Errors[0].Worker != "doomed" {
 		t.Errorf("claimed %+v of %+v", got, second)
 	}
-	s.post("/v1/jobs/"+id+"/complete", obj{"token": got[0].Token}).want(http.StatusOK)
+	s.Post("/v1/jobs/"+id+"/complete", obj{"token": got[0].Token}).Want(http.StatusOK)
 }
 
 // fleet is producers and workers on a service that fails around them.
 type fleet struct {
 	t    *testing.T
-	node atomic.Pointer[service] // where the service is at the moment
+	node atomic.Pointer[weirtest.Node] // where the service is at the moment
 	pool *pgxpool.Pool
 	jobs int
 
@@ -75,28 +75,28 @@ type fleet struct {
 	over      chan struct{}
 
 	mu   sync.Mutex
-	ids  map[string]bool // what producers were told
-	oks  map[string]int  // how often a job's completion was accepted
-	late []obj           // acks of workers that were taken for dead
+	ids  map[string]bool   // what producers were told
+	oks  map[string]int    // how often a job's completion was accepted
+	late []obj // acks of workers that were taken for dead
 }
 
 const fleetBatch = 250
 
 // ask calls the service until it answers with success, or is over.
-func (f *fleet) ask(method, path string, body any) *reply {
+func (f *fleet) ask(method, path string, body any) *weirtest.Response {
 	for {
 		select {
 		case <-f.over:
 			return nil
 		default:
 		}
-		ctx, cancel := context.WithTimeout(f.t.Context(), servicePatience)
-		r, err := f.node.Load().send(ctx, method, path, body)
+		ctx, cancel := context.WithTimeout(f.t.Context(), weirtest.Patience)
+		r, err := f.node.Load().Send(ctx, method, path, body)
 		cancel()
-		if err == nil && r.status < 300 {
+		if err == nil && r.Status < 300 {
 			return r
 		}
-		if err == nil && r.status < 500 || f.t.Context().Err() != nil {
+		if err == nil && r.Status < 500 || f.t.Context().Err() != nil {
 			f.t.Errorf("%v", r)
 			return nil
 		}
@@ -119,7 +119,7 @@ func (f *fleet) produce(from, to int) {
 			return
 		}
 		var answer struct{ IDs []string }
-		if err := json.Unmarshal(r.body, &answer); err != nil || len(answer.IDs) != len(batch) {
+		if err := json.Unmarshal(r.Body, &answer); err != nil || len(answer.IDs) != len(batch) {
 			f.t.Errorf("%v, %v", r, err)
 			return
 		}
@@ -140,13 +140,13 @@ func (f *fleet) work(name string) {
 		if r == nil {
 			return
 		}
-		var got servedClaims
-		if err := json.Unmarshal(r.body, &got); err != nil {
+		var got weirtest.ClaimedJobs
+		if err := json.Unmarshal(r.Body, &got); err != nil {
 			f.t.Errorf("%v: %v", r, err)
 			return
 		}
 		var acks []obj
-		var bySQL []servedClaim
+		var bySQL []weirtest.ClaimedJob
 		for _, j := range got.Jobs {
 			if n := fleetNumber(j.Args); n%10 == 0 {
 				bySQL = append(bySQL, j)
@@ -172,8 +172,8 @@ func (f *fleet) work(name string) {
 		if r = f.ask(http.MethodPost, "/v1/acks", obj{"acks": acks}); r == nil {
 			return
 		}
-		var answer struct{ Results []servedAck }
-		if err := json.Unmarshal(r.body, &answer); err != nil || len(answer.Results) != len(acks) {
+		var answer struct{ Results []weirtest.AckResult }
+		if err := json.Unmarshal(r.Body, &answer); err != nil || len(answer.Results) != len(acks) {
 			f.t.Errorf("%v: %v", r, err)
 			return
 		}
@@ -198,8 +198,8 @@ func fleetNumber(args json.RawMessage) int {
 }
 
 // affect does the work of a job in the transaction that completes it.
-func (f *fleet) affect(j servedClaim, worker string) error {
-	ctx, cancel := context.WithTimeout(f.t.Context(), servicePatience)
+func (f *fleet) affect(j weirtest.ClaimedJob, worker string) error {
+	ctx, cancel := context.WithTimeout(f.t.Context(), weirtest.Patience)
 	defer cancel()
 	return pgx.BeginFunc(ctx, f.pool, func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, `insert into effects (job_id, worker) values ($1, $2)`, j.ID, worker); err != nil {
@@ -239,17 +239,11 @@ func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testi
 	if testing.Short() {
 		f.jobs = 5_000
 	}
-	server := pgtest.NewServer(t)
-	pool, err := pgxpool.New(t.Context(), server.URL("weir"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pool.Close()
-	f.pool = pool
-	if _, err := pool.Exec(t.Context(), `create table effects (job_id bigint not null, worker text not null)`); err != nil {
-		t.Fatal(err)
-	}
-	node, process := startNode(t, server.URL("weir"))
+	server := weirtest.NewServer(t)
+	database := weirtest.Open(t, server.URL("weir"))
+	f.pool = database.Pool
+	weirtest.Exec(t, database, `create table effects (job_id bigint not null, worker text not null)`)
+	node, process := weirtest.StartServe(t, database)
 	f.node.Store(node)
 
 	var producers, workers sync.WaitGroup
@@ -266,8 +260,8 @@ func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testi
 	}
 
 	f.until("a quarter is accepted", func() bool { return f.accepted.Load() >= int64(f.jobs/4) && f.completed.Load() > 0 })
-	process.kill()
-	node, process = startNode(t, server.URL("weir"))
+	process.Kill()
+	node, process = weirtest.StartServe(t, database)
 	f.node.Store(node)
 	t.Logf("the node was killed and started again with %d jobs accepted and %d completed", f.accepted.Load(), f.completed.Load())
 
@@ -275,12 +269,12 @@ func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testi
 	if err := server.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	pgtest.Restart(t, server)
+	weirtest.Restart(t, server)
 	t.Logf("PostgreSQL was killed and started again with %d jobs accepted and %d completed", f.accepted.Load(), f.completed.Load())
 
 	f.until("three quarters are completed", func() bool { return f.completed.Load() >= int64(f.jobs*3/4) })
-	process.kill()
-	node, _ = startNode(t, server.URL("weir"))
+	process.Kill()
+	node, _ = weirtest.StartServe(t, database)
 	f.node.Store(node)
 
 	f.until("all are completed", func() bool {
@@ -290,7 +284,7 @@ func TestChaosEachOfManyJobsIsCompletedExactlyOnceWhileServersAreKilled(t *testi
 	producers.Wait()
 	end()
 	workers.Wait()
-	for _, result := range readAs[struct{ Results []servedAck }](node.post("/v1/acks", obj{"acks": f.late}).want(http.StatusOK)).Results {
+	for _, result := range weirtest.Decode[struct{ Results []weirtest.AckResult }](node.Post("/v1/acks", obj{"acks": f.late}).Want(http.StatusOK)).Results {
 		if result.Status != "stale_token" {
 			t.Errorf("job %s, which was taken from a worker, is completed by that: %s", result.ID, result.Status)
 		}
@@ -364,22 +358,21 @@ func (f *fleet) checkBooks() {
 
 func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	a, processA := startNode(t, database.URL)
-	b, _ := startNode(t, database.URL)
-	a.pool, b.pool = database.Pool(), database.Pool()
+	database := weirtest.New(t)
+	a, processA := weirtest.StartServe(t, database)
+	b, _ := weirtest.StartServe(t, database)
 
 	// Both give out jobs of one backlog.
 	const backlog = 400
-	a.enqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q"}}, backlog))
-	a.settle()
+	a.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q"}}, backlog))
+	a.Settle()
 	given := map[string]int{}
 	for len(given) < backlog {
-		for _, node := range []*service{a, b} {
-			for _, j := range node.claim(10, "q") {
+		for _, node := range []*weirtest.Node{a, b} {
+			for _, j := range node.Claim(10, "q") {
 				given[j.ID]++
 				// An ack may go to any node.
-				b.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
+				b.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusOK)
 			}
 		}
 	}
@@ -388,15 +381,15 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 			t.Errorf("job %s was given out %d times", id, n)
 		}
 	}
-	if x, y := a.metric("weir_jobs_claimed_total"), b.metric("weir_jobs_claimed_total"); x < backlog/4 || y < backlog/4 {
+	if x, y := a.Metric("weir_jobs_claimed_total"), b.Metric("weir_jobs_claimed_total"); x < backlog/4 || y < backlog/4 {
 		t.Errorf("one node gave out %v jobs and the other %v", x, y)
 	}
 
 	// Claims wait at both. A job that comes in through one goes to whichever.
-	waitingA := a.parkedMany(5, func(i int) obj {
+	waitingA := a.ParkMany(5, func(i int) obj {
 		return obj{"worker": fmt.Sprintf("a%d", i), "queues": []string{"q"}, "wait_seconds": 60}
 	})
-	waitingB := b.parkedMany(5, func(i int) obj {
+	waitingB := b.ParkMany(5, func(i int) obj {
 		return obj{"worker": fmt.Sprintf("b%d", i), "queues": []string{"q"}, "wait_seconds": 60}
 	})
 
@@ -408,10 +401,10 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 	for p := range 4 {
 		producers.Go(func() {
 			for n := 0; ; n++ {
-				r, err := a.send(t.Context(), http.MethodPost, "/v1/jobs", obj{"kind": "produced", "queue": "elsewhere", "args": fmt.Sprintf("%d-%d", p, n)})
-				var j servedJob
+				r, err := a.Send(t.Context(), http.MethodPost, "/v1/jobs", obj{"kind": "produced", "queue": "elsewhere", "args": fmt.Sprintf("%d-%d", p, n)})
+				var j weirtest.Job
 				if err == nil {
-					if err := json.Unmarshal(r.body, &j); err != nil || r.status != http.StatusCreated && r.status != http.StatusServiceUnavailable {
+					if err := json.Unmarshal(r.Body, &j); err != nil || r.Status != http.StatusCreated && r.Status != http.StatusServiceUnavailable {
 						t.Errorf("%v: %v", r, err)
 						return
 					}
@@ -419,7 +412,7 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 				mu.Lock()
 				if err != nil {
 					refusals++
-				} else if r.status == http.StatusCreated {
+				} else if r.Status == http.StatusCreated {
 					accepted[j.ID] = true
 				}
 				mu.Unlock()
@@ -429,29 +422,29 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 			}
 		})
 	}
-	a.eventually("the producers are at it", func() bool {
+	a.Eventually("the producers are at it", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(accepted) > 20
 	})
-	processA.signal(syscall.SIGTERM)
+	processA.Signal(syscall.SIGTERM)
 	for _, answer := range waitingA {
-		if got := a.answerOf(answer); got == nil || len(got) != 0 {
+		if got := a.Answer(answer); got == nil || len(got) != 0 {
 			t.Errorf("a claim that waited at the node that ends got %+v, want an empty list", got)
 		}
 	}
-	if status := processA.wait(); status != 0 {
+	if status := processA.Wait(); status != 0 {
 		t.Errorf("the node ended with status %d", status)
 	}
 	producers.Wait()
 	if refusals != 4 {
 		t.Errorf("%d of 4 producers saw the node end", refusals)
 	}
-	if _, err := a.send(t.Context(), http.MethodGet, "/livez", nil); !errors.Is(err, syscall.ECONNREFUSED) {
+	if _, err := a.Send(t.Context(), http.MethodGet, "/livez", nil); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the node that has ended: %v", err)
 	}
 	// What was answered is stored, and what was not answered is not.
-	if n := b.count(`select count(*) from weir.job where kind = 'produced'`); n != len(accepted) {
+	if n := b.Count(`select count(*) from weir.job where kind = 'produced'`); n != len(accepted) {
 		t.Errorf("%d jobs are stored, and %d were accepted", n, len(accepted))
 	}
 	for _, answer := range waitingB {
@@ -461,18 +454,18 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 		default:
 		}
 	}
-	b.enqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q"}}, 5))
+	b.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q"}}, 5))
 	for _, answer := range waitingB {
-		for _, j := range b.answerOf(answer) {
-			b.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
+		for _, j := range b.Answer(answer) {
+			b.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusOK)
 		}
 	}
-	for _, j := range b.claimAs("w", len(accepted), "elsewhere") {
+	for _, j := range b.ClaimAs("w", len(accepted), "elsewhere") {
 		if !accepted[j.ID] || j.Attempt != 1 {
 			t.Errorf("%+v", j)
 		}
 	}
-	if n := b.count(`select (select count(*) from weir.job_ready) + (select count(*) from weir.job_lease where worker <> 'w')`); n != 0 {
+	if n := b.Count(`select (select count(*) from weir.job_ready) + (select count(*) from weir.job_lease where worker <> 'w')`); n != 0 {
 		t.Errorf("%d jobs are left over", n)
 	}
 }
@@ -480,8 +473,8 @@ func TestChaosTwoNodesShareTheWorkAndOneEndsInGoodOrder(t *testing.T) {
 // Whatever clients do to the same jobs at once, none of it is a defect, and each job is in one place.
 func TestChaosAJobIsInOnePlaceWhateverIsDoneToItAtOnce(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	ids := s.enqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "max_attempts": 3, "retry": obj{"strategy": "fixed", "base_seconds": 0.05}}}, 30))
+	s := weirtest.StartNode(t)
+	ids := s.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "max_attempts": 3, "retry": obj{"strategy": "fixed", "base_seconds": 0.05}}}, 30))
 	rounds := 150
 	if testing.Short() {
 		rounds = 30
@@ -524,7 +517,7 @@ func TestChaosAJobIsInOnePlaceWhateverIsDoneToItAtOnce(t *testing.T) {
 					var acks []obj
 					for range 8 {
 						of, with, outcome := ack()
-						acks = append(acks, servedWith(with, obj{"id": of, "outcome": outcome}))
+						acks = append(acks, weirtest.With(with, obj{"id": of, "outcome": outcome}))
 					}
 					path, body = "/v1/acks", obj{"acks": acks}
 				case 5:
@@ -539,16 +532,16 @@ func TestChaosAJobIsInOnePlaceWhateverIsDoneToItAtOnce(t *testing.T) {
 						method, path, body = http.MethodGet, "/v1/jobs/"+id, nil
 					}
 				}
-				r, err := s.send(t.Context(), method, path, body)
+				r, err := s.Send(t.Context(), method, path, body)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if r.status != http.StatusOK && r.status != http.StatusConflict && r.status != http.StatusServiceUnavailable { // locked for too long
+				if r.Status != http.StatusOK && r.Status != http.StatusConflict && r.Status != http.StatusServiceUnavailable { // locked for too long
 					t.Error(r)
 				}
-				var got servedClaims
-				if path == "/v1/claims" && json.Unmarshal(r.body, &got) == nil {
+				var got weirtest.ClaimedJobs
+				if path == "/v1/claims" && json.Unmarshal(r.Body, &got) == nil {
 					mu.Lock()
 					for _, j := range got.Jobs {
 						tokens[j.ID] = j.Token
@@ -556,7 +549,7 @@ func TestChaosAJobIsInOnePlaceWhateverIsDoneToItAtOnce(t *testing.T) {
 					mu.Unlock()
 				}
 				mu.Lock()
-				statuses[fmt.Sprint(path[strings.LastIndexByte(path, '/'):], " ", r.status)]++
+				statuses[fmt.Sprint(path[strings.LastIndexByte(path, '/'):], " ", r.Status)]++
 				mu.Unlock()
 			}
 		})
@@ -567,21 +560,21 @@ func TestChaosAJobIsInOnePlaceWhateverIsDoneToItAtOnce(t *testing.T) {
 			t.Errorf("%s never happened; what did is %v", done, statuses)
 		}
 	}
-	if n := strings.Count(s.log.String(), "deadlock detected"); n != 0 {
+	if n := strings.Count(s.Log.String(), "deadlock detected"); n != 0 {
 		t.Errorf("%d deadlocks", n)
 	}
 	const places = `(select coalesce(job_id, seq) as job_id from weir.job_ready union all select job_id from weir.job_scheduled union all select job_id from weir.job_held
 		union all select job_id from weir.job_lease union all select job_id from weir.job_outcome) p`
-	if n := s.count(`select count(*) from weir.job j where (select count(*) from ` + places + ` where p.job_id = j.id) <> 1`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job j where (select count(*) from ` + places + ` where p.job_id = j.id) <> 1`); n != 0 {
 		t.Errorf("%d jobs are in no place, or in several", n)
 	}
-	if n := s.count(`select count(*) from weir.job_dead d where not exists (select from weir.job_outcome o where o.job_id = d.job_id and o.state = 'dead')`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job_dead d where not exists (select from weir.job_outcome o where o.job_id = d.job_id and o.state = 'dead')`); n != 0 {
 		t.Errorf("%d dead letters are not dead", n)
 	}
-	if n := s.count(`select count(*) from weir.job_outcome o where o.state = 'dead' and not exists (select from weir.job_dead d where o.job_id = d.job_id)`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job_outcome o where o.state = 'dead' and not exists (select from weir.job_dead d where o.job_id = d.job_id)`); n != 0 {
 		t.Errorf("%d dead jobs are no dead letters", n)
 	}
 	for _, id := range ids {
-		s.job(id)
+		s.Job(id)
 	}
 }

@@ -10,28 +10,28 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // Nodes are killed, and connections cut, while steps add steps, wait for timers, signals and each other. No step is forgotten: every workflow ends, with the
 // result that follows from its definition.
 func TestChaosNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	pool := database.Pool()
+	database := weirtest.New(t)
+	pool := database.Pool
 	flows := 60
 	if testing.Short() {
 		flows = 15
 	}
-	node, process := startNode(t, database.URL)
-	second, _ := startNode(t, database.URL)
-	var current atomic.Pointer[service]
+	node, process := weirtest.StartServe(t, database)
+	second, _ := weirtest.StartServe(t, database)
+	var current atomic.Pointer[weirtest.Node]
 	current.Store(node)
 
 	want := map[string]int{}
 	for i := range flows {
 		parts := 3 + i%7
-		w := second.submit(obj{"on_failure": "continue"},
+		w := second.Submit(obj{"on_failure": "continue"},
 			obj{"name": "split", "kind": "split", "queue": "q", "args": obj{"parts": parts}, "max_attempts": 100},
 			obj{"name": "pause", "wait_for": obj{"seconds": 0.2}, "depends_on": []string{"split"}},
 			obj{"name": "go", "wait_for": obj{"signal": "go", "timeout_seconds": 0.5, "on_timeout": "continue"}},
@@ -64,20 +64,20 @@ func TestChaosNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 		return n
 	}
 	for part := 1; part <= 3; part++ {
-		second.eventually(fmt.Sprintf("%d of 4 parts are over", part), func() bool { return over() >= flows*part/4 })
-		process.kill() // kill -9
+		second.Eventually(fmt.Sprintf("%d of 4 parts are over", part), func() bool { return over() >= flows*part/4 })
+		process.Kill() // kill -9
 		// And all connections of the other node, in the middle of whatever they are at.
 		if _, err := pool.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'weir%' and pid <> pg_backend_pid()`); err != nil {
 			t.Fatal(err)
 		}
-		node, process = startNode(t, database.URL)
+		node, process = weirtest.StartServe(t, database)
 		current.Store(node)
 	}
-	second.eventually("every workflow is over", func() bool { return over() == flows })
+	second.Eventually("every workflow is over", func() bool { return over() == flows })
 	stop()
 	working.Wait()
 	for w, sum := range want {
-		if got := second.workflow(w); got.State != "completed" {
+		if got := second.Workflow(w); got.State != "completed" {
 			t.Errorf("workflow %s is %+v", w, got)
 		}
 		var result int
@@ -85,18 +85,18 @@ func TestChaosNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 			t.Errorf("the result of workflow %s is %d, want %d: %v", w, result, sum, err)
 		}
 	}
-	soundWorkflows(t, pool)
+	weirtest.CheckWorkflows(t, pool)
 }
 
 // workStepsOnce claims a few steps and works them, without a care for what becomes of the calls.
-func workStepsOnce(ctx context.Context, s *service, worker string) error {
+func workStepsOnce(ctx context.Context, s *weirtest.Node, worker string) error {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r, err := s.send(limited, http.MethodPost, "/v1/claims", obj{"worker": worker, "queues": []string{"q"}, "limit": 10, "wait_seconds": 0.5, "lease_seconds": 2})
+	r, err := s.Send(limited, http.MethodPost, "/v1/claims", obj{"worker": worker, "queues": []string{"q"}, "limit": 10, "wait_seconds": 0.5, "lease_seconds": 2})
 	if err != nil {
 		return err
 	}
-	if r.status != http.StatusOK {
+	if r.Status != http.StatusOK {
 		return fmt.Errorf("%v", r)
 	}
 	var claimed struct {
@@ -106,7 +106,7 @@ func workStepsOnce(ctx context.Context, s *service, worker string) error {
 			Dependencies    map[string]json.RawMessage
 		}
 	}
-	if err := json.Unmarshal(r.body, &claimed); err != nil {
+	if err := json.Unmarshal(r.Body, &claimed); err != nil {
 		return err
 	}
 	for _, j := range claimed.Jobs {
@@ -132,7 +132,7 @@ func workStepsOnce(ctx context.Context, s *service, worker string) error {
 			}
 			body["result"] = sum
 		}
-		if _, err := s.send(limited, http.MethodPost, "/v1/jobs/"+j.ID+"/complete", body); err != nil {
+		if _, err := s.Send(limited, http.MethodPost, "/v1/jobs/"+j.ID+"/complete", body); err != nil {
 			return err
 		}
 	}

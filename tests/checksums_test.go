@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // The example in examples/checksums, as its README tells it, over the source of Go: more than ten thousand files, each of which is a job and a
@@ -35,50 +35,49 @@ func TestChecksumsOfTheSourceOfGo(t *testing.T) {
 		t.Fatalf("there are only %d files under %s", len(sums), folder)
 	}
 
-	database := pgtest.New(t)
-	s, _ := startNode(t, database.URL)
-	s.pool = database.Pool()
-	settings := []string{"WEIR_URL=" + s.url}
-	weir, checksums := serviceProgram(t, "./cmd/weir"), serviceProgram(t, "./examples/checksums")
-	worker := func(name string) *serviceChild {
-		return startServiceChild(t, settings, weir, "work", "--queue", "checksums", "--worker", name, "--concurrency", "2", "--lease-seconds", "5", "--", checksums, "worker")
+	database := weirtest.New(t)
+	s, _ := weirtest.StartServe(t, database)
+	settings := []string{"WEIR_URL=" + s.URL}
+	weir, checksums := weirtest.Program(t, "./cmd/weir"), weirtest.Program(t, "./examples/checksums")
+	worker := func(name string) *weirtest.Process {
+		return weirtest.StartProgram(t, settings, weir, "work", "--queue", "checksums", "--worker", name, "--concurrency", "2", "--lease-seconds", "5", "--", checksums, "worker")
 	}
 
 	began := time.Now()
-	enqueue := startServiceChild(t, settings, checksums, "enqueue", folder)
-	if status := enqueue.wait(); status != 0 {
-		t.Fatalf("enqueue ended with status %d:\n%s", status, enqueue.output)
+	enqueue := weirtest.StartProgram(t, settings, checksums, "enqueue", folder)
+	if status := enqueue.Wait(); status != 0 {
+		t.Fatalf("enqueue ended with status %d:\n%s", status, enqueue.Output)
 	}
-	if q := s.queue("checksums"); q.Available != len(sums) {
+	if q := s.Queue("checksums"); q.Available != len(sums) {
 		t.Errorf("%d jobs wait for %d files", q.Available, len(sums))
 	}
 	doomed, other := worker("doomed"), worker("other")
-	verify := startServiceChild(t, settings, checksums, "verify", folder)
-	for end := time.Now().Add(5 * servicePatience); ; time.Sleep(20 * time.Millisecond) { // as long as verify is given
-		if s.count(`select count(*) from weir.job_outcome where state = 'completed' and worker = 'doomed'`) > len(sums)/10 {
+	verify := weirtest.StartProgram(t, settings, checksums, "verify", folder)
+	for end := time.Now().Add(5 * weirtest.Patience); ; time.Sleep(20 * time.Millisecond) { // as long as verify is given
+		if s.Count(`select count(*) from weir.job_outcome where state = 'completed' and worker = 'doomed'`) > len(sums)/10 {
 			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("one of two workers does not get a tenth done")
 		}
 	}
-	doomed.kill()
+	doomed.Kill()
 	worker("heir")
 
-	if status := verify.wait(); status != 0 || !strings.Contains(verify.output.String(), fmt.Sprintf("%d files: every result is what sha256sum says", len(sums))) {
-		t.Fatalf("verify ended with status %d:\n%s", status, verify.output)
+	if status := verify.Wait(); status != 0 || !strings.Contains(verify.Output.String(), fmt.Sprintf("%d files: every result is what sha256sum says", len(sums))) {
+		t.Fatalf("verify ended with status %d:\n%s", status, verify.Output)
 	}
 	t.Logf("%d files in %v", len(sums), time.Since(began).Round(time.Second))
-	other.signal(os.Interrupt)
-	if status := other.wait(); status != 0 {
-		t.Errorf("a worker that was told to end ended with status %d:\n%s", status, other.output)
+	other.Signal(os.Interrupt)
+	if status := other.Wait(); status != 0 {
+		t.Errorf("a worker that was told to end ended with status %d:\n%s", status, other.Output)
 	}
 
 	// Not only in the words of the example: each file was done, once, and rightly.
 	query := url.Values{"queue": {"checksums"}, "state": {"completed"}, "limit": {"1000"}}
 	workers := map[string]int{}
 	for {
-		page := readAs[servedPage[servedJob]](s.get("/v1/jobs?" + query.Encode()).want(http.StatusOK))
+		page := weirtest.Decode[weirtest.Page[weirtest.Job]](s.Get("/v1/jobs?" + query.Encode()).Want(http.StatusOK))
 		for _, j := range page.Items {
 			var args, result struct{ Path, SHA256 string }
 			if json.Unmarshal(j.Args, &args) != nil || json.Unmarshal(j.Result, &result) != nil || result.Path != args.Path || result.SHA256 == "" || result.SHA256 != sums[args.Path] {

@@ -4,29 +4,31 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestCLIWebhooks(t *testing.T) {
 	t.Parallel()
-	s, url := startServiceOnNew(t)
-	r := newReceiver(t)
-	t.Cleanup(s.runTelling(url, r))
-	s.cli("webhooks").says(0, "There are no webhooks")
-	secret := strings.TrimSpace(s.cli("webhooks", "add", "w", r.URL, "--events", "dead,cancelled", "--queues", "q").says(0, "whsec_").stdout)
-	s.cli("webhooks", "add", "w", r.URL).says(1, "there is a webhook 'w' already")
-	s.cli("webhooks", "add", "x", "http://example.com").says(1, "url")
-	s.cli("webhooks").says(0, "WEBHOOK", "w", r.URL, "cancelled,dead", "enabled")
-	s.cli("webhooks", "test", "w").says(0, "the receiver answered 200")
-	if told := r.told(); len(told) != 1 || !told[0].signed(secret) {
+	s := weirtest.StartNode(t)
+	r := weirtest.NewWebhookReceiver(t)
+	t.Cleanup(s.RunChoresSendingTo(r))
+	s.CLI("webhooks").Says(0, "There are no webhooks")
+	secret := strings.TrimSpace(s.CLI("webhooks", "add", "w", r.URL, "--events", "dead,cancelled", "--queues", "q").Says(0, "whsec_").Stdout)
+	s.CLI("webhooks", "add", "w", r.URL).Says(1, "there is a webhook 'w' already")
+	s.CLI("webhooks", "add", "x", "http://example.com").Says(1, "url")
+	s.CLI("webhooks").Says(0, "WEBHOOK", "w", r.URL, "cancelled,dead", "enabled")
+	s.CLI("webhooks", "test", "w").Says(0, "the receiver answered 200")
+	if told := r.Received(); len(told) != 1 || !told[0].Signed(secret) {
 		t.Errorf("the test came as %+v", told)
 	}
-	r.answers(http.StatusTeapot)
-	s.cli("webhooks", "test", "w").says(1, "not delivered", "418")
-	s.cli("webhooks", "deliveries", "w").says(0, "test", "delivered", "418")
-	s.cli("webhooks", "deliveries", "w", "--state", "delivered", "--json").says(0, `"status":200`)
-	s.cli("webhooks", "rotate", "w").says(0, "whsec_")
-	s.cli("webhooks", "disable", "w", "--reason", "moving").says(0, "disabled: moving")
-	s.cli("webhooks", "enable", "w").says(0, "webhook w is enabled")
-	s.cli("webhooks", "delete", "w").says(0, "deleted")
-	s.cli("webhooks", "deliveries", "w").says(1, "no webhook")
+	r.AnswerWith(http.StatusTeapot)
+	s.CLI("webhooks", "test", "w").Says(1, "not delivered", "418")
+	s.CLI("webhooks", "deliveries", "w").Says(0, "test", "delivered", "418")
+	s.CLI("webhooks", "deliveries", "w", "--state", "delivered", "--json").Says(0, `"status":200`)
+	s.CLI("webhooks", "rotate", "w").Says(0, "whsec_")
+	s.CLI("webhooks", "disable", "w", "--reason", "moving").Says(0, "disabled: moving")
+	s.CLI("webhooks", "enable", "w").Says(0, "webhook w is enabled")
+	s.CLI("webhooks", "delete", "w").Says(0, "deleted")
+	s.CLI("webhooks", "deliveries", "w").Says(1, "no webhook")
 }

@@ -14,31 +14,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
-
-// startWorker starts `weir work` on a service.
-func (s *service) startWorker(flags []string, command ...string) *serviceChild {
-	s.t.Helper()
-	args := append(append([]string{"work", "--log-level", "debug"}, flags...), "--")
-	return startServiceChild(s.t, []string{"WEIR_URL=" + s.url}, serviceProgram(s.t, "./cmd/weir"), append(args, command...)...)
-}
-
-// reaches waits until a job is in a state, and returns it.
-func (s *service) reaches(id, state string) servedJob {
-	s.t.Helper()
-	var j servedJob
-	s.eventually(fmt.Sprintf("job %s is %s", id, state), func() bool {
-		j = s.job(id)
-		return j.State == state
-	})
-	return j
-}
 
 func TestCLIWorkTurnsOutputIntoTheResult(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	w := s.startWorker([]string{"--queue", "q", "--concurrency", "3", "--worker", "mill"}, "sh", "-c", `
+	s := weirtest.StartNode(t)
+	w := s.StartWorker([]string{"--queue", "q", "--concurrency", "3", "--worker", "mill"}, "sh", "-c", `
 		case $WEIR_JOB_KIND in
 			echo) cat ;;
 			text) echo "job $WEIR_JOB_ID of $WEIR_JOB_QUEUE, attempt $WEIR_JOB_ATTEMPT, token $WEIR_JOB_TOKEN" ;;
@@ -48,8 +30,8 @@ func TestCLIWorkTurnsOutputIntoTheResult(t *testing.T) {
 			nul) echo '"a\u0000b"' ;;
 		esac`)
 	for kind, want := range map[string]string{"echo": `{"to": ["you", 1.50, null]}`, "text": "", "none": ""} {
-		id := s.enqueue(obj{"kind": kind, "queue": "q", "args": json.RawMessage(`{"to": ["you", 1.50, null]}`)})
-		j := s.reaches(id, "completed")
+		id := s.Enqueue(obj{"kind": kind, "queue": "q", "args": json.RawMessage(`{"to": ["you", 1.50, null]}`)})
+		j := s.WaitForState(id, "completed")
 		if kind == "text" {
 			want = fmt.Sprintf(`"job %s of q, attempt 1, token %s"`, id, id)
 		}
@@ -61,28 +43,28 @@ func TestCLIWorkTurnsOutputIntoTheResult(t *testing.T) {
 		}
 	}
 	for kind, want := range map[string]string{"long": "longer than 1048576 bytes", "bytes": "UTF-8", "nul": "refuses the result"} {
-		j := s.reaches(s.enqueue(obj{"kind": kind, "queue": "q"}), "dead")
+		j := s.WaitForState(s.Enqueue(obj{"kind": kind, "queue": "q"}), "dead")
 		if !strings.Contains(string(j.Error), want) || j.Attempt != 1 {
 			t.Errorf("%s: after attempt %d the error is %s; want %q", kind, j.Attempt, j.Error, want)
 		}
 	}
-	if status := w.stop(); status != 0 {
-		t.Errorf("the worker ended with %d:\n%s", status, w.output)
+	if status := w.Stop(); status != 0 {
+		t.Errorf("the worker ended with %d:\n%s", status, w.Output)
 	}
-	if !strings.Contains(w.output.String(), "done=3 failed=3") {
-		t.Errorf("the worker does not sum up:\n%s", w.output)
+	if !strings.Contains(w.Output.String(), "done=3 failed=3") {
+		t.Errorf("the worker does not sum up:\n%s", w.Output)
 	}
 }
 
 func TestCLIWorkReportsWhyACommandFailed(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.startWorker([]string{"--queue", "q"}, "sh", "-c", `
+	s := weirtest.StartNode(t)
+	s.StartWorker([]string{"--queue", "q"}, "sh", "-c", `
 		[ "$WEIR_JOB_KIND" != killed ] || kill -KILL $$
 		i=0; while [ $i -lt 2000 ]; do echo "line $i"; i=$((i+1)); done >&2
 		echo "no such thing" >&2
 		exit 3`)
-	j := s.reaches(s.enqueue(obj{"kind": "k", "queue": "q", "max_attempts": 2, "retry": obj{"base_seconds": 0}}), "dead")
+	j := s.WaitForState(s.Enqueue(obj{"kind": "k", "queue": "q", "max_attempts": 2, "retry": obj{"base_seconds": 0}}), "dead")
 	if len(j.Errors) != 2 {
 		t.Fatalf("it has %d failed attempts", len(j.Errors))
 	}
@@ -91,7 +73,7 @@ func TestCLIWorkReportsWhyACommandFailed(t *testing.T) {
 			t.Errorf("%s with %d bytes: %.30s … %s", e.Kind, len(e.Message), e.Message, e.Message[max(0, len(e.Message)-30):])
 		}
 	}
-	j = s.reaches(s.enqueue(obj{"kind": "killed", "queue": "q", "max_attempts": 1}), "dead")
+	j = s.WaitForState(s.Enqueue(obj{"kind": "killed", "queue": "q", "max_attempts": 1}), "dead")
 	if len(j.Errors) != 1 || j.Errors[0].Message != "ended by signal 9 (killed)" {
 		t.Errorf("the errors are %+v", j.Errors)
 	}
@@ -101,7 +83,7 @@ func TestCLIWorkReportsWhyACommandFailed(t *testing.T) {
 func noted(t *testing.T, path string) string {
 	t.Helper()
 	var text []byte
-	serviceEventually(t, "a command writes "+filepath.Base(path), func() bool {
+	weirtest.Eventually(t, "a command writes "+filepath.Base(path), func() bool {
 		var err error
 		text, err = os.ReadFile(path)
 		return err == nil && bytes.HasSuffix(text, []byte("\n"))
@@ -116,7 +98,7 @@ func goesAway(t *testing.T, pid string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serviceEventually(t, "process "+pid+" ends", func() bool {
+	weirtest.Eventually(t, "process "+pid+" ends", func() bool {
 		stat, _ := os.ReadFile("/proc/" + pid + "/stat")
 		return syscall.Kill(n, 0) != nil || bytes.Contains(stat, []byte(") Z "))
 	})
@@ -124,32 +106,32 @@ func goesAway(t *testing.T, pid string) {
 
 func TestCLIACancelledJobsCommandIsKilledWithAllItStarted(t *testing.T) {
 	t.Parallel()
-	s, pids := startService(t), filepath.Join(t.TempDir(), "pids")
-	w := s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--kill-grace-seconds", "0.5"}, "sh", "-c",
+	s, pids := weirtest.StartNode(t), filepath.Join(t.TempDir(), "pids")
+	w := s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--kill-grace-seconds", "0.5"}, "sh", "-c",
 		`trap '' TERM; (trap '' TERM; sleep 100; sleep 100) & echo $$ $! > "$0"; wait; wait; sleep 100`, pids)
-	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	id := s.Enqueue(obj{"kind": "k", "queue": "q"})
 	started := strings.Fields(noted(t, pids))
-	s.post("/v1/jobs/"+id+"/cancel", nil).want(http.StatusOK)
-	s.reaches(id, "cancelled")
+	s.Post("/v1/jobs/"+id+"/cancel", nil).Want(http.StatusOK)
+	s.WaitForState(id, "cancelled")
 	for _, pid := range started {
 		goesAway(t, pid)
 	}
-	w.stop()
-	if !strings.Contains(w.output.String(), "cancelled=1") {
-		t.Errorf("the worker does not say so:\n%s", w.output)
+	w.Stop()
+	if !strings.Contains(w.Output.String(), "cancelled=1") {
+		t.Errorf("the worker does not say so:\n%s", w.Output)
 	}
 }
 
 func TestCLIWorkKeepsTheLeaseAndTheTimeout(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
-	long := s.enqueue(obj{"kind": "k", "queue": "q", "args": 12})
-	tooLong := s.enqueue(obj{"kind": "k", "queue": "q", "args": 100, "timeout_seconds": 2, "max_attempts": 1})
-	if j := s.reaches(long, "completed"); j.Attempt != 1 {
+	s := weirtest.StartNode(t)
+	s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
+	long := s.Enqueue(obj{"kind": "k", "queue": "q", "args": 12})
+	tooLong := s.Enqueue(obj{"kind": "k", "queue": "q", "args": 100, "timeout_seconds": 2, "max_attempts": 1})
+	if j := s.WaitForState(long, "completed"); j.Attempt != 1 {
 		t.Errorf("a job longer than its lease took %d attempts", j.Attempt)
 	}
-	j := s.reaches(tooLong, "dead")
+	j := s.WaitForState(tooLong, "dead")
 	if len(j.Errors) != 1 || j.Errors[0].Type != "timeout" {
 		t.Errorf("a job longer than its timeout has the errors %+v", j.Errors)
 	}
@@ -157,106 +139,106 @@ func TestCLIWorkKeepsTheLeaseAndTheTimeout(t *testing.T) {
 
 func TestCLIAWorkerThatIsToldToEndReleasesWhatItHolds(t *testing.T) {
 	t.Parallel()
-	s, started := startService(t), filepath.Join(t.TempDir(), "started")
-	w := s.startWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "6"}, "sh", "-c", `
+	s, started := weirtest.StartNode(t), filepath.Join(t.TempDir(), "started")
+	w := s.StartWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "6"}, "sh", "-c", `
 		if [ "$WEIR_JOB_KIND" = short ]; then sleep 0.5; exit; fi
 		echo $$ > "$0"; sleep 100`, started)
-	long := s.enqueue(obj{"kind": "long", "queue": "q", "max_attempts": 1})
+	long := s.Enqueue(obj{"kind": "long", "queue": "q", "max_attempts": 1})
 	pid := noted(t, started)
-	short := s.enqueue(obj{"kind": "short", "queue": "q"})
-	s.reaches(short, "running")
-	if status := w.stop(); status != 0 {
+	short := s.Enqueue(obj{"kind": "short", "queue": "q"})
+	s.WaitForState(short, "running")
+	if status := w.Stop(); status != 0 {
 		t.Errorf("it ended with %d", status)
 	}
 	goesAway(t, pid)
-	if j := s.job(short); j.State != "completed" {
+	if j := s.Job(short); j.State != "completed" {
 		t.Errorf("what could be finished is %s", j.State)
 	}
-	if j := s.job(long); j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
+	if j := s.Job(long); j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
 		t.Errorf("what could not is %s after %d attempts with %v", j.State, j.Attempt, j.Errors)
 	}
-	if !strings.Contains(w.output.String(), "done=1 failed=0 cancelled=0 released=1 lost=0") {
-		t.Errorf("it does not sum up:\n%s", w.output)
+	if !strings.Contains(w.Output.String(), "done=1 failed=0 cancelled=0 released=1 lost=0") {
+		t.Errorf("it does not sum up:\n%s", w.Output)
 	}
 }
 
 func TestCLIASecondSignalEndsAWorkerAtOnce(t *testing.T) {
 	t.Parallel()
-	s, started := startService(t), filepath.Join(t.TempDir(), "started")
-	w := s.startWorker([]string{"--queue", "q", "--grace-seconds", "1000"}, "sh", "-c", `trap '' TERM; echo $$ > "$0"; sleep 100; sleep 100`, started)
-	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	s, started := weirtest.StartNode(t), filepath.Join(t.TempDir(), "started")
+	w := s.StartWorker([]string{"--queue", "q", "--grace-seconds", "1000"}, "sh", "-c", `trap '' TERM; echo $$ > "$0"; sleep 100; sleep 100`, started)
+	id := s.Enqueue(obj{"kind": "k", "queue": "q"})
 	pid := noted(t, started)
-	w.signal(syscall.SIGINT)
-	s.eventually("it has heard the first", func() bool { return strings.Contains(w.output.String(), "a second signal ends at once") })
+	w.Signal(syscall.SIGINT)
+	s.Eventually("it has heard the first", func() bool { return strings.Contains(w.Output.String(), "a second signal ends at once") })
 	time.Sleep(500 * time.Millisecond) // one that comes within 200 ms is taken for an echo of the first
-	w.signal(syscall.SIGINT)
-	w.wait()
+	w.Signal(syscall.SIGINT)
+	w.Wait()
 	goesAway(t, pid)
-	if j := s.job(id); j.State != "available" || j.Attempt != 0 {
+	if j := s.Job(id); j.State != "available" || j.Attempt != 0 {
 		t.Errorf("the job is %s after %d attempts", j.State, j.Attempt)
 	}
 }
 
 func TestCLIAKilledWorkersJobRunsElsewhereWithinTwoSecondsOfItsLease(t *testing.T) {
 	t.Parallel()
-	s, started := startService(t), filepath.Join(t.TempDir(), "started")
-	first := s.startWorker([]string{"--queue", "q", "--lease-seconds", "9", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
-	id := s.enqueue(obj{"kind": "k", "queue": "q"})
+	s, started := weirtest.StartNode(t), filepath.Join(t.TempDir(), "started")
+	first := s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
+	id := s.Enqueue(obj{"kind": "k", "queue": "q"})
 	pid := noted(t, started)
-	first.kill()
+	first.Kill()
 	if runtime.GOOS == "linux" { // elsewhere nothing ties a command to its worker's life
 		goesAway(t, pid)
 	}
-	j := s.job(id)
+	j := s.Job(id)
 	if j.State != "running" || j.LeaseExpiresAt == nil {
 		t.Fatalf("after the kill the job is %s", j.State)
 	}
 	expires := *j.LeaseExpiresAt
-	s.startWorker([]string{"--queue", "q", "--worker", "second"}, "cat")
-	j = s.reaches(id, "completed")
-	if late := j.StartedAt.Sub(expires); j.Worker != "second" || j.Attempt != 2 || late < 0 || late > soon {
+	s.StartWorker([]string{"--queue", "q", "--worker", "second"}, "cat")
+	j = s.WaitForState(id, "completed")
+	if late := j.StartedAt.Sub(expires); j.Worker != "second" || j.Attempt != 2 || late < 0 || late > weirtest.Soon {
 		t.Errorf("attempt %d was begun by %s %v after the lease ran out", j.Attempt, j.Worker, late)
 	}
 }
 
 func TestCLIManySmallJobsAreEachDoneOnceThroughARestart(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	s, node := startNode(t, database.URL)
+	database := weirtest.New(t)
+	s, node := weirtest.StartServe(t, database)
 	const jobs = 1500
 	var all []obj
 	for i := range jobs {
 		all = append(all, obj{"kind": "k", "queue": "q", "args": i})
 	}
-	s.enqueueAll(all)
+	s.EnqueueAll(all)
 	done := filepath.Join(t.TempDir(), "done")
-	w := s.startWorker([]string{"--queue", "q", "--concurrency", "4", "--log-level", "info"}, "sh", "-c", `read i; echo $i; echo $i >> "$0"`, done)
+	w := s.StartWorker([]string{"--queue", "q", "--concurrency", "4", "--log-level", "info"}, "sh", "-c", `read i; echo $i; echo $i >> "$0"`, done)
 	lines := func() int {
 		text, _ := os.ReadFile(done)
 		return bytes.Count(text, []byte("\n"))
 	}
-	serviceEventually(t, "a third of them is done", func() bool { return lines() > jobs/3 })
+	weirtest.Eventually(t, "a third of them is done", func() bool { return lines() > jobs/3 })
 
 	// The node dies and another one comes up in its place.
-	address := strings.TrimPrefix(s.url, "http://")
-	node.kill()
+	address := strings.TrimPrefix(s.URL, "http://")
+	node.Kill()
 	time.Sleep(300 * time.Millisecond)
-	startServiceChild(t, []string{"WEIR_DATABASE_URL=" + database.URL, "WEIR_ADDR=" + address}, serviceProgram(t, "./cmd/weir"), "serve")
+	weirtest.StartProgram(t, []string{"WEIR_DATABASE_URL=" + database.URL, "WEIR_ADDR=" + address}, weirtest.Program(t, "./cmd/weir"), "serve")
 	completed := func() (n int) {
-		if err := database.Pool().QueryRow(t.Context(), "select count(*) from weir.jobs where state = 'completed' and result = args").Scan(&n); err != nil {
+		if err := database.Pool.QueryRow(t.Context(), "select count(*) from weir.jobs where state = 'completed' and result = args").Scan(&n); err != nil {
 			t.Fatal(err)
 		}
 		return n
 	}
 	for range 3 { // of a claim whose answer was lost, the lease takes half a minute to run out
-		for end := time.Now().Add(servicePatience); completed() < jobs && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		for end := time.Now().Add(weirtest.Patience); completed() < jobs && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		}
 	}
 	if n := completed(); n != jobs {
 		t.Fatalf("%d of %d are done", n, jobs)
 	}
-	if status := w.stop(); status != 0 {
-		t.Errorf("the worker ended with %d:\n%s", status, w.output)
+	if status := w.Stop(); status != 0 {
+		t.Errorf("the worker ended with %d:\n%s", status, w.Output)
 	}
 	// A claim whose answer died with the node is the only way to lose an attempt; nothing makes a command run twice.
 	if n := lines(); n != jobs {

@@ -7,12 +7,14 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestCLIAWorkflowIsSubmittedDrawnAndChanged(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.cli("workflow").says(0, "no such workflows")
+	s := weirtest.StartNode(t)
+	s.CLI("workflow").Says(0, "no such workflows")
 	file := filepath.Join(t.TempDir(), "order.json")
 	text, err := json.Marshal(obj{"name": "order", "steps": []obj{
 		stepOf("reserve", "q"), stepOf("charge", "q", "reserve"), stepOf("pack", "q", "reserve"), stepOf("ship", "q", "charge", "pack"),
@@ -24,48 +26,48 @@ func TestCLIAWorkflowIsSubmittedDrawnAndChanged(t *testing.T) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := strings.Fields(s.cli("workflow", "submit", "@"+file, "--idempotency-key", "o-1").says(0, "with 5 steps").stdout)[1]
-	s.cli("workflow", "submit", "@"+file, "--idempotency-key", "o-1").says(0, "workflow "+w+" was there already")
-	s.cli("workflow", "submit", `{"name": "w", "steps": [{"name": "a", "kind": "a", "depends_on": ["b"]}, {"name": "b", "kind": "b", "depends_on": ["a"]}]}`).says(1, "a -> b -> a")
-	s.cli("workflow", "submit", `nonsense`).says(2, "not JSON")
-	j := s.claimOne("q")
-	s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(200)
+	w := strings.Fields(s.CLI("workflow", "submit", "@"+file, "--idempotency-key", "o-1").Says(0, "with 5 steps").Stdout)[1]
+	s.CLI("workflow", "submit", "@"+file, "--idempotency-key", "o-1").Says(0, "workflow "+w+" was there already")
+	s.CLI("workflow", "submit", `{"name": "w", "steps": [{"name": "a", "kind": "a", "depends_on": ["b"]}, {"name": "b", "kind": "b", "depends_on": ["a"]}]}`).Says(1, "a -> b -> a")
+	s.CLI("workflow", "submit", `nonsense`).Says(2, "not JSON")
+	j := s.ClaimOne("q")
+	s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(200)
 
-	drawn := s.cli("workflow", "show", w).says(0, "workflow "+w+" order is running: 20 % of 5 steps").stdout
+	drawn := s.CLI("workflow", "show", w).Says(0, "workflow "+w+" order is running: 20 % of 5 steps").Stdout
 	for _, line := range []string{"● reserve *", "├─ ○ charge", "└─ ○ pack", "· ship", "also after", "· received"} {
 		if !strings.Contains(drawn, line) {
 			t.Errorf("%q is not in\n%s", line, drawn)
 		}
 	}
-	s.cli("workflow", "show", w, "--mermaid").says(0, "flowchart TD", "s0 --> s1")
-	var graph servedGraph
-	if err := json.Unmarshal([]byte(s.cli("workflow", "show", w, "--json").says(0).stdout), &graph); err != nil || len(graph.Nodes) != 5 {
+	s.CLI("workflow", "show", w, "--mermaid").Says(0, "flowchart TD", "s0 --> s1")
+	var graph weirtest.Graph
+	if err := json.Unmarshal([]byte(s.CLI("workflow", "show", w, "--json").Says(0).Stdout), &graph); err != nil || len(graph.Nodes) != 5 {
 		t.Errorf("--json shows %+v, %v", graph, err)
 	}
-	s.cli("workflow", "signal", w, "received", `{"by": "ann"}`).says(0, "it is kept")
-	s.cli("workflow", "timeline", w).says(0, "workflow submitted", "reserve", "completed", "workflow signal")
-	s.cli("workflow", "cancel", w).says(0, "is cancelled")
-	s.cli("workflow", "cancel", w).says(1, "is over")
-	s.cli("workflow", "retry", w, "--by", "ann").says(0, "is running: 20 %")
-	f := strings.Fields(s.cli("workflow", "fork", w, "reserve").says(0, "is running: 0 %").stdout)[1]
-	s.cli("workflows", "list", "--state", "running").says(0, w, f, "order")
-	s.cli("workflow", "show", f).says(0, "forked from workflow "+w)
-	s.cli("workflow", "list", "--limit", "1").says(0, "There are more")
-	s.cli("workflow", "show", "4711").says(1, "there is no workflow 4711")
-	s.cli("workflow", "list", "--limit", "0").says(2, "--limit")
+	s.CLI("workflow", "signal", w, "received", `{"by": "ann"}`).Says(0, "it is kept")
+	s.CLI("workflow", "timeline", w).Says(0, "workflow submitted", "reserve", "completed", "workflow signal")
+	s.CLI("workflow", "cancel", w).Says(0, "is cancelled")
+	s.CLI("workflow", "cancel", w).Says(1, "is over")
+	s.CLI("workflow", "retry", w, "--by", "ann").Says(0, "is running: 20 %")
+	f := strings.Fields(s.CLI("workflow", "fork", w, "reserve").Says(0, "is running: 0 %").Stdout)[1]
+	s.CLI("workflows", "list", "--state", "running").Says(0, w, f, "order")
+	s.CLI("workflow", "show", f).Says(0, "forked from workflow "+w)
+	s.CLI("workflow", "list", "--limit", "1").Says(0, "There are more")
+	s.CLI("workflow", "show", "4711").Says(1, "there is no workflow 4711")
+	s.CLI("workflow", "list", "--limit", "0").Says(2, "--limit")
 }
 
 func TestCLIManyStepsThatAreAlikeAreDrawnAsOne(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	steps, maps := []obj{stepOf("list", "q")}, []string{}
 	for i := range 50 {
 		maps = append(maps, fmt.Sprint("count-", i))
 		steps = append(steps, obj{"name": maps[i], "kind": "count", "queue": "q", "depends_on": []string{"list"}})
 	}
-	w := s.submit(nil, append(steps, stepOf("join", "q", maps...))...)
-	short := s.cli("workflow", "show", w).says(0, "count-0 … count-49", "50 steps", "46 more").stdout
-	long := s.cli("workflow", "show", w, "--all").says(0, "count-17").stdout
+	w := s.Submit(nil, append(steps, stepOf("join", "q", maps...))...)
+	short := s.CLI("workflow", "show", w).Says(0, "count-0 … count-49", "50 steps", "46 more").Stdout
+	long := s.CLI("workflow", "show", w, "--all").Says(0, "count-17").Stdout
 	if strings.Count(short, "\n") > 12 || strings.Count(long, "\n") < 50 {
 		t.Errorf("short:\n%s\nlong:\n%s", short, long)
 	}

@@ -4,7 +4,9 @@ package tests
 import (
 	"testing"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func TestMain(m *testing.M) { pgtest.Main(m) }
+type obj = weirtest.Object
+
+func TestMain(m *testing.M) { weirtest.Main(m) }

@@ -1,14 +1,11 @@
 package tests
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 )
 
 // What must also hold through a PgBouncer in transaction mode is run a second time here, and finds one before its database.
@@ -95,16 +92,4 @@ func TestThroughPgBouncer(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, test)
 	}
-}
-
-func throughPgBouncer(t *testing.T) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
-
-func openPool(t *testing.T, url string) *pgxpool.Pool {
-	t.Helper()
-	pool, err := pgxpool.New(context.Background(), url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(pool.Close)
-	return pool
 }

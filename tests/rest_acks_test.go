@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // servedAcks are the operations that name a token, and a body for each but for the token.
@@ -21,138 +23,107 @@ var servedAcks = map[string]obj{
 	"heartbeat": {"lease_seconds": 999, "progress": obj{"percent": 99}},
 }
 
-func servedWith(o obj, more obj) obj {
-	all := obj{}
-	for _, from := range []obj{o, more} {
-		for name, x := range from {
-			all[name] = x
-		}
-	}
-	return all
-}
-
 func TestRESTAStaleTokenIsRefusedAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for state, stale := range map[string]func() (id, token string){
 		"running for another worker": func() (string, string) {
-			first := s.leased("again")
-			s.post("/v1/jobs/"+first.ID+"/release", obj{"token": first.Token}).want(http.StatusOK)
-			s.claimOne("again")
+			first := s.EnqueueAndClaim("again")
+			s.Post("/v1/jobs/"+first.ID+"/release", obj{"token": first.Token}).Want(http.StatusOK)
+			s.ClaimOne("again")
 			return first.ID, first.Token
 		},
-		"running, and the token was made up": func() (string, string) { return s.leased("made-up").ID, "123456789" },
+		"running, and the token was made up": func() (string, string) { return s.EnqueueAndClaim("made-up").ID, "123456789" },
 		"available": func() (string, string) {
-			j := s.leased("available")
-			s.post("/v1/jobs/"+j.ID+"/release", obj{"token": j.Token}).want(http.StatusOK)
+			j := s.EnqueueAndClaim("available")
+			s.Post("/v1/jobs/"+j.ID+"/release", obj{"token": j.Token}).Want(http.StatusOK)
 			return j.ID, j.Token
 		},
 		"never claimed": func() (string, string) {
-			id := s.enqueue(`{"kind": "k", "queue": "fresh"}`)
+			id := s.Enqueue(`{"kind": "k", "queue": "fresh"}`)
 			return id, id // a token is often the same number as the id
 		},
 		"scheduled": func() (string, string) {
-			j := s.leased("scheduled")
-			s.post("/v1/jobs/"+j.ID+"/snooze", obj{"token": j.Token, "delay_seconds": 3600}).want(http.StatusOK)
+			j := s.EnqueueAndClaim("scheduled")
+			s.Post("/v1/jobs/"+j.ID+"/snooze", obj{"token": j.Token, "delay_seconds": 3600}).Want(http.StatusOK)
 			return j.ID, j.Token
 		},
 		"retryable": func() (string, string) {
-			j := s.leased("retryable")
-			s.post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": obj{"message": "no"}, "retry_in_seconds": 3600}).want(http.StatusOK)
+			j := s.EnqueueAndClaim("retryable")
+			s.Post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": obj{"message": "no"}, "retry_in_seconds": 3600}).Want(http.StatusOK)
 			return j.ID, j.Token
 		},
 		"completed": func() (string, string) {
-			j := s.leased("completed")
-			s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token, "result": "good"}).want(http.StatusOK)
+			j := s.EnqueueAndClaim("completed")
+			s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token, "result": "good"}).Want(http.StatusOK)
 			return j.ID, j.Token
 		},
 		"dead": func() (string, string) {
-			j := s.leased("dead")
-			s.post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": obj{"message": "no"}, "retry": false}).want(http.StatusOK)
+			j := s.EnqueueAndClaim("dead")
+			s.Post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": obj{"message": "no"}, "retry": false}).Want(http.StatusOK)
 			return j.ID, j.Token
 		},
 		"lost by its worker": func() (string, string) {
-			s.enqueue(`{"kind": "k", "queue": "lost"}`)
-			got := readAs[servedClaims](s.post("/v1/claims", `{"worker": "w", "queues": ["lost"], "wait_seconds": 20, "lease_seconds": 1}`).want(http.StatusOK)).Jobs
+			s.Enqueue(`{"kind": "k", "queue": "lost"}`)
+			got := weirtest.Decode[weirtest.ClaimedJobs](s.Post("/v1/claims", `{"worker": "w", "queues": ["lost"], "wait_seconds": 20, "lease_seconds": 1}`).Want(http.StatusOK)).Jobs
 			if len(got) != 1 {
 				t.Fatal("nothing to claim")
 			}
-			s.eventually("the lease runs out", func() bool { return s.job(got[0].ID).State == "available" })
+			s.Eventually("the lease runs out", func() bool { return s.Job(got[0].ID).State == "available" })
 			return got[0].ID, got[0].Token
 		},
 	} {
 		id, token := stale()
-		before := s.get("/v1/jobs/" + id).want(http.StatusOK)
+		before := s.Get("/v1/jobs/" + id).Want(http.StatusOK)
 		for operation, body := range servedAcks {
-			p := s.post("/v1/jobs/"+id+"/"+operation, servedWith(body, obj{"token": token})).problem(http.StatusConflict, "stale_token")
+			p := s.Post("/v1/jobs/"+id+"/"+operation, weirtest.With(body, obj{"token": token})).Problem(http.StatusConflict, "stale_token")
 			if p.Hint == "" {
 				t.Errorf("%s: no hint", operation)
 			}
 			if operation == "heartbeat" {
 				continue
 			}
-			r := s.post("/v1/acks", obj{"acks": []obj{servedWith(body, obj{"token": token, "id": id, "outcome": operation})}}).want(http.StatusOK)
-			if got := readAs[struct{ Results []servedAck }](r).Results; len(got) != 1 || got[0].ID != id || got[0].Status != "stale_token" || got[0].State != "" {
+			r := s.Post("/v1/acks", obj{"acks": []obj{weirtest.With(body, obj{"token": token, "id": id, "outcome": operation})}}).Want(http.StatusOK)
+			if got := weirtest.Decode[struct{ Results []weirtest.AckResult }](r).Results; len(got) != 1 || got[0].ID != id || got[0].Status != "stale_token" || got[0].State != "" {
 				t.Errorf("%s in /v1/acks: %v", operation, r)
 			}
 		}
-		if after := s.get("/v1/jobs/" + id); !bytes.Equal(before.body, after.body) {
-			t.Errorf("a job %s changed from\n%s to\n%s", state, before.body, after.body)
+		if after := s.Get("/v1/jobs/" + id); !bytes.Equal(before.Body, after.Body) {
+			t.Errorf("a job %s changed from\n%s to\n%s", state, before.Body, after.Body)
 		}
 	}
 }
 
 func TestRESTAnAckOfAJobThatIsNotThereIsNotFound(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for operation, body := range servedAcks {
 		for _, id := range []string{"123456", "99999999999999999999999999", "0"} {
-			s.post("/v1/jobs/"+id+"/"+operation, servedWith(body, obj{"token": "1"})).problem(http.StatusNotFound, "job_not_found")
+			s.Post("/v1/jobs/"+id+"/"+operation, weirtest.With(body, obj{"token": "1"})).Problem(http.StatusNotFound, "job_not_found")
 		}
 		if operation == "heartbeat" {
 			continue
 		}
-		r := s.post("/v1/acks", obj{"acks": []obj{servedWith(body, obj{"token": "1", "id": "123456", "outcome": operation})}}).want(http.StatusOK)
-		if got := readAs[struct{ Results []servedAck }](r).Results; len(got) != 1 || got[0].ID != "123456" || got[0].Status != "not_found" {
+		r := s.Post("/v1/acks", obj{"acks": []obj{weirtest.With(body, obj{"token": "1", "id": "123456", "outcome": operation})}}).Want(http.StatusOK)
+		if got := weirtest.Decode[struct{ Results []weirtest.AckResult }](r).Results; len(got) != 1 || got[0].ID != "123456" || got[0].Status != "not_found" {
 			t.Errorf("%s in /v1/acks: %v", operation, r)
 		}
 	}
 }
 
-// acks sends acks and returns their statuses, in one string.
-func (s *service) acks(acks ...obj) string {
-	s.t.Helper()
-	if acks == nil {
-		acks = []obj{}
-	}
-	r := s.post("/v1/acks", obj{"acks": acks}).want(http.StatusOK)
-	results := readAs[struct{ Results []servedAck }](r).Results
-	if len(results) != len(acks) {
-		s.t.Fatalf("%v\n%d results for %d acks", r, len(results), len(acks))
-	}
-	var statuses []string
-	for i, result := range results {
-		if result.ID != acks[i]["id"] {
-			s.t.Fatalf("%v\nresult %d is of job %s, want %s", r, i, result.ID, acks[i]["id"])
-		}
-		statuses = append(statuses, strings.TrimSpace(result.Status+" "+result.State))
-	}
-	return strings.Join(statuses, ", ")
-}
-
 func TestRESTAcksOfManyOutcomesAreAnsweredInOrder(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.enqueueAll(slices.Repeat([]obj{{"kind": "k", "max_attempts": 3}}, 8))
-	j := s.claimAs("w", 8, "default")
+	s := weirtest.StartNode(t)
+	s.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "max_attempts": 3}}, 8))
+	j := s.ClaimAs("w", 8, "default")
 	of := func(i int, outcome string, more obj) obj {
-		return servedWith(more, obj{"id": j[i].ID, "token": j[i].Token, "outcome": outcome})
+		return weirtest.With(more, obj{"id": j[i].ID, "token": j[i].Token, "outcome": outcome})
 	}
-	got := s.acks(
+	got := s.Acks(
 		of(3, "fail", obj{"error": obj{"message": "no", "type": "T", "stack": "at x"}, "retry_in_seconds": 3600}),
 		of(0, "complete", obj{"result": obj{"n": 0}}),
 		of(5, "release", nil),
-		servedWith(of(1, "complete", nil), obj{"token": "77"}),
+		weirtest.With(of(1, "complete", nil), obj{"token": "77"}),
 		of(4, "snooze", obj{"delay_seconds": 3600}),
 		of(1, "complete", nil),
 		of(6, "fail", obj{"error": obj{"message": "for good"}, "retry": false}),
@@ -164,24 +135,24 @@ func TestRESTAcksOfManyOutcomesAreAnsweredInOrder(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	for i, want := range []string{"completed", "completed", "completed", "retryable", "scheduled", "available", "dead", "available"} {
-		if state := s.job(j[i].ID).State; state != want {
+		if state := s.Job(j[i].ID).State; state != want {
 			t.Errorf("job %d is %s, want %s", i, state, want)
 		}
 	}
 	for i, want := range map[int]string{0: `{"n": 0}`, 2: `[2]`} {
-		if result := s.job(j[i].ID).Result; !sameJSON(t, result, []byte(want)) {
+		if result := s.Job(j[i].ID).Result; !weirtest.SameJSON(t, result, []byte(want)) {
 			t.Errorf("job %d has the result %s, want %s", i, result, want)
 		}
 	}
-	if result := s.job(j[1].ID).Result; result != nil {
+	if result := s.Job(j[1].ID).Result; result != nil {
 		t.Errorf("job 1 has the result %s of another", result)
 	}
-	failed := s.job(j[3].ID)
+	failed := s.Job(j[3].ID)
 	if len(failed.Errors) != 1 || failed.Errors[0].Message != "no" || failed.Errors[0].Type != "T" || failed.Errors[0].Stack != "at x" || failed.Errors[0].Worker != "w" ||
 		failed.Errors[0].Kind != "failed" || failed.Errors[0].Attempt != 1 {
 		t.Errorf("the failed attempt: %+v", failed.Errors)
 	}
-	if got := s.acks(); got != "" {
+	if got := s.Acks(); got != "" {
 		t.Errorf("no acks: %s", got)
 	}
 }
@@ -189,7 +160,7 @@ func TestRESTAcksOfManyOutcomesAreAnsweredInOrder(t *testing.T) {
 // Of several acks of one lease the first is the one that counts, and the others are stale; a stale one does not spoil a good one, wherever it stands.
 func TestRESTOneCallMayNameAJobSeveralTimes(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for i, c := range []struct{ acks, want, state string }{
 		{"complete complete", "ok, stale_token", "completed"},
 		{"complete! complete", "stale_token, ok", "completed"},
@@ -206,7 +177,7 @@ func TestRESTOneCallMayNameAJobSeveralTimes(t *testing.T) {
 		{"other:snooze other:complete fail complete snooze", "ok, stale_token, ok retryable, stale_token, stale_token", "retryable"},
 	} {
 		queue := fmt.Sprintf("q%d", i)
-		job, other := s.leased(queue), s.leased(queue)
+		job, other := s.EnqueueAndClaim(queue), s.EnqueueAndClaim(queue)
 		bodies := map[string]obj{"fail": {"error": obj{"message": "no"}, "retry_in_seconds": 3600}, "snooze": {"delay_seconds": 3600}}
 		var acks []obj
 		for word := range strings.FieldsSeq(c.acks) {
@@ -215,16 +186,16 @@ func TestRESTOneCallMayNameAJobSeveralTimes(t *testing.T) {
 				word, of = rest, other
 			}
 			outcome, stale := strings.CutSuffix(word, "!")
-			ack := servedWith(bodies[outcome], obj{"id": of.ID, "token": of.Token, "outcome": outcome})
+			ack := weirtest.With(bodies[outcome], obj{"id": of.ID, "token": of.Token, "outcome": outcome})
 			if stale {
 				ack["token"] = "987654321"
 			}
 			acks = append(acks, ack)
 		}
-		if got := s.acks(acks...); got != c.want {
+		if got := s.Acks(acks...); got != c.want {
 			t.Errorf("%s: %s; want %s", c.acks, got, c.want)
 		}
-		if state := s.job(job.ID).State; state != c.state {
+		if state := s.Job(job.ID).State; state != c.state {
 			t.Errorf("%s: the job is %s, want %s", c.acks, state, c.state)
 		}
 	}
@@ -232,8 +203,8 @@ func TestRESTOneCallMayNameAJobSeveralTimes(t *testing.T) {
 
 func TestRESTABodyOfAcksThatIsNotValidChangesNothing(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	good := s.leased("q")
+	s := weirtest.StartNode(t)
+	good := s.EnqueueAndClaim("q")
 	for _, c := range []struct{ bad, location string }{
 		{`{"id": "1", "token": "1", "outcome": "finish"}`, "body.acks[1].outcome"},
 		{`{"id": "1", "token": "1"}`, "body.acks[1]"},
@@ -254,44 +225,44 @@ func TestRESTABodyOfAcksThatIsNotValidChangesNothing(t *testing.T) {
 		{`null`, "body.acks[1]"},
 		{`7`, "body.acks[1]"},
 	} {
-		r := s.post("/v1/acks", `{"acks": [{"id": "`+good.ID+`", "token": "`+good.Token+`", "outcome": "complete"}, `+c.bad+`]}`)
-		if r.status != http.StatusUnprocessableEntity {
+		r := s.Post("/v1/acks", `{"acks": [{"id": "`+good.ID+`", "token": "`+good.Token+`", "outcome": "complete"}, `+c.bad+`]}`)
+		if r.Status != http.StatusUnprocessableEntity {
 			t.Errorf("%.200s: %v", c.bad, r)
 			continue
 		}
-		p := r.problem(http.StatusUnprocessableEntity, "invalid_argument")
+		p := r.Problem(http.StatusUnprocessableEntity, "invalid_argument")
 		if !slices.ContainsFunc(p.Errors, func(e struct{ Location, Message string }) bool { return strings.HasPrefix(e.Location, c.location) }) && c.bad != "null" {
 			t.Errorf("%.200s: the place is %+v, want %s", c.bad, p.Errors, c.location)
 		}
 	}
-	if state := s.job(good.ID).State; state != "running" {
+	if state := s.Job(good.ID).State; state != "running" {
 		t.Errorf("the good one is %s", state)
 	}
 	tooMany := slices.Repeat([]obj{{"id": good.ID, "token": good.Token, "outcome": "complete"}}, 10001)
-	s.post("/v1/acks", obj{"acks": tooMany}).problem(http.StatusUnprocessableEntity, "invalid_argument")
-	if state := s.job(good.ID).State; state != "running" {
+	s.Post("/v1/acks", obj{"acks": tooMany}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
+	if state := s.Job(good.ID).State; state != "running" {
 		t.Errorf("the good one is %s", state)
 	}
 }
 
 func TestRESTTenThousandAcksInOneCall(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	const n = 10000
-	s.enqueueAll(slices.Repeat([]obj{{"kind": "k"}}, n))
+	s.EnqueueAll(slices.Repeat([]obj{{"kind": "k"}}, n))
 	var acks []obj
 	for len(acks) < n {
-		for _, j := range s.claimAs("w", 1000, "default") {
+		for _, j := range s.ClaimAs("w", 1000, "default") {
 			acks = append(acks, obj{"id": j.ID, "token": j.Token, "outcome": "complete", "result": len(acks)})
 		}
 	}
-	if got, want := s.acks(acks...), "ok"+strings.Repeat(", ok", n-1); got != want {
+	if got, want := s.Acks(acks...), "ok"+strings.Repeat(", ok", n-1); got != want {
 		t.Error("not all of ten thousand acks were accepted")
 	}
-	if done := s.count(`select count(*) from weir.job_outcome where state = 'completed'`); done != n {
+	if done := s.Count(`select count(*) from weir.job_outcome where state = 'completed'`); done != n {
 		t.Errorf("%d jobs are completed", done)
 	}
-	if wrong := s.count(`select count(*) from weir.job_outcome o where o.result is null or o.result <> to_jsonb(array_position($1::text[], o.job_id::text) - 1)`, ackedIDs(acks)); wrong != 0 {
+	if wrong := s.Count(`select count(*) from weir.job_outcome o where o.result is null or o.result <> to_jsonb(array_position($1::text[], o.job_id::text) - 1)`, ackedIDs(acks)); wrong != 0 {
 		t.Errorf("%d jobs have the result of another", wrong)
 	}
 }
@@ -307,9 +278,9 @@ func ackedIDs(acks []obj) []string {
 // Calls that come together are committed together. One that is refused must not take the others with it, nor be taken along.
 func TestRESTABadCallAmongManyFailsAlone(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`).want(http.StatusOK)
-	s.enqueue(`{"kind": "k", "queue": "full"}`)
+	s := weirtest.StartNode(t)
+	s.Do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`).Want(http.StatusOK)
+	s.Enqueue(`{"kind": "k", "queue": "full"}`)
 	// Each passes what the node checks by itself, and is refused by the database.
 	bad := map[string]string{
 		`{"kind": "bad", "queue": "q", "args": "\u0000"}`:                                                        "invalid_argument",
@@ -337,40 +308,40 @@ func TestRESTABadCallAmongManyFailsAlone(t *testing.T) {
 		var together sync.WaitGroup
 		for _, c := range calls {
 			together.Go(func() {
-				r, err := s.send(t.Context(), http.MethodPost, "/v1/jobs", c.body)
+				r, err := s.Send(t.Context(), http.MethodPost, "/v1/jobs", c.body)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				var p servedProblem
-				_ = json.Unmarshal(r.body, &p)
+				var p weirtest.ProblemBody
+				_ = json.Unmarshal(r.Body, &p)
 				switch {
-				case c.good && r.status != http.StatusCreated,
-					!c.good && c.code != "" && (r.status < 400 || r.status == http.StatusInternalServerError || p.Code != c.code),
-					r.status == http.StatusInternalServerError:
+				case c.good && r.Status != http.StatusCreated,
+					!c.good && c.code != "" && (r.Status < 400 || r.Status == http.StatusInternalServerError || p.Code != c.code),
+					r.Status == http.StatusInternalServerError:
 					t.Errorf("%.100s: %v; want %s", c.body, r, c.code)
 				}
 			})
 		}
 		together.Wait()
 	}
-	if n := s.count(`select count(*) from weir.jobs where kind = 'good'`); n != 300 {
+	if n := s.Count(`select count(*) from weir.jobs where kind = 'good'`); n != 300 {
 		t.Errorf("%d good jobs are stored, want 300", n)
 	}
-	if n := s.count(`select count(*) from weir.jobs where kind = 'bad' and args <> '{"far": true}' and jsonb_typeof(args) <> 'array'`); n != 0 {
+	if n := s.Count(`select count(*) from weir.jobs where kind = 'bad' and args <> '{"far": true}' and jsonb_typeof(args) <> 'array'`); n != 0 {
 		t.Errorf("%d bad jobs are stored", n)
 	}
 }
 
 func TestRESTAStaleAckAmongManyFailsAlone(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.enqueueAll(slices.Repeat([]obj{{"kind": "k"}}, 120))
-	claimed := s.claimAs("w", 120, "default")
+	s := weirtest.StartNode(t)
+	s.EnqueueAll(slices.Repeat([]obj{{"kind": "k"}}, 120))
+	claimed := s.ClaimAs("w", 120, "default")
 	var together sync.WaitGroup
 	for i, j := range claimed {
 		operation := []string{"complete", "fail", "snooze", "release"}[i%4]
-		body, want := servedWith(servedAcks[operation], obj{"token": j.Token}), http.StatusOK
+		body, want := weirtest.With(servedAcks[operation], obj{"token": j.Token}), http.StatusOK
 		switch {
 		case i%10 == 3:
 			body["token"], want = "987654321", http.StatusConflict
@@ -380,8 +351,8 @@ func TestRESTAStaleAckAmongManyFailsAlone(t *testing.T) {
 			body["error"], want = obj{"message": "with a \x00 in it"}, 0
 		}
 		together.Go(func() {
-			r, err := s.send(t.Context(), http.MethodPost, "/v1/jobs/"+j.ID+"/"+operation, body)
-			if err != nil || r.status != want && want != 0 || want == 0 && r.status >= 500 {
+			r, err := s.Send(t.Context(), http.MethodPost, "/v1/jobs/"+j.ID+"/"+operation, body)
+			if err != nil || r.Status != want && want != 0 || want == 0 && r.Status >= 500 {
 				t.Errorf("%v, %v; want %d", r, err, want)
 			}
 		})
@@ -392,7 +363,7 @@ func TestRESTAStaleAckAmongManyFailsAlone(t *testing.T) {
 		if i%10 == 3 || i == 4 {
 			want = "running"
 		}
-		state := s.job(j.ID).State
+		state := s.Job(j.ID).State
 		if i%4 == 2 && state == "available" {
 			state = "scheduled" // its second is over
 		}
@@ -404,21 +375,21 @@ func TestRESTAStaleAckAmongManyFailsAlone(t *testing.T) {
 
 func TestRESTOfManyWhoCompleteALeaseAtOnceOneSucceeds(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	j := s.leased("q")
+	s := weirtest.StartNode(t)
+	j := s.EnqueueAndClaim("q")
 	var mu sync.Mutex
 	statuses := map[int]int{}
 	var together sync.WaitGroup
 	for i := range 30 {
 		together.Go(func() {
-			r, err := s.send(t.Context(), http.MethodPost, "/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token, "result": i})
+			r, err := s.Send(t.Context(), http.MethodPost, "/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token, "result": i})
 			if err != nil {
 				t.Error(err)
 				return
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			statuses[r.status]++
+			statuses[r.Status]++
 		})
 	}
 	together.Wait()
@@ -429,7 +400,7 @@ func TestRESTOfManyWhoCompleteALeaseAtOnceOneSucceeds(t *testing.T) {
 
 func TestRESTAFailedJobIsTriedAgainByItsPolicy(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for _, c := range []struct {
 		retry string
 		waits []float64
@@ -439,16 +410,16 @@ func TestRESTAFailedJobIsTriedAgainByItsPolicy(t *testing.T) {
 		{`{"strategy": "exponential", "base_seconds": 500, "jitter": false}`, []float64{500, 1000, 2000}},
 		{`{"base_seconds": 1000, "max_seconds": 1500, "jitter": false}`, []float64{1000, 1500, 1500}},
 	} {
-		id := s.enqueue(`{"kind": "k", "max_attempts": 4, "retry": ` + c.retry + `}`)
+		id := s.Enqueue(`{"kind": "k", "max_attempts": 4, "retry": ` + c.retry + `}`)
 		for attempt, wait := range append(c.waits, -1) {
-			got := s.claimOne("default")
+			got := s.ClaimOne("default")
 			if got.ID != id || got.Attempt != attempt+1 {
 				t.Fatalf("%s: claimed %+v as attempt %d", c.retry, got, attempt+1)
 			}
-			ack := readAs[servedAck](s.post("/v1/jobs/"+id+"/fail", obj{"token": got.Token, "error": obj{"message": fmt.Sprintf("no %d", attempt+1)}}).want(http.StatusOK))
-			j := s.job(id)
+			ack := weirtest.Decode[weirtest.AckResult](s.Post("/v1/jobs/"+id+"/fail", obj{"token": got.Token, "error": obj{"message": fmt.Sprintf("no %d", attempt+1)}}).Want(http.StatusOK))
+			j := s.Job(id)
 			if wait < 0 { // its attempts are used up
-				if ack.State != "dead" || ack.RunAt != nil || j.State != "dead" || j.FinishedAt == nil || !sameJSON(t, j.Error, []byte(`{"message": "no 4"}`)) || len(j.Errors) != 4 {
+				if ack.State != "dead" || ack.RunAt != nil || j.State != "dead" || j.FinishedAt == nil || !weirtest.SameJSON(t, j.Error, []byte(`{"message": "no 4"}`)) || len(j.Errors) != 4 {
 					t.Errorf("%s: the last attempt: %+v, %+v", c.retry, ack, j)
 				}
 				break
@@ -459,19 +430,19 @@ func TestRESTAFailedJobIsTriedAgainByItsPolicy(t *testing.T) {
 			if got := ack.RunAt.Sub(j.Errors[attempt].At).Seconds(); got < wait-5 || got > wait+5 {
 				t.Errorf("%s: attempt %d waits for %v s, want %v", c.retry, attempt+1, got, wait)
 			}
-			s.post("/v1/jobs/"+id+"/retry", nil).want(http.StatusOK)
+			s.Post("/v1/jobs/"+id+"/retry", nil).Want(http.StatusOK)
 		}
 	}
 
 	// Full jitter: anything from 0 to the wait.
 	waits := map[bool]int{}
 	for range 20 {
-		id := s.enqueue(`{"kind": "k", "queue": "jitter", "retry": {"strategy": "fixed", "base_seconds": 3600}}`)
-		ack := readAs[servedAck](s.post("/v1/jobs/"+id+"/fail", obj{"token": s.claimOne("jitter").Token, "error": obj{"message": "no"}}).want(http.StatusOK))
+		id := s.Enqueue(`{"kind": "k", "queue": "jitter", "retry": {"strategy": "fixed", "base_seconds": 3600}}`)
+		ack := weirtest.Decode[weirtest.AckResult](s.Post("/v1/jobs/"+id+"/fail", obj{"token": s.ClaimOne("jitter").Token, "error": obj{"message": "no"}}).Want(http.StatusOK))
 		if ack.RunAt == nil {
 			continue
 		}
-		wait := ack.RunAt.Sub(s.job(id).Errors[0].At).Seconds()
+		wait := ack.RunAt.Sub(s.Job(id).Errors[0].At).Seconds()
 		if wait < 0 || wait > 3605 {
 			t.Errorf("a jittered wait of %v s", wait)
 		}
@@ -484,12 +455,12 @@ func TestRESTAFailedJobIsTriedAgainByItsPolicy(t *testing.T) {
 
 func TestRESTAFailureMayDecideForItself(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	fail := func(body obj) (servedAck, servedJob) {
+	s := weirtest.StartNode(t)
+	fail := func(body obj) (weirtest.AckResult, weirtest.Job) {
 		t.Helper()
-		j := s.leased("q")
-		ack := readAs[servedAck](s.post("/v1/jobs/"+j.ID+"/fail", servedWith(body, obj{"token": j.Token, "error": obj{"message": "no"}})).want(http.StatusOK))
-		return ack, s.job(j.ID)
+		j := s.EnqueueAndClaim("q")
+		ack := weirtest.Decode[weirtest.AckResult](s.Post("/v1/jobs/"+j.ID+"/fail", weirtest.With(body, obj{"token": j.Token, "error": obj{"message": "no"}})).Want(http.StatusOK))
+		return ack, s.Job(j.ID)
 	}
 	if ack, j := fail(obj{"retry": false}); ack.State != "dead" || j.State != "dead" || j.Attempt != 1 {
 		t.Errorf("not to be retried: %+v, %+v", ack, j)
@@ -504,11 +475,11 @@ func TestRESTAFailureMayDecideForItself(t *testing.T) {
 
 func TestRESTALongErrorIsCut(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	j := s.leased("q")
+	s := weirtest.StartNode(t)
+	j := s.EnqueueAndClaim("q")
 	long := obj{"message": strings.Repeat("m", 100000), "type": strings.Repeat("t", 1000), "stack": strings.Repeat("s", 100000)}
-	s.post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": long, "retry": false}).want(http.StatusOK)
-	e := s.job(j.ID).Errors[0]
+	s.Post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": long, "retry": false}).Want(http.StatusOK)
+	e := s.Job(j.ID).Errors[0]
 	if len(e.Message) != 8192 || len(e.Type) != 200 || len(e.Stack) != 16384 {
 		t.Errorf("a message of %d, a type of %d, a stack of %d characters are kept", len(e.Message), len(e.Type), len(e.Stack))
 	}
@@ -516,22 +487,22 @@ func TestRESTALongErrorIsCut(t *testing.T) {
 
 func TestRESTSnoozeAndReleaseCostNoAttempt(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.enqueue(`{"kind": "k", "max_attempts": 2}`)
+	s := weirtest.StartNode(t)
+	id := s.Enqueue(`{"kind": "k", "max_attempts": 2}`)
 	for i := range 6 {
-		got := s.claimOne("default")
+		got := s.ClaimOne("default")
 		if got.ID != id || got.Attempt != 1 {
 			t.Fatalf("round %d: claimed as %+v", i, got)
 		}
 		if i%2 == 0 {
-			s.post("/v1/jobs/"+id+"/release", obj{"token": got.Token}).want(http.StatusOK)
-			if j := s.job(id); j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
+			s.Post("/v1/jobs/"+id+"/release", obj{"token": got.Token}).Want(http.StatusOK)
+			if j := s.Job(id); j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
 				t.Errorf("released: %+v", j)
 			}
 			continue
 		}
-		s.post("/v1/jobs/"+id+"/snooze", obj{"token": got.Token, "delay_seconds": 0.5}).want(http.StatusOK)
-		if j := s.job(id); j.State != "scheduled" && j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
+		s.Post("/v1/jobs/"+id+"/snooze", obj{"token": got.Token, "delay_seconds": 0.5}).Want(http.StatusOK)
+		if j := s.Job(id); j.State != "scheduled" && j.State != "available" || j.Attempt != 0 || len(j.Errors) != 0 {
 			t.Errorf("snoozed: %+v", j)
 		}
 	}
@@ -539,21 +510,21 @@ func TestRESTSnoozeAndReleaseCostNoAttempt(t *testing.T) {
 
 func TestRESTAHeartbeatKeepsTheLease(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.enqueue(`{"kind": "k", "timeout_seconds": 600}`)
-	got := s.claimOne("default")
+	s := weirtest.StartNode(t)
+	s.Enqueue(`{"kind": "k", "timeout_seconds": 600}`)
+	got := s.ClaimOne("default")
 	beat := func(body obj) time.Time {
 		t.Helper()
-		r := s.post("/v1/jobs/"+got.ID+"/heartbeat", servedWith(body, obj{"token": got.Token})).want(http.StatusOK)
-		at := readAs[struct {
+		r := s.Post("/v1/jobs/"+got.ID+"/heartbeat", weirtest.With(body, obj{"token": got.Token})).Want(http.StatusOK)
+		at := weirtest.Decode[struct {
 			LeaseExpiresAt time.Time `json:"lease_expires_at"`
 		}](r).LeaseExpiresAt
-		if j := s.job(got.ID); !j.LeaseExpiresAt.Equal(at) {
+		if j := s.Job(got.ID); !j.LeaseExpiresAt.Equal(at) {
 			t.Errorf("the answer says %v, the job %v", at, j.LeaseExpiresAt)
 		}
 		return at
 	}
-	started := *s.job(got.ID).StartedAt
+	started := *s.Job(got.ID).StartedAt
 	if at := beat(obj{"lease_seconds": 400}); at.Sub(started) < 400*time.Second {
 		t.Errorf("a lease of 400 s ends %v after its start", at.Sub(started))
 	}
@@ -569,23 +540,23 @@ func TestRESTAHeartbeatKeepsTheLease(t *testing.T) {
 	}
 	beat(obj{"progress": obj{"percent": 10, "message": "begun"}})
 	beat(nil)
-	if p := s.job(got.ID).Progress; p == nil || p.Percent != 10 || p.Message != "begun" {
+	if p := s.Job(got.ID).Progress; p == nil || p.Percent != 10 || p.Message != "begun" {
 		t.Errorf("progress: %+v", p)
 	}
 }
 
 func TestRESTALeaseThatRunsOutCountsAsALostAttempt(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.enqueue(`{"kind": "k", "max_attempts": 2}`)
+	s := weirtest.StartNode(t)
+	id := s.Enqueue(`{"kind": "k", "max_attempts": 2}`)
 	for attempt := 1; attempt <= 2; attempt++ {
-		got := readAs[servedClaims](s.post("/v1/claims", `{"worker": "w", "queues": ["default"], "wait_seconds": 60, "lease_seconds": 1}`).want(http.StatusOK)).Jobs
+		got := weirtest.Decode[weirtest.ClaimedJobs](s.Post("/v1/claims", `{"worker": "w", "queues": ["default"], "wait_seconds": 60, "lease_seconds": 1}`).Want(http.StatusOK)).Jobs
 		if len(got) != 1 || got[0].ID != id || got[0].Attempt != attempt {
 			t.Fatalf("attempt %d: claimed %+v", attempt, got)
 		}
 	}
-	s.eventually("its attempts are used up", func() bool { return s.job(id).State == "dead" })
-	j := s.job(id)
+	s.Eventually("its attempts are used up", func() bool { return s.Job(id).State == "dead" })
+	j := s.Job(id)
 	if len(j.Errors) != 2 || j.Errors[0].Kind != "lost" || j.Errors[1].Kind != "lost" || j.Errors[1].Worker != "w" || j.Errors[0].Message == "" {
 		t.Errorf("%+v", j.Errors)
 	}
@@ -593,14 +564,14 @@ func TestRESTALeaseThatRunsOutCountsAsALostAttempt(t *testing.T) {
 
 func TestRESTAnAttemptEndsAtItsTimeoutHeartbeatsOrNot(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.enqueue(`{"kind": "k", "max_attempts": 1, "timeout_seconds": 2}`)
-	got := s.claimOne("default")
-	s.eventually("the attempt is taken back", func() bool {
-		r := s.post("/v1/jobs/"+id+"/heartbeat", obj{"token": got.Token, "lease_seconds": 60})
-		return r.status == http.StatusConflict
+	s := weirtest.StartNode(t)
+	id := s.Enqueue(`{"kind": "k", "max_attempts": 1, "timeout_seconds": 2}`)
+	got := s.ClaimOne("default")
+	s.Eventually("the attempt is taken back", func() bool {
+		r := s.Post("/v1/jobs/"+id+"/heartbeat", obj{"token": got.Token, "lease_seconds": 60})
+		return r.Status == http.StatusConflict
 	})
-	if j := s.job(id); j.State != "dead" || len(j.Errors) != 1 || j.Errors[0].Kind != "timed_out" {
+	if j := s.Job(id); j.State != "dead" || len(j.Errors) != 1 || j.Errors[0].Kind != "timed_out" {
 		t.Errorf("%+v", j)
 	}
 }

@@ -2,30 +2,22 @@ package tests
 
 import (
 	"net/http"
-	"strings"
 	"testing"
-)
 
-// refusedAt checks that a call is refused for one field, with words that say more than that it is wrong.
-func (r *reply) refusedAt(field, words string) {
-	r.t.Helper()
-	p := r.problem(http.StatusUnprocessableEntity, "invalid_argument")
-	if len(p.Errors) != 1 || p.Errors[0].Location != field || !strings.Contains(p.Errors[0].Message, words) {
-		r.t.Errorf("%s: %+v; want it at %s, with %q", r.asked, p.Errors, field, words)
-	}
-}
+	"github.com/weirhq/weir/tests/weirtest"
+)
 
 func TestRESTSettingsOfABreakerAreRefusedWithTheField(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	// b leads to backup, backup to more: what leads back to any of them is a circle.
-	s.do(http.MethodPut, "/v1/breakers/b", `{"while_open": {"policy": "reroute", "queue": "backup"}}`).want(http.StatusOK)
-	s.do(http.MethodPut, "/v1/breakers/backup", `{"while_open": {"policy": "reroute", "queue": "more"}}`).want(http.StatusOK)
-	s.do(http.MethodPut, "/v1/breakers/more", `{}`).want(http.StatusOK)
+	s.Do(http.MethodPut, "/v1/breakers/b", `{"while_open": {"policy": "reroute", "queue": "backup"}}`).Want(http.StatusOK)
+	s.Do(http.MethodPut, "/v1/breakers/backup", `{"while_open": {"policy": "reroute", "queue": "more"}}`).Want(http.StatusOK)
+	s.Do(http.MethodPut, "/v1/breakers/more", `{}`).Want(http.StatusOK)
 	for queue, breaker := range map[string]string{"q": "b", "backup": "backup", "more": "more"} {
-		s.do(http.MethodPut, "/v1/queues/"+queue, obj{"breaker": breaker}).want(http.StatusOK)
+		s.Do(http.MethodPut, "/v1/queues/"+queue, obj{"breaker": breaker}).Want(http.StatusOK)
 	}
-	before := string(s.get("/v1/breakers/more").want(http.StatusOK).body)
+	before := string(s.Get("/v1/breakers/more").Want(http.StatusOK).Body)
 	for _, c := range []struct{ settings, field, words string }{
 		{`{"window_seconds": 3601}`, "window_seconds", "3600"},
 		{`{"window_seconds": 86400, "failure_ratio": 0.5}`, "window_seconds", "3600"},
@@ -68,16 +60,16 @@ func TestRESTSettingsOfABreakerAreRefusedWithTheField(t *testing.T) {
 		{`{"while_open": {"policy": "reroute", "queue": "q"}}`, "while_open.queue", "-> q"},
 	} {
 		for _, method := range []string{http.MethodPut, http.MethodPatch} {
-			s.do(method, "/v1/breakers/more", c.settings).refusedAt("body."+c.field, c.words)
+			s.Do(method, "/v1/breakers/more", c.settings).RefusedAt("body."+c.field, c.words)
 		}
 	}
-	if after := string(s.get("/v1/breakers/more").want(http.StatusOK).body); after != before {
+	if after := string(s.Get("/v1/breakers/more").Want(http.StatusOK).Body); after != before {
 		t.Errorf("it was %s and is %s", before, after)
 	}
-	s.do(http.MethodPut, "/v1/queues/more", obj{"breaker": "b"}).refusedAt("body.breaker", "backup -> more -> backup")
-	s.do(http.MethodPut, "/v1/queues/other", obj{"breaker": "no good"}).refusedAt("body.breaker", "")
-	s.post("/v1/jobs", obj{"kind": "k", "breaker": "no good"}).refusedAt("body.breaker", "")
-	s.post("/v1/breakers/more/pin", `{}`).refusedAt("body", "property state")
+	s.Do(http.MethodPut, "/v1/queues/more", obj{"breaker": "b"}).RefusedAt("body.breaker", "backup -> more -> backup")
+	s.Do(http.MethodPut, "/v1/queues/other", obj{"breaker": "no good"}).RefusedAt("body.breaker", "")
+	s.Post("/v1/jobs", obj{"kind": "k", "breaker": "no good"}).RefusedAt("body.breaker", "")
+	s.Post("/v1/breakers/more/pin", `{}`).RefusedAt("body", "property state")
 	for _, c := range []struct{ call, body, field, words string }{
 		{"trip", `{"open_seconds": 0}`, "open_seconds", "0.1"},
 		{"trip", `{"open_seconds": -1}`, "open_seconds", "0.1"},
@@ -90,32 +82,32 @@ func TestRESTSettingsOfABreakerAreRefusedWithTheField(t *testing.T) {
 		{"report", `{"outcome": "failure", "calls": 0}`, "calls", "1"},
 		{"report", `{"outcome": "failure", "calls": -1}`, "calls", "1"},
 	} {
-		s.post("/v1/breakers/more/"+c.call, c.body).refusedAt("body."+c.field, c.words)
+		s.Post("/v1/breakers/more/"+c.call, c.body).RefusedAt("body."+c.field, c.words)
 	}
 }
 
 func TestRESTLimitsOfNothingAndLessAreRefusedWithTheField(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.do(http.MethodPut, "/v1/queues/q", `{"limits": {"concurrency": 5}}`).want(http.StatusOK)
+	s := weirtest.StartNode(t)
+	s.Do(http.MethodPut, "/v1/queues/q", `{"limits": {"concurrency": 5}}`).Want(http.StatusOK)
 	for _, n := range []string{"0", "-1"} {
 		for field, limits := range map[string]string{
 			"concurrency": `{"concurrency": ` + n + `}`, "per_key": `{"per_key": ` + n + `}`, "rate.per_second": `{"rate": {"per_second": ` + n + `}}`, "rate.burst": `{"rate": {"per_second": 5, "burst": ` + n + `}}`,
 			"key_rate.per_second": `{"key_rate": {"per_second": ` + n + `}}`, "key_rate.burst": `{"key_rate": {"per_second": 5, "burst": ` + n + `}}`,
 		} {
 			for _, method := range []string{http.MethodPut, http.MethodPatch} {
-				s.do(method, "/v1/queues/q", `{"limits": `+limits+`}`).refusedAt("body.limits."+field, "")
+				s.Do(method, "/v1/queues/q", `{"limits": `+limits+`}`).RefusedAt("body.limits."+field, "")
 			}
 		}
-		s.do(http.MethodPut, "/v1/queues/q/limits/keys/k", `{"concurrency": `+n+`}`).refusedAt("body.concurrency", "1")
-		s.do(http.MethodPut, "/v1/queues/q/limits/keys/k", `{"rate": {"per_second": `+n+`}}`).refusedAt("body.rate.per_second", "")
-		s.do(http.MethodPut, "/v1/queues/q/limits/tenants/t", `{"weight": `+n+`}`).refusedAt("body.weight", "0.001")
-		s.do(http.MethodPut, "/v1/queues/q/limits/tenants/t", `{"concurrency": `+n+`}`).refusedAt("body.concurrency", "1")
+		s.Do(http.MethodPut, "/v1/queues/q/limits/keys/k", `{"concurrency": `+n+`}`).RefusedAt("body.concurrency", "1")
+		s.Do(http.MethodPut, "/v1/queues/q/limits/keys/k", `{"rate": {"per_second": `+n+`}}`).RefusedAt("body.rate.per_second", "")
+		s.Do(http.MethodPut, "/v1/queues/q/limits/tenants/t", `{"weight": `+n+`}`).RefusedAt("body.weight", "0.001")
+		s.Do(http.MethodPut, "/v1/queues/q/limits/tenants/t", `{"concurrency": `+n+`}`).RefusedAt("body.concurrency", "1")
 	}
-	if n := s.count("select (limits ->> 'concurrency')::int from weir.queue where name = 'q'"); n != 5 {
+	if n := s.Count("select (limits ->> 'concurrency')::int from weir.queue where name = 'q'"); n != 5 {
 		t.Errorf("the limit is %d", n)
 	}
-	if n := s.count("select count(*) from weir.limit_override"); n != 0 {
+	if n := s.Count("select count(*) from weir.limit_override"); n != 0 {
 		t.Errorf("%d limits were set", n)
 	}
 }

@@ -1,114 +1,26 @@
 package tests
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/weirhq/weir/jobs/chores"
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
-
-// servedLetter is a dead letter as clients see it.
-type servedLetter struct {
-	servedJob
-	DiedAt     time.Time `json:"died_at"`
-	Redrives   int
-	RedrivenBy string `json:"redriven_by"`
-	Timeline   []struct {
-		Event  string
-		Detail json.RawMessage
-	}
-}
-
-// servedOperation is an Operation as clients see it.
-type servedOperation struct {
-	ID, Kind, State, By string
-	Filter              json.RawMessage
-	Total, Done, Failed int
-	CreatedAt           time.Time  `json:"created_at"`
-	StartedAt           *time.Time `json:"started_at"`
-	FinishedAt          *time.Time `json:"finished_at"`
-	RatePerSecond       float64    `json:"rate_per_second"`
-}
-
-// kill makes a job and lets it die. It returns the job's id.
-func (s *service) kill(job obj) string {
-	s.t.Helper()
-	id := s.enqueue(job)
-	j := s.claimOne(job["queue"].(string))
-	if j.ID != id {
-		s.t.Fatalf("claimed job %s, want %s", j.ID, id)
-	}
-	s.post("/v1/jobs/"+id+"/fail", obj{"token": j.Token, "retry": false, "error": obj{"message": "no " + id, "type": "T", "stack": "here"}}).want(http.StatusOK)
-	return id
-}
-
-// killMany fills a queue with dead letters.
-func (s *service) killMany(queue string, n int) {
-	s.t.Helper()
-	s.sql("select weir.enqueue('k', queue => $1) from generate_series(1, $2)", queue, n)
-	for left := n; left > 0; {
-		left -= s.count(`select count(*) from weir.claim(array[$1], 'w', 1000) c, lateral weir.fail(c.job_id, c.token, '{"message": "no"}', retry => false)`, queue)
-	}
-}
-
-func (s *service) operation(id string) servedOperation {
-	s.t.Helper()
-	return readAs[servedOperation](s.get("/v1/operations/" + id).want(http.StatusOK))
-}
-
-// startOperation asks for work on dead letters.
-func (s *service) startOperation(path string, body obj) servedOperation {
-	s.t.Helper()
-	return readAs[servedOperation](s.post(path, body).want(http.StatusAccepted))
-}
-
-// operationEnds waits for the end of an operation.
-func (s *service) operationEnds(id string) servedOperation {
-	s.t.Helper()
-	s.eventually("operation "+id+" ends", func() bool { return s.operation(id).FinishedAt != nil })
-	return s.operation(id)
-}
-
-// runChores does the background work of a node in this process, until the function that it returns is called.
-func (s *service) runChores(databaseURL string) (stop func()) {
-	s.t.Helper()
-	c, err := chores.Open(s.t.Context(), chores.Config{DatabaseURL: databaseURL, Engine: s.engine})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { c.Run(ctx) })
-	return sync.OnceFunc(func() { cancel(); running.Wait() })
-}
-
-// startServiceWithChores is startService with the background work of a node.
-func startServiceWithChores(t *testing.T) *service {
-	t.Helper()
-	database := pgtest.New(t)
-	s := startServiceOn(t, database.URL)
-	s.pool = database.Pool()
-	t.Cleanup(s.runChores(database.URL))
-	return s
-}
 
 func TestRESTADeadLetterHasItsWholeHistory(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.enqueue(obj{"kind": "k", "queue": "q", "args": obj{"n": 1}, "tags": []string{"x"}, "metadata": obj{"m": 1}, "max_attempts": 2})
+	s := weirtest.StartNode(t)
+	id := s.Enqueue(obj{"kind": "k", "queue": "q", "args": obj{"n": 1}, "tags": []string{"x"}, "metadata": obj{"m": 1}, "max_attempts": 2})
 	for attempt := range 2 {
-		j := s.claimOne("q")
-		s.post("/v1/jobs/"+id+"/fail", obj{"token": j.Token, "retry_in_seconds": 0, "error": obj{"message": fmt.Sprint("no ", attempt), "type": "T"}}).want(http.StatusOK)
+		j := s.ClaimOne("q")
+		s.Post("/v1/jobs/"+id+"/fail", obj{"token": j.Token, "retry_in_seconds": 0, "error": obj{"message": fmt.Sprint("no ", attempt), "type": "T"}}).Want(http.StatusOK)
 	}
-	l := readAs[servedLetter](s.get("/v1/dead/" + id).want(http.StatusOK))
+	l := weirtest.Decode[weirtest.DeadLetter](s.Get("/v1/dead/" + id).Want(http.StatusOK))
 	if l.ID != id || l.State != "dead" || l.Attempt != 2 || len(l.Errors) != 2 || l.Errors[0].Message != "no 0" || string(l.Args) != `{"n":1}` && string(l.Args) != `{"n": 1}` || l.DiedAt.IsZero() || l.Redrives != 0 {
 		t.Errorf("the letter is %+v", l)
 	}
@@ -119,25 +31,25 @@ func TestRESTADeadLetterHasItsWholeHistory(t *testing.T) {
 	if want := []string{"enqueued", "available", "started", "failed", "available", "started", "failed", "dead"}; !slices.Equal(events, want) {
 		t.Errorf("its timeline is %q, want %q", events, want)
 	}
-	alive := s.enqueue(obj{"kind": "k"})
+	alive := s.Enqueue(obj{"kind": "k"})
 	for _, other := range []string{alive, "123456", "9223372036854775807"} {
-		s.get("/v1/dead/"+other).problem(http.StatusNotFound, "dead_letter_not_found")
+		s.Get("/v1/dead/"+other).Problem(http.StatusNotFound, "dead_letter_not_found")
 	}
-	s.get("/v1/dead/x").problem(http.StatusUnprocessableEntity, "invalid_argument")
+	s.Get("/v1/dead/x").Problem(http.StatusUnprocessableEntity, "invalid_argument")
 }
 
 func TestRESTDeadLettersAreListedLastDiedFirst(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	var want []string
 	for _, queue := range []string{"q", "r", "q", "q", "r"} {
-		want = append([]string{s.kill(obj{"kind": "k", "queue": queue})}, want...)
+		want = append([]string{s.Kill(obj{"kind": "k", "queue": queue})}, want...)
 	}
-	s.sql("update weir.job_dead set died_at = now() where queue_id = (select id from weir.queue where name = 'q')") // at the same time, and last
+	s.Exec("update weir.job_dead set died_at = now() where queue_id = (select id from weir.queue where name = 'q')") // at the same time, and last
 	want = []string{want[1], want[2], want[4], want[0], want[3]}
 	var got []string
 	for path := "/v1/dead?limit=2"; ; {
-		page := readAs[servedPage[servedLetter]](s.get(path).want(http.StatusOK))
+		page := weirtest.Decode[weirtest.Page[weirtest.DeadLetter]](s.Get(path).Want(http.StatusOK))
 		for _, l := range page.Items {
 			got = append(got, l.ID)
 		}
@@ -150,22 +62,22 @@ func TestRESTDeadLettersAreListedLastDiedFirst(t *testing.T) {
 		t.Errorf("the list is %v, want %v", got, want)
 	}
 	for _, cursor := range []string{"nonsense", "am9iczox", "ZGVhZDp4LDE"} {
-		s.get("/v1/dead?cursor="+cursor).problem(http.StatusUnprocessableEntity, "invalid_argument")
+		s.Get("/v1/dead?cursor="+cursor).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	}
 }
 
 func TestRESTEachFilterOfDeadLettersChoosesIts(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	one := s.kill(obj{"kind": "k1", "queue": "q", "tenant": "t", "tags": []string{"a", "b"}, "args": "Needle"})
-	two := s.kill(obj{"kind": "k2", "queue": "r", "tags": []string{"a"}})
-	died := readAs[servedLetter](s.get("/v1/dead/" + two)).DiedAt.Format(time.RFC3339Nano)
+	s := weirtest.StartNode(t)
+	one := s.Kill(obj{"kind": "k1", "queue": "q", "tenant": "t", "tags": []string{"a", "b"}, "args": "Needle"})
+	two := s.Kill(obj{"kind": "k2", "queue": "r", "tags": []string{"a"}})
+	died := weirtest.Decode[weirtest.DeadLetter](s.Get("/v1/dead/" + two)).DiedAt.Format(time.RFC3339Nano)
 	for query, want := range map[string][]string{
 		"": {two, one}, "queue=q": {one}, "queue=none": nil, "kind=k2": {two}, "tenant=t": {one}, "tag=a": {two, one}, "tag=b": {one}, "error_type=T": {two, one}, "error_type=U": nil,
 		"q=needle": {one}, "q=NO%20" + two: {two}, "min_attempts=1": {two, one}, "min_attempts=2": nil, "died_after=" + died: {two}, "died_before=" + died: {one}, "queue=q&kind=k2": nil,
 	} {
 		var got []string
-		for _, l := range readAs[servedPage[servedLetter]](s.get("/v1/dead?" + query).want(http.StatusOK)).Items {
+		for _, l := range weirtest.Decode[weirtest.Page[weirtest.DeadLetter]](s.Get("/v1/dead?" + query).Want(http.StatusOK)).Items {
 			got = append(got, l.ID)
 		}
 		if !slices.Equal(got, want) {
@@ -173,114 +85,114 @@ func TestRESTEachFilterOfDeadLettersChoosesIts(t *testing.T) {
 		}
 	}
 	for _, query := range []string{"kinds=x", "min_attempts=0", "died_after=soon", "queue=", "limit=0"} {
-		s.get("/v1/dead?"+query).problem(http.StatusUnprocessableEntity, "invalid_argument")
+		s.Get("/v1/dead?"+query).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	}
 }
 
 func TestRESTARedrivenJobSaysHowOftenAndByWhom(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.kill(obj{"kind": "k", "queue": "q"})
-	redriven := readAs[servedLetter](s.post("/v1/dead/"+id+"/redrive", obj{"by": "ann"}).want(http.StatusOK))
+	s := weirtest.StartNode(t)
+	id := s.Kill(obj{"kind": "k", "queue": "q"})
+	redriven := weirtest.Decode[weirtest.DeadLetter](s.Post("/v1/dead/"+id+"/redrive", obj{"by": "ann"}).Want(http.StatusOK))
 	if redriven.ID != id || redriven.State != "available" || redriven.Attempt != 0 || redriven.Redrives != 1 || redriven.RedrivenBy != "ann" {
 		t.Errorf("it is %+v", redriven)
 	}
-	s.post("/v1/dead/"+id+"/redrive", nil).problem(http.StatusNotFound, "dead_letter_not_found")
-	j := s.claimOne("q")
-	s.post("/v1/jobs/"+id+"/fail", obj{"token": j.Token, "retry": false, "error": obj{"message": "again"}}).want(http.StatusOK)
-	kept := readAs[servedLetter](s.post("/v1/dead/"+id+"/redrive", obj{"keep_attempts": true}).want(http.StatusOK))
+	s.Post("/v1/dead/"+id+"/redrive", nil).Problem(http.StatusNotFound, "dead_letter_not_found")
+	j := s.ClaimOne("q")
+	s.Post("/v1/jobs/"+id+"/fail", obj{"token": j.Token, "retry": false, "error": obj{"message": "again"}}).Want(http.StatusOK)
+	kept := weirtest.Decode[weirtest.DeadLetter](s.Post("/v1/dead/"+id+"/redrive", obj{"keep_attempts": true}).Want(http.StatusOK))
 	if kept.Attempt != 1 || kept.Redrives != 2 || kept.RedrivenBy != "" || len(kept.Errors) != 2 {
 		t.Errorf("the second time it is %+v", kept)
 	}
 	for _, body := range []string{`{"by": ""}`, `{"by": 5}`, `{"reset": true}`, `[]`} {
-		s.post("/v1/dead/"+id+"/redrive", body).problem(http.StatusUnprocessableEntity, "invalid_argument")
+		s.Post("/v1/dead/"+id+"/redrive", body).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	}
 }
 
 func TestRESTAPurgedLetterLeavesTheJobDead(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	id := s.kill(obj{"kind": "k", "queue": "q"})
-	s.do(http.MethodDelete, "/v1/dead/"+id+"?by=bob", nil).want(http.StatusNoContent)
-	s.do(http.MethodDelete, "/v1/dead/"+id, nil).problem(http.StatusNotFound, "dead_letter_not_found")
-	if j := s.job(id); j.State != "dead" {
+	s := weirtest.StartNode(t)
+	id := s.Kill(obj{"kind": "k", "queue": "q"})
+	s.Do(http.MethodDelete, "/v1/dead/"+id+"?by=bob", nil).Want(http.StatusNoContent)
+	s.Do(http.MethodDelete, "/v1/dead/"+id, nil).Problem(http.StatusNotFound, "dead_letter_not_found")
+	if j := s.Job(id); j.State != "dead" {
 		t.Errorf("the job is %+v", j)
 	}
-	if by := s.count("select count(*) from weir.job_event where kind = 'purged' and detail ->> 'by' = 'bob'"); by != 1 {
+	if by := s.Count("select count(*) from weir.job_event where kind = 'purged' and detail ->> 'by' = 'bob'"); by != 1 {
 		t.Errorf("%d events say who did it", by)
 	}
 }
 
 func TestRESTADryRunCountsAndStoresNothing(t *testing.T) {
 	t.Parallel()
-	s := startServiceWithChores(t)
-	s.killMany("q", 3)
-	s.killMany("r", 2)
+	s := weirtest.StartNodeWithChores(t)
+	s.KillMany("q", 3)
+	s.KillMany("r", 2)
 	for _, path := range []string{"/v1/dead/redrive", "/v1/dead/purge"} {
-		o := readAs[servedOperation](s.post(path, obj{"filter": obj{"queue": "q"}, "dry_run": true}).want(http.StatusOK))
+		o := weirtest.Decode[weirtest.Operation](s.Post(path, obj{"filter": obj{"queue": "q"}, "dry_run": true}).Want(http.StatusOK))
 		if o.State != "dry_run" || o.ID != "" || o.Total != 3 || o.Done != 0 {
 			t.Errorf("%s: %+v", path, o)
 		}
 	}
 	time.Sleep(2 * time.Second)
-	if n := s.count("select (select count(*) from weir.operation) * 100 + (select count(*) from weir.job_dead)"); n != 5 {
+	if n := s.Count("select (select count(*) from weir.operation) * 100 + (select count(*) from weir.job_dead)"); n != 5 {
 		t.Errorf("operations and letters: %d, want none and 5", n)
 	}
 }
 
 func TestRESTLettersAreRedrivenByFilter(t *testing.T) {
 	t.Parallel()
-	s := startServiceWithChores(t)
-	s.killMany("q", 1200)
-	s.killMany("r", 5)
-	o := s.startOperation("/v1/dead/redrive", obj{"filter": obj{"queue": "q"}, "by": "ann"})
+	s := weirtest.StartNodeWithChores(t)
+	s.KillMany("q", 1200)
+	s.KillMany("r", 5)
+	o := s.StartOperation("/v1/dead/redrive", obj{"filter": obj{"queue": "q"}, "by": "ann"})
 	if o.Kind != "redrive_dead" || o.State != "pending" || o.Total != 1200 || o.Done != 0 || o.By != "ann" || o.CreatedAt.IsZero() || string(o.Filter) != `{"queue":"q"}` {
 		t.Errorf("it begins as %+v", o)
 	}
-	s.killMany("q", 1) // died too late to be meant
-	o = s.operationEnds(o.ID)
+	s.KillMany("q", 1) // died too late to be meant
+	o = s.WaitForOperation(o.ID)
 	if o.State != "completed" || o.Total != 1200 || o.Done != 1200 || o.Failed != 0 || o.StartedAt == nil {
 		t.Errorf("it ends as %+v", o)
 	}
-	if n := s.count("select count(*) from weir.jobs where queue = 'q' and state = 'available' and redrives = 1 and redriven_by = 'ann' and attempt = 0"); n != 1200 {
+	if n := s.Count("select count(*) from weir.jobs where queue = 'q' and state = 'available' and redrives = 1 and redriven_by = 'ann' and attempt = 0"); n != 1200 {
 		t.Errorf("%d jobs were redriven, want 1200", n)
 	}
-	if n := s.count("select count(distinct xmin::text) from weir.job_event where kind = 'redriven'"); n != 3 {
+	if n := s.Count("select count(distinct xmin::text) from weir.job_event where kind = 'redriven'"); n != 3 {
 		t.Errorf("it took %d transactions, want 3 of 500", n)
 	}
-	if n := s.count("select count(*) from weir.job_dead"); n != 6 {
+	if n := s.Count("select count(*) from weir.job_dead"); n != 6 {
 		t.Errorf("%d letters are left, want 6", n)
 	}
-	s.post("/v1/operations/"+o.ID+"/cancel", nil).problem(http.StatusConflict, "operation_ended")
+	s.Post("/v1/operations/"+o.ID+"/cancel", nil).Problem(http.StatusConflict, "operation_ended")
 }
 
 func TestRESTLettersArePurgedByFilter(t *testing.T) {
 	t.Parallel()
-	s := startServiceWithChores(t)
-	s.killMany("q", 700)
-	keep := s.kill(obj{"kind": "other", "queue": "q"})
-	o := s.operationEnds(s.startOperation("/v1/dead/purge", obj{"filter": obj{"kind": "k"}, "by": "bob"}).ID)
+	s := weirtest.StartNodeWithChores(t)
+	s.KillMany("q", 700)
+	keep := s.Kill(obj{"kind": "other", "queue": "q"})
+	o := s.WaitForOperation(s.StartOperation("/v1/dead/purge", obj{"filter": obj{"kind": "k"}, "by": "bob"}).ID)
 	if o.State != "completed" || o.Kind != "purge_dead" || o.Done != 700 {
 		t.Errorf("it ends as %+v", o)
 	}
-	if n := s.count("select count(*) from weir.job_dead where job_id <> $1::bigint", keep); n != 0 {
+	if n := s.Count("select count(*) from weir.job_dead where job_id <> $1::bigint", keep); n != 0 {
 		t.Errorf("%d letters are left", n)
 	}
-	if n := s.count("select count(*) from weir.job_event where kind = 'purged' and detail ->> 'by' = 'bob'"); n != 700 {
+	if n := s.Count("select count(*) from weir.job_event where kind = 'purged' and detail ->> 'by' = 'bob'"); n != 700 {
 		t.Errorf("%d events say who did it", n)
 	}
 }
 
 func TestRESTARedriveKeepsToItsRate(t *testing.T) {
 	t.Parallel()
-	s := startServiceWithChores(t)
-	s.killMany("q", 30)
-	o := s.operationEnds(s.startOperation("/v1/dead/redrive", obj{"filter": obj{}, "rate_per_second": 10}).ID)
+	s := weirtest.StartNodeWithChores(t)
+	s.KillMany("q", 30)
+	o := s.WaitForOperation(s.StartOperation("/v1/dead/redrive", obj{"filter": obj{}, "rate_per_second": 10}).ID)
 	// Batches of 3 (10/4, rounded up), ten of them; the last but one is due 9 * 0.3 s after the first.
 	if took := o.FinishedAt.Sub(*o.StartedAt); o.Done != 30 || took < 2500*time.Millisecond {
 		t.Errorf("%d in %v, want 30 in about 3 s", o.Done, took)
 	}
-	fastest := s.count(`select max(n) from (select count(*) over (order by at range between current row and '1 second' following) as n from weir.job_event where kind = 'redriven') x`)
+	fastest := s.Count(`select max(n) from (select count(*) over (order by at range between current row and '1 second' following) as n from weir.job_event where kind = 'redriven') x`)
 	if fastest > 20 { // those of a second, what a node that was late for up to half a second makes up for, and a batch at either end
 		t.Errorf("%d were redriven within one second, at 10 a second", fastest)
 	}
@@ -288,81 +200,79 @@ func TestRESTARedriveKeepsToItsRate(t *testing.T) {
 
 func TestRESTACancelledOperationDoesNoMore(t *testing.T) {
 	t.Parallel()
-	s := startServiceWithChores(t)
-	s.killMany("q", 200)
-	o := s.startOperation("/v1/dead/redrive", obj{"filter": obj{}, "rate_per_second": 5})
-	s.eventually("it has begun", func() bool { return s.operation(o.ID).Done > 0 })
-	cancelled := readAs[servedOperation](s.post("/v1/operations/"+o.ID+"/cancel", nil).want(http.StatusOK))
+	s := weirtest.StartNodeWithChores(t)
+	s.KillMany("q", 200)
+	o := s.StartOperation("/v1/dead/redrive", obj{"filter": obj{}, "rate_per_second": 5})
+	s.Eventually("it has begun", func() bool { return s.Operation(o.ID).Done > 0 })
+	cancelled := weirtest.Decode[weirtest.Operation](s.Post("/v1/operations/"+o.ID+"/cancel", nil).Want(http.StatusOK))
 	if cancelled.State != "cancelled" || cancelled.FinishedAt == nil || cancelled.Done == 0 || cancelled.Done > 150 {
 		t.Errorf("it is %+v", cancelled)
 	}
 	time.Sleep(2 * time.Second)
-	if left := s.count("select count(*) from weir.job_dead"); left != 200-cancelled.Done {
+	if left := s.Count("select count(*) from weir.job_dead"); left != 200-cancelled.Done {
 		t.Errorf("%d letters are left, want %d", left, 200-cancelled.Done)
 	}
-	s.post("/v1/operations/"+o.ID+"/cancel", nil).problem(http.StatusConflict, "operation_ended")
-	s.get("/v1/operations/99").problem(http.StatusNotFound, "operation_not_found")
-	s.post("/v1/operations/99/cancel", nil).problem(http.StatusNotFound, "operation_not_found")
+	s.Post("/v1/operations/"+o.ID+"/cancel", nil).Problem(http.StatusConflict, "operation_ended")
+	s.Get("/v1/operations/99").Problem(http.StatusNotFound, "operation_not_found")
+	s.Post("/v1/operations/99/cancel", nil).Problem(http.StatusNotFound, "operation_not_found")
 }
 
 // A node is killed in the midst of it, another ends it, and no letter is redriven twice, although each job dies again at once.
 func TestRESTAnOperationOutlivesItsNode(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	s := startServiceOn(t, database.URL)
-	s.pool = database.Pool()
-	s.killMany("q", 300)
-	_, first := startNode(t, database.URL)
-	o := s.startOperation("/v1/dead/redrive", obj{"filter": obj{"kind": "k"}, "rate_per_second": 15})
+	database := weirtest.New(t)
+	s := weirtest.StartNodeOn(t, database)
+	s.KillMany("q", 300)
+	_, first := weirtest.StartServe(t, database)
+	o := s.StartOperation("/v1/dead/redrive", obj{"filter": obj{"kind": "k"}, "rate_per_second": 15})
 	again := func() {
-		s.sql(`select weir.fail(c.job_id, c.token, '{"message": "again"}', retry => false) from weir.claim(array['q'], 'w', 1000) c`)
+		s.Exec(`select weir.fail(c.job_id, c.token, '{"message": "again"}', retry => false) from weir.claim(array['q'], 'w', 1000) c`)
 	}
-	s.eventually("the first node has begun", func() bool { again(); return s.operation(o.ID).Done >= 12 })
-	first.kill()
-	before := s.operation(o.ID)
+	s.Eventually("the first node has begun", func() bool { again(); return s.Operation(o.ID).Done >= 12 })
+	first.Kill()
+	before := s.Operation(o.ID)
 	if before.FinishedAt != nil {
 		t.Fatalf("it has ended already: %+v", before)
 	}
-	s.sql("update weir.operation set rate_per_second = 100") // what is left need not take its time
-	defer s.runChores(database.URL)()
-	s.eventually("it ends", func() bool { again(); return s.operation(o.ID).FinishedAt != nil })
-	if o = s.operation(o.ID); o.State != "completed" || o.Done != 300 || o.Failed != 0 {
+	s.Exec("update weir.operation set rate_per_second = 100") // what is left need not take its time
+	defer s.RunChores()()
+	s.Eventually("it ends", func() bool { again(); return s.Operation(o.ID).FinishedAt != nil })
+	if o = s.Operation(o.ID); o.State != "completed" || o.Done != 300 || o.Failed != 0 {
 		t.Errorf("it ends as %+v", o)
 	}
-	if n := s.count("select count(*) from weir.jobs where redrives = 1"); n != 300 {
+	if n := s.Count("select count(*) from weir.jobs where redrives = 1"); n != 300 {
 		t.Errorf("%d jobs were redriven once, want all 300", n)
 	}
 }
 
 func TestRESTAnOldLetterIsPurgedByTheService(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	s := startServiceOn(t, database.URL)
-	s.pool = database.Pool()
-	s.killMany("q", 3)
-	s.sql("update weir.job_dead set died_at = now() - interval '30 days 1 minute' where job_id > 1")
-	s.sql("insert into weir.operation (kind, filter, total, state, finished_at) values ('purge_dead', '{}', 0, 'completed', now() - interval '31 days')")
-	defer s.runChores(database.URL)()
-	s.eventually("the old letters and the old operation are gone", func() bool {
-		return s.count("select (select count(*) from weir.job_dead) * 10 + (select count(*) from weir.operation)") == 10
+	database := weirtest.New(t)
+	s := weirtest.StartNodeOn(t, database)
+	s.KillMany("q", 3)
+	s.Exec("update weir.job_dead set died_at = now() - interval '30 days 1 minute' where job_id > 1")
+	s.Exec("insert into weir.operation (kind, filter, total, state, finished_at) values ('purge_dead', '{}', 0, 'completed', now() - interval '31 days')")
+	defer s.RunChores()()
+	s.Eventually("the old letters and the old operation are gone", func() bool {
+		return s.Count("select (select count(*) from weir.job_dead) * 10 + (select count(*) from weir.operation)") == 10
 	})
 }
 
 func TestRESTOperationsAreListedNewestFirst(t *testing.T) {
 	t.Parallel()
-	s := startService(t) // without chores: they stay as they are
+	s := weirtest.StartNode(t) // without chores: they stay as they are
 	var ids []string
 	for i := range 5 {
-		o := s.startOperation([]string{"/v1/dead/redrive", "/v1/dead/purge"}[i%2], obj{"filter": obj{}})
+		o := s.StartOperation([]string{"/v1/dead/redrive", "/v1/dead/purge"}[i%2], obj{"filter": obj{}})
 		ids = append([]string{o.ID}, ids...)
 	}
-	s.post("/v1/operations/"+ids[0]+"/cancel", nil).want(http.StatusOK)
+	s.Post("/v1/operations/"+ids[0]+"/cancel", nil).Want(http.StatusOK)
 	for query, want := range map[string][]string{
 		"": ids, "kind=purge_dead": {ids[1], ids[3]}, "state=pending": ids[1:], "state=cancelled": ids[:1], "kind=purge_dead&state=cancelled": nil,
 	} {
 		var got []string
 		for cursor := ""; ; {
-			page := readAs[servedPage[servedOperation]](s.get("/v1/operations?limit=2&" + query + cursor).want(http.StatusOK))
+			page := weirtest.Decode[weirtest.Page[weirtest.Operation]](s.Get("/v1/operations?limit=2&" + query + cursor).Want(http.StatusOK))
 			for _, o := range page.Items {
 				got = append(got, o.ID)
 			}
@@ -379,37 +289,37 @@ func TestRESTOperationsAreListedNewestFirst(t *testing.T) {
 
 func TestRESTBadBulkCallsStartNothing(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.killMany("q", 1)
+	s := weirtest.StartNode(t)
+	s.KillMany("q", 1)
 	for _, path := range []string{"/v1/dead/redrive", "/v1/dead/purge"} {
 		for body, location := range map[string]string{
 			`{}`: "body", `{"filter": []}`: "body.filter", `{"filter": {"states": "x"}}`: "body.filter.states", `{"filter": {"min_attempts": 0}}`: "body.filter.min_attempts", `{"filter": {"died_after": "soon"}}`: "body.filter.died_after",
 			`{"filter": {}, "rate_per_second": 0}`: "body.rate_per_second", `{"filter": {}, "rate_per_second": -1}`: "body.rate_per_second", `{"filter": {}, "by": ""}`: "body.by", `{"filter": {}, "dry": true}`: "body.dry",
 		} {
-			p := s.post(path, body).problem(http.StatusUnprocessableEntity, "invalid_argument")
+			p := s.Post(path, body).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 			if len(p.Errors) == 0 || p.Errors[0].Location != location {
 				t.Errorf("%s %s: %+v, want the place %s", path, body, p, location)
 			}
 		}
 	}
-	if n := s.count("select count(*) from weir.operation"); n != 0 {
+	if n := s.Count("select count(*) from weir.operation"); n != 0 {
 		t.Errorf("%d operations were started", n)
 	}
 }
 
 func TestRESTARoutedJobTellsOfItsCopy(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	q := readAs[struct {
+	s := weirtest.StartNode(t)
+	q := weirtest.Decode[struct {
 		DeadLetterQueue string `json:"dead_letter_queue"`
 		Retention       int    `json:"dead_retention_seconds"`
-	}](s.do(http.MethodPut, "/v1/queues/q", obj{"dead_letter_queue": "graves", "dead_retention_seconds": 3600}).want(http.StatusOK))
+	}](s.Do(http.MethodPut, "/v1/queues/q", obj{"dead_letter_queue": "graves", "dead_retention_seconds": 3600}).Want(http.StatusOK))
 	if q.DeadLetterQueue != "graves" || q.Retention != 3600 {
 		t.Errorf("the queue is %+v", q)
 	}
-	id := s.kill(obj{"kind": "k", "queue": "q", "args": []int{1}})
-	s.get("/v1/dead/"+id).problem(http.StatusNotFound, "dead_letter_not_found")
-	copied := s.claimOne("graves")
+	id := s.Kill(obj{"kind": "k", "queue": "q", "args": []int{1}})
+	s.Get("/v1/dead/"+id).Problem(http.StatusNotFound, "dead_letter_not_found")
+	copied := s.ClaimOne("graves")
 	var meta struct {
 		DeadLetter struct {
 			JobID    string `json:"job_id"`
@@ -420,10 +330,10 @@ func TestRESTARoutedJobTellsOfItsCopy(t *testing.T) {
 	if err := json.Unmarshal(copied.Metadata, &meta); err != nil || meta.DeadLetter.JobID != id || meta.DeadLetter.Queue != "q" || meta.DeadLetter.Attempts != 1 || copied.Kind != "k" {
 		t.Errorf("the copy is %+v", copied)
 	}
-	p := s.do(http.MethodPatch, "/v1/queues/graves", obj{"dead_letter_queue": "q"}).problem(http.StatusUnprocessableEntity, "invalid_argument")
+	p := s.Do(http.MethodPatch, "/v1/queues/graves", obj{"dead_letter_queue": "q"}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	if p.Errors[0].Location != "body.dead_letter_queue" {
 		t.Errorf("the place is %+v", p.Errors)
 	}
-	s.do(http.MethodPatch, "/v1/queues/q", obj{"dead_letter_queue": ""}).want(http.StatusOK)
-	s.do(http.MethodPatch, "/v1/queues/graves", obj{"dead_letter_queue": "q"}).want(http.StatusOK)
+	s.Do(http.MethodPatch, "/v1/queues/q", obj{"dead_letter_queue": ""}).Want(http.StatusOK)
+	s.Do(http.MethodPatch, "/v1/queues/graves", obj{"dead_letter_queue": "q"}).Want(http.StatusOK)
 }

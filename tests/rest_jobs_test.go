@@ -1,23 +1,22 @@
 package tests
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
-	"math/big"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestRESTAJobRunsFromEnqueueToDone(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	created := s.post("/v1/jobs", `{"kind": "send_receipt", "queue": "mail", "args": {"order": 42}}`).want(http.StatusCreated)
-	job := readAs[servedJob](created)
-	if path := created.header.Get("Location"); path != "/v1/jobs/"+job.ID {
+	s := weirtest.StartNode(t)
+	created := s.Post("/v1/jobs", `{"kind": "send_receipt", "queue": "mail", "args": {"order": 42}}`).Want(http.StatusCreated)
+	job := weirtest.Decode[weirtest.Job](created)
+	if path := created.Header.Get("Location"); path != "/v1/jobs/"+job.ID {
 		t.Errorf("Location is %q", path)
 	}
 	if job.State != "available" || job.Kind != "send_receipt" || job.Queue != "mail" || job.Priority != 5 || job.Attempt != 0 ||
@@ -25,78 +24,78 @@ func TestRESTAJobRunsFromEnqueueToDone(t *testing.T) {
 		t.Errorf("enqueued: %+v", job)
 	}
 
-	got := s.claimAs("mailer-1", 1, "mail")
+	got := s.ClaimAs("mailer-1", 1, "mail")
 	if got[0].ID != job.ID || got[0].Kind != "send_receipt" || got[0].Queue != "mail" || got[0].Attempt != 1 ||
 		got[0].MaxAttempts != 5 || got[0].TimeoutSeconds != 300 || got[0].Tags == nil || string(got[0].Metadata) != "{}" {
 		t.Fatalf("claimed: %+v", got)
 	}
-	running := s.job(job.ID)
+	running := s.Job(job.ID)
 	if running.State != "running" || running.Worker != "mailer-1" || running.Attempt != 1 || running.StartedAt == nil ||
 		running.LeaseExpiresAt == nil || !running.LeaseExpiresAt.Equal(got[0].LeaseExpiresAt) {
 		t.Errorf("running: %+v", running)
 	}
 
-	s.post("/v1/jobs/"+job.ID+"/heartbeat", obj{"token": got[0].Token, "progress": obj{"percent": 40.5, "message": "half"}}).want(http.StatusOK)
-	if p := s.job(job.ID).Progress; p == nil || p.Percent != 40.5 || p.Message != "half" {
+	s.Post("/v1/jobs/"+job.ID+"/heartbeat", obj{"token": got[0].Token, "progress": obj{"percent": 40.5, "message": "half"}}).Want(http.StatusOK)
+	if p := s.Job(job.ID).Progress; p == nil || p.Percent != 40.5 || p.Message != "half" {
 		t.Errorf("progress: %+v", p)
 	}
 
-	ack := readAs[servedAck](s.post("/v1/jobs/"+job.ID+"/complete", obj{"token": got[0].Token, "result": obj{"message_id": "m-1"}}).want(http.StatusOK))
+	ack := weirtest.Decode[weirtest.AckResult](s.Post("/v1/jobs/"+job.ID+"/complete", obj{"token": got[0].Token, "result": obj{"message_id": "m-1"}}).Want(http.StatusOK))
 	if ack.ID != job.ID || ack.Status != "ok" {
 		t.Errorf("completing said %+v", ack)
 	}
-	done := s.job(job.ID)
+	done := s.Job(job.ID)
 	if done.State != "completed" || done.FinishedAt == nil || done.FinishedAt.Before(*done.StartedAt) || done.Worker != "mailer-1" ||
-		done.Attempt != 1 || !sameJSON(t, done.Result, []byte(`{"message_id": "m-1"}`)) || done.LeaseExpiresAt != nil || done.Error != nil {
+		done.Attempt != 1 || !weirtest.SameJSON(t, done.Result, []byte(`{"message_id": "m-1"}`)) || done.LeaseExpiresAt != nil || done.Error != nil {
 		t.Errorf("done: %+v", done)
 	}
-	if again := s.claim(1, "mail"); len(again) != 0 {
+	if again := s.Claim(1, "mail"); len(again) != 0 {
 		t.Errorf("it was given out again: %+v", again)
 	}
 }
 
 func TestRESTEveryOptionOfAJobIsKept(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	runAt := time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond)
 	body := obj{
 		"kind": "k", "queue": "a.b:c-d_e", "args": obj{"n": 1}, "priority": 9, "run_at": runAt, "max_attempts": 7, "timeout_seconds": 61, "tenant": "acme",
 		"retry": obj{"strategy": "linear", "base_seconds": 1.5, "max_seconds": 30, "jitter": false}, "unique": obj{"key": "order-42"},
 		"tags": []string{"red", "blue", "ünïcode"}, "metadata": obj{"trace": "t-1", "deep": obj{"er": nil}},
 	}
-	single := s.enqueue(body)
+	single := s.Enqueue(body)
 	body["unique"] = obj{"key": "order-43", "scope": "ttl", "ttl_seconds": 60}
-	batched := s.enqueueAll([]obj{body})[0]
+	batched := s.EnqueueAll([]obj{body})[0]
 	for id, key := range map[string]string{single: "order-42", batched: "order-43"} {
-		j := s.job(id)
+		j := s.Job(id)
 		if j.Queue != "a.b:c-d_e" || j.Priority != 9 || j.State != "scheduled" || j.RunAt == nil || !j.RunAt.Equal(runAt) || j.MaxAttempts != 7 ||
 			j.TimeoutSeconds != 61 || j.Tenant != "acme" || j.UniqueKey != key || !slices.Equal(j.Tags, []string{"red", "blue", "ünïcode"}) ||
-			!sameJSON(t, j.Metadata, []byte(`{"trace": "t-1", "deep": {"er": null}}`)) ||
-			!sameJSON(t, j.Retry, []byte(`{"strategy": "linear", "base_seconds": 1.5, "max_seconds": 30, "jitter": false}`)) {
+			!weirtest.SameJSON(t, j.Metadata, []byte(`{"trace": "t-1", "deep": {"er": null}}`)) ||
+			!weirtest.SameJSON(t, j.Retry, []byte(`{"strategy": "linear", "base_seconds": 1.5, "max_seconds": 30, "jitter": false}`)) {
 			t.Errorf("%+v", j)
 		}
 		// The view has the same.
-		if n := s.count(`select count(*) from weir.jobs where id = $1 and queue = 'a.b:c-d_e' and priority = 9 and state = 'scheduled' and run_at = $2
+		if n := s.Count(`select count(*) from weir.jobs where id = $1 and queue = 'a.b:c-d_e' and priority = 9 and state = 'scheduled' and run_at = $2
 			and max_attempts = 7 and timeout_seconds = 61 and tenant = 'acme' and unique_key = $3 and 'blue' = any (tags)`, id, runAt, key); n != 1 {
 			t.Errorf("the view weir.jobs shows job %s otherwise", id)
 		}
 	}
-	s.post("/v1/jobs/"+single+"/retry", nil).want(http.StatusOK) // now
-	got := s.claimOne("a.b:c-d_e")
-	if got.MaxAttempts != 7 || got.TimeoutSeconds != 61 || len(got.Tags) != 3 || !sameJSON(t, got.Metadata, []byte(`{"trace": "t-1", "deep": {"er": null}}`)) {
+	s.Post("/v1/jobs/"+single+"/retry", nil).Want(http.StatusOK) // now
+	got := s.ClaimOne("a.b:c-d_e")
+	if got.MaxAttempts != 7 || got.TimeoutSeconds != 61 || len(got.Tags) != 3 || !weirtest.SameJSON(t, got.Metadata, []byte(`{"trace": "t-1", "deep": {"er": null}}`)) {
 		t.Errorf("claimed: %+v", got)
 	}
 }
 
 func TestRESTADelayIsADelay(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	hour := s.job(s.enqueue(`{"kind": "k", "delay_seconds": 3600.5}`))
+	s := weirtest.StartNode(t)
+	hour := s.Job(s.Enqueue(`{"kind": "k", "delay_seconds": 3600.5}`))
 	if hour.State != "scheduled" || hour.RunAt == nil || hour.RunAt.Sub(hour.CreatedAt).Round(100*time.Millisecond) != 3600500*time.Millisecond {
 		t.Errorf("delayed by 3600.5 s: %+v", hour)
 	}
 	for _, at := range []string{`"delay_seconds": 0`, `"run_at": "2001-02-03T04:05:06Z"`} {
-		if j := s.job(s.enqueue(`{"kind": "k", ` + at + `}`)); j.State != "available" {
+		if j := s.Job(s.Enqueue(`{"kind": "k", ` + at + `}`)); j.State != "available" {
 			t.Errorf("%s: %+v", at, j)
 		}
 	}
@@ -105,21 +104,21 @@ func TestRESTADelayIsADelay(t *testing.T) {
 // What clients in every language rely on: an id or token is a JSON string wherever it appears.
 func TestRESTIDsAndTokensAreStrings(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	first := s.post("/v1/jobs", `{"kind": "k", "max_attempts": 1}`).want(http.StatusCreated)
-	id := readAs[servedJob](first).ID
-	claimed := s.post("/v1/claims", `{"worker": "w", "queues": ["default"], "wait_seconds": 20}`).want(http.StatusOK)
-	token := readAs[servedClaims](claimed).Jobs[0].Token
-	replies := []*reply{
+	s := weirtest.StartNode(t)
+	first := s.Post("/v1/jobs", `{"kind": "k", "max_attempts": 1}`).Want(http.StatusCreated)
+	id := weirtest.Decode[weirtest.Job](first).ID
+	claimed := s.Post("/v1/claims", `{"worker": "w", "queues": ["default"], "wait_seconds": 20}`).Want(http.StatusOK)
+	token := weirtest.Decode[weirtest.ClaimedJobs](claimed).Jobs[0].Token
+	replies := []*weirtest.Response{
 		first, claimed,
-		s.post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}]}`),
-		s.get("/v1/jobs/" + id), s.get("/v1/jobs"),
-		s.post("/v1/acks", obj{"acks": []obj{{"id": id, "token": token, "outcome": "fail", "error": obj{"message": "no"}}, {"id": id, "token": "1", "outcome": "complete"}}}),
-		s.get("/v1/queues/default/stats"),
+		s.Post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}]}`),
+		s.Get("/v1/jobs/" + id), s.Get("/v1/jobs"),
+		s.Post("/v1/acks", obj{"acks": []obj{{"id": id, "token": token, "outcome": "fail", "error": obj{"message": "no"}}, {"id": id, "token": "1", "outcome": "complete"}}}),
+		s.Get("/v1/queues/default/stats"),
 	}
 	seen := 0
-	var look func(r *reply, v any)
-	look = func(r *reply, v any) {
+	var look func(r *weirtest.Response, v any)
+	look = func(r *weirtest.Response, v any) {
 		switch v := v.(type) {
 		case obj:
 			for name, x := range v {
@@ -143,7 +142,7 @@ func TestRESTIDsAndTokensAreStrings(t *testing.T) {
 		}
 	}
 	for _, r := range replies {
-		look(r, readAs[any](r))
+		look(r, weirtest.Decode[any](r))
 	}
 	if seen < 9 {
 		t.Errorf("only %d ids and tokens were seen", seen)
@@ -152,7 +151,7 @@ func TestRESTIDsAndTokensAreStrings(t *testing.T) {
 
 func TestRESTArgsAndResultsAreAnyJSON(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for i, text := range []string{
 		`null`, `true`, `false`, `0`, `-1.5`, `""`, `"text"`, `[]`, `{}`, `[null]`, `{"": ""}`,
 		`9007199254740993`, `-123456789012345678901234567890`, `0.1`, `1e-30`, `1e400`, `3.14159265358979323846264338327950288`,
@@ -165,25 +164,25 @@ func TestRESTArgsAndResultsAreAnyJSON(t *testing.T) {
 	} {
 		name := text[:min(len(text), 40)]
 		queue := fmt.Sprintf("q%d", i)
-		single := s.enqueue(`{"kind": "k", "queue": "` + queue + `", "args": ` + text + `}`)
-		batched := readAs[struct{ IDs []string }](s.post("/v1/jobs/batch", `{"jobs": [{"kind": "k", "queue": "`+queue+`", "args": `+text+`}]}`).want(http.StatusCreated)).IDs[0]
-		s.settle()
-		got := s.claimAs("worker", 2, queue)
+		single := s.Enqueue(`{"kind": "k", "queue": "` + queue + `", "args": ` + text + `}`)
+		batched := weirtest.Decode[struct{ IDs []string }](s.Post("/v1/jobs/batch", `{"jobs": [{"kind": "k", "queue": "`+queue+`", "args": `+text+`}]}`).Want(http.StatusCreated)).IDs[0]
+		s.Settle()
+		got := s.ClaimAs("worker", 2, queue)
 		for _, c := range got {
-			if !sameJSON(t, c.Args, []byte(text)) {
+			if !weirtest.SameJSON(t, c.Args, []byte(text)) {
 				t.Errorf("%s: claimed as %.100s", name, c.Args)
 			}
 		}
-		s.post("/v1/jobs/"+single+"/complete", `{"token": "`+got[0].Token+`", "result": `+text+`}`).want(http.StatusOK)
-		s.post("/v1/acks", `{"acks": [{"id": "`+batched+`", "token": "`+got[1].Token+`", "outcome": "complete", "result": `+text+`}]}`).want(http.StatusOK)
+		s.Post("/v1/jobs/"+single+"/complete", `{"token": "`+got[0].Token+`", "result": `+text+`}`).Want(http.StatusOK)
+		s.Post("/v1/acks", `{"acks": [{"id": "`+batched+`", "token": "`+got[1].Token+`", "outcome": "complete", "result": `+text+`}]}`).Want(http.StatusOK)
 		for _, id := range []string{single, batched} {
-			j := s.job(id)
-			if !sameJSON(t, j.Args, []byte(text)) || !sameJSON(t, j.Result, []byte(text)) {
+			j := s.Job(id)
+			if !weirtest.SameJSON(t, j.Args, []byte(text)) || !weirtest.SameJSON(t, j.Result, []byte(text)) {
 				t.Errorf("%s: args came back as %.100s, result as %.100s", name, j.Args, j.Result)
 			}
 		}
 	}
-	if j := s.job(s.enqueue(`{"kind": "k"}`)); string(j.Args) != "{}" {
+	if j := s.Job(s.Enqueue(`{"kind": "k"}`)); string(j.Args) != "{}" {
 		t.Errorf("no args: %s", j.Args)
 	}
 }
@@ -191,7 +190,7 @@ func TestRESTArgsAndResultsAreAnyJSON(t *testing.T) {
 // One mebibyte of JSON is what args may have, whatever form the database keeps it in.
 func TestRESTArgsOfAlmostOneMebibyteAreTaken(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for name, args := range map[string]string{
 		"a string":           `"` + strings.Repeat("x", 1<<20-100) + `"`,
 		"many small numbers": "[" + strings.Repeat("1,", 1<<19-100) + "1]",
@@ -201,65 +200,22 @@ func TestRESTArgsOfAlmostOneMebibyteAreTaken(t *testing.T) {
 			"/v1/jobs":       `{"kind": "k", "args": ` + args + `}`,
 			"/v1/jobs/batch": `{"jobs": [{"kind": "k", "args": ` + args + `}]}`,
 		} {
-			if r := s.post(path, body); r.status != http.StatusCreated {
+			if r := s.Post(path, body); r.Status != http.StatusCreated {
 				t.Errorf("%s, %d bytes: %v", name, len(args), r)
 			}
 		}
 	}
 }
 
-// sameJSON compares two texts as JSON: numbers by their value, however long, objects whatever the order of their fields.
-func sameJSON(t *testing.T, a, b []byte) bool {
-	t.Helper()
-	var x, y any
-	for text, into := range map[*[]byte]*any{&a: &x, &b: &y} {
-		d := json.NewDecoder(bytes.NewReader(*text))
-		d.UseNumber()
-		if err := d.Decode(into); err != nil {
-			t.Errorf("%.200q is no JSON: %v", *text, err)
-			return false
-		}
-	}
-	return sameTree(x, y)
-}
-
-func sameTree(a, b any) bool {
-	switch a := a.(type) {
-	case json.Number:
-		b, ok := b.(json.Number)
-		if !ok {
-			return false
-		}
-		x, xOK := new(big.Rat).SetString(string(a))
-		y, yOK := new(big.Rat).SetString(string(b))
-		return xOK && yOK && x.Cmp(y) == 0
-	case []any:
-		b, ok := b.([]any)
-		return ok && slices.EqualFunc(a, b, sameTree)
-	case obj:
-		b, ok := b.(obj)
-		if !ok || len(a) != len(b) {
-			return false
-		}
-		for name, x := range a {
-			if y, there := b[name]; !there || !sameTree(x, y) {
-				return false
-			}
-		}
-		return true
-	}
-	return a == b
-}
-
 // SQL takes any JSON for an error. What REST shows of it is text.
 func TestRESTErrorsThatAreNotTextAreShownAsText(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for given, want := range map[string]string{`{"message": 5, "type": ["a"], "stack": {"b": 1}}`: "5", `{"message": {"x": 1}}`: `{"x": 1}`, `{"code": 7}`: "failed", `17`: "17", `null`: "failed"} {
-		id := s.enqueue(obj{"kind": "k"})
-		s.settle()
-		s.count(`select length(weir.fail(job_id, token, $1, retry => false)) from weir.claim('{default}', 'w')`, given)
-		if got := readAs[servedJob](s.get("/v1/jobs/" + id).want(http.StatusOK)); len(got.Errors) != 1 || got.Errors[0].Message != want {
+		id := s.Enqueue(obj{"kind": "k"})
+		s.Settle()
+		s.Count(`select length(weir.fail(job_id, token, $1, retry => false)) from weir.claim('{default}', 'w')`, given)
+		if got := weirtest.Decode[weirtest.Job](s.Get("/v1/jobs/" + id).Want(http.StatusOK)); len(got.Errors) != 1 || got.Errors[0].Message != want {
 			t.Errorf("%s: %+v", given, got.Errors)
 		}
 	}

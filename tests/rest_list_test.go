@@ -8,17 +8,19 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestRESTAListIsWalkedExactlyOnceWhileJobsComeIn(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	before := map[string]bool{}
 	var batch []obj
 	for i := range 457 {
 		batch = append(batch, obj{"kind": "old", "queue": fmt.Sprintf("q%d", i%3), "priority": 1 + i%10})
 	}
-	for _, id := range s.enqueueAll(batch) {
+	for _, id := range s.EnqueueAll(batch) {
 		before[id] = true
 	}
 	for _, query := range []string{"limit=10", "limit=100&kind=old", "limit=7&state=available&queue=q1", "limit=1000", ""} {
@@ -32,7 +34,7 @@ func TestRESTAListIsWalkedExactlyOnceWhileJobsComeIn(t *testing.T) {
 		}
 		if q := values.Get("queue"); q != "" {
 			clear(want)
-			for i, id := range slices.SortedFunc(servedKeys(before), byServedID) {
+			for i, id := range slices.SortedFunc(servedKeys(before), weirtest.CompareIDs) {
 				if fmt.Sprintf("q%d", i%3) == q {
 					want[id] = true
 				}
@@ -40,12 +42,12 @@ func TestRESTAListIsWalkedExactlyOnceWhileJobsComeIn(t *testing.T) {
 		}
 		last := ""
 		for pages := 0; ; pages++ {
-			page := readAs[servedPage[servedJob]](s.get("/v1/jobs?" + values.Encode()).want(http.StatusOK))
+			page := weirtest.Decode[weirtest.Page[weirtest.Job]](s.Get("/v1/jobs?" + values.Encode()).Want(http.StatusOK))
 			if limit := values.Get("limit"); limit != "" && fmt.Sprint(len(page.Items)) > limit && len(fmt.Sprint(len(page.Items))) >= len(limit) {
 				t.Fatalf("%s: a page of %d", query, len(page.Items))
 			}
 			for _, j := range page.Items {
-				if last != "" && byServedID(j.ID, last) >= 0 {
+				if last != "" && weirtest.CompareIDs(j.ID, last) >= 0 {
 					t.Fatalf("%s: job %s comes after job %s", query, j.ID, last)
 				}
 				last = j.ID
@@ -58,7 +60,7 @@ func TestRESTAListIsWalkedExactlyOnceWhileJobsComeIn(t *testing.T) {
 				break
 			}
 			values.Set("cursor", *page.NextCursor)
-			s.enqueueAll([]obj{{"kind": "new", "queue": "q1"}, {"kind": "new", "queue": "q2"}}) // newer than where the walk is
+			s.EnqueueAll([]obj{{"kind": "new", "queue": "q1"}, {"kind": "new", "queue": "q2"}}) // newer than where the walk is
 			if pages > 500 {
 				t.Fatalf("%s: the walk does not end", query)
 			}
@@ -79,34 +81,27 @@ func servedKeys(m map[string]bool) func(yield func(string) bool) {
 	}
 }
 
-func byServedID(a, b string) int {
-	if len(a) != len(b) {
-		return len(a) - len(b)
-	}
-	return strings.Compare(a, b)
-}
-
 func TestRESTEachFilterChoosesItsJobs(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	// One job in each state, told apart by its kind.
 	end := func(kind string, outcome obj) string {
 		t.Helper()
-		id := s.enqueue(obj{"kind": kind, "queue": "work"})
-		outcome["id"], outcome["token"] = id, s.claimAs("w-"+kind, 1, "work")[0].Token
-		s.post("/v1/acks", obj{"acks": []obj{outcome}}).want(http.StatusOK)
+		id := s.Enqueue(obj{"kind": kind, "queue": "work"})
+		outcome["id"], outcome["token"] = id, s.ClaimAs("w-"+kind, 1, "work")[0].Token
+		s.Post("/v1/acks", obj{"acks": []obj{outcome}}).Want(http.StatusOK)
 		return id
 	}
 	end("completed", obj{"outcome": "complete", "result": 1})
-	halfway := s.job(s.enqueue(obj{"kind": "cancelled", "queue": "work", "args": obj{"text": "Needle in args 50%_"}}))
-	s.post("/v1/jobs/"+halfway.ID+"/cancel", nil).want(http.StatusOK)
+	halfway := s.Job(s.Enqueue(obj{"kind": "cancelled", "queue": "work", "args": obj{"text": "Needle in args 50%_"}}))
+	s.Post("/v1/jobs/"+halfway.ID+"/cancel", nil).Want(http.StatusOK)
 	dead := end("dead", obj{"outcome": "fail", "retry": false, "error": obj{"message": "Haystack burnt"}})
 	end("retryable", obj{"outcome": "fail", "retry_in_seconds": 3600, "error": obj{"message": "not yet"}})
-	s.enqueue(obj{"kind": "scheduled", "queue": "work", "delay_seconds": 3600, "tenant": "acme"})
-	s.enqueue(obj{"kind": "available", "queue": "other", "tags": []string{"red", "blue"}, "priority": 9})
-	s.enqueue(obj{"kind": "running", "queue": "busy", "tags": []string{"blue"}})
-	s.claimAs("w-running", 1, "busy")
-	again := s.job(dead)
+	s.Enqueue(obj{"kind": "scheduled", "queue": "work", "delay_seconds": 3600, "tenant": "acme"})
+	s.Enqueue(obj{"kind": "available", "queue": "other", "tags": []string{"red", "blue"}, "priority": 9})
+	s.Enqueue(obj{"kind": "running", "queue": "busy", "tags": []string{"blue"}})
+	s.ClaimAs("w-running", 1, "busy")
+	again := s.Job(dead)
 
 	for query, want := range map[string]string{
 		"":                           "available cancelled completed dead retryable running scheduled",
@@ -146,7 +141,7 @@ func TestRESTEachFilterChoosesItsJobs(t *testing.T) {
 		"finished_after=" + inQuery(again.CreatedAt.Add(-time.Hour)) + "&state=dead":                 "dead",
 		"created_after=" + url.QueryEscape(halfway.CreatedAt.Format("2006-01-02T15:04:05")+"+23:59"): "available cancelled completed dead retryable running scheduled",
 	} {
-		page := readAs[servedPage[servedJob]](s.get("/v1/jobs?" + query).want(http.StatusOK))
+		page := weirtest.Decode[weirtest.Page[weirtest.Job]](s.Get("/v1/jobs?" + query).Want(http.StatusOK))
 		var kinds []string
 		for _, j := range page.Items {
 			kinds = append(kinds, j.Kind)

@@ -11,16 +11,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestRESTTheDocsPageNeedsNothingFromElsewhere(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	page := s.get("/docs").want(http.StatusOK) // the client follows to /docs/
-	if kind := page.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
+	s := weirtest.StartNode(t)
+	page := s.Get("/docs").Want(http.StatusOK) // the client follows to /docs/
+	if kind := page.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/html") {
 		t.Errorf("the page is %s", kind)
 	}
-	parts := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllSubmatch(page.body, -1)
+	parts := regexp.MustCompile(`(?:src|href)="([^"]*)"`).FindAllSubmatch(page.Body, -1)
 	if len(parts) < 3 {
 		t.Errorf("the page loads %q", parts)
 	}
@@ -34,50 +36,50 @@ func TestRESTTheDocsPageNeedsNothingFromElsewhere(t *testing.T) {
 		if !fromRoot {
 			path = "docs/" + at
 		}
-		r := s.get("/" + path).want(http.StatusOK)
-		if len(r.body) == 0 || strings.HasPrefix(r.header.Get("Content-Type"), "text/html") {
-			t.Errorf("%s is %d bytes of %s", at, len(r.body), r.header.Get("Content-Type"))
+		r := s.Get("/" + path).Want(http.StatusOK)
+		if len(r.Body) == 0 || strings.HasPrefix(r.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("%s is %d bytes of %s", at, len(r.Body), r.Header.Get("Content-Type"))
 		}
 		if strings.HasSuffix(at, ".css") {
-			for _, loaded := range regexp.MustCompile(`(?:url\(|@import)\s*["']?([^"')]*)`).FindAllSubmatch(r.body, -1) {
+			for _, loaded := range regexp.MustCompile(`(?:url\(|@import)\s*["']?([^"')]*)`).FindAllSubmatch(r.Body, -1) {
 				if !bytes.HasPrefix(loaded[1], []byte("data:")) {
 					t.Errorf("%s loads %s", at, loaded[1])
 				}
 			}
 		}
 	}
-	if regexp.MustCompile(`<script>|<script [^>]*>[^<]|https?:`).Match(page.body) {
-		t.Errorf("the page has a script or an address in it:\n%s", page.body)
+	if regexp.MustCompile(`<script>|<script [^>]*>[^<]|https?:`).Match(page.Body) {
+		t.Errorf("the page has a script or an address in it:\n%s", page.Body)
 	}
-	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") || strings.Contains(policy, "*") {
+	if policy := page.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "http") || strings.Contains(policy, "*") {
 		t.Errorf("the browser is not told to load nothing from elsewhere: %q", policy)
 	}
-	if script := string(s.get("/docs/docs.js").want(http.StatusOK).body); regexp.MustCompile(`https?://|//[a-z]+\.`).MatchString(script) || !strings.Contains(script, "openapi.json") {
+	if script := string(s.Get("/docs/docs.js").Want(http.StatusOK).Body); regexp.MustCompile(`https?://|//[a-z]+\.`).MatchString(script) || !strings.Contains(script, "openapi.json") {
 		t.Errorf("the script is\n%s", script)
 	}
 }
 
 func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	j := s.leased("q")
-	s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusOK)
-	s.post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).want(http.StatusConflict)
-	s.enqueue(`{"kind": "k", "queue": "waiting"}`)
-	s.claim(1, "q")
+	s := weirtest.StartNode(t)
+	j := s.EnqueueAndClaim("q")
+	s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusOK)
+	s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusConflict)
+	s.Enqueue(`{"kind": "k", "queue": "waiting"}`)
+	s.Claim(1, "q")
 	for i := range 50 {
-		s.get(fmt.Sprintf("/v1/nothing/%d", i))
-		s.get(fmt.Sprintf("/v1/jobs/%d", 1000+i))
-		s.do(fmt.Sprintf("METHOD%d", i), "/v1/jobs", nil)
+		s.Get(fmt.Sprintf("/v1/nothing/%d", i))
+		s.Get(fmt.Sprintf("/v1/jobs/%d", 1000+i))
+		s.Do(fmt.Sprintf("METHOD%d", i), "/v1/jobs", nil)
 	}
-	s.eventually("the node listens, and has looked after the frontier", func() bool {
-		return s.metric("weir_listener_up") == 1 && s.metric("weir_loop_step_duration_seconds_count", `loop="frontier"`) > 0
+	s.Eventually("the node listens, and has looked after the frontier", func() bool {
+		return s.Metric("weir_listener_up") == 1 && s.Metric("weir_loop_step_duration_seconds_count", `loop="frontier"`) > 0
 	})
-	r := s.get("/metrics").want(http.StatusOK)
-	if kind := r.header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
+	r := s.Get("/metrics").Want(http.StatusOK)
+	if kind := r.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/plain") {
 		t.Errorf("the metrics are %s", kind)
 	}
-	problems, err := promlint.New(bytes.NewReader(r.body)).Lint()
+	problems, err := promlint.New(bytes.NewReader(r.Body)).Lint()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +87,7 @@ func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 		t.Errorf("%s: %s", p.Metric, p.Text)
 	}
 	series, names := 0, map[string]bool{}
-	for line := range strings.Lines(string(r.body)) {
+	for line := range strings.Lines(string(r.Body)) {
 		if name, ok := strings.CutPrefix(line, "# TYPE "); ok {
 			names[strings.Fields(name)[0]] = true
 		} else if strings.HasPrefix(line, "weir_http_requests_total") {
@@ -104,7 +106,7 @@ func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 		"weir_jobs_enqueued_total": nil, "weir_jobs_claimed_total": nil, "weir_listener_up": nil, "weir_claims_waiting": nil, "weir_db_pool_connections": {`pool="calls"`}, "weir_queue_jobs": {`queue="waiting"`, `state="available"`},
 		"weir_http_requests_total": {`route="/v1/jobs/{id}/complete"`, `status="409"`}, "weir_acks_total": {`outcome="complete"`, `status="stale_token"`}, "weir_loop_step_duration_seconds_count": {`loop="frontier"`},
 	} {
-		if name != "weir_claims_waiting" && s.metric(name, labels...) == 0 {
+		if name != "weir_claims_waiting" && s.Metric(name, labels...) == 0 {
 			t.Errorf("%s%v is 0", name, labels)
 		}
 	}
@@ -112,15 +114,15 @@ func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 
 func TestRESTANodeSaysWhatItIs(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	info := readAs[struct {
+	s := weirtest.StartNode(t)
+	info := weirtest.Decode[struct {
 		Version, Node   string
 		GoVersion       string    `json:"go_version"`
 		DatabaseVersion string    `json:"database_version"`
 		StartedAt       time.Time `json:"started_at"`
-	}](s.get("/v1/info").want(http.StatusOK))
+	}](s.Get("/v1/info").Want(http.StatusOK))
 	var version string
-	if err := s.pool.QueryRow(t.Context(), `show server_version`).Scan(&version); err != nil {
+	if err := s.DB.QueryRow(t.Context(), `show server_version`).Scan(&version); err != nil {
 		t.Fatal(err)
 	}
 	if info.Version == "" || info.Node == "" || !strings.HasPrefix(info.GoVersion, "go1.") || !strings.HasPrefix(version, info.DatabaseVersion) || info.DatabaseVersion == "" ||
@@ -128,16 +130,16 @@ func TestRESTANodeSaysWhatItIs(t *testing.T) {
 		t.Errorf("%+v; PostgreSQL is %s", info, version)
 	}
 	for _, path := range []string{"/livez", "/readyz"} {
-		if r := s.get(path).want(http.StatusOK); !sameJSON(t, r.body, []byte(`{"status": "ok"}`)) {
+		if r := s.Get(path).Want(http.StatusOK); !weirtest.SameJSON(t, r.Body, []byte(`{"status": "ok"}`)) {
 			t.Error(r)
 		}
 	}
 	// HEAD is GET without its body, for those who probe.
-	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.url+"/livez", nil)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.URL+"/livez", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := s.client.Do(request)
+	answer, err := s.Client.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

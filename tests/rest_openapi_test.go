@@ -1,81 +1,14 @@
 package tests
 
 import (
-	"encoding/json"
 	"net/http"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
-
-// apiDocument is as much of an OpenAPI document as clients are made of.
-type apiDocument struct {
-	OpenAPI string
-	Info    struct{ Title, Version string }
-	Paths   map[string]map[string]apiOperation
-	tree    obj // all of it, to follow references
-}
-
-type apiOperation struct {
-	OperationID string
-	RequestBody *struct{ Content map[string]apiContent }
-	Responses   map[string]apiResponse
-}
-
-type apiResponse struct {
-	Ref     string `json:"$ref"`
-	Content map[string]apiContent
-}
-
-type apiContent struct {
-	Schema   obj
-	Example  any
-	Examples obj
-}
-
-func (s *service) document(path string) apiDocument {
-	s.t.Helper()
-	r := s.get(path).want(http.StatusOK)
-	if kind := r.header.Get("Content-Type"); kind != "application/json" {
-		s.t.Errorf("%s is %s", path, kind)
-	}
-	d := readAs[apiDocument](r)
-	d.tree = readAs[obj](r)
-	return d
-}
-
-// follow gives what a reference of the document leads to.
-func (d apiDocument) follow(ref string) (any, bool) {
-	var at any = d.tree
-	for step := range strings.SplitSeq(strings.TrimPrefix(ref, "#/"), "/") {
-		object, _ := at.(obj)
-		if at = object[step]; at == nil {
-			return nil, false
-		}
-	}
-	return at, true
-}
-
-func (d apiDocument) response(t *testing.T, r apiResponse) apiResponse {
-	t.Helper()
-	if r.Ref == "" {
-		return r
-	}
-	tree, ok := d.follow(r.Ref)
-	if !ok {
-		t.Fatalf("%s leads nowhere", r.Ref)
-	}
-	text, err := json.Marshal(tree)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var found apiResponse
-	if err := json.Unmarshal(text, &found); err != nil {
-		t.Fatal(err)
-	}
-	return found
-}
 
 // servedOperations are those that this version serves.
 var servedOperations = []string{
@@ -102,10 +35,10 @@ var servedOperations = []string{
 
 func TestRESTTheDocumentsDescribeEveryOperation(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	ids := map[string][]string{}
 	for path, version := range map[string]string{"/openapi.json": "3.1.", "/openapi-3.0.json": "3.0."} {
-		d := s.document(path)
+		d := s.Document(path)
 		if !strings.HasPrefix(d.OpenAPI, version) || d.Info.Title == "" || d.Info.Version == "" {
 			t.Errorf("%s: OpenAPI %s of %+v", path, d.OpenAPI, d.Info)
 		}
@@ -123,7 +56,7 @@ func TestRESTTheDocumentsDescribeEveryOperation(t *testing.T) {
 				t.Errorf("%s: %s is missing", path, call)
 			}
 		}
-		checkReferences(t, d, d.tree)
+		checkReferences(t, d, d.Tree)
 	}
 	for _, list := range ids {
 		slices.Sort(list)
@@ -141,19 +74,19 @@ func TestRESTTheDocumentsDescribeEveryOperation(t *testing.T) {
 	}
 }
 
-func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOperation) {
+func checkOperation(t *testing.T, d weirtest.Document, call, method string, op weirtest.DocumentOperation) {
 	t.Helper()
 	if op.RequestBody != nil {
 		c, ok := op.RequestBody.Content["application/json"]
 		if !ok || c.Example == nil || len(op.RequestBody.Content) != 1 {
 			t.Errorf("%s: the body has no example", call)
-		} else if err := d.conforms(c.Schema, c.Example); err != nil {
+		} else if err := d.Conforms(c.Schema, c.Example); err != nil {
 			t.Errorf("%s: the example of the body: %v", call, err)
 		}
 	}
 	good, bad := 0, 0
 	for status, r := range op.Responses {
-		r = d.response(t, r)
+		r = d.Response(t, r)
 		switch {
 		case strings.HasPrefix(status, "2") && len(r.Content) == 0 && status == "204":
 			good++
@@ -168,7 +101,7 @@ func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOper
 			}
 			if c.Example == nil {
 				t.Errorf("%s: the answer %s has no example", call, status)
-			} else if err := d.conforms(c.Schema, c.Example); err != nil {
+			} else if err := d.Conforms(c.Schema, c.Example); err != nil {
 				t.Errorf("%s: the example of the answer %s: %v", call, status, err)
 			}
 		default:
@@ -178,7 +111,7 @@ func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOper
 				t.Errorf("%s: the problem %s has no example", call, status)
 			}
 			for name, example := range c.Examples {
-				if err := d.conforms(c.Schema, example.(obj)["value"]); err != nil {
+				if err := d.Conforms(c.Schema, example.(obj)["value"]); err != nil {
 					t.Errorf("%s: the example %s: %v", call, name, err)
 				}
 			}
@@ -192,12 +125,12 @@ func checkOperation(t *testing.T, d apiDocument, call, method string, op apiOper
 	}
 }
 
-func checkReferences(t *testing.T, d apiDocument, at any) {
+func checkReferences(t *testing.T, d weirtest.Document, at any) {
 	t.Helper()
 	switch at := at.(type) {
 	case obj:
 		if ref, ok := at["$ref"].(string); ok {
-			if _, ok := d.follow(ref); !ok {
+			if _, ok := d.Follow(ref); !ok {
 				t.Errorf("%s leads nowhere", ref)
 			}
 		}
@@ -214,15 +147,15 @@ func checkReferences(t *testing.T, d apiDocument, at any) {
 // Whoever copies an example from the document has a request that is understood.
 func TestRESTTheExamplesOfTheDocumentAreUnderstood(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	for path, methods := range s.document("/openapi.json").Paths {
+	s := weirtest.StartNode(t)
+	for path, methods := range s.Document("/openapi.json").Paths {
 		for method, op := range methods {
 			if op.RequestBody == nil {
 				continue
 			}
 			path := strings.NewReplacer("{id}", "4711", "{name}", "mail").Replace(path)
-			r := s.do(strings.ToUpper(method), path, op.RequestBody.Content["application/json"].Example)
-			if r.status != http.StatusOK && r.status != http.StatusCreated && r.status != http.StatusAccepted && r.status != http.StatusNotFound && r.status != http.StatusConflict {
+			r := s.Do(strings.ToUpper(method), path, op.RequestBody.Content["application/json"].Example)
+			if r.Status != http.StatusOK && r.Status != http.StatusCreated && r.Status != http.StatusAccepted && r.Status != http.StatusNotFound && r.Status != http.StatusConflict {
 				t.Error(r)
 			}
 		}
@@ -231,8 +164,8 @@ func TestRESTTheExamplesOfTheDocumentAreUnderstood(t *testing.T) {
 
 func TestRESTNoRouteIsInTheShadowOfAnother(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}]}`).want(http.StatusCreated)
+	s := weirtest.StartNode(t)
+	s.Post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}]}`).Want(http.StatusCreated)
 	for _, call := range []string{
 		"GET /v1/jobs/batch", "PATCH /v1/jobs/batch", "POST /v1/jobs/batch/cancel", "GET /v1/jobs/batch/complete", "DELETE /v1/jobs/batch", "POST /v1/jobs/cancel", "GET /v1/jobs/jobs",
 		"GET /v1/dead/redrive", "GET /v1/dead/purge", "DELETE /v1/dead/redrive", "POST /v1/dead/7", "POST /v1/dead/redrive/redrive", "GET /v1/operations/cancel",
@@ -242,21 +175,21 @@ func TestRESTNoRouteIsInTheShadowOfAnother(t *testing.T) {
 		if method == http.MethodPatch {
 			body = `{"priority": 1}`
 		}
-		if r := s.do(method, path, body); r.status != http.StatusNotFound && r.status != http.StatusMethodNotAllowed && r.status != http.StatusUnprocessableEntity {
+		if r := s.Do(method, path, body); r.Status != http.StatusNotFound && r.Status != http.StatusMethodNotAllowed && r.Status != http.StatusUnprocessableEntity {
 			t.Error(r)
 		}
 	}
 	// A queue may be called what a part of a path is called.
 	for _, name := range []string{"stats", "pause", "resume", "purge", "batch", "jobs", "queues", "v1", "_", "0"} {
-		if id := s.enqueue(obj{"kind": "k", "queue": name}); s.claimOne(name).ID != id {
+		if id := s.Enqueue(obj{"kind": "k", "queue": name}); s.ClaimOne(name).ID != id {
 			t.Errorf("queue %s gives another job", name)
 		}
-		if q := s.queue(name); q.Name != name || q.Running != 1 {
+		if q := s.Queue(name); q.Name != name || q.Running != 1 {
 			t.Errorf("queue %s: %+v", name, q)
 		}
-		s.get("/v1/queues/" + name + "/stats").want(http.StatusOK)
-		s.post("/v1/queues/"+name+"/pause", nil).want(http.StatusOK)
-		s.post("/v1/queues/"+name+"/resume", nil).want(http.StatusOK)
-		s.post("/v1/queues/"+name+"/purge", `{"state": "available"}`).want(http.StatusOK)
+		s.Get("/v1/queues/" + name + "/stats").Want(http.StatusOK)
+		s.Post("/v1/queues/"+name+"/pause", nil).Want(http.StatusOK)
+		s.Post("/v1/queues/"+name+"/resume", nil).Want(http.StatusOK)
+		s.Post("/v1/queues/"+name+"/purge", `{"state": "available"}`).Want(http.StatusOK)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // canary stands in the values of requests that are refused. No answer may hold it.
@@ -152,7 +154,7 @@ func badCalls() []badCall {
 
 func TestRESTWhatIsNotRightIsRefusedWithItsPlaceAndNothingIsStored(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for _, c := range badCalls() {
 		method, path, _ := strings.Cut(c.call, " ")
 		var body any
@@ -160,30 +162,30 @@ func TestRESTWhatIsNotRightIsRefusedWithItsPlaceAndNothingIsStored(t *testing.T)
 			body = c.body
 		}
 		name := fmt.Sprintf("%s %.120s", c.call, c.body)
-		r, err := s.send(t.Context(), method, path, body)
+		r, err := s.Send(t.Context(), method, path, body)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
 		}
-		if strings.Contains(string(r.body), canary) {
-			t.Errorf("%s: the answer repeats what was sent: %.500s", name, r.body)
+		if strings.Contains(string(r.Body), canary) {
+			t.Errorf("%s: the answer repeats what was sent: %.500s", name, r.Body)
 		}
-		if r.status != c.status {
+		if r.Status != c.status {
 			t.Errorf("%s: %v; want %d %s", name, r, c.status, c.code)
 			continue
 		}
-		p := r.problem(c.status, c.code)
+		p := r.Problem(c.status, c.code)
 		switch found := slices.ContainsFunc(p.Errors, func(e struct{ Location, Message string }) bool {
 			return strings.HasPrefix(e.Location, c.location) && e.Message != ""
 		}); {
 		case c.location != "" && !found:
 			t.Errorf("%s: the places are %+v, want %s", name, p.Errors, c.location)
-		case c.status == http.StatusMethodNotAllowed && r.header.Get("Allow") == "":
+		case c.status == http.StatusMethodNotAllowed && r.Header.Get("Allow") == "":
 			t.Errorf("%s: no Allow header", name)
 		}
 	}
 	for _, table := range []string{"job", "job_ready", "job_scheduled", "job_unique", "job_outcome", "queue"} {
-		if n := s.count(`select count(*) from weir.` + table); n != 0 {
+		if n := s.Count(`select count(*) from weir.` + table); n != 0 {
 			t.Errorf("%d rows are in weir.%s", n, table)
 		}
 	}
@@ -191,30 +193,30 @@ func TestRESTWhatIsNotRightIsRefusedWithItsPlaceAndNothingIsStored(t *testing.T)
 
 func TestRESTABodyMustBeSaidToBeJSON(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	post := func(contentType string) *reply {
+	s := weirtest.StartNode(t)
+	post := func(contentType string) *weirtest.Response {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/jobs", strings.NewReader(`{"kind": "k"}`))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/jobs", strings.NewReader(`{"kind": "k"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
 		if contentType != "" {
 			r.Header.Set("Content-Type", contentType)
 		}
-		answer, err := s.ask(r)
+		answer, err := s.SendRequest(r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return answer
 	}
 	for _, contentType := range []string{"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/xml", "application/jsonx", "application/octet-stream", "a/b/c", "application/cbor"} {
-		post(contentType).problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
+		post(contentType).Problem(http.StatusUnsupportedMediaType, "unsupported_media_type")
 	}
-	if n := s.count(`select count(*) from weir.job`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job`); n != 0 {
 		t.Errorf("%d jobs are stored", n)
 	}
 	for _, contentType := range []string{"application/json", "application/json; charset=utf-8", "APPLICATION/JSON"} {
-		if r := post(contentType); r.status != http.StatusCreated {
+		if r := post(contentType); r.Status != http.StatusCreated {
 			t.Errorf("%s: %v", contentType, r)
 		}
 	}
@@ -223,12 +225,12 @@ func TestRESTABodyMustBeSaidToBeJSON(t *testing.T) {
 // A text that PostgreSQL cannot hold is in no job.
 func TestRESTAFilterMayBeAnyText(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	s.enqueue(`{"kind": "k", "args": "some"}`)
+	s := weirtest.StartNode(t)
+	s.Enqueue(`{"kind": "k", "args": "some"}`)
 	for _, text := range []string{"%00", "x%00y", "%ff", "%ed%a0%80", "%F0%9F%A6%AB", "%27%3B--", "%5C", "%25"} {
 		for _, name := range []string{"q", "worker", "kind", "tenant", "tag", "queue"} {
-			r := s.get("/v1/jobs?" + name + "=" + text)
-			if r.status == http.StatusOK && len(readAs[servedPage[servedJob]](r).Items) != 0 || r.status != http.StatusOK && r.status != http.StatusUnprocessableEntity {
+			r := s.Get("/v1/jobs?" + name + "=" + text)
+			if r.Status == http.StatusOK && len(weirtest.Decode[weirtest.Page[weirtest.Job]](r).Items) != 0 || r.Status != http.StatusOK && r.Status != http.StatusUnprocessableEntity {
 				t.Error(r)
 			}
 		}
@@ -238,29 +240,29 @@ func TestRESTAFilterMayBeAnyText(t *testing.T) {
 // A body whose length is not said, or said to be less than it is, is bounded all the same.
 func TestRESTABodyOfUnknownLengthIsBounded(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	endless := io.MultiReader(strings.NewReader(`{"kind": "k", "args": "`), io.LimitReader(zeros{}, 100<<20))
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/jobs", endless)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/jobs", endless)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	answer, err := s.ask(r)
+	answer, err := s.SendRequest(r)
 	if err != nil { // the node may close the connection on a client that goes on sending
 		t.Logf("the client saw: %v", err)
 	} else {
-		answer.problem(http.StatusRequestEntityTooLarge, "body_too_large")
+		answer.Problem(http.StatusRequestEntityTooLarge, "body_too_large")
 	}
 
-	chunked, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/jobs", io.MultiReader(strings.NewReader(`{"kind":`), strings.NewReader(` "k"}`)))
+	chunked, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/jobs", io.MultiReader(strings.NewReader(`{"kind":`), strings.NewReader(` "k"}`)))
 	if err != nil {
 		t.Fatal(err)
 	}
 	chunked.Header.Set("Content-Type", "application/json")
-	if answer, err = s.ask(chunked); err != nil {
+	if answer, err = s.SendRequest(chunked); err != nil {
 		t.Fatal(err)
 	}
-	answer.want(http.StatusCreated)
+	answer.Want(http.StatusCreated)
 }
 
 // zeros is an endless text of zeros.
@@ -276,8 +278,8 @@ func (zeros) Read(b []byte) (int, error) {
 // A client that breaks off in the middle of a body has not enqueued anything.
 func TestRESTABodyThatBreaksOffIsNotTaken(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	s := weirtest.StartNode(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(s.URL, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -286,12 +288,12 @@ func TestRESTABodyThatBreaksOffIsNotTaken(t *testing.T) {
 	if err := conn.(*net.TCPConn).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
-	_ = conn.SetReadDeadline(time.Now().Add(servicePatience))
+	_ = conn.SetReadDeadline(time.Now().Add(weirtest.Patience))
 	answer, _ := io.ReadAll(conn)
 	if bytes.HasPrefix(answer, []byte("HTTP/1.1 2")) {
 		t.Errorf("answered with %s", answer)
 	}
-	if n := s.count(`select count(*) from weir.job`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job`); n != 0 {
 		t.Errorf("%d jobs are stored", n)
 	}
 }
@@ -299,42 +301,42 @@ func TestRESTABodyThatBreaksOffIsNotTaken(t *testing.T) {
 // A page of another site must not be able to enqueue from somebody's browser.
 func TestRESTAPageOfAnotherOriginIsRefused(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for name, value := range map[string]string{"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.example"} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.url+"/v1/jobs", strings.NewReader(`{"kind": "k"}`))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/jobs", strings.NewReader(`{"kind": "k"}`))
 		if err != nil {
 			t.Fatal(err)
 		}
 		r.Header.Set("Content-Type", "application/json")
 		r.Header.Set(name, value)
-		answer, err := s.ask(r)
+		answer, err := s.SendRequest(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		answer.problem(http.StatusForbidden, "cross_origin")
+		answer.Problem(http.StatusForbidden, "cross_origin")
 	}
-	if n := s.count(`select count(*) from weir.job`); n != 0 {
+	if n := s.Count(`select count(*) from weir.job`); n != 0 {
 		t.Errorf("%d jobs are stored", n)
 	}
 }
 
 func TestRESTARequestHasAnIDForTheLog(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	for given, kept := range map[string]bool{"": false, "my-trace/1.2:3": true, "with spaces": false, "\"quoted\"": false, strings.Repeat("x", 129): false} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.url+"/v1/jobs/1", nil)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/v1/jobs/1", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if given != "" {
 			r.Header.Set("X-Request-Id", given)
 		}
-		answer, err := s.ask(r)
+		answer, err := s.SendRequest(r)
 		if err != nil {
 			t.Fatal(err)
 		}
-		id := answer.header.Get("X-Request-Id")
-		if p := answer.problem(http.StatusNotFound, "job_not_found"); id == "" || p.RequestID != id || (id == given) != kept {
+		id := answer.Header.Get("X-Request-Id")
+		if p := answer.Problem(http.StatusNotFound, "job_not_found"); id == "" || p.RequestID != id || (id == given) != kept {
 			t.Errorf("the request called itself %q, the answer calls it %q", given, id)
 		}
 	}

@@ -5,12 +5,14 @@ import (
 	"net/http"
 	"sync"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // Batches that arrive together are committed together. That must not show in their answers.
 func TestRESTBatchesThatArriveTogetherAreAnsweredEachAlone(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	const calls = 48
 	var callers sync.WaitGroup
 	var mu sync.Mutex
@@ -23,13 +25,13 @@ func TestRESTBatchesThatArriveTogetherAreAnsweredEachAlone(t *testing.T) {
 			}
 			if call%6 == 5 {
 				batch[1]["priority"] = 11
-				p := s.post("/v1/jobs/batch", obj{"jobs": batch}).problem(http.StatusUnprocessableEntity, "invalid_argument")
+				p := s.Post("/v1/jobs/batch", obj{"jobs": batch}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 				if len(p.Errors) != 1 || p.Errors[0].Location != "body.jobs[1].priority" {
 					t.Errorf("call %d is told %+v", call, p)
 				}
 				return
 			}
-			ids := s.enqueueAll(batch)
+			ids := s.EnqueueAll(batch)
 			if len(ids) != len(batch) {
 				t.Errorf("call %d has %d jobs and gets %d ids", call, len(batch), len(ids))
 			}
@@ -41,14 +43,14 @@ func TestRESTBatchesThatArriveTogetherAreAnsweredEachAlone(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	if n := s.count("select count(*) from weir.job"); n != len(stored) {
+	if n := s.Count("select count(*) from weir.job"); n != len(stored) {
 		t.Errorf("%d jobs are stored, and %d ids were told", n, len(stored))
 	}
 
-	var claimed []servedClaim
-	for _, j := range s.claimAs("w", len(stored), "default") {
+	var claimed []weirtest.ClaimedJob
+	for _, j := range s.ClaimAs("w", len(stored), "default") {
 		args := fmt.Sprintf(`{"call": %d, "place": %d}`, stored[j.ID][0], stored[j.ID][1])
-		if !sameJSON(t, j.Args, []byte(args)) {
+		if !weirtest.SameJSON(t, j.Args, []byte(args)) {
 			t.Errorf("job %s has the args %s and was enqueued with %s", j.ID, j.Args, args)
 		}
 		claimed = append(claimed, j)
@@ -59,27 +61,27 @@ func TestRESTBatchesThatArriveTogetherAreAnsweredEachAlone(t *testing.T) {
 		completed += 3
 		callers.Go(func() {
 			var acks []obj
-			for _, j := range []servedClaim{claimed[i], claimed[i+1], claimed[i], claimed[i+2]} {
+			for _, j := range []weirtest.ClaimedJob{claimed[i], claimed[i+1], claimed[i], claimed[i+2]} {
 				acks = append(acks, obj{"id": j.ID, "token": j.Token, "outcome": "complete", "result": j.ID})
 			}
 			acks = append(acks, obj{"id": claimed[i].ID, "token": "1", "outcome": "fail", "error": obj{"message": "m"}})
-			if got := s.acks(acks...); got != "ok, ok, stale_token, ok, stale_token" {
+			if got := s.Acks(acks...); got != "ok, ok, stale_token, ok, stale_token" {
 				t.Errorf("the acks of call %d: %s", i/3, got)
 			}
 		})
 		if i%2 == 0 {
 			callers.Go(func() {
 				bad := obj{"id": claimed[i].ID, "token": claimed[i].Token, "outcome": "fail"}
-				s.post("/v1/acks", obj{"acks": []obj{bad}}).problem(http.StatusUnprocessableEntity, "invalid_argument")
+				s.Post("/v1/acks", obj{"acks": []obj{bad}}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 			})
 		}
 	}
 	callers.Wait()
-	if n := s.count("select count(*) from weir.job_outcome where state = 'completed' and result #>> '{}' = job_id::text"); n != completed {
+	if n := s.Count("select count(*) from weir.job_outcome where state = 'completed' and result #>> '{}' = job_id::text"); n != completed {
 		t.Errorf("%d jobs are completed, of %d", n, completed)
 	}
 	for _, operation := range []string{`operation="enqueue_many"`, `operation="ack_many"`} {
-		if items := s.metric("weir_group_commit_items_sum", operation); items < float64(completed) {
+		if items := s.Metric("weir_group_commit_items_sum", operation); items < float64(completed) {
 			t.Errorf("%s: %g jobs", operation, items)
 		}
 	}

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // The rules of what a clock does to a schedule, once more and in the simplest way there is: minute after minute, looking at the clock on the wall. It
@@ -149,9 +151,9 @@ func searchFirst(n int, ok func(int) bool) int {
 
 func TestEveryZoneHasTheClocksOfTheTimeZoneDatabase(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	zones := embeddedZones(t)
-	if n := ask[int](t, d, "select count(*) from weir.time_zone"); n != len(zones) || n < 590 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.time_zone"); n != len(zones) || n < 590 {
 		t.Errorf("%d zones are known, of %d", n, len(zones))
 	}
 	from, until := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -180,7 +182,7 @@ func TestEveryZoneHasTheClocksOfTheTimeZoneDatabase(t *testing.T) {
 // each zone in its changes all of them.
 func TestNoZoneLosesOrDoublesARun(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	cases := zoneCases()
 	from, until := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2038, 1, 1, 0, 0, 0, 0, time.UTC)
 	type walk struct {
@@ -237,7 +239,7 @@ func TestNoZoneLosesOrDoublesARun(t *testing.T) {
 	t.Logf("%d zones of %d differ; %d stretches with %d slots", len(distinct), len(zones), checked.Load(), slots.Load())
 }
 
-func slotsBetween(t *testing.T, q asker, definition string, count int, from, until time.Time) ([]time.Time, error) {
+func slotsBetween(t *testing.T, q weirtest.Querier, definition string, count int, from, until time.Time) ([]time.Time, error) {
 	rows, err := q.Query(t.Context(), "select slot_at from weir.preview_definition($1::jsonb, $2, $3) p where not skipped and slot_at < $4 order by slot_at", definition, count, from, until)
 	if err != nil {
 		return nil, err
@@ -248,7 +250,7 @@ func slotsBetween(t *testing.T, q asker, definition string, count int, from, unt
 // The fields of a cron expression, day after day against a predicate.
 func TestACronExpressionTakesInTheDaysThatItSays(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	last := func(w time.Time) int { return time.Date(w.Year(), w.Month()+1, 0, 0, 0, 0, 0, time.UTC).Day() }
 	nth := func(w time.Time) int { return (w.Day()-1)/7 + 1 }
 	from := time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -299,7 +301,7 @@ func TestACronExpressionTakesInTheDaysThatItSays(t *testing.T) {
 			t.Errorf("%q is %v, want %v; %v %v", name, a, b, err, other)
 		}
 	}
-	seconds := askAll[float64](t, d, `select extract(epoch from slot_at - '2027-01-01T00:00:00Z')::float8 from weir.preview_definition('{"cron": "5,50-52 59 * * * *"}', 5, '2027-01-01T00:59:06Z')`)
+	seconds := weirtest.Values[float64](t, d, `select extract(epoch from slot_at - '2027-01-01T00:00:00Z')::float8 from weir.preview_definition('{"cron": "5,50-52 59 * * * *"}', 5, '2027-01-01T00:59:06Z')`)
 	if !slices.Equal(seconds, []float64{3590, 3591, 3592, 7145, 7190}) {
 		t.Errorf("with seconds: %v", seconds)
 	}

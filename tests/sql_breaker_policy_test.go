@@ -6,75 +6,80 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // openWith opens a breaker that has a policy, and leaves it open for long.
-func openWith(t testing.TB, q asker, name, whileOpen string) {
+func openWith(t testing.TB, q weirtest.Querier, name, whileOpen string) {
 	t.Helper()
-	do(t, q, "select weir.set_breaker($1, jsonb_build_object('while_open', $2::jsonb, 'ramp_per_second', 1000))", name, whileOpen)
-	do(t, q, "select weir.trip_breaker($1, 'ann', 'a test', 3600)", name)
+	weirtest.Exec(t, q, "select weir.set_breaker($1, jsonb_build_object('while_open', $2::jsonb, 'ramp_per_second', 1000))", name, whileOpen)
+	weirtest.Exec(t, q, "select weir.trip_breaker($1, 'ann', 'a test', 3600)", name)
 }
 
 func TestAnOpenBreakerHoldsItsJobsOnceAndNotTheOthers(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "hold"}`)
-	held := enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 700)...)
-	other := enqueueOne(t, d, "q")
-	if got := claimOne(t, d, "q").ID; got != other {
+	held := weirtest.Enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 700)...)
+	other := weirtest.EnqueueOne(t, d, "q")
+	if got := weirtest.ClaimOne(t, d, "q").ID; got != other {
 		t.Errorf("claimed job %d, want %d, the one behind 700 that are held", got, other)
 	}
-	if n := ask[int](t, d, "select count(*)::int from weir.job_ready"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready"); n != 0 {
 		t.Errorf("%d jobs are still in the way", n)
 	}
-	if n := ask[int](t, d, "select sum(attempt)::int from weir.job_held"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select sum(attempt)::int from weir.job_held"); n != 0 {
 		t.Errorf("being held cost %d attempts", n)
 	}
-	wantState(t, d, held[0], "held")
-	if got := ask[string](t, d, "select code || ': ' || message from weir.why($1) limit 1", held[0]); !strings.HasPrefix(got, "held_breaker: its circuit breaker b is open and is probed next at ") {
+	weirtest.WantState(t, d, held[0], "held")
+	if got := weirtest.Value[string](t, d, "select code || ': ' || message from weir.why($1) limit 1", held[0]); !strings.HasPrefix(got, "held_breaker: its circuit breaker b is open and is probed next at ") {
 		t.Errorf("why: %s", got)
 	}
-	more := enqueue(t, d, needing("q", "b"))[0] // which no claim has met yet
-	if got := ask[string](t, d, "select string_agg(code, ' ') from weir.why($1)", more); !strings.HasPrefix(got, "held_breaker") || strings.Contains(got, "next") {
+	more := weirtest.Enqueue(t, d, needing("q", "b"))[0] // which no claim has met yet
+	if got := weirtest.Value[string](t, d, "select string_agg(code, ' ') from weir.why($1)", more); !strings.HasPrefix(got, "held_breaker") || strings.Contains(got, "next") {
 		t.Errorf("why, of one that is available: %s", got)
 	}
-	do(t, d, "select weir.cancel($1)", held[0])
-	wantState(t, d, held[0], "cancelled")
+	weirtest.Exec(t, d, "select weir.cancel($1)", held[0])
+	weirtest.WantState(t, d, held[0], "cancelled")
 }
 
 func TestWhatOneQueueHoldsDoesNotKeepAClaimFromTheOthers(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "hold"}`)
 	for range 3 {
-		do(t, d, `select count(*) from weir.enqueue_many((select jsonb_agg('{"kind": "k", "queue": "full", "breaker": "b"}'::jsonb) from generate_series(1, 10000)))`)
+		weirtest.Exec(t, d, `select count(*) from weir.enqueue_many((select jsonb_agg('{"kind": "k", "queue": "full", "breaker": "b"}'::jsonb) from generate_series(1, 10000)))`)
 	}
-	enqueue(t, d, slices.Repeat([]string{`{"kind": "k", "queue": "other"}`}, 5)...)
+	weirtest.Enqueue(t, d, slices.Repeat([]string{`{"kind": "k", "queue": "other"}`}, 5)...)
 	for range 5 {
-		before := ask[int](t, d, "select count(*)::int from weir.job_held")
-		if got := askAll[string](t, d, "select queue from weir.claim(array['full', 'other'], 'w', 1)"); !slices.Equal(got, []string{"other"}) {
+		before := weirtest.Value[int](t, d, "select count(*)::int from weir.job_held")
+		if got := weirtest.Values[string](t, d, "select queue from weir.claim(array['full', 'other'], 'w', 1)"); !slices.Equal(got, []string{"other"}) {
 			t.Fatalf("claimed of %q", got)
 		}
-		if n := ask[int](t, d, "select count(*)::int from weir.job_held") - before; n > 3000 {
+		if n := weirtest.Value[int](t, d, "select count(*)::int from weir.job_held") - before; n > 3000 {
 			t.Errorf("before it took the one that it could have it moved %d jobs", n)
 		}
 	}
 	// Alone, the queue is searched further: for as many as a call is allowed to take.
-	last := enqueueOne(t, d, "full")
-	if got := claimOne(t, d, "full").ID; got != last {
+	last := weirtest.EnqueueOne(t, d, "full")
+	if got := weirtest.ClaimOne(t, d, "full").ID; got != last {
 		t.Errorf("claimed job %d, want %d, the one behind all that are held", got, last)
 	}
 }
 
 func TestWhatABreakerDidToAJobIsInItsTimeline(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "hold"}`)
-	id := enqueue(t, d, needing("q", "b"))[0]
-	claim(t, d, "q", 1)
-	do(t, d, "select weir.reset_breaker('b')")
-	eventually(t, "it is let through", func() bool { do(t, d, "select weir.tick_breakers()"); return len(claim(t, d, "q", 1)) == 1 })
-	got := strings.Join(askAll[string](t, d, "select event || coalesce(' (' || cause || ')', '') from weir.timeline($1)", id), ", ")
+	id := weirtest.Enqueue(t, d, needing("q", "b"))[0]
+	weirtest.Claim(t, d, "q", 1)
+	weirtest.Exec(t, d, "select weir.reset_breaker('b')")
+	weirtest.Eventually(t, "it is let through", func() bool {
+		weirtest.Exec(t, d, "select weir.tick_breakers()")
+		return len(weirtest.Claim(t, d, "q", 1)) == 1
+	})
+	got := strings.Join(weirtest.Values[string](t, d, "select event || coalesce(' (' || cause || ')', '') from weir.timeline($1)", id), ", ")
 	if want := "enqueued, available (enqueued), held, let_through, available (let_through), started"; got != want {
 		t.Errorf("its timeline: %s, want %s", got, want)
 	}
@@ -82,103 +87,103 @@ func TestWhatABreakerDidToAJobIsInItsTimeline(t *testing.T) {
 
 func TestAnOpenBreakerReroutesItsJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "reroute", "queue": "backup"}`)
-	ids := enqueue(t, d, needing("q", "b"), needing("q", "b"))
-	if n := len(claim(t, d, "q", 10)); n != 0 {
+	ids := weirtest.Enqueue(t, d, needing("q", "b"), needing("q", "b"))
+	if n := len(weirtest.Claim(t, d, "q", 10)); n != 0 {
 		t.Errorf("%d jobs were claimed", n)
 	}
-	jobs := claim(t, d, "backup", 10)
-	if !slices.Equal(idsOf(jobs), ids) || jobs[0].Attempt != 1 {
+	jobs := weirtest.Claim(t, d, "backup", 10)
+	if !slices.Equal(weirtest.IDs(jobs), ids) || jobs[0].Attempt != 1 {
 		t.Fatalf("the other queue has %v", jobs)
 	}
 	for _, j := range jobs { // that the other way fails says nothing of the dependency
 		failWith(t, d, j, "Timeout")
 	}
-	if n := ask[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
 		t.Errorf("it has %d samples", n)
 	}
-	if got := ask[string](t, d, "select queue || ' ' || state from weir.jobs where id = $1", ids[0]); got != "backup available" {
+	if got := weirtest.Value[string](t, d, "select queue || ' ' || state from weir.jobs where id = $1", ids[0]); got != "backup available" {
 		t.Errorf("after a failure there it is in %s", got)
 	}
-	if got := ask[string](t, d, "select detail::text from weir.timeline($1) where event = 'rerouted'", ids[0]); got != `{"from": "q", "queue": "backup", "breaker": "b"}` {
+	if got := weirtest.Value[string](t, d, "select detail::text from weir.timeline($1) where event = 'rerouted'", ids[0]); got != `{"from": "q", "queue": "backup", "breaker": "b"}` {
 		t.Errorf("its timeline has %s", got)
 	}
 }
 
 func TestAnOpenBreakerCompletesItsJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.set_breaker('b', '{"while_open": {"policy": "complete_last_result"}}')`)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_breaker('b', '{"while_open": {"policy": "complete_last_result"}}')`)
 	price := func(of string) string {
 		return fmt.Sprintf(`{"kind": "price", "queue": "q", "breaker": "b", "args": {"of": %q}}`, of)
 	}
-	enqueue(t, d, price("tea"), price("tea"), price("milk"))
-	for i, j := range claim(t, d, "q", 10) {
-		do(t, d, "select weir.complete($1, $2, $3::int::text::jsonb)", j.ID, j.Token, i+1)
+	weirtest.Enqueue(t, d, price("tea"), price("tea"), price("milk"))
+	for i, j := range weirtest.Claim(t, d, "q", 10) {
+		weirtest.Exec(t, d, "select weir.complete($1, $2, $3::int::text::jsonb)", j.ID, j.Token, i+1)
 	}
-	do(t, d, "select weir.sweep_breaker_results()")
-	if n := ask[int](t, d, "select count(*)::int from weir.breaker_result"); n != 2 {
+	weirtest.Exec(t, d, "select weir.sweep_breaker_results()")
+	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.breaker_result"); n != 2 {
 		t.Errorf("%d results are noted", n)
 	}
-	do(t, d, "select weir.trip_breaker('b')")
-	ids := enqueue(t, d, price("tea"), price("salt"), price("milk"))
-	if n := len(claim(t, d, "q", 10)); n != 0 {
+	weirtest.Exec(t, d, "select weir.trip_breaker('b')")
+	ids := weirtest.Enqueue(t, d, price("tea"), price("salt"), price("milk"))
+	if n := len(weirtest.Claim(t, d, "q", 10)); n != 0 {
 		t.Errorf("%d jobs were claimed", n)
 	}
 	results := func(ids []int64) string {
-		return ask[string](t, d, "select string_agg(state || ' ' || coalesce(result::text, '-') || ' ' || attempt, ', ' order by id) from weir.jobs where id = any ($1)", ids)
+		return weirtest.Value[string](t, d, "select string_agg(state || ' ' || coalesce(result::text, '-') || ' ' || attempt, ', ' order by id) from weir.jobs where id = any ($1)", ids)
 	}
 	if got := results(ids); got != "completed 2 0, held - 0, completed 3 0" {
 		t.Errorf("they are %s", got)
 	}
-	do(t, d, `select weir.set_breaker('b', '{"while_open": {"policy": "complete_default", "result": {"price": null}}}')`)
-	do(t, d, "select weir.tick_breakers()") // what is held is for the new policy
-	claim(t, d, "q", 10)
+	weirtest.Exec(t, d, `select weir.set_breaker('b', '{"while_open": {"policy": "complete_default", "result": {"price": null}}}')`)
+	weirtest.Exec(t, d, "select weir.tick_breakers()") // what is held is for the new policy
+	weirtest.Claim(t, d, "q", 10)
 	if got := results(ids[1:2]); got != `completed {"price": null} 0` {
 		t.Errorf("with a default it is %s", got)
 	}
-	if got := ask[string](t, d, "select string_agg(event, ' ') from weir.timeline($1)", ids[0]); got != "enqueued available substituted completed" {
+	if got := weirtest.Value[string](t, d, "select string_agg(event, ' ') from weir.timeline($1)", ids[0]); got != "enqueued available substituted completed" {
 		t.Errorf("its timeline: %s", got)
 	}
 }
 
 func TestAnOpenBreakerMarksItsJobsDegraded(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "degraded"}`)
-	enqueue(t, d, needing("q", "b"), `{"kind": "x", "queue": "q"}`)
-	got := ask[string](t, d, "select string_agg(kind || ' ' || degraded, ', ' order by job_id) from weir.claim(array['q'], 'w', 10)")
+	weirtest.Enqueue(t, d, needing("q", "b"), `{"kind": "x", "queue": "q"}`)
+	got := weirtest.Value[string](t, d, "select string_agg(kind || ' ' || degraded, ', ' order by job_id) from weir.claim(array['q'], 'w', 10)")
 	if got != "charge true, x false" {
 		t.Errorf("claimed %s", got)
 	}
-	do(t, d, "select weir.fail(job_id, token, '{}') from weir.job_lease order by job_id")
-	if n := ask[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
+	weirtest.Exec(t, d, "select weir.fail(job_id, token, '{}') from weir.job_lease order by job_id")
+	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
 		t.Errorf("it has %d samples", n)
 	}
 	// When the wait is over a job is held for a moment, to be the probe.
-	do(t, d, "update weir.breaker set next_probe_at = clock_timestamp()")
+	weirtest.Exec(t, d, "update weir.breaker set next_probe_at = clock_timestamp()")
 	tickUntil(t, d, "b", "half_open")
-	eventually(t, "a probe is claimed", func() bool {
-		do(t, d, "select weir.tick_breakers()")
-		return ask[bool](t, d, "select coalesce(bool_or(not degraded), false) from weir.claim(array['q'], 'w', 10)")
+	weirtest.Eventually(t, "a probe is claimed", func() bool {
+		weirtest.Exec(t, d, "select weir.tick_breakers()")
+		return weirtest.Value[bool](t, d, "select coalesce(bool_or(not degraded), false) from weir.claim(array['q'], 'w', 10)")
 	})
-	enqueue(t, d, needing("q", "b"))
-	if got := ask[string](t, d, "select string_agg(kind || ' ' || degraded, ', ') from weir.claim(array['q'], 'w', 10)"); got != "charge true" {
+	weirtest.Enqueue(t, d, needing("q", "b"))
+	if got := weirtest.Value[string](t, d, "select string_agg(kind || ' ' || degraded, ', ') from weir.claim(array['q'], 'w', 10)"); got != "charge true" {
 		t.Errorf("while it is probed: claimed %s", got)
 	}
 }
 
 func TestAnOpenBreakerThrottlesItsJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "throttle", "per_second": 20}`)
-	ids := enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 40)...)
+	ids := weirtest.Enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 40)...)
 	began := time.Now()
 	var got []int64
-	eventually(t, "all are let through", func() bool {
-		got = append(got, idsOf(claim(t, d, "q", 100))...)
-		do(t, d, "select weir.tick_breakers()")
+	weirtest.Eventually(t, "all are let through", func() bool {
+		got = append(got, weirtest.IDs(weirtest.Claim(t, d, "q", 100))...)
+		weirtest.Exec(t, d, "select weir.tick_breakers()")
 		return len(got) == len(ids)
 	})
 	if took := time.Since(began); took < 980*time.Millisecond { // what was due in the second before may come at once
@@ -192,68 +197,68 @@ func TestAnOpenBreakerThrottlesItsJobs(t *testing.T) {
 
 func TestAnOpenBreakerPostponesItsJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "postpone", "delay_seconds": 600}`)
-	id := enqueue(t, d, needing("q", "b"))[0]
-	if n := len(claim(t, d, "q", 10)); n != 0 {
+	id := weirtest.Enqueue(t, d, needing("q", "b"))[0]
+	if n := len(weirtest.Claim(t, d, "q", 10)); n != 0 {
 		t.Errorf("%d jobs were claimed", n)
 	}
-	if got := ask[string](t, d, "select state || ' ' || attempt || ' ' || (run_at between now() + interval '9 minutes' and now() + interval '10 minutes') from weir.jobs where id = $1", id); got != "scheduled 0 true" {
+	if got := weirtest.Value[string](t, d, "select state || ' ' || attempt || ' ' || (run_at between now() + interval '9 minutes' and now() + interval '10 minutes') from weir.jobs where id = $1", id); got != "scheduled 0 true" {
 		t.Errorf("it is %s", got)
 	}
-	if got := ask[string](t, d, "select string_agg(event, ' ') from weir.timeline($1)", id); got != "enqueued available postponed" {
+	if got := weirtest.Value[string](t, d, "select string_agg(event, ' ') from weir.timeline($1)", id); got != "enqueued available postponed" {
 		t.Errorf("its timeline: %s", got)
 	}
 }
 
 func TestAPolicyEnds(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for i, end := range []string{`"until": "2020-01-01T00:00:00Z"`, `"for_seconds": 0.1`} {
 		name, queue := fmt.Sprint("b", i), fmt.Sprint("q", i)
 		openWith(t, d, name, `{"policy": "reroute", "queue": "backup", `+end+`}`)
 		time.Sleep(110 * time.Millisecond)
-		id := enqueue(t, d, needing(queue, name))[0]
-		claim(t, d, queue, 1)
-		wantState(t, d, id, "held")
+		id := weirtest.Enqueue(t, d, needing(queue, name))[0]
+		weirtest.Claim(t, d, queue, 1)
+		weirtest.WantState(t, d, id, "held")
 	}
 }
 
 func TestAQueueReroutesByItsOwnBreaker(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.set_queue('q', '{"breaker": "b"}')`)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_queue('q', '{"breaker": "b"}')`)
 	openWith(t, d, "b", `{"policy": "reroute", "queue": "backup"}`)
-	plain, own := enqueueOne(t, d, "q"), enqueue(t, d, needing("q", "mine"))[0]
-	if got := claim(t, d, "q", 10); len(got) != 1 || got[0].ID != own { // whose own breaker is well
+	plain, own := weirtest.EnqueueOne(t, d, "q"), weirtest.Enqueue(t, d, needing("q", "mine"))[0]
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 1 || got[0].ID != own { // whose own breaker is well
 		t.Errorf("claimed %v", got)
 	}
-	if got := claimOne(t, d, "backup").ID; got != plain {
+	if got := weirtest.ClaimOne(t, d, "backup").ID; got != plain {
 		t.Errorf("job %d was routed", got)
 	}
 }
 
 func TestManyJobsOfAnOpenBreakerDoNotHideWhatIsBehindThem(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	d := &database{Pool: s.pool, t: t}
+	s := weirtest.StartNode(t)
+	d := s.DB
 	openWith(t, d, "b", `{"policy": "hold"}`)
 	for range 3 {
-		do(t, d, "select count(*) from weir.enqueue_many((select jsonb_agg(jsonb_build_object('kind', 'x', 'queue', 'q', 'breaker', 'b')) from generate_series(1, 6000)))")
+		weirtest.Exec(t, d, "select count(*) from weir.enqueue_many((select jsonb_agg(jsonb_build_object('kind', 'x', 'queue', 'q', 'breaker', 'b')) from generate_series(1, 6000)))")
 	}
-	id := s.enqueue(obj{"kind": "x", "queue": "q"})
-	s.settle()
-	if got := s.claim(5, "q"); len(got) != 1 || got[0].ID != id { // nine claims that put 2,000 aside come up with nothing before
+	id := s.Enqueue(obj{"kind": "x", "queue": "q"})
+	s.Settle()
+	if got := s.Claim(5, "q"); len(got) != 1 || got[0].ID != id { // nine claims that put 2,000 aside come up with nothing before
 		t.Errorf("claimed %v", got)
 	}
 }
 
 func TestSettingsOfABreakerThatAreRefused(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.set_queue('a', '{"breaker": "to-b"}'), weir.set_queue('b', '{"breaker": "to-c"}'), weir.set_breaker('to-b', '{"while_open": {"policy": "reroute", "queue": "b"}}')`)
-	enqueueOne(t, d, "c")
-	before := d.rows()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_queue('a', '{"breaker": "to-b"}'), weir.set_queue('b', '{"breaker": "to-c"}'), weir.set_breaker('to-b', '{"while_open": {"policy": "reroute", "queue": "b"}}')`)
+	weirtest.EnqueueOne(t, d, "c")
+	before := d.Snapshot()
 	for settings, field := range map[string]string{
 		`{"failure_threshold": 0}`: "failure_threshold", `{"failure_threshold": -1}`: "failure_threshold", `{"failure_threshold": 2.5}`: "failure_threshold", `{"failure_threshold": "x"}`: "failure_threshold",
 		`{"failure_ratio": 0}`: "failure_ratio", `{"failure_ratio": 1.1}`: "failure_ratio", `{"failure_ratio": 0.5, "failure_threshold": 5}`: "failure_ratio", `{"min_calls": 0}`: "min_calls",
@@ -268,15 +273,15 @@ func TestSettingsOfABreakerThatAreRefused(t *testing.T) {
 		`{"while_open": {"policy": "degraded", "for_seconds": 5, "until": "2030-01-01T00:00:00Z"}}`: "while_open.until",
 		`{"while_open": {"policy": "reroute", "queue": "b"}}`:                                       "while_open.queue", `{"while_open": {"policy": "reroute", "queue": "a"}}`: "while_open.queue",
 	} {
-		if got := refused(t, try(d, "select weir.set_breaker('to-c', $1)", settings), "WR010").ColumnName; got != field {
+		if got := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.set_breaker('to-c', $1)", settings), "WR010").ColumnName; got != field {
 			t.Errorf("%s: refused at %s, want %s", settings, got, field)
 		}
 	}
-	if after := d.rows(); after != before {
-		t.Errorf("something was changed:\n%s", difference(before, after))
+	if after := d.Snapshot(); after != before {
+		t.Errorf("something was changed:\n%s", weirtest.Difference(before, after))
 	}
-	do(t, d, `select weir.set_breaker('to-c', '{"while_open": {"policy": "reroute", "queue": "c"}}')`)
-	before = d.rows()
+	weirtest.Exec(t, d, `select weir.set_breaker('to-c', '{"while_open": {"policy": "reroute", "queue": "c"}}')`)
+	before = d.Snapshot()
 	for what, field := range map[string]string{
 		`weir.set_queue('c', '{"breaker": "to-b"}')`: "breaker", `weir.set_queue('c', '{"breaker": "no good"}')`: "breaker", "weir.set_breaker('no good')": "name",
 		"weir.trip_breaker('to-b', '')": "by", "weir.trip_breaker('to-b', reason => '')": "reason", "weir.trip_breaker('to-b', open_seconds => 0)": "open_seconds",
@@ -284,44 +289,44 @@ func TestSettingsOfABreakerThatAreRefused(t *testing.T) {
 		"weir.report_breaker('to-b', 'maybe')": "outcome", "weir.report_breaker('to-b', 'failure', calls => 0)": "calls",
 		`weir.enqueue('k', options => '{"breaker": "no good"}')`: "jobs[0].breaker", `weir.enqueue('k', options => '{"breaker": 7}')`: "jobs[0].breaker",
 	} {
-		if got := refused(t, try(d, "select "+what), "WR010").ColumnName; got != field {
+		if got := weirtest.WantSQLState(t, weirtest.TryExec(d, "select "+what), "WR010").ColumnName; got != field {
 			t.Errorf("%s: refused at %s, want %s", what, got, field)
 		}
 	}
-	if after := d.rows(); after != before {
-		t.Errorf("something was changed:\n%s", difference(before, after))
+	if after := d.Snapshot(); after != before {
+		t.Errorf("something was changed:\n%s", weirtest.Difference(before, after))
 	}
 	for _, what := range []string{"trip_breaker('none')", "reset_breaker('none')", "pin_breaker('none', 'open')", "report_breaker('none', 'success')", "delete_breaker('none')"} {
-		refused(t, try(d, "select weir."+what), "WR065")
+		weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir."+what), "WR065")
 	}
 }
 
 func TestABreakerCanBePinned(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	setBreaker(t, d, "b", "{}")
-	do(t, d, "select weir.pin_breaker('b', 'closed', 'ann', 'it is only slow')")
-	do(t, d, "select weir.report_breaker('b', 'failure', calls => 100)")
+	weirtest.Exec(t, d, "select weir.pin_breaker('b', 'closed', 'ann', 'it is only slow')")
+	weirtest.Exec(t, d, "select weir.report_breaker('b', 'failure', calls => 100)")
 	wantBreaker(t, d, "b", "closed")
-	refused(t, try(d, "select weir.trip_breaker('b')"), "WR067")
-	do(t, d, "select weir.pin_breaker('b', 'open', 'ann', 'it is down', 3600)")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.trip_breaker('b')"), "WR067")
+	weirtest.Exec(t, d, "select weir.pin_breaker('b', 'open', 'ann', 'it is down', 3600)")
 	wantBreaker(t, d, "b", "open")
 	time.Sleep(150 * time.Millisecond) // longer than it would stay open
-	do(t, d, "select weir.tick_breakers()")
+	weirtest.Exec(t, d, "select weir.tick_breakers()")
 	wantBreaker(t, d, "b", "open")
-	do(t, d, "update weir.breaker set pinned_until = clock_timestamp()")
+	weirtest.Exec(t, d, "update weir.breaker set pinned_until = clock_timestamp()")
 	tickUntil(t, d, "b", "half_open")
 	if got := breakerHistory(t, d, "b"); got != "pinned pinned opened unpinned half_opened" {
 		t.Errorf("its history: %s", got)
 	}
-	if got := ask[string](t, d, "select by || ': ' || reason from weir.breaker_events where event = 'opened'"); got != "ann: it is down" {
+	if got := weirtest.Value[string](t, d, "select by || ': ' || reason from weir.breaker_events where event = 'opened'"); got != "ann: it is down" {
 		t.Errorf("it was opened by %s", got)
 	}
-	refused(t, try(d, "select weir.delete_breaker('b')"), "WR066")
-	do(t, d, "select weir.report_breaker('b', 'success')") // as good as a probe
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.delete_breaker('b')"), "WR066")
+	weirtest.Exec(t, d, "select weir.report_breaker('b', 'success')") // as good as a probe
 	tickUntil(t, d, "b", "closed")
-	do(t, d, "select weir.delete_breaker('b', 'ann')")
-	refused(t, try(d, "select weir.trip_breaker('b')"), "WR065")
-	enqueue(t, d, needing("q", "b"))
+	weirtest.Exec(t, d, "select weir.delete_breaker('b', 'ann')")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.trip_breaker('b')"), "WR065")
+	weirtest.Enqueue(t, d, needing("q", "b"))
 	wantBreaker(t, d, "b", "closed")
 }

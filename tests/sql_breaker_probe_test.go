@@ -7,20 +7,22 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	setBreaker(t, d, "b", `{"failure_threshold": 10, "half_open_probes": 4, "close_after": 4, "open_seconds": 600, "max_open_seconds": 600}`)
-	enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 70)...)
-	jobs := claim(t, d, "q", 50)
-	race := func(statement func(i int) (string, []any), then func(asker)) {
+	weirtest.Enqueue(t, d, slices.Repeat([]string{needing("q", "b")}, 70)...)
+	jobs := weirtest.Claim(t, d, "q", 50)
+	race := func(statement func(i int) (string, []any), then func(weirtest.Querier)) {
 		t.Helper()
 		var all sync.WaitGroup
 		start := make(chan struct{})
 		for i := range 50 {
-			conn := d.connect()
+			conn := d.Connect()
 			all.Go(func() {
 				<-start
 				sql, args := statement(i)
@@ -37,18 +39,18 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	race(func(i int) (string, []any) {
 		return "select weir.fail($1, $2, '{\"type\": \"Timeout\", \"message\": \"no\"}')", []any{jobs[i].ID, jobs[i].Token}
 	}, nil)
-	do(t, d, "select weir.tick_breakers()") // the last ones may have seen each other's failures uncommitted, as long as fewer than 10 were committed
+	weirtest.Exec(t, d, "select weir.tick_breakers()") // the last ones may have seen each other's failures uncommitted, as long as fewer than 10 were committed
 	if got := breakerHistory(t, d, "b"); got != "opened" {
 		t.Fatalf("50 failures at once: %s", got)
 	}
-	if n := len(claim(t, d, "q", 100)); n != 0 {
+	if n := len(weirtest.Claim(t, d, "q", 100)); n != 0 {
 		t.Fatalf("%d jobs were claimed while it was open", n)
 	}
-	do(t, d, "update weir.breaker set next_probe_at = clock_timestamp()") // as if its time were over
-	var probes []held
+	weirtest.Exec(t, d, "update weir.breaker set next_probe_at = clock_timestamp()") // as if its time were over
+	var probes []weirtest.Lease
 	var mu sync.Mutex
-	race(func(int) (string, []any) { return "select weir.tick_breakers()", nil }, func(q asker) {
-		got, err := tryClaim(q, "q", 10)
+	race(func(int) (string, []any) { return "select weir.tick_breakers()", nil }, func(q weirtest.Querier) {
+		got, err := weirtest.TryClaim(q, "q", 10)
 		if err != nil {
 			t.Error(err)
 		}
@@ -56,11 +58,11 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 		defer mu.Unlock()
 		probes = append(probes, got...)
 	})
-	probes = append(probes, claim(t, d, "q", 100)...)
+	probes = append(probes, weirtest.Claim(t, d, "q", 100)...)
 	if got := breakerHistory(t, d, "b"); got != "opened half_opened" {
 		t.Errorf("50 ticks at once: %s", got)
 	}
-	if n := ask[int](t, d, "select count(*)::int from weir.job_event where kind = 'let_through'"); len(probes) != 4 || n != 4 {
+	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.job_event where kind = 'let_through'"); len(probes) != 4 || n != 4 {
 		t.Fatalf("%d probes were sent, and %d claimed", n, len(probes))
 	}
 	race(func(i int) (string, []any) {
@@ -69,15 +71,15 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 		}
 		return "select weir.tick_breakers()", nil
 	}, nil)
-	do(t, d, "select weir.tick_breakers()")
+	weirtest.Exec(t, d, "select weir.tick_breakers()")
 	if got := breakerHistory(t, d, "b"); got != "opened half_opened closed" && got != "opened half_opened closed recovered" {
 		t.Errorf("four probes succeeded: %s", got)
 	}
-	if got := ask[string](t, d, "select times_opened || ' ' || changes from weir.breakers"); got != "1 3" {
+	if got := weirtest.Value[string](t, d, "select times_opened || ' ' || changes from weir.breakers"); got != "1 3" {
 		t.Errorf("it opened, and changed its state, this often: %s", got)
 	}
 	// Of the 50 that ran one attempt is gone, of the 20 others none.
-	if got := ask[string](t, d, "select count(*) || ' ' || sum(attempt - (state = 'completed')::int) from weir.jobs"); got != "70 50" {
+	if got := weirtest.Value[string](t, d, "select count(*) || ' ' || sum(attempt - (state = 'completed')::int) from weir.jobs"); got != "70 50" {
 		t.Errorf("jobs and lost attempts: %s", got)
 	}
 }
@@ -85,16 +87,16 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 // Whoever is just changing the breaker dies, as a node that is killed does: its connection ends without a word.
 func TestAnotherSessionTakesOverFromOneThatDiesInHalfOpen(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	setBreaker(t, d, "b", "{}")
 	trip(t, d, "q", "b")
-	enqueue(t, d, needing("q", "b"))
-	claim(t, d, "q", 1)
+	weirtest.Enqueue(t, d, needing("q", "b"))
+	weirtest.Claim(t, d, "q", 1)
 	time.Sleep(120 * time.Millisecond)
-	conn := d.connect()
-	do(t, conn, "begin")
-	do(t, conn, "select weir.tick_breakers()") // half-open, and the probe sent, for this session only
-	do(t, d, "select weir.tick_breakers()")
+	conn := d.Connect()
+	weirtest.Exec(t, conn, "begin")
+	weirtest.Exec(t, conn, "select weir.tick_breakers()") // half-open, and the probe sent, for this session only
+	weirtest.Exec(t, d, "select weir.tick_breakers()")
 	wantBreaker(t, d, "b", "open")
 	died := time.Now()
 	if err := conn.PgConn().Conn().Close(); err != nil {
@@ -102,32 +104,35 @@ func TestAnotherSessionTakesOverFromOneThatDiesInHalfOpen(t *testing.T) {
 	}
 	tickUntil(t, d, "b", "half_open")
 	t.Logf("another took over after %s", time.Since(died))
-	eventually(t, "the probe is there", func() bool { do(t, d, "select weir.tick_breakers()"); return len(claim(t, d, "q", 1)) == 1 })
+	weirtest.Eventually(t, "the probe is there", func() bool {
+		weirtest.Exec(t, d, "select weir.tick_breakers()")
+		return len(weirtest.Claim(t, d, "q", 1)) == 1
+	})
 }
 
 func TestAProbeWhoseWorkerDiesIsReplaced(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	setBreaker(t, d, "b", "{}")
 	trip(t, d, "q", "b")
-	enqueue(t, d, needing("q", "b"), needing("q", "b"))
-	claim(t, d, "q", 10)
+	weirtest.Enqueue(t, d, needing("q", "b"), needing("q", "b"))
+	weirtest.Claim(t, d, "q", 10)
 	tickUntil(t, d, "b", "half_open")
-	first := claimOne(t, d, "q")
-	do(t, d, "select weir.tick_breakers()")
-	if n := len(claim(t, d, "q", 10)); n != 0 {
+	first := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.tick_breakers()")
+	if n := len(weirtest.Claim(t, d, "q", 10)); n != 0 {
 		t.Fatalf("%d more probes", n)
 	}
-	do(t, d, "update weir.job_lease set expires_at = clock_timestamp()")
-	do(t, d, "select weir.expire_leases()")
-	claim(t, d, "q", 10) // it is held again
+	weirtest.Exec(t, d, "update weir.job_lease set expires_at = clock_timestamp()")
+	weirtest.Exec(t, d, "select weir.expire_leases()")
+	weirtest.Claim(t, d, "q", 10) // it is held again
 	wantBreaker(t, d, "b", "half_open")
-	do(t, d, "select weir.tick_breakers()")
-	second := claimOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.tick_breakers()")
+	second := weirtest.ClaimOne(t, d, "q")
 	if second.ID == first.ID {
 		t.Errorf("job %d is the probe again, before the other", first.ID)
 	}
-	complete(t, d, second)
+	weirtest.Complete(t, d, second)
 	wantBreaker(t, d, "b", "closed recovering")
 }
 
@@ -135,24 +140,24 @@ func TestAProbeWhoseWorkerDiesIsReplaced(t *testing.T) {
 func TestAJobThatAlwaysFailsDoesNotKeepABreakerOpen(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []string{"own", "shared"} {
-		d := newDatabase(t)
-		do(t, d, `select weir.set_queue('own', '{"breaker": "b"}')`)
+		d := weirtest.New(t)
+		weirtest.Exec(t, d, `select weir.set_queue('own', '{"breaker": "b"}')`)
 		setBreaker(t, d, "b", "{}")
-		do(t, d, "select weir.trip_breaker('b', open_seconds => 0.1)")
-		poison := enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b", "priority": 10}`, queue))[0]
-		well := enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b"}`, queue))[0]
+		weirtest.Exec(t, d, "select weir.trip_breaker('b', open_seconds => 0.1)")
+		poison := weirtest.Enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b", "priority": 10}`, queue))[0]
+		well := weirtest.Enqueue(t, d, fmt.Sprintf(`{"kind": "x", "queue": %q, "breaker": "b"}`, queue))[0]
 		for _, want := range []int64{poison, well} {
-			claim(t, d, queue, 10)
+			weirtest.Claim(t, d, queue, 10)
 			tickUntil(t, d, "b", "half_open")
-			do(t, d, "select weir.tick_breakers()")
-			j := claimOne(t, d, queue)
+			weirtest.Exec(t, d, "select weir.tick_breakers()")
+			j := weirtest.ClaimOne(t, d, queue)
 			if j.ID != want {
 				t.Fatalf("in queue %s job %d is the probe, want %d", queue, j.ID, want)
 			}
 			if want == poison {
 				failWith(t, d, j, "Timeout")
 			} else {
-				complete(t, d, j)
+				weirtest.Complete(t, d, j)
 			}
 		}
 		wantBreaker(t, d, "b", "closed recovering")

@@ -9,11 +9,13 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestPriorityIsStrictAndWithinItFirstComesFirst(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	type place struct {
 		id       int64
 		priority int
@@ -27,14 +29,14 @@ func TestPriorityIsStrictAndWithinItFirstComesFirst(t *testing.T) {
 			priorities = append(priorities, p)
 			jobs = append(jobs, fmt.Sprintf(`{"kind": "a", "queue": "q", "priority": %d}`, p))
 		}
-		for i, id := range enqueue(t, d, jobs...) {
+		for i, id := range weirtest.Enqueue(t, d, jobs...) {
 			want = append(want, place{id, priorities[i]})
 		}
 	}
 	slices.SortStableFunc(want, func(a, b place) int { return b.priority - a.priority })
 	var got []place
 	for n := 1; len(got) < len(want); n = 1 + (n+3)%17 {
-		jobs := claim(t, d, "q", n)
+		jobs := weirtest.Claim(t, d, "q", n)
 		if len(jobs) == 0 {
 			t.Fatalf("nothing left after %d of %d", len(got), len(want))
 		}
@@ -42,7 +44,7 @@ func TestPriorityIsStrictAndWithinItFirstComesFirst(t *testing.T) {
 			got = append(got, place{j.ID, j.Priority})
 		}
 		if n == 5 {
-			tick(t, d)
+			weirtest.Tick(t, d)
 		}
 	}
 	if !slices.Equal(got, want) {
@@ -52,13 +54,13 @@ func TestPriorityIsStrictAndWithinItFirstComesFirst(t *testing.T) {
 
 func TestAHigherPriorityComesFirstHoweverLate(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for p := 1; p <= 10; p++ {
 		for range 3 {
-			do(t, d, "select weir.enqueue('a', queue => 'q', priority => $1)", p)
+			weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q', priority => $1)", p)
 		}
-		tick(t, d)
-		if j := claimOne(t, d, "q"); j.Priority != p {
+		weirtest.Tick(t, d)
+		if j := weirtest.ClaimOne(t, d, "q"); j.Priority != p {
 			t.Errorf("claimed one of priority %d while %d waits", j.Priority, p)
 		}
 	}
@@ -66,29 +68,29 @@ func TestAHigherPriorityComesFirstHoweverLate(t *testing.T) {
 
 func TestAJobThatComesBackIsTheLastOfItsPriority(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	kind := func(name string, more string) string { return `{"kind": "` + name + `", "queue": "q"` + more + `}` }
-	enqueue(t, d, kind("released", ""), kind("failed", ""), kind("lost", ""), kind("edited", `, "delay_seconds": 50`), kind("snoozed", ""))
-	for _, j := range claim(t, d, "q", 10) {
+	weirtest.Enqueue(t, d, kind("released", ""), kind("failed", ""), kind("lost", ""), kind("edited", `, "delay_seconds": 50`), kind("snoozed", ""))
+	for _, j := range weirtest.Claim(t, d, "q", 10) {
 		switch j.Kind {
 		case "released":
-			do(t, d, "select weir.release($1, $2)", j.ID, j.Token)
+			weirtest.Exec(t, d, "select weir.release($1, $2)", j.ID, j.Token)
 		case "failed":
-			do(t, d, "select weir.fail($1, $2, null, retry_in => '0')", j.ID, j.Token)
+			weirtest.Exec(t, d, "select weir.fail($1, $2, null, retry_in => '0')", j.ID, j.Token)
 		case "lost":
-			do(t, d, "update weir.job_lease set expires_at = now() - interval '1 s' where job_id = $1", j.ID)
-			do(t, d, "select weir.expire_leases()")
+			weirtest.Exec(t, d, "update weir.job_lease set expires_at = now() - interval '1 s' where job_id = $1", j.ID)
+			weirtest.Exec(t, d, "select weir.expire_leases()")
 		case "snoozed":
-			do(t, d, "select weir.snooze($1, $2, '0')", j.ID, j.Token)
+			weirtest.Exec(t, d, "select weir.snooze($1, $2, '0')", j.ID, j.Token)
 		}
-		enqueue(t, d, kind("after "+j.Kind, ""))
+		weirtest.Enqueue(t, d, kind("after "+j.Kind, ""))
 	}
-	enqueue(t, d, kind("low", `, "priority": 1`), kind("high", `, "priority": 9`))
-	do(t, d, "select weir.edit((select id from weir.jobs where kind = 'edited'), '{\"run_at\": \"2001-01-01T00:00:00Z\"}')")
-	enqueue(t, d, kind("last", ""))
+	weirtest.Enqueue(t, d, kind("low", `, "priority": 1`), kind("high", `, "priority": 9`))
+	weirtest.Exec(t, d, "select weir.edit((select id from weir.jobs where kind = 'edited'), '{\"run_at\": \"2001-01-01T00:00:00Z\"}')")
+	weirtest.Enqueue(t, d, kind("last", ""))
 	var got []string
 	for range 12 {
-		got = append(got, claimOne(t, d, "q").Kind)
+		got = append(got, weirtest.ClaimOne(t, d, "q").Kind)
 	}
 	want := []string{"high", "released", "after released", "failed", "after failed", "lost", "after lost", "snoozed", "after snoozed", "edited", "last", "low"}
 	if !slices.Equal(got, want) {
@@ -98,13 +100,13 @@ func TestAJobThatComesBackIsTheLastOfItsPriority(t *testing.T) {
 
 func TestQueuesShareAClaim(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	fill := func(queue string, n int) {
-		do(t, d, "select weir.enqueue('a', queue => $1) from generate_series(1, $2)", queue, n)
+		weirtest.Exec(t, d, "select weir.enqueue('a', queue => $1) from generate_series(1, $2)", queue, n)
 	}
 	shares := func(queues string, n int) string {
 		counts := map[string]int{}
-		for _, j := range claim(t, d, queues, n) {
+		for _, j := range weirtest.Claim(t, d, queues, n) {
 			counts[j.Queue]++
 		}
 		return fmt.Sprint(counts) // sorted by name
@@ -113,7 +115,7 @@ func TestQueuesShareAClaim(t *testing.T) {
 	fill("b", 200)
 	fill("c", 200)
 	fill("few", 2)
-	do(t, d, "select weir.set_queue('empty')")
+	weirtest.Exec(t, d, "select weir.set_queue('empty')")
 	for _, c := range []struct {
 		queues string
 		n      int
@@ -134,11 +136,11 @@ func TestQueuesShareAClaim(t *testing.T) {
 
 func TestNoQueueStarves(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.enqueue('a', queue => 'q' || i % 3, priority => 1 + i % 3 * 4) from generate_series(1, 300) i")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q' || i % 3, priority => 1 + i % 3 * 4) from generate_series(1, 300) i")
 	counts := map[string]int{}
 	for range 90 {
-		counts[claimOne(t, d, "q0,q1,q2").Queue]++
+		counts[weirtest.ClaimOne(t, d, "q0,q1,q2").Queue]++
 	}
 	for queue, n := range counts { // 30 each; 4 or fewer comes once in thousands of millions of runs
 		if n < 5 {
@@ -152,52 +154,52 @@ func TestNoQueueStarves(t *testing.T) {
 
 func TestAPausedQueueGivesNothing(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 3 {
-		enqueueOne(t, d, "q")
-		enqueueOne(t, d, "other")
+		weirtest.EnqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "other")
 	}
-	running := claimOne(t, d, "q")
-	do(t, d, "select weir.pause_queue('q')")
-	enqueueOne(t, d, "q") // goes on
-	for _, j := range claim(t, d, "q,other", 10) {
+	running := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.pause_queue('q')")
+	weirtest.EnqueueOne(t, d, "q") // goes on
+	for _, j := range weirtest.Claim(t, d, "q,other", 10) {
 		if j.Queue != "other" {
 			t.Errorf("claimed job %d of the paused queue", j.ID)
 		}
 	}
-	if got := claim(t, d, "q", 10); len(got) != 0 {
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 0 {
 		t.Errorf("claimed %v of the paused queue", got)
 	}
-	do(t, d, "select weir.complete($1, $2)", running.ID, running.Token)
-	do(t, d, "select weir.resume_queue('q')")
-	if got := claim(t, d, "q", 10); len(got) != 3 {
+	weirtest.Exec(t, d, "select weir.complete($1, $2)", running.ID, running.Token)
+	weirtest.Exec(t, d, "select weir.resume_queue('q')")
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 3 {
 		t.Errorf("claimed %d after the pause, want 3", len(got))
 	}
-	refused(t, try(d, "select weir.pause_queue('unknown')"), "WR011")
-	refused(t, try(d, "select weir.resume_queue('unknown')"), "WR011")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.pause_queue('unknown')"), "WR011")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.resume_queue('unknown')"), "WR011")
 }
 
 func TestALeaseIsRecorded(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.set_queue('q', '{"lease_seconds": 77, "timeout_seconds": 500}')`)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_queue('q', '{"lease_seconds": 77, "timeout_seconds": 500}')`)
 	for _, c := range []struct {
 		lease string
 		want  int
 	}{{"null", 77}, {"5", 5}, {"3600", 500}} {
-		id := enqueueOne(t, d, "q")
-		before := ask[time.Time](t, d, "select clock_timestamp()")
-		told := ask[time.Time](t, d, "select lease_expires_at from weir.claim(array['q'], 'worker 7', 3, "+c.lease+")")
-		after := ask[time.Time](t, d, "select clock_timestamp()")
-		if got := ask[string](t, d, "select concat_ws(' ', worker, attempt, token = job_id) from weir.job_lease where job_id = $1", id); got != "worker 7 1 t" {
+		id := weirtest.EnqueueOne(t, d, "q")
+		before := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
+		told := weirtest.Value[time.Time](t, d, "select lease_expires_at from weir.claim(array['q'], 'worker 7', 3, "+c.lease+")")
+		after := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
+		if got := weirtest.Value[string](t, d, "select concat_ws(' ', worker, attempt, token = job_id) from weir.job_lease where job_id = $1", id); got != "worker 7 1 t" {
 			t.Errorf("lease_seconds %s: worker, attempt and token are %s", c.lease, got)
 		}
-		kept := ask[time.Time](t, d, "select lease_expires_at from weir.jobs where id = $1 and state = 'running' and worker = 'worker 7'", id)
+		kept := weirtest.Value[time.Time](t, d, "select lease_expires_at from weir.jobs where id = $1 and state = 'running' and worker = 'worker 7'", id)
 		length := time.Duration(c.want) * time.Second
 		if !kept.Equal(told) || kept.Before(before.Add(length)) || kept.After(after.Add(length)) {
 			t.Errorf("lease_seconds %s: the worker is told %s, the lease ends at %s, want %s after a time from %s to %s", c.lease, told, kept, length, before, after)
 		}
-		if n := ask[int](t, d, "select count(*) from weir.running where job_id = $1 and worker = 'worker 7' and queue = 'q'", id); n != 1 {
+		if n := weirtest.Value[int](t, d, "select count(*) from weir.running where job_id = $1 and worker = 'worker 7' and queue = 'q'", id); n != 1 {
 			t.Errorf("lease_seconds %s: weir.running has %d rows of it", c.lease, n)
 		}
 	}
@@ -205,16 +207,16 @@ func TestALeaseIsRecorded(t *testing.T) {
 
 func TestManyClaimersNeverGetTheSameJob(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	const jobs = 3000
-	do(t, d, "select weir.enqueue('a', queue => 'q' || i % 2, priority => 1 + i % 10) from generate_series(1, $1) i", jobs)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q' || i % 2, priority => 1 + i % 10) from generate_series(1, $1) i", jobs)
 	var mu sync.Mutex
 	by := map[int64]int{}
 	var wg sync.WaitGroup
 	for claimer := range 8 {
 		wg.Go(func() {
 			for n := 1; ; n = 1 + (n*7+claimer)%50 {
-				got, err := tryClaim(d, "q0,q1", n)
+				got, err := weirtest.TryClaim(d, "q0,q1", n)
 				if err != nil {
 					t.Error(err)
 					return
@@ -238,20 +240,20 @@ func TestManyClaimersNeverGetTheSameJob(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := ask[int](t, d, "select count(*) from weir.job_lease where attempt = 1"); n != jobs {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job_lease where attempt = 1"); n != jobs {
 		t.Errorf("%d leases, want %d", n, jobs)
 	}
 }
 
 func TestAClaimDoesNotWaitForAnother(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 10 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
-	tx := d.begin()
-	first := idsOf(claim(t, tx, "q", 4))
-	second := idsOf(claim(t, d.impatient(), "q", 100))
+	tx := d.Tx()
+	first := weirtest.IDs(weirtest.Claim(t, tx, "q", 4))
+	second := weirtest.IDs(weirtest.Claim(t, d.ConnectWithLockTimeout(), "q", 100))
 	if len(first) != 4 || len(second) != 6 || second[0] < first[3] {
 		t.Errorf("beside %v the claim got %v, want the six after them", first, second)
 	}
@@ -259,28 +261,28 @@ func TestAClaimDoesNotWaitForAnother(t *testing.T) {
 
 func TestARolledBackClaimGivesTheJobsBack(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	var want []int64
 	for range 10 {
-		want = append(want, enqueueOne(t, d, "q"))
+		want = append(want, weirtest.EnqueueOne(t, d, "q"))
 	}
-	tick(t, d)
-	d.unchanged("a claim that rolls back", func() {
-		tx := d.begin()
-		claim(t, tx, "q", 7)
-		tick(t, d)
-		rollback(t, tx)
+	weirtest.Tick(t, d)
+	d.Unchanged("a claim that rolls back", func() {
+		tx := d.Tx()
+		weirtest.Claim(t, tx, "q", 7)
+		weirtest.Tick(t, d)
+		weirtest.Rollback(t, tx)
 	})
-	tx := d.begin()
-	do(t, tx, "savepoint s")
-	claim(t, tx, "q", 3)
-	do(t, tx, "rollback to s")
-	got := claim(t, tx, "q", 3)
-	commit(t, tx)
-	tick(t, d)
-	got = append(got, claim(t, d, "q", 100)...)
-	if !slices.Equal(idsOf(got), want) {
-		t.Errorf("claimed %v, want %v", idsOf(got), want)
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "savepoint s")
+	weirtest.Claim(t, tx, "q", 3)
+	weirtest.Exec(t, tx, "rollback to s")
+	got := weirtest.Claim(t, tx, "q", 3)
+	weirtest.Commit(t, tx)
+	weirtest.Tick(t, d)
+	got = append(got, weirtest.Claim(t, d, "q", 100)...)
+	if !slices.Equal(weirtest.IDs(got), want) {
+		t.Errorf("claimed %v, want %v", weirtest.IDs(got), want)
 	}
 	for _, j := range got {
 		if j.Attempt != 1 {
@@ -291,11 +293,11 @@ func TestARolledBackClaimGivesTheJobsBack(t *testing.T) {
 
 func TestAttemptsAreCounted(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	id := ask[int64](t, d, "select weir.enqueue('a', queue => 'q', max_attempts => 50)")
+	d := weirtest.New(t)
+	id := weirtest.Value[int64](t, d, "select weir.enqueue('a', queue => 'q', max_attempts => 50)")
 	expire := func() {
-		do(t, d, "update weir.job_lease set expires_at = now() - interval '1 s'")
-		if n := ask[int](t, d, "select expired from weir.expire_leases()"); n != 1 {
+		weirtest.Exec(t, d, "update weir.job_lease set expires_at = now() - interval '1 s'")
+		if n := weirtest.Value[int](t, d, "select expired from weir.expire_leases()"); n != 1 {
 			t.Fatalf("%d leases expired, want 1", n)
 		}
 	}
@@ -316,33 +318,33 @@ func TestAttemptsAreCounted(t *testing.T) {
 		{[]string{"release($1, $2)", `edit($1, '{"priority": 7}')`}, 0},
 		{[]string{"release($1, $2)", "cancel($1)", "retry($1)"}, 0},
 	} {
-		j := claimOne(t, d, "q")
+		j := weirtest.ClaimOne(t, d, "q")
 		if j.ID != id || j.Attempt != attempt {
 			t.Errorf("claim %d: job %d at attempt %d, want %d at %d", i, j.ID, j.Attempt, id, attempt)
 		}
-		if got := ask[int](t, d, "select attempt from weir.jobs where id = $1", id); got != attempt {
+		if got := weirtest.Value[int](t, d, "select attempt from weir.jobs where id = $1", id); got != attempt {
 			t.Errorf("claim %d: weir.jobs says attempt %d, want %d", i, got, attempt)
 		}
 		for _, call := range c.calls {
-			j.call(t, d, call)
+			j.Call(t, d, call)
 		}
 		if c.calls == nil {
 			expire()
 		}
 		attempt += c.costs
 	}
-	j := claimOne(t, d, "q")
-	complete(t, d, j)
-	do(t, d, "select weir.retry($1, reset_attempts => true)", id)
-	if j := claimOne(t, d, "q"); j.Attempt != 1 {
+	j := weirtest.ClaimOne(t, d, "q")
+	weirtest.Complete(t, d, j)
+	weirtest.Exec(t, d, "select weir.retry($1, reset_attempts => true)", id)
+	if j := weirtest.ClaimOne(t, d, "q"); j.Attempt != 1 {
 		t.Errorf("after a reset the attempt is %d, want 1", j.Attempt)
 	}
 }
 
 func TestABadClaimIsRefused(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	enqueueOne(t, d, "q")
+	d := weirtest.New(t)
+	weirtest.EnqueueOne(t, d, "q")
 	for sql, field := range map[string]string{
 		"array[]::text[], 'w'":                   "queues",
 		"null, 'w'":                              "queues",
@@ -357,40 +359,40 @@ func TestABadClaimIsRefused(t *testing.T) {
 		"array['q'], 'w', 1, 0":                  "lease_seconds",
 		"array['q'], 'w', 1, 3601":               "lease_seconds",
 	} {
-		d.unchanged(sql, func() {
-			if refusal := refused(t, try(d, "select * from weir.claim("+sql+")"), "WR010"); refusal.ColumnName != field {
+		d.Unchanged(sql, func() {
+			if refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select * from weir.claim("+sql+")"), "WR010"); refusal.ColumnName != field {
 				t.Errorf("%s: the place is %q, want %q", sql, refusal.ColumnName, field)
 			}
 		})
 	}
-	if got := claim(t, d, strings.Repeat("q,", 99)+"q", 10000); len(got) != 1 {
+	if got := weirtest.Claim(t, d, strings.Repeat("q,", 99)+"q", 10000); len(got) != 1 {
 		t.Errorf("the largest claim got %d jobs, want 1", len(got))
 	}
 }
 
 func TestAClaimBearsAQueueThatAppearsMeanwhile(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q'), weir.set_queue('p')")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('p')")
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		conn := d.connect()
+		conn := d.Connect()
 		for ctx.Err() == nil {
-			if err := try(conn, "select weir.pause_queue('q')"); err != nil {
+			if err := weirtest.TryExec(conn, "select weir.pause_queue('q')"); err != nil {
 				t.Error(err)
 			}
-			if err := try(conn, "select weir.resume_queue('q')"); err != nil {
+			if err := weirtest.TryExec(conn, "select weir.resume_queue('q')"); err != nil {
 				t.Error(err)
 			}
 		}
 	})
 	for range 2 {
 		wg.Go(func() {
-			conn := d.connect()
+			conn := d.Connect()
 			for range 1500 {
-				if _, err := tryClaim(conn, "q", 1); err != nil {
+				if _, err := weirtest.TryClaim(conn, "q", 1); err != nil {
 					t.Error(err)
 					break
 				}
@@ -403,13 +405,13 @@ func TestAClaimBearsAQueueThatAppearsMeanwhile(t *testing.T) {
 
 func TestABatchClaimServesEachWorkerItsNumber(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 12)")
-	tx := d.begin()
-	do(t, tx, "create temporary table given on commit drop as select row_number() over () as n, * from weir.claim_batch(array['q'], array['a', 'b', 'c'], array[2, 7, 9], array[10, null, 60])")
-	got := askAll[string](t, tx, `select concat_ws(' ', g.slot, g.job_id - (select min(id) from weir.job), g.token = g.job_id, round(extract(epoch from g.lease_expires_at - l.leased_at)))
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 12)")
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "create temporary table given on commit drop as select row_number() over () as n, * from weir.claim_batch(array['q'], array['a', 'b', 'c'], array[2, 7, 9], array[10, null, 60])")
+	got := weirtest.Values[string](t, tx, `select concat_ws(' ', g.slot, g.job_id - (select min(id) from weir.job), g.token = g.job_id, round(extract(epoch from g.lease_expires_at - l.leased_at)))
 		from given g join weir.job_lease l on l.job_id = g.job_id order by g.n`)
-	commit(t, tx)
+	weirtest.Commit(t, tx)
 	var want []string
 	for i := range 12 {
 		slot, lease := 1, 10
@@ -424,7 +426,7 @@ func TestABatchClaimServesEachWorkerItsNumber(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%q\nwant\n%q", got, want)
 	}
-	if workers := ask[string](t, d, "select string_agg(worker || n, ' ' order by worker) from (select worker, count(*) as n from weir.job_lease group by 1) x"); workers != "a2 b7 c3" {
+	if workers := weirtest.Value[string](t, d, "select string_agg(worker || n, ' ' order by worker) from (select worker, count(*) as n from weir.job_lease group by 1) x"); workers != "a2 b7 c3" {
 		t.Errorf("the workers have %s", workers)
 	}
 }

@@ -4,43 +4,45 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestACompletedJobKeepsItsResult(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for _, result := range []string{`{"message_id": "m-1"}`, `[1, 2]`, `"text"`, `0`, `false`, `null`} {
-		enqueueOne(t, d, "q")
-		j := claimOne(t, d, "q")
-		do(t, d, "select weir.complete($1, $2, $3)", j.ID, j.Token, result)
-		if same := ask[bool](t, d, `select result = $2::jsonb and state = 'completed' and attempt = 1 and worker = 'worker' and error is null and errors is null
+		weirtest.EnqueueOne(t, d, "q")
+		j := weirtest.ClaimOne(t, d, "q")
+		weirtest.Exec(t, d, "select weir.complete($1, $2, $3)", j.ID, j.Token, result)
+		if same := weirtest.Value[bool](t, d, `select result = $2::jsonb and state = 'completed' and attempt = 1 and worker = 'worker' and error is null and errors is null
 			and started_at <= finished_at and finished_at <= clock_timestamp() and lease_expires_at is null from weir.jobs where id = $1`, j.ID, result); !same {
-			t.Errorf("the result %s was not kept: %s", result, ask[string](t, d, "select to_jsonb(j)::text from weir.jobs j where id = $1", j.ID))
+			t.Errorf("the result %s was not kept: %s", result, weirtest.Value[string](t, d, "select to_jsonb(j)::text from weir.jobs j where id = $1", j.ID))
 		}
 	}
-	enqueueOne(t, d, "q")
-	j := claimOne(t, d, "q")
-	do(t, d, "select weir.complete($1, $2)", j.ID, j.Token)
-	if none := ask[bool](t, d, "select result is null and state = 'completed' from weir.jobs where id = $1", j.ID); !none {
+	weirtest.EnqueueOne(t, d, "q")
+	j := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.complete($1, $2)", j.ID, j.Token)
+	if none := weirtest.Value[bool](t, d, "select result is null and state = 'completed' from weir.jobs where id = $1", j.ID); !none {
 		t.Error("a job without a result has one")
 	}
 }
 
 func TestResultsGoToTheirJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 5 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
-	jobs := claim(t, d, "q", 5)
+	jobs := weirtest.Claim(t, d, "q", 5)
 	slices.Reverse(jobs)
-	ids, tokens := idsOf(jobs), tokensOf(jobs)
+	ids, tokens := weirtest.IDs(jobs), weirtest.Tokens(jobs)
 	tokens[1]++ // stale: its result goes nowhere
-	got := askAll[int64](t, d, `select * from weir.complete_many($1, $2, array['"0"', '"1"', null, '"3"', '"4"']::jsonb[])`, ids, tokens)
+	got := weirtest.Values[int64](t, d, `select * from weir.complete_many($1, $2, array['"0"', '"1"', null, '"3"', '"4"']::jsonb[])`, ids, tokens)
 	if len(got) != 4 || slices.Contains(got, ids[1]) {
 		t.Errorf("accepted %v, want all of %v but the second", got, ids)
 	}
-	results := askAll[string](t, d, "select coalesce(result #>> '{}', state::text) from weir.jobs order by id desc")
+	results := weirtest.Values[string](t, d, "select coalesce(result #>> '{}', state::text) from weir.jobs order by id desc")
 	if want := []string{"0", "running", "completed", "3", "4"}; !slices.Equal(results, want) {
 		t.Errorf("the results are %q, want %q", results, want)
 	}
@@ -48,12 +50,12 @@ func TestResultsGoToTheirJobs(t *testing.T) {
 
 func TestSwappedTokensCompleteNothing(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	enqueueOne(t, d, "q")
-	enqueueOne(t, d, "q")
-	jobs := claim(t, d, "q", 2)
-	d.unchanged("tokens at each other's places", func() {
-		got := askAll[int64](t, d, "select * from weir.complete_many($1, $2, array['0', '1']::jsonb[])", idsOf(jobs), []int64{jobs[1].Token, jobs[0].Token})
+	d := weirtest.New(t)
+	weirtest.EnqueueOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
+	jobs := weirtest.Claim(t, d, "q", 2)
+	d.Unchanged("tokens at each other's places", func() {
+		got := weirtest.Values[int64](t, d, "select * from weir.complete_many($1, $2, array['0', '1']::jsonb[])", weirtest.IDs(jobs), []int64{jobs[1].Token, jobs[0].Token})
 		if len(got) != 0 {
 			t.Errorf("accepted %v", got)
 		}
@@ -62,43 +64,43 @@ func TestSwappedTokensCompleteNothing(t *testing.T) {
 
 func TestEffectsAndCompletionCommitTogether(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "create table effect (job_id bigint)")
-	enqueueOne(t, d, "q")
-	j := claimOne(t, d, "q")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "create table effect (job_id bigint)")
+	weirtest.EnqueueOne(t, d, "q")
+	j := weirtest.ClaimOne(t, d, "q")
 
-	tx := d.begin()
-	do(t, tx, "insert into effect values ($1)", j.ID)
-	do(t, tx, "select weir.complete($1, $2)", j.ID, j.Token)
-	wantState(t, d, j.ID, "running")
-	rollback(t, tx)
-	wantState(t, d, j.ID, "running")
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "insert into effect values ($1)", j.ID)
+	weirtest.Exec(t, tx, "select weir.complete($1, $2)", j.ID, j.Token)
+	weirtest.WantState(t, d, j.ID, "running")
+	weirtest.Rollback(t, tx)
+	weirtest.WantState(t, d, j.ID, "running")
 
-	tx = d.begin()
-	do(t, tx, "insert into effect values ($1)", j.ID)
-	next := enqueueOne(t, tx, "next")
-	do(t, tx, "select weir.complete($1, $2)", j.ID, j.Token)
-	commit(t, tx)
-	wantState(t, d, j.ID, "completed")
-	wantState(t, d, next, "available")
+	tx = d.Tx()
+	weirtest.Exec(t, tx, "insert into effect values ($1)", j.ID)
+	next := weirtest.EnqueueOne(t, tx, "next")
+	weirtest.Exec(t, tx, "select weir.complete($1, $2)", j.ID, j.Token)
+	weirtest.Commit(t, tx)
+	weirtest.WantState(t, d, j.ID, "completed")
+	weirtest.WantState(t, d, next, "available")
 
-	tx = d.begin()
-	do(t, tx, "insert into effect values ($1)", j.ID)
-	refused(t, try(tx, "select weir.complete($1, $2)", j.ID, j.Token), "WR001")
+	tx = d.Tx()
+	weirtest.Exec(t, tx, "insert into effect values ($1)", j.ID)
+	weirtest.WantSQLState(t, weirtest.TryExec(tx, "select weir.complete($1, $2)", j.ID, j.Token), "WR001")
 	if err := tx.Commit(t.Context()); err == nil {
 		t.Error("the effects of a stale worker were committed")
 	}
-	if n := ask[int](t, d, "select count(*) from effect"); n != 1 {
+	if n := weirtest.Value[int](t, d, "select count(*) from effect"); n != 1 {
 		t.Errorf("%d effects, want one", n)
 	}
 }
 
 func TestOfManyCompletionsOfOneLeaseOneIsAccepted(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 30 {
-		enqueueOne(t, d, "q")
-		j := claimOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
+		j := weirtest.ClaimOne(t, d, "q")
 		var mu sync.Mutex
 		var wg sync.WaitGroup
 		accepted := 0
@@ -106,13 +108,13 @@ func TestOfManyCompletionsOfOneLeaseOneIsAccepted(t *testing.T) {
 			"select weir.complete($1, $2)", "select weir.complete($1, $2)", "select weir.fail($1, $2, null, '0')", "select weir.release($1, $2)", "select weir.snooze($1, $2, '1 hour')",
 		} {
 			wg.Go(func() {
-				err := try(d, sql, j.ID, j.Token)
+				err := weirtest.TryExec(d, sql, j.ID, j.Token)
 				mu.Lock()
 				defer mu.Unlock()
 				if err == nil {
 					accepted++
 				} else {
-					refused(t, err, "WR001")
+					weirtest.WantSQLState(t, err, "WR001")
 				}
 			})
 		}
@@ -120,6 +122,6 @@ func TestOfManyCompletionsOfOneLeaseOneIsAccepted(t *testing.T) {
 		if accepted != 1 {
 			t.Errorf("%d of five calls with one token were accepted", accepted)
 		}
-		do(t, d, "select weir.purge_queue('q')")
+		weirtest.Exec(t, d, "select weir.purge_queue('q')")
 	}
 }

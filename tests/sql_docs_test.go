@@ -6,29 +6,29 @@ import (
 	"testing"
 
 	"github.com/weirhq/weir/migrations"
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestEverythingInTheSchemaSaysWhatItIs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	enqueueOne(t, d, "q")
-	rollOver(t, d) // partitions that the migrations did not make are documented too
-	for _, line := range askAll[string](t, d, undocumented) {
+	d := weirtest.New(t)
+	weirtest.EnqueueOne(t, d, "q")
+	weirtest.RollOver(t, d) // partitions that the migrations did not make are documented too
+	for _, line := range weirtest.Values[string](t, d, undocumented) {
 		t.Error(line)
 	}
-	tx := d.begin()
+	tx := d.Tx()
 	for _, sql := range []string{
 		"create table weir.x (y int)", "create view weir.x as select 1 as y", "create function weir.x() returns int language sql as 'select 1'", "create type weir.x as enum ('y')",
 		"create sequence weir.x", "comment on column weir.job.id is null", "comment on table weir.job_p0 is null", "comment on function weir.complete(bigint, bigint, jsonb) is ''",
 		"create materialized view weir.x as select 1 as y", "create procedure weir.x() language sql as ''", "create domain weir.x as int",
 	} {
-		do(t, tx, "savepoint s")
-		do(t, tx, sql)
-		if len(askAll[string](t, tx, undocumented)) == 0 {
+		weirtest.Exec(t, tx, "savepoint s")
+		weirtest.Exec(t, tx, sql)
+		if len(weirtest.Values[string](t, tx, undocumented)) == 0 {
 			t.Errorf("not found: %s", sql)
 		}
-		do(t, tx, "rollback to s")
+		weirtest.Exec(t, tx, "rollback to s")
 	}
 }
 
@@ -161,8 +161,8 @@ weir.sweep_breaker_results(most integer)`
 
 func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	got := askAll[string](t, d, `select format('weir.%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) collate "C" from pg_proc p
+	d := weirtest.New(t)
+	got := weirtest.Values[string](t, d, `select format('weir.%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)) collate "C" from pg_proc p
 		where p.pronamespace = 'weir'::regnamespace and obj_description(p.oid, 'pg_proc') not like 'Internal%' order by 1`)
 	want := strings.Split(strings.TrimSpace(publicFunctions), "\n")
 	for _, f := range got {
@@ -180,7 +180,7 @@ func TestTheFunctionsAreThoseThatWerePromised(t *testing.T) {
 // What a call raises is in its comment, so that \df+ tells.
 func TestTheCommentsNameTheErrors(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
 		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
@@ -194,7 +194,7 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 		"preview_schedule": "WR010 WR030", "preview_definition": "WR010",
 		"cancel_workflow": "WR050 WR051", "retry_workflow": "WR010 WR050 WR051 WR052", "fork_workflow": "WR010 WR050", "dependencies": "WR002", "workflow_timeline": "WR050",
 	} {
-		comment := ask[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
+		comment := weirtest.Value[string](t, d, "select obj_description(p.oid, 'pg_proc') from pg_proc p where p.pronamespace = 'weir'::regnamespace and p.proname = $1", function)
 		_, errors, _ := strings.Cut(comment, "Errors: ")
 		for code := range strings.FieldsSeq(codes) {
 			if !strings.Contains(errors, code) {
@@ -206,25 +206,24 @@ func TestTheCommentsNameTheErrors(t *testing.T) {
 
 func TestTheSchemaGoesAndComesBack(t *testing.T) {
 	t.Parallel()
-	made := pgtest.New(t)
-	d := &database{Pool: made.Pool(), t: t, url: made.URL}
-	inEachState(t, d)
-	rollOver(t, d)
-	d.checkPlaces()
+	d := weirtest.New(t)
+	weirtest.JobsInEachState(t, d)
+	weirtest.RollOver(t, d)
+	d.CheckPlaces()
 	for range 2 {
-		if err := migrations.Down(t.Context(), d.url); err != nil {
+		if err := migrations.Down(t.Context(), d.URL); err != nil {
 			t.Fatal(err)
 		}
-		if left := ask[bool](t, d, "select exists (select from pg_namespace where nspname = 'weir')"); left {
+		if left := weirtest.Value[bool](t, d, "select exists (select from pg_namespace where nspname = 'weir')"); left {
 			t.Error("the schema is still there")
 		}
-		if err := migrations.Up(t.Context(), d.url); err != nil {
+		if err := migrations.Up(t.Context(), d.URL); err != nil {
 			t.Fatal(err)
 		}
 	}
 	d.Reset() // the connections know the old types
-	id := enqueueOne(t, d, "q")
-	complete(t, d, claimOne(t, d, "q"))
-	wantState(t, d, id, "completed")
-	d.checkPlaces()
+	id := weirtest.EnqueueOne(t, d, "q")
+	weirtest.Complete(t, d, weirtest.ClaimOne(t, d, "q"))
+	weirtest.WantState(t, d, id, "completed")
+	d.CheckPlaces()
 }

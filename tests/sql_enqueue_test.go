@@ -7,27 +7,29 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestAJobTakesWhatItDoesNotSayFromItsQueue(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	facts := func(id int64) string {
-		return ask[string](t, d, "select concat_ws(' ', queue, priority, max_attempts, timeout_seconds, args, tags, metadata, attempt, state) from weir.jobs where id = $1", id)
+		return weirtest.Value[string](t, d, "select concat_ws(' ', queue, priority, max_attempts, timeout_seconds, args, tags, metadata, attempt, state) from weir.jobs where id = $1", id)
 	}
-	plain := ask[int64](t, d, "select weir.enqueue('work')")
+	plain := weirtest.Value[int64](t, d, "select weir.enqueue('work')")
 	if got, want := facts(plain), "default 5 5 300 {} {} {} 0 available"; got != want {
 		t.Errorf("a job in a new queue is %q, want %q", got, want)
 	}
-	do(t, d, `select weir.set_queue('mail', '{"priority": 8, "max_attempts": 2, "timeout_seconds": 60}')`)
-	ids := enqueue(t, d, `{"kind": "a", "queue": "mail"}`, `{"kind": "b", "queue": "mail", "priority": 1, "max_attempts": 9, "timeout_seconds": 7}`,
+	weirtest.Exec(t, d, `select weir.set_queue('mail', '{"priority": 8, "max_attempts": 2, "timeout_seconds": 60}')`)
+	ids := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "mail"}`, `{"kind": "b", "queue": "mail", "priority": 1, "max_attempts": 9, "timeout_seconds": 7}`,
 		`{"kind": "c", "queue": "mail", "priority": null, "max_attempts": null, "timeout_seconds": null, "tags": null, "retry": null, "unique": null, "run_at": null}`)
 	for i, want := range []string{"mail 8 2 60 {} {} {} 0 available", "mail 1 9 7 {} {} {} 0 available", "mail 8 2 60 {} {} {} 0 available"} {
 		if got := facts(ids[i]); got != want {
 			t.Errorf("job %d of the batch is %q, want %q", i, got, want)
 		}
 	}
-	do(t, d, `select weir.set_queue('mail', '{"priority": 3, "max_attempts": 4, "timeout_seconds": 5}')`)
+	weirtest.Exec(t, d, `select weir.set_queue('mail', '{"priority": 3, "max_attempts": 4, "timeout_seconds": 5}')`)
 	if got, want := facts(ids[0]), "mail 8 2 60 {} {} {} 0 available"; got != want {
 		t.Errorf("a change of the queue's settings made the job %q, want it as it was: %q", got, want)
 	}
@@ -35,16 +37,16 @@ func TestAJobTakesWhatItDoesNotSayFromItsQueue(t *testing.T) {
 
 func TestEveryOptionIsKeptAndHandedToTheWorker(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	id := ask[int64](t, d, `select weir.enqueue('send', '{"to": ["a", "b"]}', queue => 'mail:eu-1.x_y', priority => 9, max_attempts => 7, unique_key => 'k1',
+	d := weirtest.New(t)
+	id := weirtest.Value[int64](t, d, `select weir.enqueue('send', '{"to": ["a", "b"]}', queue => 'mail:eu-1.x_y', priority => 9, max_attempts => 7, unique_key => 'k1',
 		options => '{"timeout_seconds": 12, "retry": {"strategy": "fixed", "base_seconds": 1.5}, "tenant": "acme", "tags": ["x", "ü"], "metadata": {"trace": 1}}')`)
 	want := `send mail:eu-1.x_y {"to": ["a", "b"]} 9 7 12 {x,ü} {"trace": 1} {"strategy": "fixed", "base_seconds": 1.5} k1 acme`
-	if got := ask[string](t, d, `select concat_ws(' ', kind, queue, args, priority, max_attempts, timeout_seconds, tags, metadata, retry, unique_key, tenant)
+	if got := weirtest.Value[string](t, d, `select concat_ws(' ', kind, queue, args, priority, max_attempts, timeout_seconds, tags, metadata, retry, unique_key, tenant)
 		from weir.jobs where id = $1`, id); got != want {
 		t.Errorf("the job is\n%s\nwant\n%s", got, want)
 	}
 	want = `send mail:eu-1.x_y {"to": ["a", "b"]} 9 1 7 12 {x,ü} {"trace": 1}`
-	if got := ask[string](t, d, `select concat_ws(' ', kind, queue, args, priority, attempt, max_attempts, timeout_seconds, tags, metadata)
+	if got := weirtest.Value[string](t, d, `select concat_ws(' ', kind, queue, args, priority, attempt, max_attempts, timeout_seconds, tags, metadata)
 		from weir.claim(array['mail:eu-1.x_y'], 'w')`); got != want {
 		t.Errorf("the worker gets\n%s\nwant\n%s", got, want)
 	}
@@ -52,10 +54,10 @@ func TestEveryOptionIsKeptAndHandedToTheWorker(t *testing.T) {
 
 func TestArgsAreAnyJSON(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for _, args := range []string{`{}`, `[]`, `[1, {"a": [null]}]`, `"text"`, `3.25`, `true`, `null`, `{"a": {"b": "\"\\ \n ☃ 😀"}}`, `1e400`} {
-		id := ask[int64](t, d, "select weir.enqueue('work', $1)", args)
-		if same := ask[bool](t, d, "select args = $2::jsonb from weir.jobs where id = $1", id, args); !same {
+		id := weirtest.Value[int64](t, d, "select weir.enqueue('work', $1)", args)
+		if same := weirtest.Value[bool](t, d, "select args = $2::jsonb from weir.jobs where id = $1", id, args); !same {
 			t.Errorf("args %s were not kept", args)
 		}
 	}
@@ -63,7 +65,7 @@ func TestArgsAreAnyJSON(t *testing.T) {
 
 func TestWhenAJobIsDueDecidesWhereItWaits(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for job, want := range map[string]string{
 		`{"kind": "a", "delay_seconds": 0}`:                        "available",
 		`{"kind": "a", "delay_seconds": 0.5}`:                      "scheduled",
@@ -71,18 +73,18 @@ func TestWhenAJobIsDueDecidesWhereItWaits(t *testing.T) {
 		`{"kind": "a", "run_at": "2001-02-03T04:05:06Z"}`:          "available",
 		`{"kind": "a", "run_at": "2999-02-03T04:05:06.789+02:00"}`: "scheduled",
 	} {
-		wantState(t, d, enqueue(t, d, job)[0], want)
+		weirtest.WantState(t, d, weirtest.Enqueue(t, d, job)[0], want)
 	}
-	id := ask[int64](t, d, "select weir.enqueue('work', run_at => '2999-12-31 23:59:59+00')")
-	if at := ask[time.Time](t, d, "select run_at from weir.jobs where id = $1", id); at.UTC().Format(time.RFC3339) != "2999-12-31T23:59:59Z" {
+	id := weirtest.Value[int64](t, d, "select weir.enqueue('work', run_at => '2999-12-31 23:59:59+00')")
+	if at := weirtest.Value[time.Time](t, d, "select run_at from weir.jobs where id = $1", id); at.UTC().Format(time.RFC3339) != "2999-12-31T23:59:59Z" {
 		t.Errorf("it becomes available at %s", at)
 	}
-	wantState(t, d, ask[int64](t, d, "select weir.enqueue('work', run_at => now() - interval '1 second')"), "available")
+	weirtest.WantState(t, d, weirtest.Value[int64](t, d, "select weir.enqueue('work', run_at => now() - interval '1 second')"), "available")
 
-	before := ask[time.Time](t, d, "select clock_timestamp()")
-	id = enqueue(t, d, `{"kind": "a", "delay_seconds": 100.25}`)[0]
-	after := ask[time.Time](t, d, "select clock_timestamp()")
-	at := ask[time.Time](t, d, "select run_at from weir.jobs where id = $1", id)
+	before := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
+	id = weirtest.Enqueue(t, d, `{"kind": "a", "delay_seconds": 100.25}`)[0]
+	after := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
+	at := weirtest.Value[time.Time](t, d, "select run_at from weir.jobs where id = $1", id)
 	if delay := 100250 * time.Millisecond; at.Before(before.Add(delay)) || at.After(after.Add(delay)) {
 		t.Errorf("it becomes available at %s, want 100.25 s after a time from %s to %s", at, before, after)
 	}
@@ -90,8 +92,8 @@ func TestWhenAJobIsDueDecidesWhereItWaits(t *testing.T) {
 
 func TestIDsComeInTheOrderOfTheJobs(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	taken := enqueue(t, d, `{"kind": "first", "unique": {"key": "taken"}}`)[0]
+	d := weirtest.New(t)
+	taken := weirtest.Enqueue(t, d, `{"kind": "first", "unique": {"key": "taken"}}`)[0]
 	var jobs []string
 	for i := range 3000 {
 		switch {
@@ -103,11 +105,11 @@ func TestIDsComeInTheOrderOfTheJobs(t *testing.T) {
 			jobs = append(jobs, fmt.Sprintf(`{"kind": "n%d", "queue": "q%d", "priority": %d}`, i, i%7, 1+i%10))
 		}
 	}
-	ids := enqueue(t, d, jobs...)
+	ids := weirtest.Enqueue(t, d, jobs...)
 	if len(ids) != len(jobs) {
 		t.Fatalf("%d ids for %d jobs", len(ids), len(jobs))
 	}
-	kinds := askAll[string](t, d, "select j.kind from unnest($1::bigint[]) with ordinality u(id, n) join weir.jobs j on j.id = u.id order by n", ids)
+	kinds := weirtest.Values[string](t, d, "select j.kind from unnest($1::bigint[]) with ordinality u(id, n) join weir.jobs j on j.id = u.id order by n", ids)
 	var last int64
 	for i, id := range ids {
 		if i%100 == 50 {
@@ -125,24 +127,24 @@ func TestIDsComeInTheOrderOfTheJobs(t *testing.T) {
 
 func TestARolledBackEnqueueNeverRuns(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	enqueueOne(t, d, "q")
-	d.unchanged("a transaction that rolls back", func() {
-		tx := d.begin()
-		enqueueOne(t, tx, "q")
-		enqueueOne(t, tx, "another")
-		enqueue(t, tx, `{"kind": "later", "delay_seconds": 5}`, `{"kind": "keyed", "unique": {"key": "k"}}`)
-		rollback(t, tx)
+	d := weirtest.New(t)
+	weirtest.EnqueueOne(t, d, "q")
+	d.Unchanged("a transaction that rolls back", func() {
+		tx := d.Tx()
+		weirtest.EnqueueOne(t, tx, "q")
+		weirtest.EnqueueOne(t, tx, "another")
+		weirtest.Enqueue(t, tx, `{"kind": "later", "delay_seconds": 5}`, `{"kind": "keyed", "unique": {"key": "k"}}`)
+		weirtest.Rollback(t, tx)
 	})
-	tx := d.begin()
-	before := enqueueOne(t, tx, "q")
-	do(t, tx, "savepoint s")
-	enqueueOne(t, tx, "q")
-	enqueue(t, tx, `{"kind": "keyed", "unique": {"key": "k"}}`)
-	do(t, tx, "rollback to s")
-	after := enqueueOne(t, tx, "q")
-	commit(t, tx)
-	got := idsOf(claim(t, d, "q,default,another", 100))
+	tx := d.Tx()
+	before := weirtest.EnqueueOne(t, tx, "q")
+	weirtest.Exec(t, tx, "savepoint s")
+	weirtest.EnqueueOne(t, tx, "q")
+	weirtest.Enqueue(t, tx, `{"kind": "keyed", "unique": {"key": "k"}}`)
+	weirtest.Exec(t, tx, "rollback to s")
+	after := weirtest.EnqueueOne(t, tx, "q")
+	weirtest.Commit(t, tx)
+	got := weirtest.IDs(weirtest.Claim(t, d, "q,default,another", 100))
 	if len(got) != 3 || !slices.Contains(got, before) || !slices.Contains(got, after) {
 		t.Errorf("the claim got %v, want three jobs, with %d and %d, which were committed", got, before, after)
 	}
@@ -150,26 +152,26 @@ func TestARolledBackEnqueueNeverRuns(t *testing.T) {
 
 func TestWhatWasNotCommittedIsNotClaimed(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
-	tx := d.begin()
-	id := enqueueOne(t, tx, "q")
-	if got := claim(t, d, "q", 10); len(got) != 0 {
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	tx := d.Tx()
+	id := weirtest.EnqueueOne(t, tx, "q")
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 0 {
 		t.Errorf("claimed %v, which is not committed", got)
 	}
-	if got := claim(t, tx, "q", 10); len(got) != 1 || got[0].ID != id {
+	if got := weirtest.Claim(t, tx, "q", 10); len(got) != 1 || got[0].ID != id {
 		t.Errorf("its own transaction claimed %v, want %d", got, id)
 	}
-	rollback(t, tx)
-	if n := ask[int](t, d, "select count(*) from weir.job"); n != 0 {
+	weirtest.Rollback(t, tx)
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job"); n != 0 {
 		t.Errorf("%d jobs after the rollback", n)
 	}
 }
 
 func TestABadJobIsRefusedWithItsPlaceAndChangesNothing(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	enqueue(t, d, `{"kind": "there", "unique": {"key": "k"}}`)
+	d := weirtest.New(t)
+	weirtest.Enqueue(t, d, `{"kind": "there", "unique": {"key": "k"}}`)
 	long := func(n int) string { return strings.Repeat("x", n) }
 	bad := []struct{ job, field string }{
 		{`5`, ""},
@@ -269,14 +271,14 @@ func TestABadJobIsRefusedWithItsPlaceAndChangesNothing(t *testing.T) {
 			if c.field != "" {
 				want += "." + c.field
 			}
-			refusal := refused(t, try(d, "select weir.enqueue_many($1)", place.jobs), "WR010")
+			refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue_many($1)", place.jobs), "WR010")
 			if refusal.ColumnName != want {
 				t.Errorf("%.200s: the place is %q, want %q (%.200s)", c.job, refusal.ColumnName, want, refusal.Message)
 			}
 		}
 	}
 	for some := range slices.Chunk(bad, 10) { // looked at once after them: a row that is put back is another one
-		d.unchanged(fmt.Sprintf("one of %.2000v", some), func() {
+		d.Unchanged(fmt.Sprintf("one of %.2000v", some), func() {
 			for _, c := range some {
 				check(c)
 			}
@@ -286,7 +288,7 @@ func TestABadJobIsRefusedWithItsPlaceAndChangesNothing(t *testing.T) {
 
 func TestABadCallOfEnqueueIsRefused(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for sql, field := range map[string]string{
 		`select weir.enqueue(null)`:                                                    "kind",
 		`select weir.enqueue('')`:                                                      "kind",
@@ -316,8 +318,8 @@ func TestABadCallOfEnqueueIsRefused(t *testing.T) {
 		`select weir.set_queue('a', '{"retry": 5}')`:                                   "retry",
 		`select weir.set_queue('a', '{"retry": {"strategy": "never"}}')`:               "retry",
 	} {
-		d.unchanged(sql, func() {
-			refusal := refused(t, try(d, sql), "WR010")
+		d.Unchanged(sql, func() {
+			refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, sql), "WR010")
 			if !strings.HasSuffix(refusal.ColumnName, field) {
 				t.Errorf("%s: the place is %q, want …%q", sql, refusal.ColumnName, field)
 			}
@@ -327,156 +329,156 @@ func TestABadCallOfEnqueueIsRefused(t *testing.T) {
 
 func TestNumbersAreNumbersHoweverTheyAreWritten(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	id := enqueue(t, d, `{"kind": "a", "priority": 7.0, "max_attempts": 2e1, "timeout_seconds": 30.00}`)[0]
-	if got := ask[string](t, d, "select concat_ws(' ', priority, max_attempts, timeout_seconds) from weir.jobs where id = $1", id); got != "7 20 30" {
+	d := weirtest.New(t)
+	id := weirtest.Enqueue(t, d, `{"kind": "a", "priority": 7.0, "max_attempts": 2e1, "timeout_seconds": 30.00}`)[0]
+	if got := weirtest.Value[string](t, d, "select concat_ws(' ', priority, max_attempts, timeout_seconds) from weir.jobs where id = $1", id); got != "7 20 30" {
 		t.Errorf("priority, max_attempts and timeout_seconds are %s, want 7 20 30", got)
 	}
-	do(t, d, `select weir.set_queue('q', '{"priority": 6.0, "timeout_seconds": 1e2}')`)
-	if got := ask[string](t, d, "select concat_ws(' ', priority, timeout_seconds) from weir.queue where name = 'q'"); got != "6 100" {
+	weirtest.Exec(t, d, `select weir.set_queue('q', '{"priority": 6.0, "timeout_seconds": 1e2}')`)
+	if got := weirtest.Value[string](t, d, "select concat_ws(' ', priority, timeout_seconds) from weir.queue where name = 'q'"); got != "6 100" {
 		t.Errorf("the queue's are %s, want 6 100", got)
 	}
 }
 
 func TestOneMebibyteOfArgsAndTenThousandJobsAreTheLimit(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	text := func(n int) string { return strings.Repeat("x", n) }
-	id := ask[int64](t, d, "select weir.enqueue('work', jsonb_build_object('x', $1::text))", text(1<<20-100))
-	if n := ask[int](t, d, "select length(args ->> 'x') from weir.jobs where id = $1", id); n != 1<<20-100 {
+	id := weirtest.Value[int64](t, d, "select weir.enqueue('work', jsonb_build_object('x', $1::text))", text(1<<20-100))
+	if n := weirtest.Value[int](t, d, "select length(args ->> 'x') from weir.jobs where id = $1", id); n != 1<<20-100 {
 		t.Errorf("%d characters were kept", n)
 	}
-	refused(t, try(d, "select weir.enqueue('work', jsonb_build_object('x', $1::text))", text(1<<20)), "WR010")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue('work', jsonb_build_object('x', $1::text))", text(1<<20)), "WR010")
 
 	many := func(n int) string { return `[{"kind": "a"}` + strings.Repeat(`, {"kind": "a"}`, n-1) + `]` }
-	if n := len(askAll[int64](t, d, "select weir.enqueue_many($1)", many(10000))); n != 10000 {
+	if n := len(weirtest.Values[int64](t, d, "select weir.enqueue_many($1)", many(10000))); n != 10000 {
 		t.Errorf("%d ids for 10,000 jobs", n)
 	}
-	d.unchanged("10,001 jobs", func() {
-		if refusal := refused(t, try(d, "select weir.enqueue_many($1)", many(10001)), "WR010"); refusal.ColumnName != "jobs" {
+	d.Unchanged("10,001 jobs", func() {
+		if refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue_many($1)", many(10001)), "WR010"); refusal.ColumnName != "jobs" {
 			t.Errorf("the place is %q, want jobs", refusal.ColumnName)
 		}
 	})
-	if ids := askAll[int64](t, d, "select weir.enqueue_many('[]')"); len(ids) != 0 {
+	if ids := weirtest.Values[int64](t, d, "select weir.enqueue_many('[]')"); len(ids) != 0 {
 		t.Errorf("no jobs have the ids %v", ids)
 	}
 }
 
 func TestAFullQueueRefusesAllOrNothing(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.set_queue('small', '{"max_depth": 3}')`)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_queue('small', '{"max_depth": 3}')`)
 	job := `{"kind": "a", "queue": "small"}`
-	enqueue(t, d, job, job)
-	d.unchanged("one job too many", func() {
-		refused(t, try(d, "select weir.enqueue_many($1)", "["+job+","+job+`,{"kind": "a", "queue": "other"}]`), "WR013")
+	weirtest.Enqueue(t, d, job, job)
+	d.Unchanged("one job too many", func() {
+		weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue_many($1)", "["+job+","+job+`,{"kind": "a", "queue": "other"}]`), "WR013")
 	})
-	enqueue(t, d, job)
-	refused(t, try(d, "select weir.enqueue_many($1)", "["+job+"]"), "WR013")
-	complete(t, d, claim(t, d, "small", 2)...)
-	tick(t, d)
-	enqueue(t, d, job)
-	tx := d.begin()
-	enqueueOne(t, tx, "small")
-	refused(t, try(tx, "select weir.enqueue('one more', queue => 'small')"), "WR013")
+	weirtest.Enqueue(t, d, job)
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue_many($1)", "["+job+"]"), "WR013")
+	weirtest.Complete(t, d, weirtest.Claim(t, d, "small", 2)...)
+	weirtest.Tick(t, d)
+	weirtest.Enqueue(t, d, job)
+	tx := d.Tx()
+	weirtest.EnqueueOne(t, tx, "small")
+	weirtest.WantSQLState(t, weirtest.TryExec(tx, "select weir.enqueue('one more', queue => 'small')"), "WR013")
 }
 
 func TestAnActiveUniqueKeyMakesOneJob(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	job := `{"kind": "a", "unique": {"key": "k"}}`
-	first := enqueue(t, d, job)[0]
+	first := weirtest.Enqueue(t, d, job)[0]
 	again := func(want int64, duplicate bool, when string) {
 		t.Helper()
-		got := ask[string](t, d, "select concat_ws(' ', job_id, duplicate) from weir.enqueue_batch($1)", `[{"kind": "b", "queue": "other", "unique": {"key": "k", "scope": "active"}}]`)
+		got := weirtest.Value[string](t, d, "select concat_ws(' ', job_id, duplicate) from weir.enqueue_batch($1)", `[{"kind": "b", "queue": "other", "unique": {"key": "k", "scope": "active"}}]`)
 		if want := fmt.Sprint(want, " ", map[bool]string{true: "t", false: "f"}[duplicate]); got != want {
 			t.Errorf("%s: enqueueing answers %q, want %q", when, got, want)
 		}
 	}
 	again(first, true, "while it is available")
-	if id := ask[int64](t, d, "select weir.enqueue('c', unique_key => 'k')"); id != first {
+	if id := weirtest.Value[int64](t, d, "select weir.enqueue('c', unique_key => 'k')"); id != first {
 		t.Errorf("weir.enqueue answers %d, want %d", id, first)
 	}
-	j := claimOne(t, d, "default")
+	j := weirtest.ClaimOne(t, d, "default")
 	again(first, true, "while it runs")
-	do(t, d, "select weir.snooze($1, $2, '1 hour')", j.ID, j.Token)
+	weirtest.Exec(t, d, "select weir.snooze($1, $2, '1 hour')", j.ID, j.Token)
 	again(first, true, "while it is scheduled")
-	do(t, d, "select weir.retry($1)", first)
-	j = claimOne(t, d, "default")
-	do(t, d, "select weir.fail($1, $2, null, '1 hour')", j.ID, j.Token)
+	weirtest.Exec(t, d, "select weir.retry($1)", first)
+	j = weirtest.ClaimOne(t, d, "default")
+	weirtest.Exec(t, d, "select weir.fail($1, $2, null, '1 hour')", j.ID, j.Token)
 	again(first, true, "while it is retryable")
-	if n := ask[int](t, d, "select count(*) from weir.job"); n != 1 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job"); n != 1 {
 		t.Fatalf("there are %d jobs, want one", n)
 	}
 }
 
 func TestAnActiveUniqueKeyIsFreeWhenItsJobHasEnded(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	var last int64
 	for _, ending := range []string{
 		"select weir.complete(job_id, token) from weir.job_lease where job_id = $1",
 		"select weir.fail(job_id, token, null, retry => false) from weir.job_lease where job_id = $1",
 		"select weir.cancel($1)",
 	} {
-		id := ask[int64](t, d, "select weir.enqueue('a', unique_key => 'k')")
+		id := weirtest.Value[int64](t, d, "select weir.enqueue('a', unique_key => 'k')")
 		if id == last {
 			t.Fatalf("before %q: job %d still has the key", ending, id)
 		}
 		last = id
 		if !strings.Contains(ending, "cancel") {
-			claimOne(t, d, "default")
+			weirtest.ClaimOne(t, d, "default")
 		}
-		do(t, d, ending, id)
+		weirtest.Exec(t, d, ending, id)
 	}
 	// A job that runs again has its key again, unless another has it.
-	do(t, d, "select weir.retry($1)", last)
-	if id := ask[int64](t, d, "select weir.enqueue('a', unique_key => 'k')"); id != last {
+	weirtest.Exec(t, d, "select weir.retry($1)", last)
+	if id := weirtest.Value[int64](t, d, "select weir.enqueue('a', unique_key => 'k')"); id != last {
 		t.Errorf("enqueueing answers %d, want %d, which runs again", id, last)
 	}
 }
 
 func TestAUniqueKeyWithATimeIsTakenUntilThen(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	long, short := `{"kind": "a", "unique": {"key": "long", "scope": "ttl", "ttl_seconds": 3600}}`, `{"kind": "a", "unique": {"key": "short", "scope": "ttl", "ttl_seconds": 60}}`
-	ids := enqueue(t, d, long, short)
-	complete(t, d, claim(t, d, "default", 1)...)
-	if again := enqueue(t, d, long)[0]; again != ids[0] {
+	ids := weirtest.Enqueue(t, d, long, short)
+	weirtest.Complete(t, d, weirtest.Claim(t, d, "default", 1)...)
+	if again := weirtest.Enqueue(t, d, long)[0]; again != ids[0] {
 		t.Errorf("the key of an ended job was given to %d before its time", again)
 	}
-	if again := enqueue(t, d, short)[0]; again != ids[1] {
+	if again := weirtest.Enqueue(t, d, short)[0]; again != ids[1] {
 		t.Errorf("the key of job %d was given to %d before its time", ids[1], again)
 	}
-	do(t, d, "update weir.job_unique set until = clock_timestamp() where key = 'short'") // as if a minute had passed
-	next := enqueue(t, d, short)[0]
+	weirtest.Exec(t, d, "update weir.job_unique set until = clock_timestamp() where key = 'short'") // as if a minute had passed
+	next := weirtest.Enqueue(t, d, short)[0]
 	if next == ids[1] {
 		t.Errorf("the key is still taken after its time")
 	}
-	wantState(t, d, ids[1], "available") // its time is over, whatever became of its job
-	if again := enqueue(t, d, short)[0]; again != next {
+	weirtest.WantState(t, d, ids[1], "available") // its time is over, whatever became of its job
+	if again := weirtest.Enqueue(t, d, short)[0]; again != next {
 		t.Errorf("the key that job %d took over was given to %d", next, again)
 	}
 }
 
 func TestOneKeyTwiceInABatchMakesOneJob(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for _, unique := range []string{`{"key": "k1"}`, `{"key": "k2", "scope": "ttl", "ttl_seconds": 60}`} {
-		ids := enqueue(t, d, `{"kind": "a", "unique": `+unique+`}`, `{"kind": "between"}`, `{"kind": "b", "unique": `+unique+`}`, `{"kind": "c", "delay_seconds": 5, "unique": `+unique+`}`)
+		ids := weirtest.Enqueue(t, d, `{"kind": "a", "unique": `+unique+`}`, `{"kind": "between"}`, `{"kind": "b", "unique": `+unique+`}`, `{"kind": "c", "delay_seconds": 5, "unique": `+unique+`}`)
 		if ids[2] != ids[0] || ids[3] != ids[0] || ids[1] == ids[0] {
 			t.Errorf("%s: the ids are %v, want the first, third and fourth the same", unique, ids)
 		}
 	}
-	if n := ask[int](t, d, "select count(*) from weir.job"); n != 4 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job"); n != 4 {
 		t.Errorf("there are %d jobs, want 4", n)
 	}
 }
 
 func TestManySessionsEnqueueOneKeyOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
 	for round := range 20 {
 		sql := fmt.Sprintf("select weir.enqueue('a', queue => 'q', unique_key => 'k%d')", round)
 		if round%2 == 1 {
@@ -499,7 +501,7 @@ func TestManySessionsEnqueueOneKeyOnce(t *testing.T) {
 			}
 		}
 	}
-	if n := ask[int](t, d, "select count(*) from weir.job"); n != 20 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job"); n != 20 {
 		t.Errorf("there are %d jobs, want 20", n)
 	}
 }
@@ -509,15 +511,15 @@ func TestAKeyIsDecidedByTheTransactionThatTookItFirst(t *testing.T) {
 	for _, commits := range []bool{true, false} {
 		t.Run(fmt.Sprintf("commits=%t", commits), func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			do(t, d, "select weir.set_queue('q')")
+			d := weirtest.New(t)
+			weirtest.Exec(t, d, "select weir.set_queue('q')")
 			const sql = "select weir.enqueue('a', queue => 'q', unique_key => 'k')"
-			tx := d.begin()
-			first := ask[int64](t, tx, sql)
+			tx := d.Tx()
+			first := weirtest.Value[int64](t, tx, sql)
 			second := make(chan int64)
-			go func() { second <- ask[int64](t, d, sql) }()
-			eventually(t, "the second waits for the first's transaction", func() bool {
-				return ask[int](t, d, "select count(*) from pg_locks where not granted and locktype = 'transactionid' and pid in (select pid from pg_stat_activity where datname = current_database())") > 0
+			go func() { second <- weirtest.Value[int64](t, d, sql) }()
+			weirtest.Eventually(t, "the second waits for the first's transaction", func() bool {
+				return weirtest.Value[int](t, d, "select count(*) from pg_locks where not granted and locktype = 'transactionid' and pid in (select pid from pg_stat_activity where datname = current_database())") > 0
 			})
 			select {
 			case id := <-second:
@@ -525,15 +527,15 @@ func TestAKeyIsDecidedByTheTransactionThatTookItFirst(t *testing.T) {
 			default:
 			}
 			if commits {
-				commit(t, tx)
+				weirtest.Commit(t, tx)
 			} else {
-				rollback(t, tx)
+				weirtest.Rollback(t, tx)
 			}
 			id := <-second
 			if (id == first) != commits {
 				t.Errorf("the first got %d and the second %d", first, id)
 			}
-			if got := claim(t, d, "q", 10); len(got) != 1 || got[0].ID != id {
+			if got := weirtest.Claim(t, d, "q", 10); len(got) != 1 || got[0].ID != id {
 				t.Errorf("claimed %v, want %d alone", got, id)
 			}
 		})
@@ -542,7 +544,7 @@ func TestAKeyIsDecidedByTheTransactionThatTookItFirst(t *testing.T) {
 
 func TestTheFirstJobsOfANewQueueMeet(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for round := range 10 {
 		jobs := fmt.Sprintf(`[{"kind": "a", "queue": "x%[1]d"}, {"kind": "a", "queue": "y%[1]d"}]`, round)
 		if round%2 == 1 {
@@ -550,7 +552,7 @@ func TestTheFirstJobsOfANewQueueMeet(t *testing.T) {
 		}
 		failed := make(chan error, 6)
 		for range cap(failed) {
-			go func() { failed <- try(d, "select weir.enqueue_many($1)", jobs) }()
+			go func() { failed <- weirtest.TryExec(d, "select weir.enqueue_many($1)", jobs) }()
 		}
 		for range cap(failed) {
 			if err := <-failed; err != nil {
@@ -558,24 +560,24 @@ func TestTheFirstJobsOfANewQueueMeet(t *testing.T) {
 			}
 		}
 	}
-	if n := ask[int](t, d, "select count(*) from weir.job_ready"); n != 120 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job_ready"); n != 120 {
 		t.Errorf("%d jobs are available, want 120", n)
 	}
 }
 
 func TestAnOpenEnqueueHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 20 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
-	running := claim(t, d, "q", 10)
-	tx := d.begin()
-	enqueueOne(t, tx, "q")
-	enqueue(t, tx, `{"kind": "later", "queue": "q", "delay_seconds": 0.001}`, `{"kind": "keyed", "queue": "q", "unique": {"key": "k"}}`, `{"kind": "new", "queue": "a-new-one"}`)
+	running := weirtest.Claim(t, d, "q", 10)
+	tx := d.Tx()
+	weirtest.EnqueueOne(t, tx, "q")
+	weirtest.Enqueue(t, tx, `{"kind": "later", "queue": "q", "delay_seconds": 0.001}`, `{"kind": "keyed", "queue": "q", "unique": {"key": "k"}}`, `{"kind": "new", "queue": "a-new-one"}`)
 
-	other := d.impatient()
-	do(t, other, "set statement_timeout = '60s'")
+	other := d.ConnectWithLockTimeout()
+	weirtest.Exec(t, other, "set statement_timeout = '60s'")
 	j := func(i int) (int64, int64) { return running[i].ID, running[i].Token }
 	for _, c := range []struct {
 		sql  string
@@ -596,7 +598,7 @@ func TestAnOpenEnqueueHoldsUpNobody(t *testing.T) {
 		{"select weir.purge_queue('q', 1)", nil},
 		{"vacuum (analyze) weir.job_ready", nil},
 	} {
-		if err := try(other, c.sql, c.args...); err != nil {
+		if err := weirtest.TryExec(other, c.sql, c.args...); err != nil {
 			t.Errorf("%s: %v", c.sql, err)
 		}
 	}
@@ -605,16 +607,16 @@ func TestAnOpenEnqueueHoldsUpNobody(t *testing.T) {
 		"select weir.assert_lease($1, $2)",
 	} {
 		id, token := j(i)
-		if err := try(other, sql, id, token); err != nil {
+		if err := weirtest.TryExec(other, sql, id, token); err != nil {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
 	for i, sql := range []string{"select weir.cancel($1)", "select weir.retry($1)", "select weir.edit($1, '{\"priority\": 9}')"} {
 		id := running[0].ID // ended
 		if i != 1 {
-			id = ask[int64](t, other, "select min(seq) from weir.job_ready")
+			id = weirtest.Value[int64](t, other, "select min(seq) from weir.job_ready")
 		}
-		if err := try(other, sql, id); err != nil {
+		if err := weirtest.TryExec(other, sql, id); err != nil {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
@@ -622,22 +624,22 @@ func TestAnOpenEnqueueHoldsUpNobody(t *testing.T) {
 
 func TestABatchWaitsForNoRowThatItDoesNotNeed(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 20 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
-	worker := d.begin() // a long transaction of a worker: it claims, completes and keeps all of its locks
-	jobs := claim(t, worker, "q", 10)
-	complete(t, worker, jobs[:5]...)
-	do(t, worker, "select weir.fail($1, $2, null)", jobs[5].ID, jobs[5].Token)
-	do(t, worker, "select weir.release($1, $2)", jobs[6].ID, jobs[6].Token)
-	other := d.impatient()
+	worker := d.Tx() // a long transaction of a worker: it claims, completes and keeps all of its locks
+	jobs := weirtest.Claim(t, worker, "q", 10)
+	weirtest.Complete(t, worker, jobs[:5]...)
+	weirtest.Exec(t, worker, "select weir.fail($1, $2, null)", jobs[5].ID, jobs[5].Token)
+	weirtest.Exec(t, worker, "select weir.release($1, $2)", jobs[6].ID, jobs[6].Token)
+	other := d.ConnectWithLockTimeout()
 	for range 3 {
-		if err := try(other, "select weir.enqueue_many($1)", `[{"kind": "a", "queue": "q"}, {"kind": "b", "queue": "q", "delay_seconds": 1, "unique": {"key": "k"}}]`); err != nil {
+		if err := weirtest.TryExec(other, "select weir.enqueue_many($1)", `[{"kind": "a", "queue": "q"}, {"kind": "b", "queue": "q", "delay_seconds": 1, "unique": {"key": "k"}}]`); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got := claim(t, other, "q", 100); len(got) != 13 {
+	if got := weirtest.Claim(t, other, "q", 100); len(got) != 13 {
 		t.Errorf("claimed %d jobs beside the transaction, want 13", len(got))
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestNoCommittedJobIsEverMissed(t *testing.T) {
@@ -20,7 +22,7 @@ func TestNoCommittedJobIsEverMissed(t *testing.T) {
 	d, _ := newServer(t)
 	r := &frontierRun{d: d, t: t, committed: map[int64]time.Time{}, undone: map[int64]bool{}, done: map[int64]time.Time{}, passed: time.Now()}
 	for _, q := range frontierQueues {
-		do(t, d, "select weir.set_queue($1, '{\"max_attempts\": 100}')", q)
+		weirtest.Exec(t, d, "select weir.set_queue($1, '{\"max_attempts\": 100}')", q)
 	}
 	seed := rand.Uint64()
 	t.Logf("the seed is %d", seed)
@@ -36,9 +38,9 @@ func TestNoCommittedJobIsEverMissed(t *testing.T) {
 	running, end := context.WithCancel(context.Background())
 	defer end()
 
-	pin := d.begin() // holds back the xmin horizon: nothing that dies can be vacuumed
-	do(t, pin, "set transaction isolation level repeatable read")
-	do(t, pin, "select pg_current_xact_id()")
+	pin := d.Tx() // holds back the xmin horizon: nothing that dies can be vacuumed
+	weirtest.Exec(t, pin, "set transaction isolation level repeatable read")
+	weirtest.Exec(t, pin, "select pg_current_xact_id()")
 
 	start(running, &others, 5, r.work)
 	start(running, &others, 1, r.workWithHint)
@@ -57,17 +59,17 @@ func TestNoCommittedJobIsEverMissed(t *testing.T) {
 	start(producing, &producers, 2, r.produceCalmly)
 	producers.Wait()
 	lastCommit := time.Now()
-	for !r.allDone() && time.Since(r.lastProgress()) < servicePatience {
+	for !r.allDone() && time.Since(r.lastProgress()) < weirtest.Patience {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Logf("%d jobs committed, %d undone; all done %s after the last commit; the longest way from commit to done took %s", len(r.committed), len(r.undone), r.lastProgress().Sub(lastCommit), r.longest())
 	end()
 	others.Wait()
-	rollback(t, pin)
+	weirtest.Rollback(t, pin)
 
 	for id := range r.committed {
 		if r.done[id].IsZero() {
-			t.Errorf("job %d was missed: %s", id, ask[string](t, d, `select jsonb_build_object('state', j.state, 'created', j.created_at, 'ready', to_jsonb(r), 'frontier', f.positions, 'watermark', to_jsonb(w))::text
+			t.Errorf("job %d was missed: %s", id, weirtest.Value[string](t, d, `select jsonb_build_object('state', j.state, 'created', j.created_at, 'ready', to_jsonb(r), 'frontier', f.positions, 'watermark', to_jsonb(w))::text
 				from weir.watermark w, weir.jobs j left join weir.job_ready r on coalesce(r.job_id, r.seq) = j.id left join weir.frontier f on f.queue_id = j.queue_id where j.id = $1`, id))
 		}
 	}
@@ -76,20 +78,20 @@ func TestNoCommittedJobIsEverMissed(t *testing.T) {
 			t.Errorf("job %d was done and never committed", id)
 		}
 	}
-	if n := ask[int](t, d, "select (select count(*) from weir.job_ready) + (select count(*) from weir.job_lease) + (select count(*) from weir.job_scheduled)"); n != 0 && !t.Failed() {
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.job_ready) + (select count(*) from weir.job_lease) + (select count(*) from weir.job_scheduled)"); n != 0 && !t.Failed() {
 		t.Errorf("%d jobs are left somewhere", n)
 	}
 	if len(r.committed) < 100 || len(r.undone) < 20 {
 		t.Errorf("%d jobs were committed and %d undone: too few to show anything", len(r.committed), len(r.undone))
 	}
-	d.checkPlaces()
+	d.CheckPlaces()
 }
 
 var frontierQueues = []string{"f0", "f1", "f2", "f3"}
 
 // frontierRun is what the goroutines of TestNoCommittedJobIsEverMissed have in common.
 type frontierRun struct {
-	d *database
+	d *weirtest.Database
 	t *testing.T
 
 	calm atomic.Bool // few transactions at a time
@@ -153,10 +155,6 @@ func (r *frontierRun) completed(ids []int64) {
 	}
 }
 
-func upTo(rng *rand.Rand, most time.Duration) time.Duration {
-	return time.Duration(rng.Int64N(int64(most)))
-}
-
 // jobs is the text of some jobs for random queues and priorities.
 func (r *frontierRun) jobs(rng *rand.Rand, n int, more string) string {
 	var list []string
@@ -167,7 +165,7 @@ func (r *frontierRun) jobs(rng *rand.Rand, n int, more string) string {
 }
 
 // some enqueues a few jobs in one of several ways and returns those that are new.
-func (r *frontierRun) some(q asker, rng *rand.Rand) []int64 {
+func (r *frontierRun) some(q weirtest.Querier, rng *rand.Rand) []int64 {
 	more := ""
 	switch rng.IntN(8) {
 	case 0:
@@ -179,15 +177,15 @@ func (r *frontierRun) some(q asker, rng *rand.Rand) []int64 {
 	if rng.IntN(3) == 0 || strings.Contains(more, "unique") {
 		n = 1
 	}
-	return askAll[int64](r.t, q, "select job_id from weir.enqueue_batch($1) where not duplicate", r.jobs(rng, n, more))
+	return weirtest.Values[int64](r.t, q, "select job_id from weir.enqueue_batch($1) where not duplicate", r.jobs(rng, n, more))
 }
 
 // produce enqueues in short and long transactions, of which some roll back and some are prepared first.
 func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 	bg := context.Background()
-	conn := r.d.connect()
+	conn := r.d.Connect()
 	for ctx.Err() == nil {
-		time.Sleep(upTo(rng, 30*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 30*time.Millisecond))
 		if rng.IntN(3) == 0 {
 			r.ended(r.some(conn, rng), true)
 			continue
@@ -202,19 +200,19 @@ func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 		for range 1 + rng.IntN(4) {
 			switch rng.IntN(4) {
 			case 0: // undone, and again
-				do(r.t, tx, "savepoint s")
+				weirtest.Exec(r.t, tx, "savepoint s")
 				r.ended(r.some(tx, rng), false)
-				time.Sleep(upTo(rng, pause))
-				do(r.t, tx, "rollback to s")
-				time.Sleep(upTo(rng, pause))
+				time.Sleep(weirtest.RandomDuration(rng, pause))
+				weirtest.Exec(r.t, tx, "rollback to s")
+				time.Sleep(weirtest.RandomDuration(rng, pause))
 			case 1:
-				do(r.t, tx, "savepoint s")
+				weirtest.Exec(r.t, tx, "savepoint s")
 				ids = append(ids, r.some(tx, rng)...)
-				do(r.t, tx, "release s")
+				weirtest.Exec(r.t, tx, "release s")
 			default:
 				ids = append(ids, r.some(tx, rng)...)
 			}
-			time.Sleep(upTo(rng, pause))
+			time.Sleep(weirtest.RandomDuration(rng, pause))
 		}
 		commits := rng.IntN(4) != 0
 		end := map[bool]string{true: "commit", false: "rollback"}[commits]
@@ -223,18 +221,18 @@ func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 			r.prepared++
 			name := fmt.Sprintf("p%d", r.prepared)
 			r.mu.Unlock()
-			do(r.t, tx, "prepare transaction '"+name+"'")
+			weirtest.Exec(r.t, tx, "prepare transaction '"+name+"'")
 			tx.Rollback(bg)
-			time.Sleep(upTo(rng, 3*pause))
+			time.Sleep(weirtest.RandomDuration(rng, 3*pause))
 			if rng.IntN(2) == 0 {
-				do(r.t, conn, end+" prepared '"+name+"'")
+				weirtest.Exec(r.t, conn, end+" prepared '"+name+"'")
 			} else {
-				do(r.t, r.d, end+" prepared '"+name+"'")
+				weirtest.Exec(r.t, r.d, end+" prepared '"+name+"'")
 			}
 		} else if commits {
-			commit(r.t, tx)
+			weirtest.Commit(r.t, tx)
 		} else {
-			rollback(r.t, tx)
+			weirtest.Rollback(r.t, tx)
 		}
 		r.ended(ids, commits)
 	}
@@ -242,84 +240,82 @@ func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 
 // produceCalmly enqueues single jobs in short transactions.
 func (r *frontierRun) produceCalmly(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
+	conn := r.d.Connect()
 	for ctx.Err() == nil {
-		time.Sleep(upTo(rng, 40*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 40*time.Millisecond))
 		tx, err := conn.Begin(context.Background())
 		if err != nil {
 			r.t.Error(err)
 			return
 		}
-		ids := []int64{enqueueOne(r.t, tx, frontierQueues[rng.IntN(4)])}
+		ids := []int64{weirtest.EnqueueOne(r.t, tx, frontierQueues[rng.IntN(4)])}
 		if rng.IntN(2) == 0 {
-			time.Sleep(upTo(rng, 40*time.Millisecond))
-			ids = append(ids, enqueueOne(r.t, tx, frontierQueues[rng.IntN(4)]))
+			time.Sleep(weirtest.RandomDuration(rng, 40*time.Millisecond))
+			ids = append(ids, weirtest.EnqueueOne(r.t, tx, frontierQueues[rng.IntN(4)]))
 		}
-		commit(r.t, tx)
+		weirtest.Commit(r.t, tx)
 		r.ended(ids, true)
 	}
 }
 
 // work claims, alone or in transactions that sometimes roll back, and says different things of what it gets.
 func (r *frontierRun) work(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
+	conn := r.d.Connect()
 	for ctx.Err() == nil {
 		if r.calm.Load() {
-			time.Sleep(upTo(rng, 200*time.Millisecond))
-			jobs := claim(r.t, conn, strings.Join(frontierQueues, ","), 20)
-			complete(r.t, conn, jobs...)
-			r.completed(idsOf(jobs))
+			time.Sleep(weirtest.RandomDuration(rng, 200*time.Millisecond))
+			jobs := weirtest.Claim(r.t, conn, strings.Join(frontierQueues, ","), 20)
+			weirtest.Complete(r.t, conn, jobs...)
+			r.completed(weirtest.IDs(jobs))
 			continue
 		}
 		queues := slices.Clone(frontierQueues)
 		rng.Shuffle(4, func(i, j int) { queues[i], queues[j] = queues[j], queues[i] })
 		var ended []int64
 		err := pgx.BeginFunc(context.Background(), conn, func(tx pgx.Tx) error {
-			jobs, err := tryClaim(tx, strings.Join(queues[:1+rng.IntN(4)], ","), 1+rng.IntN(30))
+			jobs, err := weirtest.TryClaim(tx, strings.Join(queues[:1+rng.IntN(4)], ","), 1+rng.IntN(30))
 			if err != nil {
 				return err
 			}
 			for _, j := range jobs {
 				switch rng.IntN(20) {
 				case 0:
-					j.call(r.t, tx, "release($1, $2)")
+					j.Call(r.t, tx, "release($1, $2)")
 				case 1:
-					j.call(r.t, tx, "snooze($1, $2, '0')")
+					j.Call(r.t, tx, "snooze($1, $2, '0')")
 				case 2:
-					j.call(r.t, tx, "snooze($1, $2, '30 ms')")
+					j.Call(r.t, tx, "snooze($1, $2, '30 ms')")
 				case 3:
-					j.call(r.t, tx, "fail($1, $2, null, '0')")
+					j.Call(r.t, tx, "fail($1, $2, null, '0')")
 				case 4:
-					j.call(r.t, tx, "fail($1, $2, null, '20 ms')")
+					j.Call(r.t, tx, "fail($1, $2, null, '20 ms')")
 				default:
 					ended = append(ended, j.ID)
-					j.call(r.t, tx, "complete($1, $2)")
+					j.Call(r.t, tx, "complete($1, $2)")
 				}
 			}
 			if rng.IntN(4) == 0 {
-				time.Sleep(upTo(rng, 100*time.Millisecond))
+				time.Sleep(weirtest.RandomDuration(rng, 100*time.Millisecond))
 			}
 			if rng.IntN(5) == 0 {
-				return errUndone
+				return weirtest.ErrRolledBack
 			}
 			return nil
 		})
 		switch {
 		case err == nil:
 			r.completed(ended)
-		case !errors.Is(err, errUndone):
+		case !errors.Is(err, weirtest.ErrRolledBack):
 			r.t.Error(err)
 			return
 		}
-		time.Sleep(upTo(rng, 10*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 10*time.Millisecond))
 	}
 }
 
-var errUndone = errors.New("the transaction is rolled back on purpose")
-
 // workWithHint claims as a node of the service does, from where it came to.
 func (r *frontierRun) workWithHint(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
+	conn := r.d.Connect()
 	hint, at := make([]int64, 40), int64(-1)
 	for ctx.Err() == nil {
 		rows, err := conn.Query(context.Background(), "select job_id, token, priority, array_position($1, queue), tick from weir.claim_batch($1, array['a', 'b'], array[5, 10], array[30, 30], $2, $3)", frontierQueues, at, hint)
@@ -327,8 +323,8 @@ func (r *frontierRun) workWithHint(ctx context.Context, rng *rand.Rand) {
 			r.t.Error(err)
 			return
 		}
-		var jobs []held
-		var j held
+		var jobs []weirtest.Lease
+		var j weirtest.Lease
 		var queue int
 		var tick int64
 		_, err = pgx.ForEachRow(rows, []any{&j.ID, &j.Token, &j.Priority, &queue, &tick}, func() error {
@@ -348,22 +344,22 @@ func (r *frontierRun) workWithHint(ctx context.Context, rng *rand.Rand) {
 		if len(jobs) < 15 {
 			at = -1
 		}
-		complete(r.t, conn, jobs...)
-		r.completed(idsOf(jobs))
+		weirtest.Complete(r.t, conn, jobs...)
+		r.completed(weirtest.IDs(jobs))
 		if r.calm.Load() {
-			time.Sleep(upTo(rng, 200*time.Millisecond))
+			time.Sleep(weirtest.RandomDuration(rng, 200*time.Millisecond))
 		}
-		time.Sleep(upTo(rng, 20*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 20*time.Millisecond))
 	}
 }
 
 // tick ticks, sometimes slowly and sometimes in vain.
 func (r *frontierRun) tick(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
+	conn := r.d.Connect()
 	for ctx.Err() == nil {
-		time.Sleep(upTo(rng, 15*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 15*time.Millisecond))
 		if rng.IntN(10) > 0 {
-			tick(r.t, conn)
+			weirtest.Tick(r.t, conn)
 			continue
 		}
 		tx, err := conn.Begin(context.Background())
@@ -371,60 +367,60 @@ func (r *frontierRun) tick(ctx context.Context, rng *rand.Rand) {
 			r.t.Error(err)
 			return
 		}
-		tick(r.t, tx)
-		time.Sleep(upTo(rng, 50*time.Millisecond))
+		weirtest.Tick(r.t, tx)
+		time.Sleep(weirtest.RandomDuration(rng, 50*time.Millisecond))
 		if rng.IntN(2) == 0 {
-			rollback(r.t, tx)
+			weirtest.Rollback(r.t, tx)
 		} else {
-			commit(r.t, tx)
+			weirtest.Commit(r.t, tx)
 		}
 	}
 }
 
 // promote makes delayed jobs available; each look begins where the last one ended.
 func (r *frontierRun) promote(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
-	var p promoter
+	conn := r.d.Connect()
+	var p weirtest.Promoter
 	for ctx.Err() == nil {
-		p.look(r.t, conn)
-		time.Sleep(upTo(rng, 30*time.Millisecond))
+		p.Look(r.t, conn)
+		time.Sleep(weirtest.RandomDuration(rng, 30*time.Millisecond))
 	}
 }
 
 // disturb does what else may happen to the tables.
 func (r *frontierRun) disturb(ctx context.Context, rng *rand.Rand) {
-	conn := r.d.connect()
-	do(r.t, conn, "set lock_timeout = '20ms'")
+	conn := r.d.Connect()
+	weirtest.Exec(r.t, conn, "set lock_timeout = '20ms'")
 	rolls := 0 // at most as many as there are partitions ahead: an open transaction does not come to know of new ones
 	for ctx.Err() == nil && !r.calm.Load() {
 		var err error
 		switch rng.IntN(6) {
 		case 0: // moves all locks from the sessions' own lists to the common one
-			_ = try(conn, "lock table weir.job_ready in share mode") // fails outside of a transaction, after the lock
-			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return try(tx, "lock table weir.job_ready in share mode") })
+			_ = weirtest.TryExec(conn, "lock table weir.job_ready in share mode") // fails outside of a transaction, after the lock
+			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return weirtest.TryExec(tx, "lock table weir.job_ready in share mode") })
 		case 1:
 			after := "1 h"
 			if rolls < 2 && rng.IntN(4) == 0 {
 				rolls++
 				after = "0 s"
 			}
-			err = try(conn, "select weir.keep_partitions($1::interval)", after)
+			err = weirtest.TryExec(conn, "select weir.keep_partitions($1::interval)", after)
 		case 2: // a cancel that is undone
 			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
-				err := try(tx, "select weir.cancel(id) from weir.jobs where state in ('available', 'scheduled') limit 1")
-				time.Sleep(upTo(rng, 30*time.Millisecond))
-				return errors.Join(err, errUndone)
+				err := weirtest.TryExec(tx, "select weir.cancel(id) from weir.jobs where state in ('available', 'scheduled') limit 1")
+				time.Sleep(weirtest.RandomDuration(rng, 30*time.Millisecond))
+				return errors.Join(err, weirtest.ErrRolledBack)
 			})
 		case 3:
-			err = try(conn, `select weir.edit(id, jsonb_build_object('priority', 1 + id % 10)) from weir.jobs where state = 'available' limit 1`)
+			err = weirtest.TryExec(conn, `select weir.edit(id, jsonb_build_object('priority', 1 + id % 10)) from weir.jobs where state = 'available' limit 1`)
 		case 4:
-			err = try(conn, "vacuum weir.job_ready")
+			err = weirtest.TryExec(conn, "vacuum weir.job_ready")
 		case 5:
-			err = try(conn, "analyze weir.job_ready")
+			err = weirtest.TryExec(conn, "analyze weir.job_ready")
 		}
-		if err != nil && ctx.Err() == nil && !errors.Is(err, errUndone) && !hasCode(err, "55P03") && !hasCode(err, "WR004") && !hasCode(err, "WR003") && !hasCode(err, "40P01") {
+		if err != nil && ctx.Err() == nil && !errors.Is(err, weirtest.ErrRolledBack) && !weirtest.HasSQLState(err, "55P03") && !weirtest.HasSQLState(err, "WR004") && !weirtest.HasSQLState(err, "WR003") && !weirtest.HasSQLState(err, "40P01") {
 			r.t.Error(err)
 		}
-		time.Sleep(upTo(rng, 20*time.Millisecond))
+		time.Sleep(weirtest.RandomDuration(rng, 20*time.Millisecond))
 	}
 }

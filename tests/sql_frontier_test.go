@@ -7,38 +7,40 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // pass lets a queue's frontier move on: jobs come, are claimed and are done, and the watermark ticks.
-func pass(t *testing.T, d *database, queues ...string) {
+func pass(t *testing.T, d *weirtest.Database, queues ...string) {
 	t.Helper()
 	for range 3 {
 		for _, q := range queues {
-			do(t, d, "select weir.enqueue('passing', queue => $1, priority => p) from generate_series(1, 10) p", q)
-			complete(t, d, claim(t, d, q, 10)...)
+			weirtest.Exec(t, d, "select weir.enqueue('passing', queue => $1, priority => p) from generate_series(1, 10) p", q)
+			weirtest.Complete(t, d, weirtest.Claim(t, d, q, 10)...)
 		}
-		tick(t, d)
+		weirtest.Tick(t, d)
 	}
 }
 
 // wantFound checks that the claims after the next tick get these jobs and no others.
-func wantFound(t *testing.T, d *database, queues string, ids ...int64) {
+func wantFound(t *testing.T, d *weirtest.Database, queues string, ids ...int64) {
 	t.Helper()
-	tick(t, d)
+	weirtest.Tick(t, d)
 	var got []int64
 	for {
-		jobs := claim(t, d, queues, 100)
+		jobs := weirtest.Claim(t, d, queues, 100)
 		if len(jobs) == 0 {
 			break
 		}
-		got = append(got, idsOf(jobs)...)
-		complete(t, d, jobs...)
+		got = append(got, weirtest.IDs(jobs)...)
+		weirtest.Complete(t, d, jobs...)
 	}
 	slices.Sort(got)
 	slices.Sort(ids)
 	if !slices.Equal(got, ids) {
 		t.Errorf("the claims got %v, want %v; the frontiers are %s of %s", got, ids,
-			ask[string](t, d, "select coalesce(string_agg(to_jsonb(f)::text, ' '), 'none') from weir.frontier f"), ask[string](t, d, "select to_jsonb(w)::text from weir.watermark w"))
+			weirtest.Value[string](t, d, "select coalesce(string_agg(to_jsonb(f)::text, ' '), 'none') from weir.frontier f"), weirtest.Value[string](t, d, "select to_jsonb(w)::text from weir.watermark w"))
 	}
 }
 
@@ -69,26 +71,26 @@ func TestWhoeverDrawsEarlyAndCommitsLateIsFound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			do(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
-			do(t, d, "select weir.enqueue('held back', queue => 'q', max_attempts => 9)")
-			do(t, d, "select weir.claim(array['q'], 'held back')")
+			d := weirtest.New(t)
+			weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
+			weirtest.Exec(t, d, "select weir.enqueue('held back', queue => 'q', max_attempts => 9)")
+			weirtest.Exec(t, d, "select weir.claim(array['q'], 'held back')")
 			pass(t, d, "q", "other")
 
-			tx := d.begin()
+			tx := d.Tx()
 			for statement := range strings.SplitSeq(sql, "; ") {
-				do(t, tx, statement)
+				weirtest.Exec(t, tx, statement)
 			}
 			pass(t, d, "q")
-			second := d.begin() // begins later, commits earlier
-			found := enqueueOne(t, second, "q")
+			second := d.Tx() // begins later, commits earlier
+			found := weirtest.EnqueueOne(t, second, "q")
 			pass(t, d, "q", "other")
-			commit(t, second)
+			weirtest.Commit(t, second)
 			wantFound(t, d, "q,other,new", found)
 			pass(t, d, "q", "other")
-			commit(t, tx)
-			wantFound(t, d, "q,other,new", askAll[int64](t, d, "select coalesce(job_id, seq) from weir.job_ready")...)
-			if n := ask[int](t, d, "select count(*) from weir.job_outcome o join weir.job j on j.id = o.job_id where j.kind <> 'passing'"); n < 2 {
+			weirtest.Commit(t, tx)
+			wantFound(t, d, "q,other,new", weirtest.Values[int64](t, d, "select coalesce(job_id, seq) from weir.job_ready")...)
+			if n := weirtest.Value[int](t, d, "select count(*) from weir.job_outcome o join weir.job j on j.id = o.job_id where j.kind <> 'passing'"); n < 2 {
 				t.Errorf("only %d jobs came through; the case tests nothing", n)
 			}
 		})
@@ -99,61 +101,61 @@ func TestWhoeverDrawsEarlyAndCommitsLateIsFound(t *testing.T) {
 func TestAJobThatWaitedForItsKeyIsFound(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{`"unique": {"key": "k"}`, `"idempotency_key": "k"`} {
-		d := newDatabase(t)
-		do(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
+		d := weirtest.New(t)
+		weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
 		job := `[{"kind": "a", "queue": "q", ` + key + `}]`
-		first := d.begin()
-		do(t, first, "select weir.enqueue_many($1)", job)
-		tx := d.begin()
+		first := d.Tx()
+		weirtest.Exec(t, first, "select weir.enqueue_many($1)", job)
+		tx := d.Tx()
 		second := make(chan int64)
-		go func() { second <- ask[int64](t, tx, "select weir.enqueue_many($1)", job) }()
-		eventually(t, "the second waits for the key", func() bool {
-			return ask[int](t, d, "select count(*) from pg_locks where not granted and locktype = 'transactionid' and pid in (select pid from pg_stat_activity where datname = current_database())") == 1
+		go func() { second <- weirtest.Value[int64](t, tx, "select weir.enqueue_many($1)", job) }()
+		weirtest.Eventually(t, "the second waits for the key", func() bool {
+			return weirtest.Value[int](t, d, "select count(*) from pg_locks where not granted and locktype = 'transactionid' and pid in (select pid from pg_stat_activity where datname = current_database())") == 1
 		})
 		pass(t, d, "q", "other")
-		rollback(t, first)
+		weirtest.Rollback(t, first)
 		id := <-second
 		pass(t, d, "q", "other")
-		commit(t, tx)
+		weirtest.Commit(t, tx)
 		wantFound(t, d, "q,other", id)
 	}
 }
 
 func TestARolledBackClaimIsFoundBehindTheFrontier(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	ids := []int64{enqueueOne(t, d, "q"), enqueueOne(t, d, "q")}
-	tx := d.begin()
-	claim(t, tx, "q", 2)
+	d := weirtest.New(t)
+	ids := []int64{weirtest.EnqueueOne(t, d, "q"), weirtest.EnqueueOne(t, d, "q")}
+	tx := d.Tx()
+	weirtest.Claim(t, tx, "q", 2)
 	pass(t, d, "q", "other")
-	rollback(t, tx)
+	weirtest.Rollback(t, tx)
 	wantFound(t, d, "q,other", ids...)
 }
 
 func TestATickThatIsRolledBackOrHeldUpHarmsNothing(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
 	for range 3 {
-		late, ticker := d.begin(), d.begin()
-		ids := []int64{enqueueOne(t, late, "q")}
-		tick(t, ticker)
-		ids = append(ids, enqueueOne(t, d, "q"))
-		before := tick(t, d) // somebody is at it: it changes nothing
-		if after := tick(t, d); after != before {
+		late, ticker := d.Tx(), d.Tx()
+		ids := []int64{weirtest.EnqueueOne(t, late, "q")}
+		weirtest.Tick(t, ticker)
+		ids = append(ids, weirtest.EnqueueOne(t, d, "q"))
+		before := weirtest.Tick(t, d) // somebody is at it: it changes nothing
+		if after := weirtest.Tick(t, d); after != before {
 			t.Errorf("two ticks at a time: from %d to %d", before, after)
 		}
-		commit(t, late)
-		tick(t, ticker)
-		rollback(t, ticker)
+		weirtest.Commit(t, late)
+		weirtest.Tick(t, ticker)
+		weirtest.Rollback(t, ticker)
 		wantFound(t, d, "q", ids...)
 
-		late, ticker = d.begin(), d.begin()
-		ids = []int64{enqueueOne(t, late, "q")}
-		tick(t, ticker)
-		commit(t, late)
-		ids = append(ids, enqueueOne(t, d, "q"))
-		commit(t, ticker)
+		late, ticker = d.Tx(), d.Tx()
+		ids = []int64{weirtest.EnqueueOne(t, late, "q")}
+		weirtest.Tick(t, ticker)
+		weirtest.Commit(t, late)
+		ids = append(ids, weirtest.EnqueueOne(t, d, "q"))
+		weirtest.Commit(t, ticker)
 		wantFound(t, d, "q", ids...)
 	}
 }
@@ -163,17 +165,17 @@ func TestATickInARepeatableReadTransactionHarmsNothing(t *testing.T) {
 	for _, level := range []string{"repeatable read", "serializable"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			do(t, d, "select weir.set_queue('q')")
+			d := weirtest.New(t)
+			weirtest.Exec(t, d, "select weir.set_queue('q')")
 			pass(t, d, "q")
-			tx := d.begin()
-			do(t, tx, "set transaction isolation level "+level)
-			do(t, tx, "select from weir.queue") // takes the snapshot
-			id := enqueueOne(t, d, "q")
-			if err := try(tx, "select weir.advance_frontier('0 s')"); err == nil { // it may be refused
-				commit(t, tx)
+			tx := d.Tx()
+			weirtest.Exec(t, tx, "set transaction isolation level "+level)
+			weirtest.Exec(t, tx, "select from weir.queue") // takes the snapshot
+			id := weirtest.EnqueueOne(t, d, "q")
+			if err := weirtest.TryExec(tx, "select weir.advance_frontier('0 s')"); err == nil { // it may be refused
+				weirtest.Commit(t, tx)
 			} else {
-				rollback(t, tx)
+				weirtest.Rollback(t, tx)
 			}
 			wantFound(t, d, "q", id)
 		})
@@ -185,23 +187,23 @@ func TestJobsCanBeWorkedInEveryIsolationLevel(t *testing.T) {
 	for _, level := range []string{"repeatable read", "serializable"} {
 		t.Run(level, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			conn := d.connect()
-			do(t, conn, "set default_transaction_isolation = '"+level+"'")
+			d := weirtest.New(t)
+			conn := d.Connect()
+			weirtest.Exec(t, conn, "set default_transaction_isolation = '"+level+"'")
 			for _, sql := range []string{
 				"select weir.complete($1, $2)", "select weir.release($1, $2)", "select weir.snooze($1, $2, '1 us')", "select weir.fail($1, $2, null, '0')",
 			} {
-				id := enqueueOne(t, conn, "q")
-				tick(t, d)
-				j := claimOne(t, conn, "q")
+				id := weirtest.EnqueueOne(t, conn, "q")
+				weirtest.Tick(t, d)
+				j := weirtest.ClaimOne(t, conn, "q")
 				if j.ID != id {
 					t.Fatalf("claimed %d, want %d", j.ID, id)
 				}
-				do(t, conn, "select weir.heartbeat(array[$1::bigint], array[$2::bigint])", j.ID, j.Token)
-				do(t, conn, sql, j.ID, j.Token)
-				do(t, conn, "select weir.promote_due(), weir.expire_leases()")
-				if stateOf(t, conn, id) != "completed" {
-					complete(t, conn, claimOne(t, conn, "q"))
+				weirtest.Exec(t, conn, "select weir.heartbeat(array[$1::bigint], array[$2::bigint])", j.ID, j.Token)
+				weirtest.Exec(t, conn, sql, j.ID, j.Token)
+				weirtest.Exec(t, conn, "select weir.promote_due(), weir.expire_leases()")
+				if weirtest.State(t, conn, id) != "completed" {
+					weirtest.Complete(t, conn, weirtest.ClaimOne(t, conn, "q"))
 				}
 			}
 		})
@@ -210,13 +212,13 @@ func TestJobsCanBeWorkedInEveryIsolationLevel(t *testing.T) {
 
 func TestTicksGoOnWhenTheClockWasSetBack(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
-	tx := d.begin()
-	id := enqueueOne(t, tx, "q")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	tx := d.Tx()
+	id := weirtest.EnqueueOne(t, tx, "q")
 	pass(t, d, "q")
-	do(t, d, "update weir.watermark set at = at + interval '1 hour', settled_at = settled_at + interval '1 hour'") // as if the clock had been an hour ahead until now
-	commit(t, tx)
+	weirtest.Exec(t, d, "update weir.watermark set at = at + interval '1 hour', settled_at = settled_at + interval '1 hour'") // as if the clock had been an hour ahead until now
+	weirtest.Commit(t, tx)
 	wantFound(t, d, "q", id)
 }
 
@@ -224,15 +226,15 @@ func TestTicksGoOnWhenTheClockWasSetBack(t *testing.T) {
 // that is 32 too high first. That was seen in 2 of 10,000 looks on a busy machine, which is too seldom for a test, and loses jobs.
 func TestTheWatermarkReadsTheSequenceUnderItsLock(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	source := ask[string](t, d, "select prosrc from pg_proc where oid = 'weir.advance_frontier'::regproc")
+	d := weirtest.New(t)
+	source := weirtest.Value[string](t, d, "select prosrc from pg_proc where oid = 'weir.advance_frontier'::regproc")
 	if regexp.MustCompile(`(?i)(from|join)\s+weir\.job_id_seq`).MatchString(source) || !strings.Contains(source, "pg_sequence_last_value('weir.job_id_seq')") {
 		t.Error("advance_frontier does not read the sequence by pg_sequence_last_value")
 	}
 	for range 3 {
-		do(t, d, "select nextval('weir.job_id_seq') from generate_series(1, 50)")
-		tick(t, d)
-		if ahead := ask[int64](t, d, "select seq - pg_sequence_last_value('weir.job_id_seq') from weir.watermark"); ahead != 0 {
+		weirtest.Exec(t, d, "select nextval('weir.job_id_seq') from generate_series(1, 50)")
+		weirtest.Tick(t, d)
+		if ahead := weirtest.Value[int64](t, d, "select seq - pg_sequence_last_value('weir.job_id_seq') from weir.watermark"); ahead != 0 {
 			t.Errorf("the watermark is %d ahead of the sequence", ahead)
 		}
 	}
@@ -241,12 +243,12 @@ func TestTheWatermarkReadsTheSequenceUnderItsLock(t *testing.T) {
 // A claimer may pass the places up to which it has claimed, as long as the tick stays the same.
 func TestAHintPassesNothingOnceTheTickHasChanged(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
-	tx := d.begin()
-	id := enqueueOne(t, tx, "q")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	tx := d.Tx()
+	id := weirtest.EnqueueOne(t, tx, "q")
 	for range 200 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
 	last, at := int64(0), int64(-1)
 	for range 200 {
@@ -254,7 +256,7 @@ func TestAHintPassesNothingOnceTheTickHasChanged(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var j held
+		var j weirtest.Lease
 		if _, err = pgx.ForEachRow(rows, []any{&j.ID, &j.Token, &at}, func() error { return nil }); err != nil {
 			t.Fatal(err)
 		}
@@ -262,11 +264,11 @@ func TestAHintPassesNothingOnceTheTickHasChanged(t *testing.T) {
 			t.Fatalf("claimed %d after %d", j.ID, last)
 		}
 		last = j.ID
-		complete(t, d, j)
+		weirtest.Complete(t, d, j)
 	}
-	commit(t, tx)
-	tick(t, d)
-	got := askAll[int64](t, d, "select job_id from weir.claim_batch(array['q'], array['w'], array[9], array[30], $1, array_fill($2::bigint, array[10]))", at, last)
+	weirtest.Commit(t, tx)
+	weirtest.Tick(t, d)
+	got := weirtest.Values[int64](t, d, "select job_id from weir.claim_batch(array['q'], array['w'], array[9], array[30], $1, array_fill($2::bigint, array[10]))", at, last)
 	if !slices.Equal(got, []int64{id}) {
 		t.Errorf("the claim with a hint of an earlier tick got %v, want %d", got, id)
 	}
@@ -275,26 +277,26 @@ func TestAHintPassesNothingOnceTheTickHasChanged(t *testing.T) {
 // What is noted of a transaction that writes must stay its own, whoever comes and goes beside it.
 func TestALateTransactionKeepsItsPlaceThroughManyTicks(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
-	ticker := d.connect()
-	late := d.begin()
-	enqueueOne(t, late, "q")
-	name := ask[string](t, late, "select pg_backend_pid() || ':' || virtualtransaction from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	ticker := d.Connect()
+	late := d.Tx()
+	weirtest.EnqueueOne(t, late, "q")
+	name := weirtest.Value[string](t, late, "select pg_backend_pid() || ':' || virtualtransaction from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'")
 	var others []pgx.Tx
 	for tick := range 40 { // the plans change with the number of those who write, and after the first few ticks
 		for range []int{4, 1}[tick%2] {
-			tx := d.begin()
-			enqueueOne(t, tx, "q")
+			tx := d.Tx()
+			weirtest.EnqueueOne(t, tx, "q")
 			others = append(others, tx)
 		}
-		do(t, ticker, "select weir.advance_frontier('0 s')")
-		seq := ask[int64](t, d, "select h.seq from weir.watermark w, unnest(w.holders, w.holder_seqs) h(name, seq) where h.name = $1", name)
+		weirtest.Exec(t, ticker, "select weir.advance_frontier('0 s')")
+		seq := weirtest.Value[int64](t, d, "select h.seq from weir.watermark w, unnest(w.holders, w.holder_seqs) h(name, seq) where h.name = $1", name)
 		if seq != 0 {
 			t.Fatalf("after tick %d the transaction that drew 1 is said to have drawn only above %d", tick, seq)
 		}
 		for _, tx := range others {
-			commit(t, tx)
+			weirtest.Commit(t, tx)
 		}
 		others = nil
 	}

@@ -6,21 +6,16 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 const partitionWidth = int64(1) << 32
 
-func rollOver(t *testing.T, q asker) {
-	t.Helper()
-	if did := ask[string](t, q, "select weir.keep_partitions('0 s')"); did != "rolled" {
-		t.Fatalf("keep_partitions says %q, want rolled", did)
-	}
-}
-
 // checkPartitions checks that the partitioned tables have the same partitions, those on record, and that the ids have one and a spare.
-func checkPartitions(t *testing.T, d *database) {
+func checkPartitions(t *testing.T, d *weirtest.Database) {
 	t.Helper()
-	wrong := askAll[string](t, d, `
+	wrong := weirtest.Values[string](t, d, `
 		with there as (
 			select p.relname as parent, substring(c.relname from '_p(\d+)$')::bigint as number, pg_get_expr(c.relpartbound, c.oid) as bounds
 			from pg_inherits i join pg_class c on c.oid = i.inhrelid join pg_class p on p.oid = i.inhparent where p.relnamespace = 'weir'::regnamespace and p.relkind = 'p'
@@ -45,68 +40,68 @@ func checkPartitions(t *testing.T, d *database) {
 
 func TestPartitionsAreMadeAhead(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	checkPartitions(t, d)
-	if got := askAll[int](t, d, "select number from weir.job_partition order by 1"); !slices.Equal(got, []int{0, 1, 2}) {
+	if got := weirtest.Values[int](t, d, "select number from weir.job_partition order by 1"); !slices.Equal(got, []int{0, 1, 2}) {
 		t.Errorf("a new database has the partitions %v, want 0, 1 and 2", got)
 	}
-	if did := ask[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
+	if did := weirtest.Value[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
 		t.Errorf("without a job keep_partitions says %q, want kept", did)
 	}
-	enqueueOne(t, d, "q")
-	if did := ask[string](t, d, "select weir.keep_partitions()"); did != "kept" {
+	weirtest.EnqueueOne(t, d, "q")
+	if did := weirtest.Value[string](t, d, "select weir.keep_partitions()"); did != "kept" {
 		t.Errorf("in a young partition keep_partitions says %q, want kept", did)
 	}
-	do(t, d, "select weir.keep_partitions('5 h', 6)")
+	weirtest.Exec(t, d, "select weir.keep_partitions('5 h', 6)")
 	checkPartitions(t, d)
-	if n := ask[int](t, d, "select count(*) from weir.job_partition"); n != 7 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.job_partition"); n != 7 {
 		t.Errorf("%d partitions, want the current one and 6 ahead", n)
 	}
 	for range 3 {
-		rollOver(t, d)
+		weirtest.RollOver(t, d)
 		checkPartitions(t, d)
-		if did := ask[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
+		if did := weirtest.Value[string](t, d, "select weir.keep_partitions('0 s')"); did != "kept" {
 			t.Errorf("in an empty partition keep_partitions says %q, want kept", did)
 		}
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
 }
 
 func TestThereIsAlwaysAPartitionToRollInto(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 5 {
-		enqueueOne(t, d, "q")
-		do(t, d, "select weir.keep_partitions('0 s', ahead => 0)")
+		weirtest.EnqueueOne(t, d, "q")
+		weirtest.Exec(t, d, "select weir.keep_partitions('0 s', ahead => 0)")
 	}
-	enqueueOne(t, d, "q")
-	if got := claim(t, d, "q", 10); len(got) != 6 {
+	weirtest.EnqueueOne(t, d, "q")
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 6 {
 		t.Errorf("claimed %d jobs, want 6", len(got))
 	}
 }
 
 func TestJobsOfTwoPartitionsAreWorkedTogether(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	many := func(kind string) (ids []int64) {
 		for i := range 10 {
-			ids = append(ids, enqueue(t, d, fmt.Sprintf(`{"kind": "%s", "queue": "q%d", "priority": %d}`, kind, i%2, 1+i%3))...)
+			ids = append(ids, weirtest.Enqueue(t, d, fmt.Sprintf(`{"kind": "%s", "queue": "q%d", "priority": %d}`, kind, i%2, 1+i%3))...)
 		}
 		return ids
 	}
 	ids := many("old")
-	open := d.begin()
-	ids = append(ids, enqueueOne(t, open, "q0"))
-	rollOver(t, d)
+	open := d.Tx()
+	ids = append(ids, weirtest.EnqueueOne(t, open, "q0"))
+	weirtest.RollOver(t, d)
 	ids = append(ids, many("new")...)
-	late := enqueueOne(t, open, "q1") // a transaction that spans both
+	late := weirtest.EnqueueOne(t, open, "q1") // a transaction that spans both
 	ids = append(ids, late)
-	commit(t, open)
+	weirtest.Commit(t, open)
 	if ids[0]>>32 != 0 || ids[10]>>32 != 0 || ids[11]>>32 != 1 || late>>32 != 1 {
 		t.Errorf("the ids are %v, want some of partition 0 and some of 1", ids)
 	}
-	tick(t, d)
-	jobs := claim(t, d, "q0,q1", 100)
+	weirtest.Tick(t, d)
+	jobs := weirtest.Claim(t, d, "q0,q1", 100)
 	if len(jobs) != len(ids) {
 		t.Fatalf("claimed %d jobs, want %d", len(jobs), len(ids))
 	}
@@ -118,36 +113,36 @@ func TestJobsOfTwoPartitionsAreWorkedTogether(t *testing.T) {
 		}
 		byPriority[place] = j.ID
 	}
-	do(t, d, "select weir.fail_many($1, $2, array_fill('{}'::jsonb, array[cardinality($1::bigint[])]), array_fill('0'::interval, array[cardinality($1::bigint[])]))", idsOf(jobs), tokensOf(jobs))
-	jobs = claim(t, d, "q0,q1", 100)
-	do(t, d, "select weir.heartbeat($1, $2)", idsOf(jobs), tokensOf(jobs))
-	complete(t, d, jobs...)
-	if n := ask[int](t, d, "select count(*) from weir.jobs where state = 'completed' and attempt = 2 and errors is not null"); n != len(ids) {
+	weirtest.Exec(t, d, "select weir.fail_many($1, $2, array_fill('{}'::jsonb, array[cardinality($1::bigint[])]), array_fill('0'::interval, array[cardinality($1::bigint[])]))", weirtest.IDs(jobs), weirtest.Tokens(jobs))
+	jobs = weirtest.Claim(t, d, "q0,q1", 100)
+	weirtest.Exec(t, d, "select weir.heartbeat($1, $2)", weirtest.IDs(jobs), weirtest.Tokens(jobs))
+	weirtest.Complete(t, d, jobs...)
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs where state = 'completed' and attempt = 2 and errors is not null"); n != len(ids) {
 		t.Errorf("%d jobs are completed at their second attempt, want %d", n, len(ids))
 	}
-	do(t, d, "select weir.retry($1), weir.retry($2)", ids[0], late)
-	do(t, d, "select weir.cancel($1), weir.cancel($2)", ids[0], late)
+	weirtest.Exec(t, d, "select weir.retry($1), weir.retry($2)", ids[0], late)
+	weirtest.Exec(t, d, "select weir.cancel($1), weir.cancel($2)", ids[0], late)
 }
 
 func TestMakingPartitionsHoldsUpNobody(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for range 5 {
-		enqueueOne(t, d, "q")
+		weirtest.EnqueueOne(t, d, "q")
 	}
-	jobs := claim(t, d, "q", 2)
-	open := d.begin() // has written to all of the tables
-	enqueueOne(t, open, "q")
-	do(t, open, "select weir.complete($1, $2)", jobs[0].ID, jobs[0].Token)
-	do(t, open, "select weir.fail(job_id, token, null) from weir.claim(array['q'], 'w')")
+	jobs := weirtest.Claim(t, d, "q", 2)
+	open := d.Tx() // has written to all of the tables
+	weirtest.EnqueueOne(t, open, "q")
+	weirtest.Exec(t, open, "select weir.complete($1, $2)", jobs[0].ID, jobs[0].Token)
+	weirtest.Exec(t, open, "select weir.fail(job_id, token, null) from weir.claim(array['q'], 'w')")
 
-	keeper, err := d.impatient().Begin(context.Background())
+	keeper, err := d.ConnectWithLockTimeout().Begin(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}
-	do(t, keeper, "select weir.keep_partitions('0 s', 7)")
+	weirtest.Exec(t, keeper, "select weir.keep_partitions('0 s', 7)")
 
-	other := d.impatient() // beside both transactions, which are still open
+	other := d.ConnectWithLockTimeout() // beside both transactions, which are still open
 	for _, sql := range []string{
 		"select weir.enqueue('a', queue => 'q')", "select * from weir.claim(array['q'], 'w')", "select weir.complete(job_id, token) from weir.job_lease where worker = 'w' limit 1",
 		"select weir.enqueue_many('[{\"kind\": \"a\", \"unique\": {\"key\": \"k\"}}]')", "select * from weir.jobs", "select weir.fail(job_id, token, null) from weir.job_lease where worker = 'worker' and job_id > $1",
@@ -156,29 +151,29 @@ func TestMakingPartitionsHoldsUpNobody(t *testing.T) {
 		if sql[len(sql)-2:] == "$1" {
 			args = []any{jobs[0].ID}
 		}
-		if err := try(other, sql, args...); err != nil {
+		if err := weirtest.TryExec(other, sql, args...); err != nil {
 			t.Errorf("%s: %v", sql, err)
 		}
 	}
-	if did := ask[string](t, other, "select weir.keep_partitions()"); did != "busy" {
+	if did := weirtest.Value[string](t, other, "select weir.keep_partitions()"); did != "busy" {
 		t.Errorf("a second keeper is told %q, want busy", did)
 	}
-	commit(t, keeper)
-	commit(t, open)
+	weirtest.Commit(t, keeper)
+	weirtest.Commit(t, open)
 	checkPartitions(t, d)
 }
 
 func TestManyNodesKeepThePartitions(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	var mu sync.Mutex
 	did := map[string]int{}
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for range 6 {
-				enqueueOne(t, d, "q")
-				answer := ask[string](t, d, "select weir.keep_partitions('0 s')")
+				weirtest.EnqueueOne(t, d, "q")
+				answer := weirtest.Value[string](t, d, "select weir.keep_partitions('0 s')")
 				mu.Lock()
 				did[answer]++
 				mu.Unlock()
@@ -190,21 +185,21 @@ func TestManyNodesKeepThePartitions(t *testing.T) {
 	if did["rolled"] == 0 || did["rolled"]+did["kept"]+did["busy"] != 48 {
 		t.Errorf("they said %v", did)
 	}
-	if got := claim(t, d, "q", 100); len(got) != 48 {
+	if got := weirtest.Claim(t, d, "q", 100); len(got) != 48 {
 		t.Errorf("claimed %d jobs, want 48", len(got))
 	}
-	if last := ask[int64](t, d, "select max(id) from weir.job"); last/partitionWidth > int64(did["rolled"]) {
+	if last := weirtest.Value[int64](t, d, "select max(id) from weir.job"); last/partitionWidth > int64(did["rolled"]) {
 		t.Errorf("the last job is in partition %d after %d rolls", last/partitionWidth, did["rolled"])
 	}
 }
 
 func TestKeepingPartitionsChangesNoSettingOfTheCaller(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	tx := d.begin()
-	do(t, tx, "set local lock_timeout = '7s'")
-	do(t, tx, "select weir.keep_partitions()")
-	if timeout := ask[string](t, tx, "select current_setting('lock_timeout')"); timeout != "7s" {
+	d := weirtest.New(t)
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "set local lock_timeout = '7s'")
+	weirtest.Exec(t, tx, "select weir.keep_partitions()")
+	if timeout := weirtest.Value[string](t, tx, "select current_setting('lock_timeout')"); timeout != "7s" {
 		t.Errorf("lock_timeout is %s after the call, want 7s", timeout)
 	}
 }
@@ -212,42 +207,42 @@ func TestKeepingPartitionsChangesNoSettingOfTheCaller(t *testing.T) {
 // A job may come into an old partition after retention has emptied it: its number was drawn long before.
 func TestAPartitionWithAJobIsNeverDropped(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q')")
-	complete(t, d, func() held { enqueueOne(t, d, "q"); return claimOne(t, d, "q") }())
-	do(t, d, "update weir.job_outcome set finished_at = now() - interval '1 year'")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	weirtest.Complete(t, d, func() weirtest.Lease { weirtest.EnqueueOne(t, d, "q"); return weirtest.ClaimOne(t, d, "q") }())
+	weirtest.Exec(t, d, "update weir.job_outcome set finished_at = now() - interval '1 year'")
 
 	const keyed = "select weir.enqueue('a', queue => 'q', unique_key => 'k')"
-	first := d.begin()
-	do(t, first, keyed)
+	first := d.Tx()
+	weirtest.Exec(t, first, keyed)
 	id := make(chan int64)
-	go func() { id <- ask[int64](t, d, keyed) }() // draws a number and waits for the key
+	go func() { id <- weirtest.Value[int64](t, d, keyed) }() // draws a number and waits for the key
 	waiting := func(kind string) func() bool {
 		return func() bool {
-			return ask[int](t, d, "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = $1 and a.datname = current_database()", kind) == 1
+			return weirtest.Value[int](t, d, "select count(*) from pg_locks l join pg_stat_activity a using (pid) where not l.granted and l.locktype = $1 and a.datname = current_database()", kind) == 1
 		}
 	}
-	eventually(t, "the second waits for the key", waiting("transactionid"))
-	rollOver(t, d)
+	weirtest.Eventually(t, "the second waits for the key", waiting("transactionid"))
+	weirtest.RollOver(t, d)
 	did := make(chan string)
 	go func() {
 		for {
 			answer := "failed"
-			if err := d.QueryRow(context.Background(), "select weir.retain_partition(0)").Scan(&answer); !hasCode(err, "55P03") {
+			if err := d.QueryRow(context.Background(), "select weir.retain_partition(0)").Scan(&answer); !weirtest.HasSQLState(err, "55P03") {
 				did <- answer
 				return
 			}
 		}
 	}()
-	eventually(t, "retention waits for the first", waiting("relation"))
-	rollback(t, first)
+	weirtest.Eventually(t, "retention waits for the first", waiting("relation"))
+	weirtest.Rollback(t, first)
 	answer, job := <-did, <-id
 	if job>>32 != 0 {
 		t.Fatalf("job %d is not of partition 0; the test tests nothing", job)
 	}
-	dropped := ask[bool](t, d, "select weir.drop_partition(0)")
-	tick(t, d)
-	if got := claim(t, d, "q", 10); len(got) != 1 || got[0].ID != job {
+	dropped := weirtest.Value[bool](t, d, "select weir.drop_partition(0)")
+	weirtest.Tick(t, d)
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 1 || got[0].ID != job {
 		t.Errorf("retention said %q, the partition was dropped: %t, and the claim got %v, want job %d", answer, dropped, got, job)
 	}
 }

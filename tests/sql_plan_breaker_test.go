@@ -3,20 +3,24 @@ package tests
 import (
 	"fmt"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for circuit breakers: thousands of them, of which a few have something to do.
 func TestCallsForBreakersReadNoMoreThanTheyNeed(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	const settings = `{"half_open_probes": 5, "close_after": 5, "ramp_per_second": 200, "ramp_factor": 1, "window_seconds": 10}`
-	do(t, d, `select weir.set_queue('q', '{"lease_seconds": 3600}'), weir.set_queue('own', '{"breaker": "own"}')`)
+	weirtest.Exec(t, d, `select weir.set_queue('q', '{"lease_seconds": 3600}'), weir.set_queue('own', '{"breaker": "own"}')`)
 	for _, name := range []string{"due", "back", "own", "well", "shut"} {
-		do(t, d, "select weir.set_breaker($1, $2)", name, settings)
+		weirtest.Exec(t, d, "select weir.set_breaker($1, $2)", name, settings)
 	}
-	do(t, d, "select weir.pin_breaker('shut', 'open')")
-	do(t, d, "update weir.breaker set flow_from = '-infinity', flow_count = 0")
-	id := func(name string) int { return ask[int](t, d, "select id from weir.breaker where name = $1", name) }
+	weirtest.Exec(t, d, "select weir.pin_breaker('shut', 'open')")
+	weirtest.Exec(t, d, "update weir.breaker set flow_from = '-infinity', flow_count = 0")
+	id := func(name string) int {
+		return weirtest.Value[int](t, d, "select id from weir.breaker where name = $1", name)
+	}
 	some := func(first, n int) string {
 		return fmt.Sprintf("array(select i::bigint from generate_series(%d, %d) i)", first, first+n-1)
 	}
@@ -65,10 +69,10 @@ func TestCallsForBreakersReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select count(*) from (select * from weir.breaker_events where breaker = 'well' order by id desc limit 10) x", want: 1, rows: 10, viewed: true},
 		{sql: "select count(*) from (select * from weir.breaker_events where at > now() - interval '1 hour' order by id) x", want: 7, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
-		do(t, d, "alter sequence weir.job_id_seq restart 1000000")
-		do(t, d, "update weir.breaker set state = 'half_open', gated = true, version = 900000, changed_at = now(), next_probe_at = null where name in ('due', 'own')")
-		do(t, d, "update weir.breaker set state = 'open', gated = true, next_probe_at = 'infinity' where name = 'back'")
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
+		weirtest.Exec(t, d, "alter sequence weir.job_id_seq restart 1000000")
+		weirtest.Exec(t, d, "update weir.breaker set state = 'half_open', gated = true, version = 900000, changed_at = now(), next_probe_at = null where name in ('due', 'own')")
+		weirtest.Exec(t, d, "update weir.breaker set state = 'open', gated = true, next_probe_at = 'infinity' where name = 'back'")
 		for _, sql := range []string{
 			"insert into weir.breaker (name, failure_threshold) select 'x' || i, 5 from generate_series(1, 3000) i",
 			"insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args, breaker) select i, 1, 300, 1 + i % 10, 5, 'a', '{}', case when i % 2 = 0 then 'shut' else 'back' end from generate_series(1, 30000) i",
@@ -89,7 +93,7 @@ func TestCallsForBreakersReadNoMoreThanTheyNeed(t *testing.T) {
 			"insert into weir.breaker_event (at, breaker_id, breaker, event, from_state, state) select now() - interval '2 days', 17, 'x17', 'set', 'closed', 'closed' from generate_series(1, 20) i",
 			"insert into weir.breaker_result (breaker_id, fingerprint, job_id) select 100, md5(i::text)::uuid, i from generate_series(1, 20000) i",
 		} {
-			do(t, d, sql)
+			weirtest.Exec(t, d, sql)
 		}
 	})
 }

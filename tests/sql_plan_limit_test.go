@@ -1,16 +1,20 @@
 package tests
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for queues with limits: two with thousands of lines each.
 func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
-	govern(t, d, "g", `{"per_key": 2, "concurrency": 100000}`)
-	govern(t, d, "h", `{"per_key": 1, "tenants": {}}`)
-	admit(t, d, "g", 0)
-	admit(t, d, "h", 0)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
+	weirtest.SetLimits(t, d, "g", `{"per_key": 2, "concurrency": 100000}`)
+	weirtest.SetLimits(t, d, "h", `{"per_key": 1, "tenants": {}}`)
+	weirtest.Admit(t, d, "g", 0)
+	weirtest.Admit(t, d, "h", 0)
 	const (
 		ids    = "(select ids from picked where name = 'leased')"
 		tokens = "(select tokens from picked where name = 'leased')"
@@ -43,23 +47,23 @@ func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select sum(waiting + in_flight) from weir.lines where queue = 'g' and line = '1k7'", want: 4, viewed: true},
 		{sql: "select count(*) from weir.lines where queue = 'g' and line = any (array(select n from weir.line_names('g', '1k2', 100) n))", want: 100, viewed: true}, // as a page over REST
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
 		for range 4 {
-			do(t, d, some("g", "5000"))
-			do(t, d, some("h", "5000"))
+			weirtest.Exec(t, d, some("g", "5000"))
+			weirtest.Exec(t, d, some("h", "5000"))
 		}
-		eventually(t, "all are in their lines", func() bool {
-			do(t, d, "select weir.advance_frontier('0 s')")
-			do(t, d, "select weir.admit('g', 0)")
-			do(t, d, "select weir.admit('h', 0)")
-			return ask[int](t, d, "select count(*)::int from weir.job_ready where queue_id > 0") == 0
+		weirtest.Eventually(t, "all are in their lines", func() bool {
+			weirtest.Exec(t, d, "select weir.advance_frontier('0 s')")
+			weirtest.Exec(t, d, "select weir.admit('g', 0)")
+			weirtest.Exec(t, d, "select weir.admit('h', 0)")
+			return weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready where queue_id > 0") == 0
 		})
 		for claimed := 0; claimed < 200; {
-			do(t, d, "select weir.admit('g', 200)")
-			do(t, d, "truncate picked")
-			do(t, d, pick)
-			claimed = ask[int](t, d, "select cardinality(ids) from picked")
+			weirtest.Exec(t, d, "select weir.admit('g', 200)")
+			weirtest.Exec(t, d, "truncate picked")
+			weirtest.Exec(t, d, pick)
+			claimed = weirtest.Value[int](t, d, "select cardinality(ids) from picked")
 		}
-		do(t, d, "insert into picked select 'held', array[max(job_id)] from weir.job_held where queue_id = weir.queue_id('g')")
+		weirtest.Exec(t, d, "insert into picked select 'held', array[max(job_id)] from weir.job_held where queue_id = weir.queue_id('g')")
 	})
 }

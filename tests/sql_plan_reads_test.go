@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // plannedCall is a call whose reading is counted.
@@ -22,37 +24,37 @@ const plannedRows, plannedOnce = 20, 60
 
 // checkReads plans what a session calls while the tables are empty, then fills them, and counts what each call reads: in that session, and in a new one.
 // tables is a regular expression that finds those that grow.
-func checkReads(t *testing.T, d *database, tables string, warmUp []string, calls []plannedCall, fill func()) {
+func checkReads(t *testing.T, d *weirtest.Database, tables string, warmUp []string, calls []plannedCall, fill func()) {
 	t.Helper()
-	do(t, d, `do $$ declare name text; begin
+	weirtest.Exec(t, d, `do $$ declare name text; begin
 		for name in select relname from pg_class where relnamespace = 'weir'::regnamespace and relkind = 'r' and relname ~ '`+tables+`' loop
 			execute format('alter table weir.%I set (autovacuum_enabled = false)', name);
 		end loop;
 	end $$`)
-	do(t, d, "analyze")
-	old := d.connect()
+	weirtest.Exec(t, d, "analyze")
+	old := d.Connect()
 	for range 7 { // after five times a plan is kept
 		_ = pgx.BeginFunc(t.Context(), old, func(tx pgx.Tx) error {
 			for _, sql := range warmUp {
-				do(t, tx, sql)
+				weirtest.Exec(t, tx, sql)
 			}
 			for _, c := range calls {
 				for sql := range strings.SplitSeq(c.first, ";") {
-					do(t, tx, sql)
+					weirtest.Exec(t, tx, sql)
 				}
-				_ = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { return try(tx, c.sql) }) // some are refused
+				_ = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { return weirtest.TryExec(tx, c.sql) }) // some are refused
 			}
-			return errUndone
+			return weirtest.ErrRolledBack
 		})
 	}
 	fill()
 	for _, name := range []string{"old", "new", "analyzed"} {
 		conn := old
 		if name == "analyzed" {
-			do(t, d, "analyze")
+			weirtest.Exec(t, d, "analyze")
 		}
 		if name != "old" {
-			conn = d.connect()
+			conn = d.Connect()
 		}
 		for _, c := range calls {
 			if c.viewed != (name == "analyzed") {
@@ -62,16 +64,16 @@ func checkReads(t *testing.T, d *database, tables string, warmUp []string, calls
 			if err != nil {
 				t.Fatal(err)
 			}
-			do(t, tx, "set local enable_seqscan = off") // as nodes have it
+			weirtest.Exec(t, tx, "set local enable_seqscan = off") // as nodes have it
 			for sql := range strings.SplitSeq(c.first, ";") {
-				do(t, tx, sql)
+				weirtest.Exec(t, tx, sql)
 			}
 			before := rowsReadOf(t, tx, tables)
-			if n := ask[int](t, tx, c.sql); n != c.want {
+			if n := weirtest.Value[int](t, tx, c.sql); n != c.want {
 				t.Errorf("%s: %d, want %d; the case tests nothing", c.sql, n, c.want)
 			}
 			after := rowsReadOf(t, tx, tables)
-			rollback(t, tx)
+			weirtest.Rollback(t, tx)
 			byIndex, parts := 0, ""
 			for table, n := range after {
 				if read := n.byIndex - before[table].byIndex; read > 0 {

@@ -7,20 +7,22 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // The planner's statistics of a queue table are always wrong, and its plans are kept. Here all calls are planned while there is
 // nothing, then there are 150,000 jobs, 25,000 in each place, and what a call reads is counted: in that session, and in a new one.
 func TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.set_queue('q', '{\"lease_seconds\": 3600}'), weir.set_queue('other')")
-	do(t, d, `do $$ declare name text; begin
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q', '{\"lease_seconds\": 3600}'), weir.set_queue('other')")
+	weirtest.Exec(t, d, `do $$ declare name text; begin
 		for name in select relname from pg_class where relnamespace = 'weir'::regnamespace and relkind = 'r' and (relname in (`+hotTables+`) or relname ~ '_p\d+$') loop
 			execute format('alter table weir.%I set (autovacuum_enabled = false)', name);
 		end loop;
 	end $$`)
-	do(t, d, "analyze")
+	weirtest.Exec(t, d, "analyze")
 	some := func(first, n int) string {
 		return fmt.Sprintf("array(select i::bigint from generate_series(%d, %d) i)", first, first+n-1)
 	}
@@ -64,18 +66,18 @@ func TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves(t *testing.T) {
 		{"select * from weir.jobs where id = 5001", 1},
 		{"select * from weir.jobs where id = 140001", 1},
 	}
-	old := d.connect()
+	old := d.Connect()
 	for range 7 { // after five times a plan is kept
 		for _, c := range calls {
 			_ = pgx.BeginFunc(t.Context(), old, func(tx pgx.Tx) error {
 				for range 2 { // the second time some find what the first has made
-					_ = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { return try(tx, c.sql) }) // some are refused
+					_ = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { return weirtest.TryExec(tx, c.sql) }) // some are refused
 				}
-				return errUndone
+				return weirtest.ErrRolledBack
 			})
 		}
 	}
-	do(t, d, "alter sequence weir.job_id_seq restart 1000000")
+	weirtest.Exec(t, d, "alter sequence weir.job_id_seq restart 1000000")
 	for _, fill := range []string{
 		"insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args) select i, 1 + i % 2, 300, 1 + i % 10, 5, 'a', '{}' from generate_series(1, 150000) i",
 		"insert into weir.job_ready (queue_id, priority, seq) select queue_id, priority, id from weir.job where id between 1 and 25000",
@@ -88,9 +90,9 @@ func TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves(t *testing.T) {
 		"insert into weir.job_unique (key, job_id) select id::text, id from weir.job where id between 1 and 50000",
 		"insert into weir.job_event (job_id, kind, attempt) select id, 'failed', 1 from weir.job where id between 25001 and 50000",
 	} {
-		do(t, d, fill)
+		weirtest.Exec(t, d, fill)
 	}
-	for name, conn := range map[string]*pgx.Conn{"old": old, "new": d.connect()} {
+	for name, conn := range map[string]*pgx.Conn{"old": old, "new": d.Connect()} {
 		for _, c := range calls {
 			if name == "old" && strings.HasPrefix(c.sql, "select * from weir.jobs") {
 				continue // nothing can be pinned in a view
@@ -101,12 +103,12 @@ func TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves(t *testing.T) {
 			}
 			before := readOf(t, tx)
 			if c.jobs != 200 {
-				do(t, tx, c.sql)
-			} else if n := ask[int](t, tx, c.sql); n != c.jobs {
+				weirtest.Exec(t, tx, c.sql)
+			} else if n := weirtest.Value[int](t, tx, c.sql); n != c.jobs {
 				t.Errorf("%s: %d jobs, want %d; the case tests nothing", c.sql, n, c.jobs)
 			}
 			after := readOf(t, tx)
-			rollback(t, tx)
+			weirtest.Rollback(t, tx)
 			byIndex := 0
 			for table, n := range after {
 				byIndex += n.byIndex - before[table].byIndex
@@ -151,13 +153,13 @@ const hotTables = "'job_ready', 'job_lease', 'job_scheduled', 'job_held', 'job_d
 // While the xmin horizon is pinned, dead entries pile up where the claims were. A frontier passes them.
 func TestAClaimDoesNotWalkOverWhatIsDead(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	pin := d.begin()
-	do(t, pin, "set transaction isolation level repeatable read")
-	do(t, pin, "select pg_current_xact_id()")
-	do(t, d, "select weir.set_queue('q')")
+	d := weirtest.New(t)
+	pin := d.Tx()
+	weirtest.Exec(t, pin, "set transaction isolation level repeatable read")
+	weirtest.Exec(t, pin, "select pg_current_xact_id()")
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
 	blocks := func(sql string) int {
-		plan := strings.Join(askAll[string](t, d, "explain (analyze, buffers, timing off, costs off) "+sql), "\n")
+		plan := strings.Join(weirtest.Values[string](t, d, "explain (analyze, buffers, timing off, costs off) "+sql), "\n")
 		hit, read := 0, 0
 		_, after, _ := strings.Cut(plan, "Buffers: shared ")
 		line, _, _ := strings.Cut(after, "\n")
@@ -167,19 +169,19 @@ func TestAClaimDoesNotWalkOverWhatIsDead(t *testing.T) {
 		}
 		return hit + read
 	}
-	enqueueOne(t, d, "q")
-	claimOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
+	weirtest.ClaimOne(t, d, "q")
 	blocks("select * from weir.claim(array['q'], 'w')") // plans and catalogs
-	enqueueOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
 	fresh := blocks("select * from weir.claim(array['q'], 'w')")
 	for range 10 {
-		do(t, d, "select weir.enqueue_many((select jsonb_agg('{\"kind\": \"a\", \"queue\": \"q\"}'::jsonb) from generate_series(1, 2000)))")
-		complete(t, d, claim(t, d, "q", 2000)...)
+		weirtest.Exec(t, d, "select weir.enqueue_many((select jsonb_agg('{\"kind\": \"a\", \"queue\": \"q\"}'::jsonb) from generate_series(1, 2000)))")
+		weirtest.Complete(t, d, weirtest.Claim(t, d, "q", 2000)...)
 	}
-	enqueueOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
 	before := blocks("select * from weir.claim(array['q'], 'w')")
-	tick(t, d)
-	enqueueOne(t, d, "q")
+	weirtest.Tick(t, d)
+	weirtest.EnqueueOne(t, d, "q")
 	after := blocks("select * from weir.claim(array['q'], 'w')")
 	if after > 5*fresh+200 || after > before/5 {
 		t.Errorf("behind 20,000 dead entries a claim reads %d blocks before the tick and %d after it; %d when there was nothing dead", before, after, fresh)

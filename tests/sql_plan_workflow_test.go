@@ -3,14 +3,16 @@ package tests
 import (
 	"fmt"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for workflows: thousands of them, in every state that they have on their way.
 func TestCallsForWorkflowsReadNoMoreThanTheyNeed(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
-	do(t, d, "select weir.set_queue('a'), weir.set_queue('b'), weir.set_queue('e')")
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
+	weirtest.Exec(t, d, "select weir.set_queue('a'), weir.set_queue('b'), weir.set_queue('e')")
 	// a, then b, c and d, then e, which needs all three; s waits for a signal and z for a time.
 	const definition = `{"name": "w", "deadline_seconds": 86400, "steps": [{"name": "a", "kind": "k", "queue": "a"},
 		{"name": "b", "kind": "k", "queue": "b", "depends_on": ["a"]}, {"name": "c", "kind": "k", "queue": "b", "depends_on": ["a"]}, {"name": "d", "kind": "k", "queue": "b", "depends_on": ["a"]},
@@ -60,26 +62,26 @@ func TestCallsForWorkflowsReadNoMoreThanTheyNeed(t *testing.T) {
 		{sql: "select count(state) from weir.workflow_steps where workflow_id = " + workflow, want: 7, rows: 20, viewed: true},
 		{sql: "select count(*) from (select w.id from weir.workflow w where w.id < 9223372036854775807 and w.finished_at is null and w.state = 'running' order by w.id desc limit 10) x", want: 10, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_kept|workflow|workflow_join|workflow_wait|.*_p\d+)$`, warmUp, calls, func() {
-		do(t, d, submit(1000))
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|workflow|workflow_join|workflow_wait|.*_p\d+)$`, warmUp, calls, func() {
+		weirtest.Exec(t, d, submit(1000))
 		for range 6 {
-			do(t, d, "truncate picked")
-			do(t, d, pick("a", 100))
-			do(t, d, ack("complete_many", "a", ""))
+			weirtest.Exec(t, d, "truncate picked")
+			weirtest.Exec(t, d, pick("a", 100))
+			weirtest.Exec(t, d, ack("complete_many", "a", ""))
 		}
 		for range 4 {
-			do(t, d, "delete from picked where name = 'b'")
-			do(t, d, pick("b", 150))
-			do(t, d, ack("complete_many", "b", ", array_fill('1'::jsonb, array[cardinality("+ids("b")+")])"))
+			weirtest.Exec(t, d, "delete from picked where name = 'b'")
+			weirtest.Exec(t, d, pick("b", 150))
+			weirtest.Exec(t, d, ack("complete_many", "b", ", array_fill('1'::jsonb, array[cardinality("+ids("b")+")])"))
 		}
-		do(t, d, "delete from picked where name = 'b'")
-		do(t, d, pick("b", 60))
-		do(t, d, ack("fail_many", "b", die))
-		do(t, d, "truncate picked")
-		do(t, d, pick("a", 100))
-		do(t, d, pick("b", 99))
-		do(t, d, pick("e", 100))
-		do(t, d, pickWorkflow)
-		do(t, d, pickFailed)
+		weirtest.Exec(t, d, "delete from picked where name = 'b'")
+		weirtest.Exec(t, d, pick("b", 60))
+		weirtest.Exec(t, d, ack("fail_many", "b", die))
+		weirtest.Exec(t, d, "truncate picked")
+		weirtest.Exec(t, d, pick("a", 100))
+		weirtest.Exec(t, d, pick("b", 99))
+		weirtest.Exec(t, d, pick("e", 100))
+		weirtest.Exec(t, d, pickWorkflow)
+		weirtest.Exec(t, d, pickFailed)
 	})
 }

@@ -6,15 +6,17 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // rollUp rolls up until there is nothing left, and returns the steps it took.
-func rollUp(t *testing.T, q asker, patience string) []string {
+func rollUp(t *testing.T, q weirtest.Querier, patience string) []string {
 	t.Helper()
-	tick(t, q)
+	weirtest.Tick(t, q)
 	var steps []string
 	for range 500 {
-		did := ask[string](t, q, "select did from weir.roll_up($1::text::interval)", patience)
+		did := weirtest.Value[string](t, q, "select did from weir.roll_up($1::text::interval)", patience)
 		if did == "nothing" {
 			return steps
 		}
@@ -25,7 +27,7 @@ func rollUp(t *testing.T, q asker, patience string) []string {
 }
 
 // age moves everything that happened so many minutes into the past, and the cursor of the roll-ups before it.
-func age(t *testing.T, q asker, minutes int) {
+func age(t *testing.T, q weirtest.Querier, minutes int) {
 	t.Helper()
 	for _, sql := range []string{
 		"update weir.job set created_at = created_at - make_interval(mins => $1), run_at = run_at - make_interval(mins => $1)",
@@ -35,7 +37,7 @@ func age(t *testing.T, q asker, minutes int) {
 			'finished_at', (detail ->> 'finished_at')::timestamptz - make_interval(mins => $1)) where detail ? 'finished_at'`,
 		"update weir.rollup_cursor set until = date_bin('1 minute', now() - make_interval(mins => $1 + 5), 'epoch')",
 	} {
-		do(t, q, sql, minutes)
+		weirtest.Exec(t, q, sql, minutes)
 	}
 }
 
@@ -43,23 +45,23 @@ const rollupTotals = `select concat_ws(' ', queue, kind, sum(enqueued), sum(comp
 	from weir.throughput group by queue, kind order by 1`
 
 // aLittleOfEverything makes jobs that end in every way, and returns what the throughput of it is.
-func aLittleOfEverything(t *testing.T, d *database) []string {
+func aLittleOfEverything(t *testing.T, d *weirtest.Database) []string {
 	t.Helper()
-	do(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 10) i")
-	do(t, d, "select weir.enqueue('b', queue => 'q') from generate_series(1, 3) i")
-	jobs := claim(t, d, "q", 10)
-	complete(t, d, jobs[:4]...)
-	jobs[4].call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', '0')`)
-	jobs[5].call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', retry => false)`)
-	jobs[6].call(t, d, "release($1, $2)")
-	jobs[7].call(t, d, "snooze($1, $2, '1 hour')")
-	do(t, d, "select weir.cancel($1)", jobs[7].ID)
-	do(t, d, "select weir.retry($1)", jobs[0].ID) // its outcome is gone
-	do(t, d, "select weir.redrive($1, keep_attempts => true)", jobs[5].ID)
-	again := claim(t, d, "q", 10)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 10) i")
+	weirtest.Exec(t, d, "select weir.enqueue('b', queue => 'q') from generate_series(1, 3) i")
+	jobs := weirtest.Claim(t, d, "q", 10)
+	weirtest.Complete(t, d, jobs[:4]...)
+	jobs[4].Call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', '0')`)
+	jobs[5].Call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', retry => false)`)
+	jobs[6].Call(t, d, "release($1, $2)")
+	jobs[7].Call(t, d, "snooze($1, $2, '1 hour')")
+	weirtest.Exec(t, d, "select weir.cancel($1)", jobs[7].ID)
+	weirtest.Exec(t, d, "select weir.retry($1)", jobs[0].ID) // its outcome is gone
+	weirtest.Exec(t, d, "select weir.redrive($1, keep_attempts => true)", jobs[5].ID)
+	again := weirtest.Claim(t, d, "q", 10)
 	for _, j := range again {
 		if j.ID == jobs[4].ID {
-			complete(t, d, j)
+			weirtest.Complete(t, d, j)
 		}
 	}
 	return []string{"q a 10 5 1 1 1 2 0 1 1 2", "q b 3 0 0 0 0 0 0 0 0 0"}
@@ -67,17 +69,17 @@ func aLittleOfEverything(t *testing.T, d *database) []string {
 
 func TestRollUpsCountEverythingOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	want := aLittleOfEverything(t, d)
 	check := func(when string) {
 		t.Helper()
-		if got := askAll[string](t, d, rollupTotals); !slices.Equal(got, want) {
+		if got := weirtest.Values[string](t, d, rollupTotals); !slices.Equal(got, want) {
 			t.Errorf("%s the throughput is %q, want %q", when, got, want)
 		}
-		if got := askAll[string](t, d, "select concat_ws(' ', queue, kind, event, type, message, sum(attempts)) from weir.failures group by queue, kind, event, type, message"); !slices.Equal(got, []string{"q a failed T broken 2"}) {
+		if got := weirtest.Values[string](t, d, "select concat_ws(' ', queue, kind, event, type, message, sum(attempts)) from weir.failures group by queue, kind, event, type, message"); !slices.Equal(got, []string{"q a failed T broken 2"}) {
 			t.Errorf("%s the failures are %q", when, got)
 		}
-		if got := ask[string](t, d, "select concat_ws(' ', sum(attempts), sum(completed)) from weir.latency"); got != "9 5" {
+		if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(attempts), sum(completed)) from weir.latency"); got != "9 5" {
 			t.Errorf("%s the latency is of %s attempts and completions, want 9 and 5", when, got)
 		}
 	}
@@ -89,13 +91,13 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 	if !slices.Contains(steps, "jobs") || !slices.Contains(steps, "minutes") {
 		t.Errorf("the steps were %q", steps)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.rollup_rest()"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup_rest()"); n != 0 {
 		t.Errorf("%d rows are still counted when somebody looks", n)
 	}
-	before := ask[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
+	before := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
 	rollUp(t, d, "0 s")
-	do(t, d, "select weir.replace_minutes(now() - interval '1 hour', now(), true)")
-	if after := ask[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
+	weirtest.Exec(t, d, "select weir.replace_minutes(now() - interval '1 hour', now(), true)")
+	if after := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
 		t.Errorf("counted again it is\n%s\nand was\n%s", after, before)
 	}
 	check("counted again")
@@ -104,37 +106,37 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 // A transaction that commits after its minute was rolled up is in it all the same, and nothing waits for it.
 func TestRollUpsCountWhatCommitsLate(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.enqueue('early', queue => 'q') from generate_series(1, 4) i")
-	jobs := claim(t, d, "q", 3)
-	complete(t, d, jobs[0])
-	tick(t, d)
-	late := d.begin()
-	do(t, late, "select weir.enqueue('late', queue => 'q') from generate_series(1, 2) i")
-	complete(t, late, jobs[1])
-	jobs[2].call(t, late, `fail($1, $2, '{"message": "broken"}', '1 hour')`)
-	do(t, d, "select weir.enqueue('early', queue => 'q')") // draws an id above those of the open transaction
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q') from generate_series(1, 4) i")
+	jobs := weirtest.Claim(t, d, "q", 3)
+	weirtest.Complete(t, d, jobs[0])
+	weirtest.Tick(t, d)
+	late := d.Tx()
+	weirtest.Exec(t, late, "select weir.enqueue('late', queue => 'q') from generate_series(1, 2) i")
+	weirtest.Complete(t, late, jobs[1])
+	jobs[2].Call(t, late, `fail($1, $2, '{"message": "broken"}', '1 hour')`)
+	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q')") // draws an id above those of the open transaction
 	// All that happens two minutes earlier: of the open transaction too, which cannot be seen from outside.
 	age(t, d, 2)
-	do(t, late, "update weir.job set created_at = created_at - interval '2 min' where kind = 'late'")
-	do(t, late, "update weir.job_outcome set finished_at = finished_at - interval '2 min', started_at = started_at - interval '2 min' where job_id = $1", jobs[1].ID)
-	do(t, late, "update weir.job_event set at = at - interval '2 min', started_at = started_at - interval '2 min'")
-	do(t, d, "update weir.watermark set settled_at = settled_at - interval '2 min', at = at - interval '2 min', holder_since = array(select x - interval '2 min' from unnest(holder_since) x)")
+	weirtest.Exec(t, late, "update weir.job set created_at = created_at - interval '2 min' where kind = 'late'")
+	weirtest.Exec(t, late, "update weir.job_outcome set finished_at = finished_at - interval '2 min', started_at = started_at - interval '2 min' where job_id = $1", jobs[1].ID)
+	weirtest.Exec(t, late, "update weir.job_event set at = at - interval '2 min', started_at = started_at - interval '2 min'")
+	weirtest.Exec(t, d, "update weir.watermark set settled_at = settled_at - interval '2 min', at = at - interval '2 min', holder_since = array(select x - interval '2 min' from unnest(holder_since) x)")
 
 	rollUp(t, d, "0 s")
 	rolled := `select concat_ws(' ', kind, sum(enqueued), sum(completed), sum(failed)) from weir.rollup group by kind order by 1`
-	if got, want := askAll[string](t, d, rolled), []string{"early 5 1 0"}; !slices.Equal(got, want) {
+	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 1 0"}; !slices.Equal(got, want) {
 		t.Errorf("while the transaction is open the roll-up is %q, want %q", got, want)
 	}
-	commit(t, late)
+	weirtest.Commit(t, late)
 	steps := rollUp(t, d, "0 s")
-	if got, want := askAll[string](t, d, rolled), []string{"early 5 2 1", "late 2 0 0"}; !slices.Equal(got, want) {
+	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 2 1", "late 2 0 0"}; !slices.Equal(got, want) {
 		t.Errorf("when it has committed the roll-up is %q, want %q (steps: %q)", got, want, steps)
 	}
-	if n := ask[int](t, d, "select (select count(*) from weir.rollup_unsettled) + (select count(*) from weir.rollup_unsettled_ids)"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup_unsettled) + (select count(*) from weir.rollup_unsettled_ids)"); n != 0 {
 		t.Errorf("%d things are still thought to be unsettled", n)
 	}
-	if got := ask[string](t, d, "select string_agg(message, ',') from weir.failures"); got != "broken" {
+	if got := weirtest.Value[string](t, d, "select string_agg(message, ',') from weir.failures"); got != "broken" {
 		t.Errorf("the failures are %q", got)
 	}
 }
@@ -142,15 +144,15 @@ func TestRollUpsCountWhatCommitsLate(t *testing.T) {
 // After a week without a service the next roll-ups go on where the last one was, in steps of bounded size.
 func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.enqueue('k', queue => 'q') from generate_series(1, 1000) i")
-	complete(t, d, claim(t, d, "q", 600)...)
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('k', queue => 'q') from generate_series(1, 1000) i")
+	weirtest.Complete(t, d, weirtest.Claim(t, d, "q", 600)...)
 	age(t, d, 7*24*60)
-	tick(t, d)
+	weirtest.Tick(t, d)
 	var largest int64
 	steps := 0
 	for {
-		jobs := ask[*int64](t, d, "select case when did = 'jobs' then counted when did <> 'nothing' then 0 end from weir.roll_up('0 s', 300)")
+		jobs := weirtest.Value[*int64](t, d, "select case when did = 'jobs' then counted when did <> 'nothing' then 0 end from weir.roll_up('0 s', 300)")
 		if jobs == nil {
 			break
 		}
@@ -163,54 +165,54 @@ func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	if steps > 100 { // 10,085 minutes, most of them without anything
 		t.Errorf("catching up took %d steps", steps)
 	}
-	if got := ask[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed)) from weir.rollup"); got != "1000 600" {
+	if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed)) from weir.rollup"); got != "1000 600" {
 		t.Errorf("rolled up are %s", got)
 	}
 }
 
 func TestRollUpsOfOldMinutesBecomeHours(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	aLittleOfEverything(t, d)
 	age(t, d, 4*24*60)
 	rollUp(t, d, "0 s")
-	before := askAll[string](t, d, rollupTotals)
-	latency := ask[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency")
-	if n := ask[int](t, d, "select weir.sweep_rollups()"); n != 1 && n != 2 { // the jobs may lie on both sides of an hour
+	before := weirtest.Values[string](t, d, rollupTotals)
+	latency := weirtest.Value[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency")
+	if n := weirtest.Value[int](t, d, "select weir.sweep_rollups()"); n != 1 && n != 2 { // the jobs may lie on both sides of an hour
 		t.Errorf("folded %d hours", n)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.rollup where seconds <> 3600 or at <> date_bin('1 hour', at, 'epoch')"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup where seconds <> 3600 or at <> date_bin('1 hour', at, 'epoch')"); n != 0 {
 		t.Errorf("%d rows are not of an hour", n)
 	}
-	if got := askAll[string](t, d, rollupTotals); !slices.Equal(got, before) {
+	if got := weirtest.Values[string](t, d, rollupTotals); !slices.Equal(got, before) {
 		t.Errorf("folded, the throughput is %q, and was %q", got, before)
 	}
-	if got := ask[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency"); got != latency {
+	if got := weirtest.Value[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency"); got != latency {
 		t.Errorf("folded, the latency is %s, and was %s", got, latency)
 	}
-	do(t, d, "select weir.sweep_rollups(hours_for => '1 day')")
-	if n := ask[int](t, d, "select (select count(*) from weir.rollup) + (select count(*) from weir.rollup_failure)"); n != 0 {
+	weirtest.Exec(t, d, "select weir.sweep_rollups(hours_for => '1 day')")
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup) + (select count(*) from weir.rollup_failure)"); n != 0 {
 		t.Errorf("%d rows are kept for ever", n)
 	}
 }
 
 func TestWaitsAreCountedFromWhenAJobWasAvailable(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	id := enqueueOne(t, d, "q")
-	do(t, d, "update weir.job set created_at = created_at - interval '1000 s'") // so long that the seconds that this test takes do not count
-	j := claimOne(t, d, "q")
-	do(t, d, "update weir.job_lease set leased_at = leased_at - interval '900 s'") // it waited for 100 s
-	j.call(t, d, `fail($1, $2, '{"message": "m"}', '100 s')`)
-	do(t, d, "update weir.job_event set at = at - interval '800 s', run_at = run_at - interval '800 s' where job_id = $1", id) // after another 100 s it failed, to wait for 100 s
-	do(t, d, "select weir.promote_due()")
-	do(t, d, "update weir.job_scheduled set run_at = now()")
-	do(t, d, "select weir.promote_due()")
-	j = claimOne(t, d, "q")
-	do(t, d, "update weir.job_lease set leased_at = leased_at - interval '300 s'") // and waited for 400 s
-	complete(t, d, j)
-	do(t, d, "update weir.rollup_cursor set until = until - interval '60 min'")
-	got := ask[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.rollup_rest()")
+	d := weirtest.New(t)
+	id := weirtest.EnqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job set created_at = created_at - interval '1000 s'") // so long that the seconds that this test takes do not count
+	j := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '900 s'") // it waited for 100 s
+	j.Call(t, d, `fail($1, $2, '{"message": "m"}', '100 s')`)
+	weirtest.Exec(t, d, "update weir.job_event set at = at - interval '800 s', run_at = run_at - interval '800 s' where job_id = $1", id) // after another 100 s it failed, to wait for 100 s
+	weirtest.Exec(t, d, "select weir.promote_due()")
+	weirtest.Exec(t, d, "update weir.job_scheduled set run_at = now()")
+	weirtest.Exec(t, d, "select weir.promote_due()")
+	j = weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '300 s'") // and waited for 400 s
+	weirtest.Complete(t, d, j)
+	weirtest.Exec(t, d, "update weir.rollup_cursor set until = until - interval '60 min'")
+	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.rollup_rest()")
 	for i, want := range []float64{500, 400, 300} {
 		if math.Abs(got[i]-want) > 40 {
 			t.Errorf("waits in all, the longest, and runs in all are %v s, want about 500, 400 and 300", got)
@@ -222,7 +224,7 @@ func TestWaitsAreCountedFromWhenAJobWasAvailable(t *testing.T) {
 // The buckets' error is what the comment says, for any times and however they are merged.
 func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
 	for range 20 {
 		times := make([]float64, 1+random.IntN(500))
@@ -230,18 +232,18 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 		for i := range times {
 			times[i] = math.Exp(center + spread*random.NormFloat64())
 		}
-		merged := ask[[]int32](t, d, `select weir.merge_histograms(h) from (
+		merged := weirtest.Value[[]int32](t, d, `select weir.merge_histograms(h) from (
 			select weir.histogram(array_agg(weir.time_bucket(x)), array_agg(1)) as h from unnest($1::float8[]) with ordinality u(x, n) group by n % 7) s`, times)
 		slices.Sort(times)
 		for _, fraction := range []float64{0, 0.5, 0.95, 0.99, 1} {
 			exact := times[max(0, int(math.Ceil(fraction*float64(len(times))))-1)]
-			got := ask[float64](t, d, "select weir.percentile($1, $2)", merged, fraction)
+			got := weirtest.Value[float64](t, d, "select weir.percentile($1, $2)", merged, fraction)
 			if off := math.Abs(got - exact); off > 0.0005 && off > exact*0.0443 {
 				t.Errorf("percentile %v of %d times is %v, want %v", fraction, len(times), got, exact)
 			}
 		}
 	}
-	if got := ask[*float64](t, d, "select weir.percentile('{}', 0.5)"); got != nil {
+	if got := weirtest.Value[*float64](t, d, "select weir.percentile('{}', 0.5)"); got != nil {
 		t.Errorf("the median of nothing is %v", *got)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // slotAndDue is a slot of a preview, or of what fired.
@@ -23,7 +25,7 @@ type slotAndDue struct {
 // The clock is put on from one due time to the next, over both nights on which the clocks are changed; what fires is what was shown before.
 func TestThePreviewEqualsWhatThenFires(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for name, definition := range map[string]string{
 		"berlin":   `"cron": "30 2 * * *", "timezone": "Europe/Berlin"`,
 		"new-york": `"cron": "30 1,2 * * 6-7", "timezone": "America/New_York", "dst_gap": "skip", "dst_overlap": "twice", "jitter_seconds": 300`,
@@ -67,12 +69,12 @@ func TestThePreviewEqualsWhatThenFires(t *testing.T) {
 
 func TestAChangeTakesEffectAtOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
 	setSchedule(t, d, "s", hourly+"}")
 	next := func(call string, args ...any) *time.Time {
 		t.Helper()
-		return ask[*time.Time](t, d, call, args...)
+		return weirtest.Value[*time.Time](t, d, call, args...)
 	}
 	const edit = "select weir.edit_schedule('s', $1::jsonb)"
 	if got := next(edit, `{"job": {"kind": "other", "queue": "q"}}`); !got.Equal(hour(1)) {
@@ -93,15 +95,15 @@ func TestAChangeTakesEffectAtOnce(t *testing.T) {
 	if got := next(edit, `{"every_seconds": 60}`); time.Until(*got) > 61*time.Second {
 		t.Errorf("every minute, it comes at %v", got)
 	}
-	if ok := ask[bool](t, d, "select not definition ? 'cron' and definition ? 'anchor' and definition #>> '{job,kind}' = 'other' from weir.schedules where name = 's'"); !ok {
+	if ok := weirtest.Value[bool](t, d, "select not definition ? 'cron' and definition ? 'anchor' and definition #>> '{job,kind}' = 'other' from weir.schedules where name = 's'"); !ok {
 		t.Error("an interval did not take the place of the expression")
 	}
-	do(t, d, "select weir.pause_schedule('s')")
+	weirtest.Exec(t, d, "select weir.pause_schedule('s')")
 	if n := fireAt(t, d, hour(3)); n != 0 {
 		t.Error("it fires while it is paused")
 	}
 	setSchedule(t, d, "s", hourly+"}") // a deployment does not end a pause
-	if ok := ask[bool](t, d, "select state = 'paused' and next_at is null from weir.schedules where name = 's'"); !ok {
+	if ok := weirtest.Value[bool](t, d, "select state = 'paused' and next_at is null from weir.schedules where name = 's'"); !ok {
 		t.Error("replacing its definition ends a pause")
 	}
 	if got := next("select weir.resume_schedule('s')"); !got.Equal(hour(1)) {
@@ -112,16 +114,16 @@ func TestAChangeTakesEffectAtOnce(t *testing.T) {
 		t.Errorf("a slot that has fired comes again: %v", got)
 	}
 	// What is deleted fires no more, and its name is free: another one has no past.
-	do(t, d, "select weir.delete_schedule('s')")
+	weirtest.Exec(t, d, "select weir.delete_schedule('s')")
 	if n := fireAt(t, d, hour(2)); n != 0 {
 		t.Error("it fires although it was deleted")
 	}
-	wantRefusal(t, try(d, "select weir.delete_schedule('s')"), "WR030", "")
+	wantRefusal(t, weirtest.TryExec(d, "select weir.delete_schedule('s')"), "WR030", "")
 	setSchedule(t, d, "s", hourly+"}")
 	if runs := runsOf(t, d, "s"); len(runs) != 0 {
 		t.Errorf("a new schedule has a past: %+v", runs)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs where schedule = 's'"); n != 1 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs where schedule = 's'"); n != 1 {
 		t.Errorf("%d jobs say that it made them, want 1", n)
 	}
 }
@@ -129,9 +131,9 @@ func TestAChangeTakesEffectAtOnce(t *testing.T) {
 // Two nodes fire while its times, its job and its pause are changed all the time.
 func TestNoSlotFiresTwiceHoweverItIsChanged(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
-	startServiceOn(t, s.pool.Config().ConnString())
-	d := &database{Pool: s.pool, t: t}
+	s := weirtest.StartNode(t)
+	weirtest.StartNodeOn(t, s.DB)
+	d := s.DB
 	setSchedule(t, d, "s", `{"cron": "* * * * * *", "job": {"kind": "k", "queue": "q"}}`)
 	ctx, stop := context.WithTimeout(t.Context(), 6*time.Second)
 	defer stop()
@@ -143,7 +145,7 @@ func TestNoSlotFiresTwiceHoweverItIsChanged(t *testing.T) {
 					`{"cron": "* * * * * *"}`, `{"cron": "*/1 * * * * *", "timezone": "Asia/Tokyo"}`, `{"every_seconds": 1, "anchor": "2026-01-01T00:00:00Z"}`, `{"job": {"kind": "other", "queue": "q"}}`,
 					`{"max_runs": 1000000}`, `{"overlap": "allow"}`, `{"jitter_seconds": 0}`, `{"misfire": "all"}`, `{"misfire": "skip"}`,
 				}[rand.IntN(9)]
-				if err := try(s.pool, "select weir.edit_schedule('s', $1::jsonb)", change); err != nil {
+				if err := weirtest.TryExec(s.DB, "select weir.edit_schedule('s', $1::jsonb)", change); err != nil {
 					t.Error(err)
 				}
 				time.Sleep(time.Duration(rand.IntN(30)) * time.Millisecond)
@@ -151,11 +153,11 @@ func TestNoSlotFiresTwiceHoweverItIsChanged(t *testing.T) {
 		})
 	}
 	working.Wait()
-	do(t, d, "select weir.edit_schedule('s', '{\"paused\": true}')")
-	if n := s.count("select count(*) from (select from weir.job where schedule = 's' group by slot having count(*) > 1) x"); n != 0 {
+	weirtest.Exec(t, d, "select weir.edit_schedule('s', '{\"paused\": true}')")
+	if n := s.Count("select count(*) from (select from weir.job where schedule = 's' group by slot having count(*) > 1) x"); n != 0 {
 		t.Errorf("%d slots fired twice", n)
 	}
-	made, lost := s.count("select count(*) from weir.job where schedule = 's'"), s.count(`select count(*) from (
+	made, lost := s.Count("select count(*) from weir.job where schedule = 's'"), s.Count(`select count(*) from (
 		select slot - lag(slot) over (order by slot) as gap from weir.schedule_runs where schedule = 's') x where gap > interval '1 s'`)
 	if made == 0 || lost > 0 {
 		t.Errorf("%d slots made a job, and %d were lost", made, lost)

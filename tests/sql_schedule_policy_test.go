@@ -5,12 +5,14 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // What nobody fired within a minute of its time is missed, and the policy says what still runs. Slots are hours apart here, and nobody looked for ten.
 func TestMissedSlotsRunAsTheirPolicySays(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
 	for name, policy := range map[string]string{"default": "", "skip": `, "misfire": "skip"`, "latest": `, "misfire": "latest"`, "all": `, "misfire": "all"`, "three": `, "misfire": "all", "misfire_limit": 3`} {
 		setSchedule(t, d, name, hourly+policy+"}")
@@ -40,7 +42,7 @@ func TestMissedSlotsRunAsTheirPolicySays(t *testing.T) {
 		if len(runs) > 0 && (!runs[0].Slot.Equal(want.first) || !runs[len(runs)-1].Slot.Equal(want.last)) {
 			t.Errorf("%s: slots %v to %v ran, want %v to %v", name, runs[0].Slot, runs[len(runs)-1].Slot, want.first, want.last)
 		}
-		if next := ask[time.Time](t, d, "select next_at from weir.schedules where name = $1", name); !next.Equal(hour(11)) {
+		if next := weirtest.Value[time.Time](t, d, "select next_at from weir.schedules where name = $1", name); !next.Equal(hour(11)) {
 			t.Errorf("%s: the next slot is %v", name, next)
 		}
 	}
@@ -54,7 +56,7 @@ func TestMissedSlotsRunAsTheirPolicySays(t *testing.T) {
 // A long absence costs a schedule of every second no more than a short one.
 func TestALongAbsenceIsQuicklyOver(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for _, misfire := range []string{"skip", "latest", "all"} {
 		setSchedule(t, d, misfire, fmt.Sprintf(`{"cron": "* * * * * *", "misfire": %q, "job": {"kind": "k", "queue": "q"}}`, misfire))
 	}
@@ -75,7 +77,7 @@ func TestALongAbsenceIsQuicklyOver(t *testing.T) {
 
 func TestARunThatIsStillActiveIsHandledAsThePolicySays(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
 	for _, overlap := range []string{"allow", "skip", "wait", "cancel"} {
 		setSchedule(t, d, overlap, fmt.Sprintf(hourly+`, "overlap": %q}`, overlap))
@@ -88,11 +90,11 @@ func TestARunThatIsStillActiveIsHandledAsThePolicySays(t *testing.T) {
 			t.Errorf("%s: %s, want %s", overlap, got, want)
 		}
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs where schedule = 'cancel' and state = 'cancelled'"); n != 2 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs where schedule = 'cancel' and state = 'cancelled'"); n != 2 {
 		t.Errorf("%d runs were cancelled, want 2", n)
 	}
 	first := runsOf(t, d, "wait")[0].JobID
-	if ok := ask[bool](t, d, "select state = 'waiting' and waiting_for = $1 and next_at = $2 from weir.schedules where name = 'wait'", *first, hour(2)); !ok {
+	if ok := weirtest.Value[bool](t, d, "select state = 'waiting' and waiting_for = $1 and next_at = $2 from weir.schedules where name = 'wait'", *first, hour(2)); !ok {
 		t.Error("it is not seen what the second slot waits for")
 	}
 	if skipped := runsOf(t, d, "skip")[1]; skipped.Detail == nil || !strings.Contains(*skipped.Detail, fmt.Sprint(*runsOf(t, d, "skip")[0].JobID)) {
@@ -121,11 +123,11 @@ func TestARunThatIsStillActiveIsHandledAsThePolicySays(t *testing.T) {
 // A job that cannot be enqueued stops no other schedule. It is tried again until its successor is due, and for at most an hour.
 func TestARefusedSlotIsTriedAgainAndStopsNoOther(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
-	do(t, d, `select weir.set_queue('full', '{"max_depth": 1}')`)
-	blocker := enqueueOne(t, d, "full")
-	settle(t, d)
+	weirtest.Exec(t, d, `select weir.set_queue('full', '{"max_depth": 1}')`)
+	blocker := weirtest.EnqueueOne(t, d, "full")
+	weirtest.Settle(t, d)
 	for _, name := range []string{"a", "b", "c"} {
 		setSchedule(t, d, name, hourly+"}")
 	}
@@ -134,7 +136,7 @@ func TestARefusedSlotIsTriedAgainAndStopsNoOther(t *testing.T) {
 	if n := fireAt(t, d, hour(1)); n != 3 {
 		t.Errorf("%d of the three others fired", n)
 	}
-	if ok := ask[bool](t, d, "select tries = 1 and problem like '%full%' and next_at = $1 and due_at > $1 from weir.schedules where name = 'full'", hour(1)); !ok {
+	if ok := weirtest.Value[bool](t, d, "select tries = 1 and problem like '%full%' and next_at = $1 and due_at > $1 from weir.schedules where name = 'full'", hour(1)); !ok {
 		t.Error("it is not seen that the slot was refused")
 	}
 	fireAt(t, d, hour(1).Add(20*time.Minute))
@@ -145,8 +147,8 @@ func TestARefusedSlotIsTriedAgainAndStopsNoOther(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	do(t, d, "select weir.cancel($1)", blocker)
-	settle(t, d)
+	weirtest.Exec(t, d, "select weir.cancel($1)", blocker)
+	weirtest.Settle(t, d)
 	fireAt(t, d, hour(2).Add(3*time.Minute))
 	runs := runsOf(t, d, "full")
 	if outcomes(runs) != "refused enqueued" || !runs[1].Slot.Equal(hour(2)) {
@@ -157,7 +159,7 @@ func TestARefusedSlotIsTriedAgainAndStopsNoOther(t *testing.T) {
 // Two schedules whose jobs share a unique key make one job, and each says so.
 func TestASlotWhoseUniqueKeyIsTakenIsADuplicate(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
 	for _, name := range []string{"a", "b"} {
 		setSchedule(t, d, name, `{"cron": "0 * * * *", "job": {"kind": "k", "queue": "q", "unique": {"key": "report {{scheduled_at}}"}}}`)
@@ -171,21 +173,21 @@ func TestASlotWhoseUniqueKeyIsTakenIsADuplicate(t *testing.T) {
 	if all := strings.Join(outcome, " "); strings.Count(all, "enqueued") != 2 || strings.Count(all, "duplicate") != 2 {
 		t.Errorf("%q", outcome)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs"); n != 2 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs"); n != 2 {
 		t.Errorf("there are %d jobs", n)
 	}
 }
 
 func TestAScheduleSubmitsWorkflows(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hour := hours(t, d)
 	const workflow = `"workflow": {"name": "nightly", "steps": [{"name": "a", "kind": "extract", "queue": "q", "args": {"at": "{{scheduled_at}}"}}, {"name": "b", "kind": "load", "queue": "q", "depends_on": ["a"]}]}`
 	for _, overlap := range []string{"skip", "cancel"} {
 		setSchedule(t, d, overlap, fmt.Sprintf(`{"cron": "0 * * * *", "overlap": %q, %s}`, overlap, workflow))
 	}
 	setSchedule(t, d, "job", hourly+"}")
-	if n := ask[int](t, d, "select (select count(*) from weir.workflow) + (select count(*) from weir.job)"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.workflow) + (select count(*) from weir.job)"); n != 0 {
 		t.Errorf("looking at a definition made %d workflows and jobs", n)
 	}
 	fireAt(t, d, hour(1))
@@ -195,17 +197,17 @@ func TestAScheduleSubmitsWorkflows(t *testing.T) {
 			t.Errorf("%s: %s, want %s", name, got, want)
 		}
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs j join weir.schedule_runs r on r.workflow_id = j.workflow_id where r.schedule = 'skip' and j.schedule = 'skip' and j.slot = r.slot"); n != 2 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs j join weir.schedule_runs r on r.workflow_id = j.workflow_id where r.schedule = 'skip' and j.schedule = 'skip' and j.slot = r.slot"); n != 2 {
 		t.Errorf("%d steps say what made them, want 2", n)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs where kind = 'extract' and args ->> 'at' = to_char(slot at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"); n != 3 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs where kind = 'extract' and args ->> 'at' = to_char(slot at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"); n != 3 {
 		t.Errorf("%d workflows know their slot, want 3", n)
 	}
-	if n := ask[int](t, d, "select count(*) from weir.jobs where schedule = 'cancel' and state = 'cancelled'"); n != 2 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.jobs where schedule = 'cancel' and state = 'cancelled'"); n != 2 {
 		t.Errorf("%d steps of the run before were cancelled, want 2", n)
 	}
-	id := ask[int64](t, d, "select weir.trigger_schedule('skip')")
-	if ok := ask[bool](t, d, "select manual and workflow_id = $1 from weir.schedule_runs where schedule = 'skip' and manual", id); !ok {
+	id := weirtest.Value[int64](t, d, "select weir.trigger_schedule('skip')")
+	if ok := weirtest.Value[bool](t, d, "select manual and workflow_id = $1 from weir.schedule_runs where schedule = 'skip' and manual", id); !ok {
 		t.Error("the trigger left no run")
 	}
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // fired is a row of weir.schedule_runs.
@@ -23,13 +25,13 @@ type fired struct {
 }
 
 // setSchedule makes or replaces a schedule and returns its next slot.
-func setSchedule(t testing.TB, q asker, name, definition string) *time.Time {
+func setSchedule(t testing.TB, q weirtest.Querier, name, definition string) *time.Time {
 	t.Helper()
-	return ask[*time.Time](t, q, "select weir.set_schedule($1, $2::jsonb)", name, definition)
+	return weirtest.Value[*time.Time](t, q, "select weir.set_schedule($1, $2::jsonb)", name, definition)
 }
 
 // fireAt has all that is due at a time fire, however often it takes to look, and returns how many slots made a job.
-func fireAt(t testing.TB, q asker, at time.Time) (made int) {
+func fireAt(t testing.TB, q weirtest.Querier, at time.Time) (made int) {
 	t.Helper()
 	for {
 		handled, n := 0, 0
@@ -48,7 +50,7 @@ func fireAt(t testing.TB, q asker, at time.Time) (made int) {
 }
 
 // runsOf lists what became of a schedule's slots, in their order.
-func runsOf(t testing.TB, q asker, name string) []fired {
+func runsOf(t testing.TB, q weirtest.Querier, name string) []fired {
 	t.Helper()
 	rows, err := q.Query(t.Context(), "select slot, manual, outcome, job_id, until_at, detail from weir.schedule_runs where schedule = $1 order by slot, manual", name)
 	if err != nil {
@@ -72,28 +74,28 @@ func outcomes(runs []fired) string {
 
 // hours returns the full hours from the database's now on, by their number. They stay what they are when the next one begins; what goes by the
 // database's clock does not, so none begins within the next minute.
-func hours(t testing.TB, q asker) func(n int) time.Time {
+func hours(t testing.TB, q weirtest.Querier) func(n int) time.Time {
 	t.Helper()
-	for ask[bool](t, q, "select date_trunc('hour', clock_timestamp() + interval '1 minute') > date_trunc('hour', clock_timestamp())") {
+	for weirtest.Value[bool](t, q, "select date_trunc('hour', clock_timestamp() + interval '1 minute') > date_trunc('hour', clock_timestamp())") {
 		time.Sleep(time.Second)
 	}
-	base := ask[time.Time](t, q, "select date_trunc('hour', clock_timestamp())").UTC()
+	base := weirtest.Value[time.Time](t, q, "select date_trunc('hour', clock_timestamp())").UTC()
 	return func(n int) time.Time { return base.Add(time.Duration(n) * time.Hour) }
 }
 
-func endJob(t testing.TB, q asker, id *int64) {
+func endJob(t testing.TB, q weirtest.Querier, id *int64) {
 	t.Helper()
 	if id == nil {
 		t.Fatal("no job was made")
 	}
-	do(t, q, "select weir.cancel($1)", *id)
+	weirtest.Exec(t, q, "select weir.cancel($1)", *id)
 }
 
 const hourly = `{"cron": "0 * * * *", "job": {"kind": "k", "queue": "q"}`
 
 func TestASlotFiresOnceAndItsJobSaysSo(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	first := setSchedule(t, d, "s", `{"cron": "0 * * * *", "timezone": "Asia/Kolkata", "job": {"kind": "k", "queue": "q", "priority": 7, "tags": ["day {{scheduled_date}}"],
 		"args": {"at": "{{scheduled_at}}", "local": "{{scheduled_local}}", "before": "{{previous_at}}", "text": "{{schedule}}: run {{run}} after <{{previous_at}}>", "mine": "{{name}}", "n": [1, {"{{schedule}}": null}]}}}`)
 	slot := *first
@@ -121,16 +123,16 @@ func TestASlotFiresOnceAndItsJobSaysSo(t *testing.T) {
 		local := r.Slot.In(kolkata)
 		want := fmt.Sprintf(`{"at": %q, "local": %q, "before": %s, "text": "s: run %d after <%s>", "mine": "{{name}}", "n": [1, {"s": null}]}`,
 			iso(i), local.Format("2006-01-02T15:04:05-07:00"), before, i+1, within)
-		if got := ask[string](t, d, "select args::text from weir.jobs where id = $1", *r.JobID); !sameJSON(t, []byte(got), []byte(want)) {
+		if got := weirtest.Value[string](t, d, "select args::text from weir.jobs where id = $1", *r.JobID); !weirtest.SameJSON(t, []byte(got), []byte(want)) {
 			t.Errorf("the args are %s, want %s", got, want)
 		}
-		if ok := ask[bool](t, d, "select schedule = 's' and slot = $2 and priority = 7 and tags = array['day ' || $3] from weir.jobs where id = $1", *r.JobID, r.Slot, local.Format(time.DateOnly)); !ok {
+		if ok := weirtest.Value[bool](t, d, "select schedule = 's' and slot = $2 and priority = 7 and tags = array['day ' || $3] from weir.jobs where id = $1", *r.JobID, r.Slot, local.Format(time.DateOnly)); !ok {
 			t.Errorf("job %d does not say what made it", *r.JobID)
 		}
 	}
 	// Nobody says that of a job of his own.
 	for _, job := range []string{`{"kind": "k", "schedule": "s"}`, `{"kind": "k", "slot": "2026-01-01T00:00:00Z"}`} {
-		wantRefusal(t, try(d, "select weir.enqueue_many(jsonb_build_array($1::jsonb))", job), "WR010", "")
+		wantRefusal(t, weirtest.TryExec(d, "select weir.enqueue_many(jsonb_build_array($1::jsonb))", job), "WR010", "")
 	}
 }
 
@@ -147,7 +149,7 @@ func wantRefusal(t testing.TB, err error, state, column string) string {
 
 func TestABadDefinitionIsRefusedWithItsFieldAndReason(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	setSchedule(t, d, "there", hourly+`}`)
 	for _, c := range []struct{ definition, field, reason string }{
 		{`{"job": {"kind": "k"}}`, "cron", "is needed"},
@@ -204,47 +206,47 @@ func TestABadDefinitionIsRefusedWithItsFieldAndReason(t *testing.T) {
 			definition = `{"job": {"kind": "k"}, ` + definition[1:]
 		}
 		for _, call := range []string{"select weir.set_schedule('new', $1::jsonb)", "select weir.set_schedule('there', $1::jsonb)"} {
-			if says := wantRefusal(t, try(d, call, definition), "WR010", c.field); !strings.Contains(says, c.reason) {
+			if says := wantRefusal(t, weirtest.TryExec(d, call, definition), "WR010", c.field); !strings.Contains(says, c.reason) {
 				t.Errorf("%s is refused with %q, want it to say %q", definition, says, c.reason)
 			}
 		}
 	}
 	for _, name := range []string{"", "a b", "-a", strings.Repeat("x", 129)} {
-		wantRefusal(t, try(d, "select weir.set_schedule($1, $2::jsonb)", name, hourly+`}`), "WR010", "name")
+		wantRefusal(t, weirtest.TryExec(d, "select weir.set_schedule($1, $2::jsonb)", name, hourly+`}`), "WR010", "name")
 	}
-	if n := ask[int](t, d, `select count(*) from weir.schedules where name = 'there' and definition = '{"cron": "0 * * * *", "timezone": "UTC", "misfire": "latest", "overlap": "allow", "job": {"kind": "k", "queue": "q"}}'`); n != 1 {
+	if n := weirtest.Value[int](t, d, `select count(*) from weir.schedules where name = 'there' and definition = '{"cron": "0 * * * *", "timezone": "UTC", "misfire": "latest", "overlap": "allow", "job": {"kind": "k", "queue": "q"}}'`); n != 1 {
 		t.Error("a refusal changed something")
 	}
 	for _, call := range []string{
 		"select weir.edit_schedule('none', '{}')", "select weir.pause_schedule('none')", "select weir.resume_schedule('none')", "select weir.delete_schedule('none')",
 		"select weir.trigger_schedule('none')", "select * from weir.preview_schedule('none')",
 	} {
-		wantRefusal(t, try(d, call), "WR030", "")
+		wantRefusal(t, weirtest.TryExec(d, call), "WR030", "")
 	}
-	wantRefusal(t, try(d, "select weir.set_schedule('there', $1::jsonb, replace => false)", hourly+`}`), "WR031", "")
-	wantRefusal(t, try(d, "select * from weir.preview_schedule('there', 1001)"), "WR010", "count")
-	wantRefusal(t, try(d, "select weir.edit_schedule('there', '{\"cron\": \"x\"}')"), "WR010", "cron")
+	wantRefusal(t, weirtest.TryExec(d, "select weir.set_schedule('there', $1::jsonb, replace => false)", hourly+`}`), "WR031", "")
+	wantRefusal(t, weirtest.TryExec(d, "select * from weir.preview_schedule('there', 1001)"), "WR010", "count")
+	wantRefusal(t, weirtest.TryExec(d, "select weir.edit_schedule('there', '{\"cron\": \"x\"}')"), "WR010", "cron")
 }
 
 func TestAnIntervalKeepsItsAnchor(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	const definition = `{"every_seconds": 86400, "job": {"kind": "k", "queue": "q"}}`
 	first := *setSchedule(t, d, "s", definition)
 	if ahead := time.Until(first); ahead < 23*time.Hour || ahead > 24*time.Hour {
 		t.Errorf("the first slot of an interval comes in %v", ahead)
 	}
 	for range 2 { // applied at every deployment, it must not begin anew each time
-		do(t, d, "select pg_sleep(1.1)")
+		weirtest.Exec(t, d, "select pg_sleep(1.1)")
 		if again := *setSchedule(t, d, "s", definition); !again.Equal(first) {
 			t.Errorf("the same definition puts the slot off from %v to %v", first, again)
 		}
 	}
-	if half := *ask[*time.Time](t, d, `select weir.edit_schedule('s', '{"every_seconds": 43200}')`); !half.Equal(first.Add(-12 * time.Hour)) {
+	if half := *weirtest.Value[*time.Time](t, d, `select weir.edit_schedule('s', '{"every_seconds": 43200}')`); !half.Equal(first.Add(-12 * time.Hour)) {
 		t.Errorf("at twice the rate the next slot is %v", half)
 	}
 	// Whatever the clocks do, and counted both ways from the anchor.
-	slots := askAll[time.Time](t, d, `select slot_at from weir.preview_definition('{"every_seconds": 86400, "anchor": "2026-03-20T12:00:00+01:00", "timezone": "Europe/Berlin"}', 4, '2026-03-27T11:00:00Z')`)
+	slots := weirtest.Values[time.Time](t, d, `select slot_at from weir.preview_definition('{"every_seconds": 86400, "anchor": "2026-03-20T12:00:00+01:00", "timezone": "Europe/Berlin"}', 4, '2026-03-27T11:00:00Z')`)
 	for i, slot := range slots {
 		if want := time.Date(2026, 3, 27+i, 11, 0, 0, 0, time.UTC); !slot.Equal(want) {
 			t.Errorf("slot %d is %v, want %v", i, slot, want)
@@ -253,20 +255,20 @@ func TestAnIntervalKeepsItsAnchor(t *testing.T) {
 	if slots[0].Equal(slots[1]) || len(slots) != 4 {
 		t.Error(slots)
 	}
-	if n := ask[time.Time](t, d, `select slot_at from weir.preview_definition('{"every_seconds": 60, "anchor": "2030-01-01T00:00:00Z"}', 1)`); n.Year() != 2030 {
+	if n := weirtest.Value[time.Time](t, d, `select slot_at from weir.preview_definition('{"every_seconds": 60, "anchor": "2030-01-01T00:00:00Z"}', 1)`); n.Year() != 2030 {
 		t.Errorf("an interval begins at %v, before its anchor", n)
 	}
 }
 
 func TestStartEndAndRunsBoundASchedule(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	onTheHour := hours(t, d)
 	from, to := onTheHour(3), onTheHour(6)
 	setSchedule(t, d, "span", fmt.Sprintf(hourly+`, "starts_at": %q, "ends_at": %q}`, from.Format(time.RFC3339), to.Format(time.RFC3339)))
 	setSchedule(t, d, "runs", hourly+`, "max_runs": 2}`)
 	setSchedule(t, d, "once", fmt.Sprintf(`{"at": %q, "job": {"kind": "k", "queue": "q"}}`, from.Format(time.RFC3339)))
-	if n := ask[int](t, d, "select count(*) from weir.preview_schedule('runs', 10)"); n != 2 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.preview_schedule('runs', 10)"); n != 2 {
 		t.Errorf("a schedule of two runs shows %d", n)
 	}
 	for n := range 9 {
@@ -280,7 +282,7 @@ func TestStartEndAndRunsBoundASchedule(t *testing.T) {
 		if !slices.EqualFunc(got, want, time.Time.Equal) {
 			t.Errorf("%s fired at %v, want %v", name, got, want)
 		}
-		if state := ask[string](t, d, "select state from weir.schedules where name = $1", name); state != "finished" {
+		if state := weirtest.Value[string](t, d, "select state from weir.schedules where name = $1", name); state != "finished" {
 			t.Errorf("%s is %s", name, state)
 		}
 	}
@@ -288,16 +290,16 @@ func TestStartEndAndRunsBoundASchedule(t *testing.T) {
 	if next := setSchedule(t, d, "once", fmt.Sprintf(`{"at": %q, "job": {"kind": "k2", "queue": "q"}}`, from.Format(time.RFC3339))); next != nil {
 		t.Errorf("it fires again at %v", next)
 	}
-	if next := ask[*time.Time](t, d, `select weir.edit_schedule('runs', '{"max_runs": 3}')`); next == nil {
+	if next := weirtest.Value[*time.Time](t, d, `select weir.edit_schedule('runs', '{"max_runs": 3}')`); next == nil {
 		t.Error("with one more run it does not go on")
 	}
 }
 
 func TestJitterIsTheSameForASlotAndSpreadsSchedules(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	hours(t, d) // all are made within one
-	do(t, d, `select weir.set_schedule('s' || n, '{"cron": "0 * * * *", "jitter_seconds": 600, "job": {"kind": "k", "queue": "q"}}') from generate_series(1, 200) n`)
+	weirtest.Exec(t, d, `select weir.set_schedule('s' || n, '{"cron": "0 * * * *", "jitter_seconds": 600, "job": {"kind": "k", "queue": "q"}}') from generate_series(1, 200) n`)
 	var low, high, differ int
 	rows, err := d.Query(t.Context(), `select count(*) filter (where due_at < next_at + interval '5 min'), count(*) filter (where due_at between next_at + interval '5 min' and next_at + interval '10 min'),
 		count(*) filter (where due_at <> (select p.due_at from weir.preview_schedule(name, 1) p)) from weir.schedules`)
@@ -307,7 +309,7 @@ func TestJitterIsTheSameForASlotAndSpreadsSchedules(t *testing.T) {
 	if err != nil || low+high != 200 || low < 50 || high < 50 || differ != 0 {
 		t.Errorf("%d fire in the first half of their jitter, %d in the second, %d not as the preview says; %v", low, high, differ, err)
 	}
-	at := *ask[*time.Time](t, d, "select min(next_at) from weir.schedules")
+	at := *weirtest.Value[*time.Time](t, d, "select min(next_at) from weir.schedules")
 	if n := fireAt(t, d, at.Add(5*time.Minute)); n != low {
 		t.Errorf("%d fire in the first half, want %d", n, low)
 	}

@@ -8,32 +8,34 @@ import (
 	"testing"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // listener hears what is notified to those who wait for jobs.
 type listener struct {
-	d    *database
+	d    *weirtest.Database
 	conn *pgx.Conn
 }
 
-func newListener(d *database) *listener {
-	conn := d.connect()
-	do(d.t, conn, "listen weir_ready")
-	do(d.t, conn, "listen so_far")
+func newListener(d *weirtest.Database) *listener {
+	conn := d.Connect()
+	weirtest.Exec(d.T, conn, "listen weir_ready")
+	weirtest.Exec(d.T, conn, "listen so_far")
 	return &listener{d, conn}
 }
 
 // heard returns the payloads of what was committed until now and not heard yet.
 func (l *listener) heard() []string {
-	l.d.t.Helper()
-	do(l.d.t, l.d, "select pg_notify('so_far', '')")
-	ctx, cancel := context.WithTimeout(context.Background(), servicePatience)
+	l.d.T.Helper()
+	weirtest.Exec(l.d.T, l.d, "select pg_notify('so_far', '')")
+	ctx, cancel := context.WithTimeout(context.Background(), weirtest.Patience)
 	defer cancel()
 	payloads := []string{}
 	for {
 		n, err := l.conn.WaitForNotification(ctx)
 		if err != nil {
-			l.d.t.Fatal(err)
+			l.d.T.Fatal(err)
 		}
 		if n.Channel == "so_far" {
 			return payloads
@@ -43,58 +45,58 @@ func (l *listener) heard() []string {
 }
 
 func (l *listener) want(what string, payloads ...string) {
-	l.d.t.Helper()
+	l.d.T.Helper()
 	if got := l.heard(); !slices.Equal(got, payloads) {
-		l.d.t.Errorf("%s: heard %q, want %q", what, got, payloads)
+		l.d.T.Errorf("%s: heard %q, want %q", what, got, payloads)
 	}
 }
 
 func TestNobodyIsNotifiedWhileNobodyIsParked(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	l := newListener(d)
-	enqueueOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue while nobody is parked")
-	do(t, d, "select weir.park(array['other'], 'node')")
-	enqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.park(array['other'], 'node')")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue while somebody is parked at another queue")
-	do(t, d, "select weir.park(array['q'], 'node')")
-	tx := d.begin()
-	enqueueOne(t, tx, "q")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'node')")
+	tx := d.Tx()
+	weirtest.EnqueueOne(t, tx, "q")
 	l.want("an enqueue that is not committed")
-	rollback(t, tx)
+	weirtest.Rollback(t, tx)
 	l.want("an enqueue that rolled back")
-	enqueueOne(t, d, "q")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue", "q")
-	do(t, d, "select weir.unpark(array['q'], 'another node')")
-	enqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.unpark(array['q'], 'another node')")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue after another has left", "q")
-	do(t, d, "select weir.unpark(array['q'], 'node')")
-	enqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.unpark(array['q'], 'node')")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue after all have left")
 }
 
 func TestAStatementNotifiesOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	l := newListener(d)
-	do(t, d, "select weir.park(array['a', 'b', 'c'], 'node 1')")
-	do(t, d, "select weir.park(array['a'], 'node 2')")
+	weirtest.Exec(t, d, "select weir.park(array['a', 'b', 'c'], 'node 1')")
+	weirtest.Exec(t, d, "select weir.park(array['a'], 'node 2')")
 	job := func(queue string) string { return `{"kind": "x", "queue": "` + queue + `"}` }
-	enqueue(t, d, slices.Repeat([]string{job("a")}, 500)...)
+	weirtest.Enqueue(t, d, slices.Repeat([]string{job("a")}, 500)...)
 	l.want("500 jobs in one call", "a")
-	enqueue(t, d, job("a"), job("c"), job("unparked"), job("a"))
+	weirtest.Enqueue(t, d, job("a"), job("c"), job("unparked"), job("a"))
 	if got := l.heard(); len(got) != 1 || !slices.Contains([]string{"a,c", "c,a"}, got[0]) {
 		t.Errorf("jobs in three queues: heard %q, want once a and c", got)
 	}
-	enqueueOne(t, d, "a")
-	enqueueOne(t, d, "b")
+	weirtest.EnqueueOne(t, d, "a")
+	weirtest.EnqueueOne(t, d, "b")
 	l.want("two calls", "a", "b")
 }
 
 func TestTooManyNamesForOneNotificationMeanAllQueues(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	l := newListener(d)
 	var queues, jobs []string
 	for i := range 70 {
@@ -102,26 +104,26 @@ func TestTooManyNamesForOneNotificationMeanAllQueues(t *testing.T) {
 		queues = append(queues, name)
 		jobs = append(jobs, `{"kind": "x", "queue": "`+name+`"}`)
 	}
-	do(t, d, "select weir.park($1, 'node')", queues)
-	enqueue(t, d, jobs...)
+	weirtest.Exec(t, d, "select weir.park($1, 'node')", queues)
+	weirtest.Enqueue(t, d, jobs...)
 	l.want("70 long names", "")
 }
 
 func TestAParkingEnds(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	l := newListener(d)
-	do(t, d, "select weir.park(array['q'], 'node', 1)")
-	eventually(t, "the parking has run out", func() bool { return ask[bool](t, d, "select until < clock_timestamp() from weir.parked") })
-	enqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'node', 1)")
+	weirtest.Eventually(t, "the parking has run out", func() bool { return weirtest.Value[bool](t, d, "select until < clock_timestamp() from weir.parked") })
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue after the parking")
-	do(t, d, "select weir.park(array['q'], 'node', 60)")
-	enqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'node', 60)")
+	weirtest.EnqueueOne(t, d, "q")
 	l.want("an enqueue after it was renewed", "q")
 
-	do(t, d, "update weir.parked set until = now() - interval '2 minutes'")
-	do(t, d, "select weir.unpark(array['any'], 'another node')") // sweeps
-	if n := ask[int](t, d, "select count(*) from weir.parked"); n != 0 {
+	weirtest.Exec(t, d, "update weir.parked set until = now() - interval '2 minutes'")
+	weirtest.Exec(t, d, "select weir.unpark(array['any'], 'another node')") // sweeps
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.parked"); n != 0 {
 		t.Errorf("%d parkings of two minutes ago are left", n)
 	}
 }
@@ -143,19 +145,19 @@ func TestWhateverMakesAJobAvailableNotifies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
-			enqueueOne(t, d, "parked")
-			claimOne(t, d, "parked")
+			d := weirtest.New(t)
+			weirtest.EnqueueOne(t, d, "parked")
+			weirtest.ClaimOne(t, d, "parked")
 			for sql := range strings.SplitSeq(c.before, "; ") {
 				if sql != "" {
-					do(t, d, sql)
+					weirtest.Exec(t, d, sql)
 				}
 			}
 			l := newListener(d)
-			do(t, d, "select weir.park(array['parked'], 'node')")
-			do(t, d, c.sql)
+			weirtest.Exec(t, d, "select weir.park(array['parked'], 'node')")
+			weirtest.Exec(t, d, c.sql)
 			l.want(name, "parked")
-			if got := claim(t, d, "parked", 1); len(got) != 1 {
+			if got := weirtest.Claim(t, d, "parked", 1); len(got) != 1 {
 				t.Errorf("%s: nothing can be claimed", name)
 			}
 		})
@@ -164,17 +166,17 @@ func TestWhateverMakesAJobAvailableNotifies(t *testing.T) {
 
 func TestWhoLeavesAJobWhereItIsNotifiesNobody(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	l := newListener(d)
-	enqueueOne(t, d, "q")
-	j := claimOne(t, d, "q")
-	do(t, d, "select weir.park(array['q'], 'node')")
+	weirtest.EnqueueOne(t, d, "q")
+	j := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'node')")
 	for _, call := range []string{"heartbeat(array[$1::bigint], array[$2::bigint])", "snooze($1, $2, '1 h')"} {
-		j.call(t, d, call)
+		j.Call(t, d, call)
 	}
-	do(t, d, "select weir.promote_due(), weir.expire_leases(), weir.advance_frontier('0 s'), weir.keep_partitions()")
-	do(t, d, "select weir.cancel($1)", j.ID)
-	refused(t, try(d, "select weir.complete($1, $2)", j.ID, j.Token), "WR001")
-	refused(t, try(d, "select weir.release($1, $2)", j.ID, j.Token), "WR001")
+	weirtest.Exec(t, d, "select weir.promote_due(), weir.expire_leases(), weir.advance_frontier('0 s'), weir.keep_partitions()")
+	weirtest.Exec(t, d, "select weir.cancel($1)", j.ID)
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.complete($1, $2)", j.ID, j.Token), "WR001")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.release($1, $2)", j.ID, j.Token), "WR001")
 	l.want("a heartbeat, a snooze and looks in vain")
 }

@@ -11,13 +11,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // Hundreds of acks at once, each in a transaction of its own, of steps that release the same steps: each of those is let go once, and no ack is
 // refused for a deadlock.
 func TestParentsThatCompleteAtOnceReleaseTheirChildOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	const parents, children, sessions = 300, 12, 30
 	var steps, names []string
 	for i := range parents {
@@ -29,24 +31,24 @@ func TestParentsThatCompleteAtOnceReleaseTheirChildOnce(t *testing.T) {
 		steps = append(steps, step(fmt.Sprint("c", i), strings.Join(names, ",")))
 	}
 	w := submit(t, d, "", steps...)
-	jobs := claim(t, d, "default", parents)
+	jobs := weirtest.Claim(t, d, "default", parents)
 	rand.Shuffle(len(jobs), func(a, b int) { jobs[a], jobs[b] = jobs[b], jobs[a] })
 	var acking sync.WaitGroup
 	for s := range sessions {
-		conn := d.connect()
+		conn := d.Connect()
 		acking.Go(func() {
 			for i := s; i < len(jobs); i += sessions {
-				if err := try(conn, "select weir.complete($1, $2)", jobs[i].ID, jobs[i].Token); err != nil {
+				if err := weirtest.TryExec(conn, "select weir.complete($1, $2)", jobs[i].ID, jobs[i].Token); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
 	acking.Wait()
-	if n := len(claim(t, d, "default", 1000)); n != children {
+	if n := len(weirtest.Claim(t, d, "default", 1000)); n != children {
 		t.Errorf("%d steps were let go, want %d", n, children)
 	}
-	do(t, d, "select count(*) from weir.complete_many((select array_agg(job_id) from weir.job_lease), (select array_agg(token) from weir.job_lease))")
+	weirtest.Exec(t, d, "select count(*) from weir.complete_many((select array_agg(job_id) from weir.job_lease), (select array_agg(token) from weir.job_lease))")
 	wantWorkflow(t, d, w, "completed")
 }
 
@@ -102,7 +104,7 @@ func (s plannedStep) json(i int, shuffled []int) string {
 // Random workflows, worked by many at once in batches, with failures, retries, releases and lost leases, end as their definition says that they must.
 func TestRandomWorkflowsEndAsTheirDefinitionSays(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
 	plans := map[int64][]plannedStep{}
 	orders := map[int64][]int{}
@@ -118,7 +120,7 @@ func TestRandomWorkflowsEndAsTheirDefinitionSays(t *testing.T) {
 	}
 	var working sync.WaitGroup
 	for worker := range 8 {
-		conn := d.connect()
+		conn := d.Connect()
 		random := rand.New(rand.NewPCG(rand.Uint64(), uint64(worker)))
 		working.Go(func() {
 			for {
@@ -156,7 +158,7 @@ func TestRandomWorkflowsEndAsTheirDefinitionSays(t *testing.T) {
 		}
 		wantWorkflow(t, d, w, state)
 	}
-	soundWorkflows(t, d)
+	weirtest.CheckWorkflows(t, d)
 }
 
 // workRandomly claims a few steps and says in one transaction what became of each. It returns how many workflows are not over.
@@ -196,7 +198,7 @@ func workRandomly(conn *pgx.Conn, random *rand.Rand) (left int, err error) {
 			if len(call.args[0].([]int64)) == 0 {
 				continue
 			}
-			if err := try(tx, call.sql, call.args...); err != nil {
+			if err := weirtest.TryExec(tx, call.sql, call.args...); err != nil {
 				return err
 			}
 		}
@@ -212,7 +214,7 @@ func workRandomly(conn *pgx.Conn, random *rand.Rand) (left int, err error) {
 // leave it alone every workflow ends.
 func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	random := rand.New(rand.NewPCG(rand.Uint64(), 2))
 	var ids []int64
 	for i := range 24 {
@@ -229,7 +231,7 @@ func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var busy, working sync.WaitGroup
 	for range 4 {
-		conn := d.connect()
+		conn := d.Connect()
 		random := rand.New(rand.NewPCG(rand.Uint64(), 3))
 		busy.Go(func() {
 			for range 60 {
@@ -239,14 +241,14 @@ func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 					"select weir.cancel((select job_id from weir.workflow_steps where workflow_id = $1 order by random() limit 1))",
 					"select weir.retry((select job_id from weir.workflow_steps where workflow_id = $1 order by random() limit 1))",
 				}[random.IntN(7)]
-				if err := try(conn, sql, w); err != nil && !strings.Contains(err.Error(), "SQLSTATE WR0") && !hasCode(err, "40001") { // a job that keeps moving
+				if err := weirtest.TryExec(conn, sql, w); err != nil && !strings.Contains(err.Error(), "SQLSTATE WR0") && !weirtest.HasSQLState(err, "40001") { // a job that keeps moving
 					t.Errorf("%s: %s", sql, inFull(err))
 				}
 			}
 		})
 	}
 	for worker := range 4 {
-		conn := d.connect()
+		conn := d.Connect()
 		random := rand.New(rand.NewPCG(rand.Uint64(), uint64(10+worker)))
 		working.Go(func() {
 			for ctx.Err() == nil {
@@ -255,7 +257,7 @@ func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 					t.Error(inFull(err))
 					return
 				}
-				if err := try(conn, "select weir.tend_workflows(), weir.promote_due()"); err != nil {
+				if err := weirtest.TryExec(conn, "select weir.tend_workflows(), weir.promote_due()"); err != nil {
 					t.Error(inFull(err))
 					return
 				}
@@ -264,18 +266,18 @@ func TestWorkflowsSurviveAllThatIsDoneToThemAtOnce(t *testing.T) {
 		})
 	}
 	busy.Wait()
-	eventually(t, "all workflows are over", func() bool {
-		return ask[int](t, d, "select count(*) from weir.workflow where finished_at is null") == 0
+	weirtest.Eventually(t, "all workflows are over", func() bool {
+		return weirtest.Value[int](t, d, "select count(*) from weir.workflow where finished_at is null") == 0
 	})
 	stop()
 	working.Wait()
-	soundWorkflows(t, d)
+	weirtest.CheckWorkflows(t, d)
 }
 
 // Each mistake that the check of workflows is there to find.
 func TestTheCheckOfWorkflowsCanFail(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	for _, mistake := range []string{
 		"update weir.workflow_join set waits_for = waits_for + 1",
 		"delete from weir.workflow_join",
@@ -292,14 +294,14 @@ func TestTheCheckOfWorkflowsCanFail(t *testing.T) {
 		"with o as (delete from weir.job_ready returning *) insert into weir.job_outcome (job_id, queue_id, state, attempt) select coalesce(job_id, seq), queue_id, 'completed', 1 from o",
 		"update weir.job_held set key = '123456' where reason = 'workflow'",
 	} {
-		tx := d.begin()
+		tx := d.Tx()
 		submit(t, tx, "", step("a", ""), step("b", ""), step("c", "a,b"), `{"name": "s", "wait_for": {"signal": "go"}}`, `{"name": "sub", "workflow": `+definition("", step("x", ""))+`}`)
-		soundWorkflows(t, tx)
-		do(t, tx, mistake)
-		if wrong := askAll[string](t, tx, "select problem from weir.check_workflows()"); len(wrong) == 0 {
+		weirtest.CheckWorkflows(t, tx)
+		weirtest.Exec(t, tx, mistake)
+		if wrong := weirtest.Values[string](t, tx, "select problem from weir.check_workflows()"); len(wrong) == 0 {
 			t.Errorf("not found: %s", mistake)
 		}
-		rollback(t, tx)
+		weirtest.Rollback(t, tx)
 	}
 }
 

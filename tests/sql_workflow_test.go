@@ -6,12 +6,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // submit stores a workflow with these steps, each a JSON text, and returns its id. fields are more fields of the workflow.
-func submit(t testing.TB, q asker, fields string, steps ...string) int64 {
+func submit(t testing.TB, q weirtest.Querier, fields string, steps ...string) int64 {
 	t.Helper()
-	return ask[int64](t, q, "select weir.submit_workflow($1)", definition(fields, steps...))
+	return weirtest.Value[int64](t, q, "select weir.submit_workflow($1)", definition(fields, steps...))
 }
 
 func definition(fields string, steps ...string) string {
@@ -34,43 +36,36 @@ func step(name, after string, fields ...string) string {
 }
 
 // statesOf says what the steps of a workflow are, such as "a completed, b held".
-func statesOf(t testing.TB, q asker, workflow int64) string {
+func statesOf(t testing.TB, q weirtest.Querier, workflow int64) string {
 	t.Helper()
-	return ask[string](t, q, "select string_agg(name || ' ' || state, ', ' order by number, job_id) from weir.workflow_steps where workflow_id = $1", workflow)
+	return weirtest.Value[string](t, q, "select string_agg(name || ' ' || state, ', ' order by number, job_id) from weir.workflow_steps where workflow_id = $1", workflow)
 }
 
-func wantStates(t testing.TB, q asker, workflow int64, want string) {
+func wantStates(t testing.TB, q weirtest.Querier, workflow int64, want string) {
 	t.Helper()
 	if got := statesOf(t, q, workflow); got != want {
 		t.Errorf("the steps are %s\nwant %s", got, want)
 	}
-	soundWorkflows(t, q)
+	weirtest.CheckWorkflows(t, q)
 }
 
-func wantWorkflow(t testing.TB, q asker, workflow int64, want string) {
+func wantWorkflow(t testing.TB, q weirtest.Querier, workflow int64, want string) {
 	t.Helper()
-	if got := ask[string](t, q, "select state from weir.workflows where id = $1", workflow); got != want {
+	if got := weirtest.Value[string](t, q, "select state from weir.workflows where id = $1", workflow); got != want {
 		t.Errorf("the workflow is %s, want %s: %s", got, want, statesOf(t, q, workflow))
 	}
-	soundWorkflows(t, q)
-}
-
-func soundWorkflows(t testing.TB, q asker) {
-	t.Helper()
-	for _, line := range askAll[string](t, q, "select format('workflow %s, step %s: %s', id, step, problem) from weir.check_workflows()") {
-		t.Error(line)
-	}
+	weirtest.CheckWorkflows(t, q)
 }
 
 // claimStep claims the one step of this name that is available.
-func claimStep(t testing.TB, q asker, name string) held {
+func claimStep(t testing.TB, q weirtest.Querier, name string) weirtest.Lease {
 	t.Helper()
-	var found []held
-	for _, j := range claim(t, q, "default", 1000) {
+	var found []weirtest.Lease
+	for _, j := range weirtest.Claim(t, q, "default", 1000) {
 		if j.Kind == name {
 			found = append(found, j)
 		} else {
-			j.call(t, q, "release($1, $2)")
+			j.Call(t, q, "release($1, $2)")
 		}
 	}
 	if len(found) != 1 {
@@ -80,27 +75,27 @@ func claimStep(t testing.TB, q asker, name string) held {
 }
 
 // runSteps completes these steps one after the other, with their names as results. A name with ! dies.
-func runSteps(t testing.TB, q asker, names string) {
+func runSteps(t testing.TB, q weirtest.Querier, names string) {
 	t.Helper()
 	for name := range strings.SplitSeq(names, ",") {
 		name, dies := strings.CutPrefix(name, "!")
 		j := claimStep(t, q, name)
 		if dies {
-			do(t, q, `select weir.fail($1, $2, '{"message": "no"}', retry => false)`, j.ID, j.Token)
+			weirtest.Exec(t, q, `select weir.fail($1, $2, '{"message": "no"}', retry => false)`, j.ID, j.Token)
 		} else {
-			do(t, q, "select weir.complete($1, $2, to_jsonb($3::text))", j.ID, j.Token, name)
+			weirtest.Exec(t, q, "select weir.complete($1, $2, to_jsonb($3::text))", j.ID, j.Token, name)
 		}
 	}
 }
 
 func TestStepsRunWhenThoseTheyDependOnAreDone(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, `"metadata": {"order": 42}`, step("d", "b,c"), step("b", "a", `"priority": 9`), step("c", "a", `"queue": "default"`), step("a", ""))
 	wantStates(t, d, w, "d held, b held, c held, a available")
 	runSteps(t, d, "a")
 	wantStates(t, d, w, "d held, b available, c available, a completed")
-	if p := ask[float64](t, d, "select progress from weir.workflows where id = $1", w); p != 25 {
+	if p := weirtest.Value[float64](t, d, "select progress from weir.workflows where id = $1", w); p != 25 {
 		t.Errorf("progress is %v, want 25", p)
 	}
 	runSteps(t, d, "c,b")
@@ -108,30 +103,30 @@ func TestStepsRunWhenThoseTheyDependOnAreDone(t *testing.T) {
 	wantWorkflow(t, d, w, "running")
 	runSteps(t, d, "d")
 	wantWorkflow(t, d, w, "completed")
-	if got := ask[string](t, d, "select format('%s %s %s %s %s %s', steps, completed, dead, cancelled, progress, metadata) from weir.workflows where id = $1", w); got != `4 4 0 0 100 {"order": 42}` {
+	if got := weirtest.Value[string](t, d, "select format('%s %s %s %s %s %s', steps, completed, dead, cancelled, progress, metadata) from weir.workflows where id = $1", w); got != `4 4 0 0 100 {"order": 42}` {
 		t.Errorf("the workflow is %s", got)
 	}
-	if got := ask[int](t, d, "select priority from weir.workflow_steps s join weir.jobs j on j.id = s.job_id where s.workflow_id = $1 and s.name = 'b'", w); got != 9 {
+	if got := weirtest.Value[int](t, d, "select priority from weir.workflow_steps s join weir.jobs j on j.id = s.job_id where s.workflow_id = $1 and s.name = 'b'", w); got != 9 {
 		t.Errorf("the priority of step b is %d, want 9: step options are job options", got)
 	}
 }
 
 func TestAClaimCarriesTheResultsOfTheDependencies(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	submit(t, d, `"on_failure": "continue"`, step("a", ""), step("b", ""), step("c", "", `"max_attempts": 1`), step("end", "a,b,c", `"needs": "ended"`))
-	plain := ask[*string](t, d, "select dependencies::text from (select weir.enqueue('plain', queue => 'plain')) e cross join lateral (select dependencies from weir.claim(array['plain'], 'w')) c")
+	plain := weirtest.Value[*string](t, d, "select dependencies::text from (select weir.enqueue('plain', queue => 'plain')) e cross join lateral (select dependencies from weir.claim(array['plain'], 'w')) c")
 	if plain != nil {
 		t.Errorf("a plain job comes with dependencies %s", *plain)
 	}
 	runSteps(t, d, "a,!c")
 	j := claimStep(t, d, "b")
-	j.call(t, d, "complete($1, $2)")
-	got := askAll[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
+	j.Call(t, d, "complete($1, $2)")
+	got := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
 	if len(got) != 1 || got[0] != `{"a": "a", "b": null}` {
 		t.Errorf("the claim carries %q, want those that completed", got)
 	}
-	all := askAll[string](t, d, "select format('%s %s %s %s', step, state, result, error) from weir.dependencies((select job_id from weir.job_lease where attempt = 1 and queue_id = (select id from weir.queue where name = 'default')))")
+	all := weirtest.Values[string](t, d, "select format('%s %s %s %s', step, state, result, error) from weir.dependencies((select job_id from weir.job_lease where attempt = 1 and queue_id = (select id from weir.queue where name = 'default')))")
 	if want := []string{`a completed "a" `, `b completed  `, `c dead  {"message": "no"}`}; !slices.Equal(all, want) {
 		t.Errorf("the dependencies are %q, want %q", all, want)
 	}
@@ -154,7 +149,7 @@ func TestWhatAStepNeedsDecides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
+			d := weirtest.New(t)
 			w := submit(t, d, `"on_failure": "continue"`, step("a", ""), step("b", ""), step("x", "a,b", fmt.Sprintf(`"needs": %q`, c.needs)), step("after", "x"))
 			runSteps(t, d, c.run)
 			states := strings.Split(statesOf(t, d, w), ", ")
@@ -164,22 +159,22 @@ func TestWhatAStepNeedsDecides(t *testing.T) {
 			if c.want == "cancelled" && states[3] != "after cancelled" {
 				t.Errorf("what depends on a skipped step: %v", states)
 			}
-			soundWorkflows(t, d)
-			for len(claim(t, d, "default", 0+1)) > 0 {
-				do(t, d, "select weir.complete(job_id, token) from weir.job_lease")
+			weirtest.CheckWorkflows(t, d)
+			for len(weirtest.Claim(t, d, "default", 0+1)) > 0 {
+				weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 			}
-			state := ask[string](t, d, "select state from weir.workflows")
+			state := weirtest.Value[string](t, d, "select state from weir.workflows")
 			if want := map[bool]string{true: "failed", false: "completed"}[strings.Contains(c.run, "!")]; state != want {
 				t.Errorf("the workflow is %s, want %s: %s", state, want, statesOf(t, d, w))
 			}
-			soundWorkflows(t, d)
+			weirtest.CheckWorkflows(t, d)
 		})
 	}
 }
 
 func TestWhatIsWrongWithAWorkflowIsSaidBeforeAnythingIsStored(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	many := make([]string, 11)
 	for i := range many {
 		many[i] = step(fmt.Sprint("s", i), "")
@@ -216,32 +211,32 @@ func TestWhatIsWrongWithAWorkflowIsSaidBeforeAnythingIsStored(t *testing.T) {
 		"a workflow without steps": {definition("", `{"name": "a", "workflow": {"name": "i"}}`), "steps[0].workflow.steps", "must be an array"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := refused(t, try(d, "select weir.submit_workflow($1)", c.definition), "WR010")
+			e := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.submit_workflow($1)", c.definition), "WR010")
 			if e.ColumnName != c.field || !strings.Contains(e.Message, c.says) {
 				t.Errorf("the field is %q, the message %q; want %q and %q", e.ColumnName, e.Message, c.field, c.says)
 			}
 		})
 	}
-	tx := d.begin()
-	do(t, tx, "set local weir.max_steps = 10")
-	e := refused(t, try(tx, "select weir.submit_workflow($1)", definition("", many...)), "WR010")
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "set local weir.max_steps = 10")
+	e := weirtest.WantSQLState(t, weirtest.TryExec(tx, "select weir.submit_workflow($1)", definition("", many...)), "WR010")
 	if e.ColumnName != "steps" || !strings.Contains(e.Message, "more than 10 steps") {
 		t.Errorf("too many steps: %q %q", e.ColumnName, e.Message)
 	}
-	rollback(t, tx)
-	if n := ask[int](t, d, "select (select count(*) from weir.job) + (select count(*) from weir.workflow) + (select count(*) from weir.workflow_step) + (select count(*) from weir.queue)"); n != 0 {
+	weirtest.Rollback(t, tx)
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.job) + (select count(*) from weir.workflow) + (select count(*) from weir.workflow_step) + (select count(*) from weir.queue)"); n != 0 {
 		t.Errorf("%d rows were stored", n)
 	}
 }
 
 func TestTheLongestCycleIsFound(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	steps := make([]string, 3000)
 	for i := range steps {
 		steps[i] = step(fmt.Sprint("s", i), fmt.Sprint("s", (i+len(steps)-1)%len(steps)))
 	}
-	e := refused(t, try(d, "select weir.submit_workflow($1)", definition("", steps...)), "WR010")
+	e := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.submit_workflow($1)", definition("", steps...)), "WR010")
 	if !strings.Contains(e.Message, "s0 -> s1 -> s2 -> ") && !strings.Contains(e.Message, " -> s2998 -> s2999 -> s0") {
 		t.Errorf("the message is %q", e.Message)
 	}
@@ -249,36 +244,36 @@ func TestTheLongestCycleIsFound(t *testing.T) {
 
 func TestASubmissionWithAKnownIdempotencyKeyIsTheFirstOne(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	first := submit(t, d, `"idempotency_key": "k"`, step("a", ""))
 	if again := submit(t, d, `"idempotency_key": "k"`, step("a", "")); again != first {
 		t.Errorf("the second submission is workflow %d, want %d", again, first)
 	}
-	refused(t, try(d, "select weir.submit_workflow($1)", definition(`"idempotency_key": "k"`, step("b", ""))), "WR006")
-	if n := ask[int](t, d, "select count(*) from weir.workflow_step"); n != 1 {
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.submit_workflow($1)", definition(`"idempotency_key": "k"`, step("b", ""))), "WR006")
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.workflow_step"); n != 1 {
 		t.Errorf("%d steps are stored, want 1", n)
 	}
 }
 
 func TestASubmissionGoesWithItsTransaction(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	tx := d.begin()
+	d := weirtest.New(t)
+	tx := d.Tx()
 	submit(t, tx, "", step("a", ""), step("b", "a"))
-	rollback(t, tx)
-	tx = d.begin()
+	weirtest.Rollback(t, tx)
+	tx = d.Tx()
 	w := submit(t, tx, "", step("a", ""), step("b", "a"))
-	commit(t, tx)
+	weirtest.Commit(t, tx)
 	runSteps(t, d, "a,b")
 	wantWorkflow(t, d, w, "completed")
-	if n := ask[int](t, d, "select count(*) from weir.workflows"); n != 1 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.workflows"); n != 1 {
 		t.Errorf("%d workflows, want 1", n)
 	}
 }
 
 func TestAWideFanOutAndFanInIsReleasedByBatches(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	const width = 500
 	steps, names := []string{step("root", "")}, make([]string, width)
 	for i := range names {
@@ -288,15 +283,15 @@ func TestAWideFanOutAndFanInIsReleasedByBatches(t *testing.T) {
 	w := submit(t, d, "", append(steps, step("join", strings.Join(names, ",")))...)
 	runSteps(t, d, "root")
 	for range 5 {
-		do(t, d, `select count(*) from (select array_agg(job_id) as ids, array_agg(token) as tokens, array_agg('{"n": 1}'::jsonb) as results from weir.claim(array['default'], 'w', 100)) c
+		weirtest.Exec(t, d, `select count(*) from (select array_agg(job_id) as ids, array_agg(token) as tokens, array_agg('{"n": 1}'::jsonb) as results from weir.claim(array['default'], 'w', 100)) c
 			cross join lateral weir.complete_many(c.ids, c.tokens, c.results)`)
 	}
 	// One update a call, however many of them it completes.
-	join := askAll[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
+	join := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
 	var results map[string]json.RawMessage
 	if len(join) != 1 || json.Unmarshal([]byte(join[0]), &results) != nil || len(results) != width {
 		t.Fatalf("the join carries %d results of %d claims, want %d", len(results), len(join), width)
 	}
-	do(t, d, "select weir.complete(job_id, token) from weir.job_lease")
+	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 	wantWorkflow(t, d, w, "completed")
 }

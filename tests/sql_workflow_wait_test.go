@@ -4,29 +4,31 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 func TestASignalEndsTheStepsThatWaitForItNowOrLater(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, "", step("a", ""), `{"name": "now", "wait_for": {"signal": "go"}}`, `{"name": "later", "wait_for": {"signal": "go"}, "depends_on": ["a"]}`, step("b", "now,later"))
 	wantStates(t, d, w, "a available, now held, later held, b held")
-	if n := ask[int](t, d, `select weir.signal($1, 'go', '{"by": "ann"}')`, w); n != 1 {
+	if n := weirtest.Value[int](t, d, `select weir.signal($1, 'go', '{"by": "ann"}')`, w); n != 1 {
 		t.Errorf("%d steps waited, want 1", n)
 	}
 	wantStates(t, d, w, "a available, now completed, later held, b held")
-	if n := ask[int](t, d, `select weir.signal($1, 'other')`, w); n != 0 {
+	if n := weirtest.Value[int](t, d, `select weir.signal($1, 'other')`, w); n != 0 {
 		t.Errorf("%d steps waited for a signal that nobody knows", n)
 	}
 	runSteps(t, d, "a")
-	got := askAll[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
+	got := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
 	if len(got) != 1 || got[0] != `{"now": {"by": "ann"}, "later": {"by": "ann"}}` {
 		t.Fatalf("the payloads are %q", got)
 	}
-	do(t, d, "select weir.complete(job_id, token) from weir.job_lease")
+	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 	wantWorkflow(t, d, w, "completed")
-	refused(t, try(d, "select weir.signal($1, '')", w), "WR010")
-	refused(t, try(d, "select weir.signal(123456, 'go')"), "WR050")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.signal($1, '')", w), "WR010")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.signal(123456, 'go')"), "WR050")
 }
 
 func TestASignalThatDoesNotComeInTime(t *testing.T) {
@@ -34,18 +36,18 @@ func TestASignalThatDoesNotComeInTime(t *testing.T) {
 	for policy, want := range map[string]string{"fail": "s dead, b cancelled failed", "continue": "s completed, b available running", "skip": "s cancelled, b cancelled completed"} {
 		t.Run(policy, func(t *testing.T) {
 			t.Parallel()
-			d := newDatabase(t)
+			d := weirtest.New(t)
 			w := submit(t, d, "", fmt.Sprintf(`{"name": "s", "wait_for": {"signal": "go", "timeout_seconds": 0.001, "on_timeout": %q}}`, policy), step("b", "s"))
-			do(t, d, "select pg_sleep(0.01)")
-			do(t, d, "select weir.tend_workflows()")
-			if got := statesOf(t, d, w) + " " + ask[string](t, d, "select state from weir.workflows"); got != want {
+			weirtest.Exec(t, d, "select pg_sleep(0.01)")
+			weirtest.Exec(t, d, "select weir.tend_workflows()")
+			if got := statesOf(t, d, w) + " " + weirtest.Value[string](t, d, "select state from weir.workflows"); got != want {
 				t.Errorf("with %s: %s, want %s", policy, got, want)
 			}
-			soundWorkflows(t, d)
+			weirtest.CheckWorkflows(t, d)
 			if policy == "fail" { // it waits again when it is redriven, and no worker gets it
-				do(t, d, "select weir.redrive(job_id) from weir.workflow_steps where name = 's'")
+				weirtest.Exec(t, d, "select weir.redrive(job_id) from weir.workflow_steps where name = 's'")
 				wantStates(t, d, w, "s held, b held")
-				do(t, d, "select weir.signal($1, 'go')", w)
+				weirtest.Exec(t, d, "select weir.signal($1, 'go')", w)
 				wantStates(t, d, w, "s completed, b available")
 			}
 		})
@@ -54,41 +56,41 @@ func TestASignalThatDoesNotComeInTime(t *testing.T) {
 
 func TestTimersAndDelaysCountFromTheEndOfTheDependencies(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, "", step("a", ""), `{"name": "timer", "wait_for": {"seconds": 0.3}, "depends_on": ["a"]}`, step("delayed", "a", `"delay_seconds": 3600`),
 		`{"name": "past", "wait_for": {"until": "2020-01-01T00:00:00Z"}, "depends_on": ["a"]}`, step("b", "timer,past"), step("rooted", "", `"delay_seconds": 3600`))
 	wantStates(t, d, w, "a available, timer held, delayed held, past held, b held, rooted scheduled")
 	runSteps(t, d, "a")
 	wantStates(t, d, w, "a completed, timer held, delayed scheduled, past completed, b held, rooted scheduled")
-	if got := ask[string](t, d, "select held_reason from weir.workflow_steps where name = 'timer'"); got != "timer" {
+	if got := weirtest.Value[string](t, d, "select held_reason from weir.workflow_steps where name = 'timer'"); got != "timer" {
 		t.Errorf("the timer is held for %s", got)
 	}
-	eventually(t, "the timer ends", func() bool {
-		do(t, d, "select weir.tend_workflows()")
+	weirtest.Eventually(t, "the timer ends", func() bool {
+		weirtest.Exec(t, d, "select weir.tend_workflows()")
 		return strings.Contains(statesOf(t, d, w), "timer completed, delayed scheduled, past completed, b available")
 	})
-	soundWorkflows(t, d)
+	weirtest.CheckWorkflows(t, d)
 }
 
 func TestAStepAddsStepsInTheTransactionOfItsCompletion(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, "", step("list", ""), step("other", ""), step("report", "list"))
 	list := claimStep(t, d, "list")
-	add := func(q asker, steps ...string) error {
-		return try(q, "select weir.add_steps($1, $2, $3)", list.ID, list.Token, "["+strings.Join(steps, ",")+"]")
+	add := func(q weirtest.Querier, steps ...string) error {
+		return weirtest.TryExec(q, "select weir.add_steps($1, $2, $3)", list.ID, list.Token, "["+strings.Join(steps, ",")+"]")
 	}
-	tx := d.begin()
+	tx := d.Tx()
 	if err := add(tx, step("m1", "list"), step("m2", "list"), step("join", "m1,m2,other")); err != nil {
 		t.Fatal(err)
 	}
-	list.call(t, tx, "complete($1, $2, '[1, 2]')")
-	commit(t, tx)
+	list.Call(t, tx, "complete($1, $2, '[1, 2]')")
+	weirtest.Commit(t, tx)
 	wantStates(t, d, w, "list completed, other available, report available, m1 available, m2 available, join held")
-	if got := ask[string](t, d, "select added_by from weir.workflow_steps where name = 'm1'"); got != "list" {
+	if got := weirtest.Value[string](t, d, "select added_by from weir.workflow_steps where name = 'm1'"); got != "list" {
 		t.Errorf("m1 was added by %s", got)
 	}
-	refused(t, add(d, step("m3", "")), "WR001")
+	weirtest.WantSQLState(t, add(d, step("m3", "")), "WR001")
 
 	m1 := claimStep(t, d, "m1")
 	list = m1
@@ -97,7 +99,7 @@ func TestAStepAddsStepsInTheTransactionOfItsCompletion(t *testing.T) {
 		"steps[0].depends_on[0]": {step("x", "nobody")},
 		"steps[0].kind":          {`{"name": "x"}`},
 	} {
-		if e := refused(t, add(d, steps...), "WR010"); e.ColumnName != field {
+		if e := weirtest.WantSQLState(t, add(d, steps...), "WR010"); e.ColumnName != field {
 			t.Errorf("the field is %q, want %q: %s", e.ColumnName, field, e.Message)
 		}
 	}
@@ -106,53 +108,53 @@ func TestAStepAddsStepsInTheTransactionOfItsCompletion(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantStates(t, d, w, "list completed, other available, report available, m1 running, m2 available, join held, x held, y held, z available, end held")
-	complete(t, d, m1)
+	weirtest.Complete(t, d, m1)
 	runSteps(t, d, "other,report,m2,x,y,z,join,end")
 	wantWorkflow(t, d, w, "completed")
 
-	plain := enqueueOne(t, d, "plain")
-	j := claimOne(t, d, "plain")
+	plain := weirtest.EnqueueOne(t, d, "plain")
+	j := weirtest.ClaimOne(t, d, "plain")
 	if plain == j.ID {
-		refused(t, try(d, "select weir.add_steps($1, $2, $3)", j.ID, j.Token, "["+step("x", "")+"]"), "WR054")
-		refused(t, try(d, "select weir.start_workflow($1, $2, $3)", j.ID, j.Token, definition("", step("x", ""))), "WR054")
+		weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.add_steps($1, $2, $3)", j.ID, j.Token, "["+step("x", "")+"]"), "WR054")
+		weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.start_workflow($1, $2, $3)", j.ID, j.Token, definition("", step("x", ""))), "WR054")
 	}
 }
 
 func TestAStepThatIsAWorkflowEndsAsThatEnds(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, "", step("a", ""), `{"name": "sub", "depends_on": ["a"], "workflow": `+definition("", step("p", ""), step("q", "p"))+`}`, step("z", "sub"))
 	runSteps(t, d, "a")
-	child := ask[int64](t, d, "select child_workflow_id from weir.workflow_steps where name = 'sub'")
+	child := weirtest.Value[int64](t, d, "select child_workflow_id from weir.workflow_steps where name = 'sub'")
 	wantStates(t, d, w, "a completed, sub held, z held")
 	wantStates(t, d, child, "p available, q held")
 	runSteps(t, d, "!p")
 	wantWorkflow(t, d, child, "failed")
 	wantWorkflow(t, d, w, "failed")
 
-	do(t, d, "select weir.retry_workflow($1)", w) // goes on with the workflow that it has
+	weirtest.Exec(t, d, "select weir.retry_workflow($1)", w) // goes on with the workflow that it has
 	wantStates(t, d, w, "a completed, sub held, z held")
 	wantStates(t, d, child, "p available, q held")
 	runSteps(t, d, "p,q")
-	got := askAll[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
+	got := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
 	if want := fmt.Sprintf(`{"sub": {"state": "completed", "results": {"q": "q"}, "workflow_id": "%d"}}`, child); len(got) != 1 || got[0] != want {
 		t.Fatalf("the step after it gets %q, want %s", got, want)
 	}
-	do(t, d, "select weir.complete(job_id, token) from weir.job_lease")
+	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 	wantWorkflow(t, d, w, "completed")
 }
 
 func TestARunningStepStartsAWorkflowAndWaitsForIt(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	w := submit(t, d, "", step("a", ""), step("b", "a"))
 	a := claimStep(t, d, "a")
-	child := ask[int64](t, d, "select weir.start_workflow($1, $2, $3)", a.ID, a.Token, definition("", step("p", "")))
+	child := weirtest.Value[int64](t, d, "select weir.start_workflow($1, $2, $3)", a.ID, a.Token, definition("", step("p", "")))
 	wantStates(t, d, w, "a held, b held")
-	refused(t, try(d, "select weir.complete($1, $2)", a.ID, a.Token), "WR001")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.complete($1, $2)", a.ID, a.Token), "WR001")
 	p := claimStep(t, d, "p")
-	grandchild := ask[int64](t, d, "select weir.start_workflow($1, $2, $3)", p.ID, p.Token, definition("", step("q", "")))
-	if got := ask[string](t, d, "select array_agg(id order by id)::text from weir.workflows where parent_workflow_id is not null"); got != fmt.Sprintf("{%d,%d}", child, grandchild) {
+	grandchild := weirtest.Value[int64](t, d, "select weir.start_workflow($1, $2, $3)", p.ID, p.Token, definition("", step("q", "")))
+	if got := weirtest.Value[string](t, d, "select array_agg(id order by id)::text from weir.workflows where parent_workflow_id is not null"); got != fmt.Sprintf("{%d,%d}", child, grandchild) {
 		t.Errorf("the workflows within are %s", got)
 	}
 	runSteps(t, d, "q,b")
@@ -163,17 +165,17 @@ func TestARunningStepStartsAWorkflowAndWaitsForIt(t *testing.T) {
 
 func TestCancellingAWorkflowCancelsThoseWithin(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	inner := definition("", step("p", ""), `{"name": "deep", "workflow": `+definition("", step("q", ""))+`}`)
 	w := submit(t, d, "", `{"name": "sub", "workflow": `+inner+`}`, step("z", "sub"))
 	q := claimStep(t, d, "q")
-	do(t, d, "select weir.cancel_workflow($1)", w)
-	if got := ask[string](t, d, "select string_agg(state, ', ' order by id) from weir.workflows"); got != "cancelled, cancelled, stopping" {
+	weirtest.Exec(t, d, "select weir.cancel_workflow($1)", w)
+	if got := weirtest.Value[string](t, d, "select string_agg(state, ', ' order by id) from weir.workflows"); got != "cancelled, cancelled, stopping" {
 		t.Errorf("the workflows are %s", got)
 	}
-	do(t, d, "select weir.release($1, $2)", q.ID, q.Token)
-	if got := ask[string](t, d, "select string_agg(state, ', ' order by id) from weir.workflows"); got != "cancelled, cancelled, cancelled" {
+	weirtest.Exec(t, d, "select weir.release($1, $2)", q.ID, q.Token)
+	if got := weirtest.Value[string](t, d, "select string_agg(state, ', ' order by id) from weir.workflows"); got != "cancelled, cancelled, cancelled" {
 		t.Errorf("the workflows are %s", got)
 	}
-	soundWorkflows(t, d)
+	weirtest.CheckWorkflows(t, d)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/weirhq/weir/tests/pgtest"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // same is what becomes of a job that a transition leaves alone without a word.
@@ -74,21 +74,20 @@ func with(pairs ...string) map[string]string {
 
 func TestEachTransitionFromEachStateInSQL(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
+	d := weirtest.New(t)
 	checkTransitions(t, d.Pool, sqlTransitions{t, d.Pool})
 }
 
 func TestEachTransitionFromEachStateOverREST(t *testing.T) {
 	t.Parallel()
-	database := pgtest.New(t)
-	s := startServiceOn(t, database.URL)
-	s.pool = database.Pool()
-	checkTransitions(t, s.pool, restTransitions{s})
+	database := weirtest.New(t)
+	s := weirtest.StartNodeOn(t, database)
+	checkTransitions(t, s.DB.Pool, restTransitions{s})
 }
 
 // transitioner brings transitions about. Each answers the code with which it was refused, or "".
 type transitioner interface {
-	call(transition string, j held) string
+	call(transition string, j weirtest.Lease) string
 	// lookOnce returns when the loops that promote and expire have looked at everything that is due.
 	lookOnce(transition string)
 }
@@ -98,7 +97,7 @@ func checkTransitions(t *testing.T, pool *pgxpool.Pool, by transitioner) {
 		if len(tr.want) != len(transitionStates) {
 			t.Fatalf("%s: the table is about %d states, want %d", tr.name, len(tr.want), len(transitionStates))
 		}
-		jobs, before := map[string]held{}, map[string]string{}
+		jobs, before := map[string]weirtest.Lease{}, map[string]string{}
 		for _, state := range transitionStates {
 			jobs[state] = jobInState(t, pool, state, strings.ReplaceAll(tr.name+"_"+state, " ", "_"))
 			before[state] = storedOf(t, pool, jobs[state].ID)
@@ -112,7 +111,7 @@ func checkTransitions(t *testing.T, pool *pgxpool.Pool, by transitioner) {
 				}
 			}
 			// As if the time had passed: what of it comes before a loop looks and what after does not depend on how fast this is.
-			do(t, pool, map[string]string{
+			weirtest.Exec(t, pool, map[string]string{
 				"promote": "update weir.job_scheduled set run_at = clock_timestamp() where job_id = any ($1)",
 				"expire":  "update weir.job_lease set expires_at = clock_timestamp() where job_id = any ($1)",
 			}[tr.name], due)
@@ -142,38 +141,38 @@ func checkTransitions(t *testing.T, pool *pgxpool.Pool, by transitioner) {
 			}
 		}
 	}
-	for _, line := range askAll[string](t, pool, placesThatAreWrong) {
+	for _, line := range weirtest.Values[string](t, pool, weirtest.MisplacedJobs) {
 		t.Error(line)
 	}
 }
 
 // jobInState makes a job in a queue of its own.
-func jobInState(t *testing.T, pool *pgxpool.Pool, state, queue string) held {
+func jobInState(t *testing.T, pool *pgxpool.Pool, state, queue string) weirtest.Lease {
 	t.Helper()
 	if state == "unknown" {
-		return held{ID: 1 << 40, Token: 1 << 40}
+		return weirtest.Lease{ID: 1 << 40, Token: 1 << 40}
 	}
 	if state == "scheduled" {
-		id := ask[int64](t, pool, "select weir.enqueue('a', queue => $1, run_at => clock_timestamp() + interval '1 hour')", queue)
-		return held{ID: id, Token: id}
+		id := weirtest.Value[int64](t, pool, "select weir.enqueue('a', queue => $1, run_at => clock_timestamp() + interval '1 hour')", queue)
+		return weirtest.Lease{ID: id, Token: id}
 	}
-	id := enqueueOne(t, pool, queue)
+	id := weirtest.EnqueueOne(t, pool, queue)
 	if state == "available" {
-		return held{ID: id, Token: id}
+		return weirtest.Lease{ID: id, Token: id}
 	}
 	if state == "held" {
-		hold(t, pool, id)
-		return held{ID: id, Token: id}
+		weirtest.HoldForSignal(t, pool, id)
+		return weirtest.Lease{ID: id, Token: id}
 	}
 	if state == "cancelled" {
-		do(t, pool, "select weir.cancel($1)", id)
-		return held{ID: id, Token: id}
+		weirtest.Exec(t, pool, "select weir.cancel($1)", id)
+		return weirtest.Lease{ID: id, Token: id}
 	}
-	j := held{ID: id}
+	j := weirtest.Lease{ID: id}
 	take := func() int64 {
 		var tokens []int64
-		eventually(t, "the job is claimed", func() bool {
-			tokens = askAll[int64](t, pool, "select token from weir.claim(array[$1], 'worker', 1, 300)", queue)
+		weirtest.Eventually(t, "the job is claimed", func() bool {
+			tokens = weirtest.Values[int64](t, pool, "select token from weir.claim(array[$1], 'worker', 1, 300)", queue)
 			return len(tokens) == 1
 		})
 		return tokens[0]
@@ -182,14 +181,14 @@ func jobInState(t *testing.T, pool *pgxpool.Pool, state, queue string) held {
 	switch state {
 	case "running":
 	case "stale":
-		j.call(t, pool, "release($1, $2)")
+		j.Call(t, pool, "release($1, $2)")
 		take()
 	case "retryable":
-		j.call(t, pool, `fail($1, $2, '{"message": "no"}', '1 hour')`)
+		j.Call(t, pool, `fail($1, $2, '{"message": "no"}', '1 hour')`)
 	case "completed":
-		j.call(t, pool, "complete($1, $2)")
+		j.Call(t, pool, "complete($1, $2)")
 	case "dead":
-		j.call(t, pool, `fail($1, $2, '{"message": "no"}', retry => false)`)
+		j.Call(t, pool, `fail($1, $2, '{"message": "no"}', retry => false)`)
 	default:
 		t.Fatalf("no such state: %s", state)
 	}
@@ -199,14 +198,14 @@ func jobInState(t *testing.T, pool *pgxpool.Pool, state, queue string) held {
 // storedOf is all that is stored of a job.
 func storedOf(t *testing.T, pool *pgxpool.Pool, id int64) string {
 	t.Helper()
-	return ask[string](t, pool, `select jsonb_build_object('job', (select to_jsonb(j) from weir.jobs j where j.id = $1),
+	return weirtest.Value[string](t, pool, `select jsonb_build_object('job', (select to_jsonb(j) from weir.jobs j where j.id = $1),
 		'events', (select jsonb_agg(to_jsonb(e) order by e.at) from weir.job_event e where e.job_id = $1), 'letter', (select to_jsonb(d) from weir.job_dead d where d.job_id = $1))::text`, id)
 }
 
 // becameOf is the state of a job, its attempts and the event that it did not have before.
 func becameOf(t *testing.T, pool *pgxpool.Pool, id int64, before string) string {
 	t.Helper()
-	return ask[string](t, pool, `select concat_ws(' ', j.state, j.attempt, coalesce((select string_agg(e.kind::text, '+' order by e.at) from weir.job_event e where e.job_id = j.id
+	return weirtest.Value[string](t, pool, `select concat_ws(' ', j.state, j.attempt, coalesce((select string_agg(e.kind::text, '+' order by e.at) from weir.job_event e where e.job_id = j.id
 		and not exists (select from jsonb_array_elements(nullif($2::jsonb -> 'events', 'null')) b where (b ->> 'at')::timestamptz = e.at and b ->> 'kind' = e.kind::text)), '-'))
 		from weir.jobs j where j.id = $1`, id, before)
 }
@@ -221,7 +220,7 @@ var sqlCodes = map[string]string{
 	"WR001": "stale_token", "WR002": "job_not_found", "WR003": "job_ended", "WR004": "job_not_editable", "WR005": "job_not_retryable", "WR014": "dead_letter_not_found",
 }
 
-func (s sqlTransitions) call(transition string, j held) string {
+func (s sqlTransitions) call(transition string, j weirtest.Lease) string {
 	s.t.Helper()
 	function, known := map[string]string{
 		"complete": "complete($1, $2)", "fail": `fail($1, $2, '{"message": "m"}', '1 hour')`, "fail at once": `fail($1, $2, '{"message": "m"}', '0')`,
@@ -236,11 +235,11 @@ func (s sqlTransitions) call(transition string, j held) string {
 		s.t.Fatalf("no such transition: %s", transition)
 	}
 	if transition == "heartbeat" {
-		if beats := askAll[bool](s.t, s.pool, "select cancel_requested from weir.heartbeat(array[$1::bigint], array[$2::bigint], 60)", j.ID, j.Token); len(beats) == 1 {
+		if beats := weirtest.Values[bool](s.t, s.pool, "select cancel_requested from weir.heartbeat(array[$1::bigint], array[$2::bigint], 60)", j.ID, j.Token); len(beats) == 1 {
 			return ""
 		}
 	}
-	err := try(s.pool, "select weir."+function, []any{j.ID, j.Token}[:strings.Count(function, "$")]...)
+	err := weirtest.TryExec(s.pool, "select weir."+function, []any{j.ID, j.Token}[:strings.Count(function, "$")]...)
 	var refusal *pgconn.PgError
 	switch {
 	case err == nil && transition == "heartbeat":
@@ -255,13 +254,13 @@ func (s sqlTransitions) call(transition string, j held) string {
 
 func (s sqlTransitions) lookOnce(transition string) {
 	s.t.Helper()
-	do(s.t, s.pool, map[string]string{"promote": "select weir.promote_due()", "expire": "select weir.expire_leases()"}[transition])
+	weirtest.Exec(s.t, s.pool, map[string]string{"promote": "select weir.promote_due()", "expire": "select weir.expire_leases()"}[transition])
 }
 
-type restTransitions struct{ s *service }
+type restTransitions struct{ s *weirtest.Node }
 
-func (r restTransitions) call(transition string, j held) string {
-	r.s.t.Helper()
+func (r restTransitions) call(transition string, j weirtest.Lease) string {
+	r.s.T.Helper()
 	token := strconv.FormatInt(j.Token, 10)
 	failure := func(more obj) obj {
 		more["token"], more["error"] = token, obj{"message": "m"}
@@ -279,19 +278,19 @@ func (r restTransitions) call(transition string, j held) string {
 		"redrive": {"POST /v1/dead/%d/redrive", nil}, "redrive with its attempts": {"POST /v1/dead/%d/redrive", obj{"keep_attempts": true}}, "purge the letter": {"DELETE /v1/dead/%d", nil},
 	}[transition]
 	if !known {
-		r.s.t.Fatalf("no such transition: %s", transition)
+		r.s.T.Fatalf("no such transition: %s", transition)
 	}
 	method, path, _ := strings.Cut(fmt.Sprintf(how.call, j.ID), " ")
-	answer := r.s.do(method, path, how.body)
-	if answer.status == http.StatusOK || answer.status == http.StatusNoContent {
+	answer := r.s.Do(method, path, how.body)
+	if answer.Status == http.StatusOK || answer.Status == http.StatusNoContent {
 		return ""
 	}
-	return answer.problem(answer.status, readAs[servedProblem](answer).Code).Code
+	return answer.Problem(answer.Status, weirtest.Decode[weirtest.ProblemBody](answer).Code).Code
 }
 
 func (r restTransitions) lookOnce(transition string) {
-	r.s.t.Helper()
-	steps := func() float64 { return r.s.metric("weir_loop_step_duration_seconds_count", `loop="`+transition+`"`) }
+	r.s.T.Helper()
+	steps := func() float64 { return r.s.Metric("weir_loop_step_duration_seconds_count", `loop="`+transition+`"`) }
 	before := steps()
-	r.s.eventually("the loop looks", func() bool { return steps() >= before+2 })
+	r.s.Eventually("the loop looks", func() bool { return steps() >= before+2 })
 }

@@ -7,19 +7,21 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func why(t *testing.T, q asker, id int64) []string {
+func why(t *testing.T, q weirtest.Querier, id int64) []string {
 	t.Helper()
-	return askAll[string](t, q, "select code from weir.why($1)", id)
+	return weirtest.Values[string](t, q, "select code from weir.why($1)", id)
 }
 
-func wantWhy(t *testing.T, q asker, id int64, want ...string) {
+func wantWhy(t *testing.T, q weirtest.Querier, id int64, want ...string) {
 	t.Helper()
 	if got := why(t, q, id); !slices.Equal(got, want) {
 		t.Errorf("the reasons of job %d are %q, want %q", id, got, want)
 	}
-	for _, message := range askAll[string](t, q, "select message from weir.why($1)", id) {
+	for _, message := range weirtest.Values[string](t, q, "select message from weir.why($1)", id) {
 		if len(message) < 10 || strings.Contains(message, "%") {
 			t.Errorf("a reason says %q", message)
 		}
@@ -28,8 +30,8 @@ func wantWhy(t *testing.T, q asker, id int64, want ...string) {
 
 func TestEachStateHasItsReason(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	jobs := inEachState(t, d)
+	d := weirtest.New(t)
+	jobs := weirtest.JobsInEachState(t, d)
 	for state, want := range map[string][]string{
 		"new": {"no_worker"}, "available": {"no_worker"}, "scheduled": {"scheduled", "no_worker"}, "retryable": {"retry_wait", "no_worker"},
 		"held": {"held_signal", "no_worker"}, "running": {"running"}, "completed": {"ended"}, "cancelled": {"ended"}, "dead": {"ended"},
@@ -39,61 +41,61 @@ func TestEachStateHasItsReason(t *testing.T) {
 	for state, want := range map[string]string{
 		"scheduled": "run_at", "retryable": "attempt run_at", "held": "held_at key", "running": "lease_expires_at started_at worker", "dead": "finished_at state",
 	} {
-		if got := ask[string](t, d, "select (select string_agg(k, ' ' order by k) from jsonb_object_keys(w.detail) k) from weir.why($1) w limit 1", jobs[state].ID); got != want {
+		if got := weirtest.Value[string](t, d, "select (select string_agg(k, ' ' order by k) from jsonb_object_keys(w.detail) k) from weir.why($1) w limit 1", jobs[state].ID); got != want {
 			t.Errorf("the detail of the one that is %s has %q, want %q", state, got, want)
 		}
 	}
 	for _, reason := range []string{"dependency", "line", "breaker", "signal"} {
-		do(t, d, "update weir.job_held set reason = $1", reason)
+		weirtest.Exec(t, d, "update weir.job_held set reason = $1", reason)
 		wantWhy(t, d, jobs["held"].ID, "held_"+reason, "no_worker")
 	}
-	refused(t, try(d, "select weir.why(99999)"), "WR002")
+	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.why(99999)"), "WR002")
 }
 
 func TestReasonsGoWithWhatTheyAreAbout(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	id := enqueueOne(t, d, "q")
+	d := weirtest.New(t)
+	id := weirtest.EnqueueOne(t, d, "q")
 	wantWhy(t, d, id, "no_worker")
-	do(t, d, "select weir.park(array['q'], 'somebody')")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
 	wantWhy(t, d, id, "next")
-	do(t, d, "update weir.parked set until = clock_timestamp() - interval '1 s'")
+	weirtest.Exec(t, d, "update weir.parked set until = clock_timestamp() - interval '1 s'")
 	wantWhy(t, d, id, "no_worker")
-	other := enqueueOne(t, d, "q")
-	j := claimOne(t, d, "q")
+	other := weirtest.EnqueueOne(t, d, "q")
+	j := weirtest.ClaimOne(t, d, "q")
 	wantWhy(t, d, other, "next")
-	complete(t, d, j)
+	weirtest.Complete(t, d, j)
 	wantWhy(t, d, other, "next")
-	do(t, d, "update weir.job_outcome set finished_at = now() - interval '6 minutes'")
+	weirtest.Exec(t, d, "update weir.job_outcome set finished_at = now() - interval '6 minutes'")
 	wantWhy(t, d, other, "no_worker")
 
-	do(t, d, "select weir.pause_queue('q', 'the mail server is down', now() + interval '1 hour')")
+	weirtest.Exec(t, d, "select weir.pause_queue('q', 'the mail server is down', now() + interval '1 hour')")
 	wantWhy(t, d, other, "queue_paused", "no_worker")
-	if says := ask[bool](t, d, "select message ~ 'queue q is paused until .*: the mail server is down' and detail ?& '{paused_at,reason,resume_at}' from weir.why($1) where code = 'queue_paused'", other); !says {
-		t.Errorf("the pause is said to be %q", ask[string](t, d, "select message || detail from weir.why($1) where code = 'queue_paused'", other))
+	if says := weirtest.Value[bool](t, d, "select message ~ 'queue q is paused until .*: the mail server is down' and detail ?& '{paused_at,reason,resume_at}' from weir.why($1) where code = 'queue_paused'", other); !says {
+		t.Errorf("the pause is said to be %q", weirtest.Value[string](t, d, "select message || detail from weir.why($1) where code = 'queue_paused'", other))
 	}
-	do(t, d, "select weir.edit($1, '{\"run_at\": \"2999-01-01T00:00:00Z\"}')", other)
+	weirtest.Exec(t, d, "select weir.edit($1, '{\"run_at\": \"2999-01-01T00:00:00Z\"}')", other)
 	wantWhy(t, d, other, "scheduled", "queue_paused", "no_worker")
-	do(t, d, "update weir.queue set resume_at = clock_timestamp()")
-	do(t, d, "select weir.retry($1)", other)
-	do(t, d, "select weir.park(array['q'], 'somebody')")
+	weirtest.Exec(t, d, "update weir.queue set resume_at = clock_timestamp()")
+	weirtest.Exec(t, d, "select weir.retry($1)", other)
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
 	wantWhy(t, d, other, "next") // the pause is over, though no loop has noticed
 
-	due := enqueue(t, d, `{"kind": "a", "queue": "q", "delay_seconds": 100}`)[0]
+	due := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "delay_seconds": 100}`)[0]
 	wantWhy(t, d, due, "scheduled")
-	do(t, d, "update weir.job_scheduled set run_at = now() - interval '1 minute'")
+	weirtest.Exec(t, d, "update weir.job_scheduled set run_at = now() - interval '1 minute'")
 	wantWhy(t, d, due, "scheduled", "no_node")
 }
 
 // Priority 10 comes first here as everywhere, and within a priority who became available first.
 func TestWhoIsAheadIsCounted(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, "select weir.park(array['q'], 'somebody')")
-	ids := enqueue(t, d, `{"kind": "a", "queue": "q", "priority": 1}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 10}`,
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
+	ids := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "priority": 1}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 10}`,
 		`{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "other", "priority": 10}`)
 	ahead := func(id int64) int {
-		return ask[int](t, d, "select coalesce(max((detail ->> 'ahead')::int), 0) from weir.why($1)", id)
+		return weirtest.Value[int](t, d, "select coalesce(max((detail ->> 'ahead')::int), 0) from weir.why($1)", id)
 	}
 	check := func(when string, want ...int) {
 		t.Helper()
@@ -106,12 +108,12 @@ func TestWhoIsAheadIsCounted(t *testing.T) {
 		}
 	}
 	check("at first", 4, 1, 2, 0, 3)
-	tick(t, d)
+	weirtest.Tick(t, d)
 	check("after a tick", 4, 1, 2, 0, 3)
-	do(t, d, `select weir.edit($1, '{"tags": ["x"]}')`, ids[1]) // goes to the end of its priority
+	weirtest.Exec(t, d, `select weir.edit($1, '{"tags": ["x"]}')`, ids[1]) // goes to the end of its priority
 	check("after an edit", 4, 3, 1, 0, 2)
-	tick(t, d)
-	order := claim(t, d, "q", 10)
+	weirtest.Tick(t, d)
+	order := weirtest.Claim(t, d, "q", 10)
 	for i, j := range order {
 		if want := []int64{ids[3], ids[2], ids[4], ids[1], ids[0]}[i]; j.ID != want {
 			t.Errorf("claim %d gave job %d, want %d: as they were counted", i, j.ID, want)
@@ -122,16 +124,16 @@ func TestWhoIsAheadIsCounted(t *testing.T) {
 
 func TestTheCountOfThoseAheadIsBounded(t *testing.T) {
 	t.Parallel()
-	d := newDatabase(t)
-	do(t, d, `select weir.enqueue_many((select jsonb_agg('{"kind": "a", "queue": "q"}'::jsonb) from generate_series(1, 10000))) from generate_series(1, 11)`)
-	last := enqueueOne(t, d, "q")
-	low := enqueue(t, d, `{"kind": "a", "queue": "q", "priority": 1}`)[0]
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.enqueue_many((select jsonb_agg('{"kind": "a", "queue": "q"}'::jsonb) from generate_series(1, 10000))) from generate_series(1, 11)`)
+	last := weirtest.EnqueueOne(t, d, "q")
+	low := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "priority": 1}`)[0]
 	for _, id := range []int64{last, low} {
 		began := time.Now()
-		if got := ask[string](t, d, "select message || ' ' || detail from weir.why($1) where code = 'backlog_ahead'", id); got != `100000 jobs or more of its queue come before it {"ahead": 100000, "or_more": true}` {
+		if got := weirtest.Value[string](t, d, "select message || ' ' || detail from weir.why($1) where code = 'backlog_ahead'", id); got != `100000 jobs or more of its queue come before it {"ahead": 100000, "or_more": true}` {
 			t.Errorf("it says %s", got)
 		}
-		if took := time.Since(began); took > soon {
+		if took := time.Since(began); took > weirtest.Soon {
 			t.Errorf("it took %v", took)
 		}
 	}
@@ -139,7 +141,7 @@ func TestTheCountOfThoseAheadIsBounded(t *testing.T) {
 
 func TestRESTWhyAJobDoesNotRun(t *testing.T) {
 	t.Parallel()
-	s := startService(t)
+	s := weirtest.StartNode(t)
 	type answer struct {
 		Reasons []struct {
 			Code, Message string
@@ -149,36 +151,36 @@ func TestRESTWhyAJobDoesNotRun(t *testing.T) {
 	codes := func(id string) string {
 		t.Helper()
 		var codes []string
-		for _, r := range readAs[answer](s.get("/v1/jobs/" + id + "/why").want(http.StatusOK)).Reasons {
+		for _, r := range weirtest.Decode[answer](s.Get("/v1/jobs/" + id + "/why").Want(http.StatusOK)).Reasons {
 			codes = append(codes, r.Code)
 		}
 		return strings.Join(codes, " ")
 	}
-	id := s.enqueue(`{"kind": "k", "queue": "q", "priority": 4}`)
+	id := s.Enqueue(`{"kind": "k", "queue": "q", "priority": 4}`)
 	for range 3 {
-		s.enqueue(`{"kind": "k", "queue": "q"}`)
+		s.Enqueue(`{"kind": "k", "queue": "q"}`)
 	}
-	s.post("/v1/queues/q/pause", `{"reason": "deploying"}`).want(http.StatusOK)
+	s.Post("/v1/queues/q/pause", `{"reason": "deploying"}`).Want(http.StatusOK)
 	if got := codes(id); got != "queue_paused backlog_ahead no_worker" {
 		t.Errorf("the reasons are %s", got)
 	}
-	waiting := s.parked(obj{"worker": "w", "queues": []string{"q"}, "wait_seconds": 60})
-	s.eventually("the worker that waits is seen", func() bool { return codes(id) == "queue_paused backlog_ahead" })
-	why := readAs[answer](s.get("/v1/jobs/" + id + "/why"))
+	waiting := s.Park(obj{"worker": "w", "queues": []string{"q"}, "wait_seconds": 60})
+	s.Eventually("the worker that waits is seen", func() bool { return codes(id) == "queue_paused backlog_ahead" })
+	why := weirtest.Decode[answer](s.Get("/v1/jobs/" + id + "/why"))
 	if why.Reasons[0].Detail["reason"] != "deploying" || fmt.Sprint(why.Reasons[1].Detail["ahead"]) != "3" || why.Reasons[1].Detail["or_more"] != false || why.Reasons[1].Message != "3 jobs of its queue come before it" {
 		t.Errorf("it says %+v", why)
 	}
-	s.post("/v1/queues/q/resume", nil).want(http.StatusOK)
-	running := s.answerOf(waiting)[0]
+	s.Post("/v1/queues/q/resume", nil).Want(http.StatusOK)
+	running := s.Answer(waiting)[0]
 	if got := codes(running.ID); got != "running" {
 		t.Errorf("of a running job: %s", got)
 	}
-	s.post("/v1/jobs/"+running.ID+"/complete", obj{"token": running.Token}).want(http.StatusOK)
+	s.Post("/v1/jobs/"+running.ID+"/complete", obj{"token": running.Token}).Want(http.StatusOK)
 	if got := codes(running.ID); got != "ended" {
 		t.Errorf("of an ended job: %s", got)
 	}
 	if got := codes(id); got != "backlog_ahead" {
 		t.Errorf("with a worker that has just ended a job: %s", got)
 	}
-	s.get("/v1/jobs/99999/why").problem(http.StatusNotFound, "job_not_found")
+	s.Get("/v1/jobs/99999/why").Problem(http.StatusNotFound, "job_not_found")
 }

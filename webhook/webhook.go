@@ -29,6 +29,7 @@ import (
 	"code.dny.dev/ssrf"
 
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
 // answerLimit is how much of an answer is read, so that the connection can be used again. Nothing of it is kept.
@@ -42,12 +43,15 @@ type Config struct {
 	RootCAs *x509.CertPool
 	// Version is weir's, for the User-Agent. Defaults to "dev".
 	Version string
+	// Clock gives the time that signatures carry. Defaults to the machine's.
+	Clock clock.Clock
 }
 
 // Sender sends messages. It may be used by many at once.
 type Sender struct {
 	client *http.Client
 	agent  string
+	clock  clock.Clock
 }
 
 // NewSender makes a Sender.
@@ -68,6 +72,7 @@ func NewSender(c Config) *Sender {
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(network, address string, c syscall.RawConn) error { return guard.Safe(network, address, c) }}
 	return &Sender{
 		agent: "weir/" + c.Version,
+		clock: c.Clock,
 		client: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                  nil, // a proxy would dial whatever it is asked to
@@ -86,9 +91,9 @@ func NewSender(c Config) *Sender {
 
 // Send posts a message, once. It takes no longer than the message's timeout.
 func (s *Sender) Send(ctx context.Context, m jobs.Message) jobs.Sent {
-	began := time.Now()
+	began := s.clock.Now()
 	status, err := s.post(ctx, m)
-	sent := jobs.Sent{Status: status, Duration: time.Since(began)}
+	sent := jobs.Sent{Status: status, Duration: s.clock.Since(began)}
 	if err != nil {
 		sent.Error = explain(err, m.Timeout)
 	}
@@ -105,7 +110,7 @@ func (s *Sender) post(ctx context.Context, m jobs.Message) (status int, err erro
 	if err != nil {
 		return 0, err
 	}
-	now := time.Now()
+	now := s.clock.Now()
 	signatures, err := Sign(m.Secrets, m.EventID, now, m.Body)
 	if err != nil {
 		return 0, err

@@ -1,5 +1,5 @@
-// Package chores is the service's own background work, run by River: one node leads and starts what is due, any node works it, and each
-// run leaves a record in the schema weir_river. What jobs need in order to move is no chore: every node does that itself (see jobs.Engine.Run).
+// Package chores is the service's upkeep. A chore runs through River: one node of all starts it when it is due, any node works it, and each
+// run leaves a record in the schema weir_river. (A loop runs on every node, and moves jobs: see jobs/loop.)
 //
 // It imports jobs and db. A chore is a file: its arguments, its worker, how often it runs.
 package chores
@@ -8,7 +8,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -18,6 +17,8 @@ import (
 
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/jobs/clock"
+	"github.com/weirhq/weir/jobs/loop"
 	"github.com/weirhq/weir/migrations"
 )
 
@@ -33,20 +34,27 @@ type Config struct {
 	// DatabaseURL must reach PostgreSQL itself, or a pooler in session mode: River listens.
 	DatabaseURL string
 	Engine      *jobs.Engine
-	// Sender sends to webhooks. Defaults to none: they are told when a node has one.
+	// Sender posts to webhooks. Defaults to none: events wait until a node has one.
 	Sender Sender
-	Logger *slog.Logger // defaults to slog.Default()
+	// Logger defaults to slog.Default().
+	Logger *slog.Logger
+	// Clock defaults to this machine's.
+	Clock clock.Clock
 }
 
-// Chores are this node's share of the background work.
+// Chores are this node's share of the upkeep.
 type Chores struct {
 	engine *jobs.Engine
 	ending chan struct{} // closed when this node ends
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
-	tells  bool // webhooks
+	posts  bool // this node posts to webhooks
 	log    *slog.Logger
+	runner *loop.Runner
 }
+
+// stopWithin is how long chores under way may take to finish.
+const stopWithin = 10 * time.Second
 
 // Open makes Chores. They start with Run.
 func Open(ctx context.Context, c Config) (*Chores, error) {
@@ -62,9 +70,9 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	river.AddWorker(workers, &retentionWorker{engine: c.Engine})
 	river.AddWorker(workers, &rollupWorker{engine: c.Engine})
 	river.AddWorker(workers, &sealWorker{engine: c.Engine, ending: ending})
-	river.AddWorker(workers, &operationWorker{engine: c.Engine, ending: ending})
+	river.AddWorker(workers, &operationWorker{engine: c.Engine, clock: c.Clock, ending: ending})
 	queues := map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 6}, operationQueue: {MaxWorkers: operationsAtOnce}}
-	river.AddWorker(workers, &deliveryWorker{engine: c.Engine, sender: c.Sender, busy: map[jobs.ID]int{}})
+	river.AddWorker(workers, &deliveryWorker{engine: c.Engine, sender: c.Sender, clock: c.Clock, busy: map[jobs.ID]int{}})
 	if c.Sender != nil {
 		queues[webhookQueue] = river.QueueConfig{MaxWorkers: deliveriesAtOnce}
 	}
@@ -74,65 +82,55 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 		Workers:           workers,
 		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod(), sealPeriod()},
 		FetchPollInterval: 5 * time.Second,
-		// River tells at Info of every start and stop of its parts; what it warns of is for our readers too.
+		// At Info River reports every start and stop of its parts. Its warnings are for our readers too.
 		Logger: slog.New(atLeast{c.Logger.Handler(), slog.LevelWarn}),
 	})
 	if err != nil {
 		pool.Close()
 		return nil, fmt.Errorf("setting up River: %w", err)
 	}
-	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, tells: c.Sender != nil, log: c.Logger}, nil
+	runner := &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: func(string, time.Duration, error) {}}
+	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, posts: c.Sender != nil, log: c.Logger, runner: runner}, nil
 }
 
-// Run works chores until ctx ends, and then lets those under way finish for up to ten seconds. While the database is away it tries again.
+// Run works chores until ctx ends, and then lets those under way finish for up to ten seconds. While River cannot start it tries again; the
+// engine's health says so.
 func (c *Chores) Run(ctx context.Context) {
 	defer c.pool.Close()
-	for c.client.Start(context.WithoutCancel(ctx)) != nil {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(2 * time.Second):
-		}
+	defer c.engine.Watch("chores", c.runner.Problem)()
+	if !c.start(ctx) {
+		return
 	}
-	var looking sync.WaitGroup
-	looking.Go(func() { c.look(ctx, "operations", c.findOperations) })
-	if c.tells {
-		looking.Go(func() { c.look(ctx, "events to tell webhooks of", c.tellWebhooks) })
+	loops := []loop.Loop{{Name: "operations", Step: c.findOperations}}
+	if c.posts {
+		loops = append(loops, loop.Loop{Name: "deliveries", Step: c.noteDeliveries})
 	}
-	looking.Wait()
+	c.runner.Run(ctx, loops...)
 	close(c.ending)
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopWithin)
 	defer cancel()
 	if err := c.client.Stop(stop); err != nil {
 		c.log.Warn("chores did not end in time", "error", err)
 	}
 }
 
-// look runs a step again and again, which says how long to wait before the next, and gives River what it finds.
-func (c *Chores) look(ctx context.Context, what string, step func(context.Context) (time.Duration, error)) {
-	failures := 0
-	for wait := time.Second; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(wait):
+// start starts River, however many attempts that takes. It returns false if ctx ended first.
+func (c *Chores) start(ctx context.Context) (started bool) {
+	starting, done := context.WithCancel(ctx)
+	defer done()
+	c.runner.Run(starting, loop.Loop{Name: "start", Step: func(context.Context) (time.Duration, error) {
+		// River lives as long as the context that it starts with.
+		if err := c.client.Start(context.WithoutCancel(ctx)); err != nil {
+			return 0, fmt.Errorf("starting River: %w", err)
 		}
-		var err error
-		wait, err = step(ctx)
-		switch {
-		case err == nil:
-			failures = 0
-		case ctx.Err() == nil:
-			failures++
-			wait = time.Second
-			if failures == 1 || failures%60 == 0 {
-				c.log.Warn("could not look for "+what+"; trying again", "failures", failures, "error", err)
-			}
-		}
-	}
+		started = true
+		done()
+		return 0, nil
+	}})
+	return started
 }
 
-// atLeast drops what is below a level.
+// atLeast drops records below a level.
 type atLeast struct {
 	slog.Handler
 	level slog.Level

@@ -8,16 +8,17 @@ import (
 	"github.com/riverqueue/river"
 
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
 const (
-	// lookForOperations is how often a node looks for operations that nobody is at, whoever started them: this service, or somebody in SQL.
-	lookForOperations = time.Second
+	// operationsEvery is how often a node looks for operations without a worker, started through the service or in SQL.
+	operationsEvery = time.Second
 
-	// longestPause is how long a worker waits where an operation must not go faster. It leaves a slower one, for a later look to bring back.
+	// longestPause is how long a worker waits between batches of a throttled operation. It returns a slower one, to be found again when it is due.
 	longestPause = time.Minute
 
-	// operationsAtOnce bounds the operations that a node is at. They have a River queue of their own, so that they keep no other chore waiting.
+	// operationsAtOnce bounds the operations that a node works. They have a River queue of their own, so that they delay no other chore.
 	operationsAtOnce = 8
 	operationQueue   = "operations"
 )
@@ -28,16 +29,17 @@ type operationArgs struct {
 
 func (operationArgs) Kind() string { return "operation" }
 
-// InsertOpts: nodes that look at the same time insert it once. That is not for ever, because the node that works it may die: then a later look finds that
-// the operation is overdue, and inserts it again.
+// InsertOpts: nodes that find it in the same second insert it once. If the node that works it dies, a later look finds the operation overdue
+// and inserts it again.
 func (operationArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: operationQueue, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: lookForOperations}}
+	return river.InsertOpts{Queue: operationQueue, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByArgs: true, ByPeriod: operationsEvery}}
 }
 
-// operationWorker does an operation batch by batch, until its end or the node's.
+// operationWorker works an operation batch by batch, until the operation or the node ends.
 type operationWorker struct {
 	river.WorkerDefaults[operationArgs]
 	engine *jobs.Engine
+	clock  clock.Clock
 	ending <-chan struct{}
 }
 
@@ -51,20 +53,23 @@ func (w *operationWorker) Work(ctx context.Context, job *river.Job[operationArgs
 		if err != nil || over || wait > longestPause {
 			return err
 		}
+		timer := w.clock.Timer(wait)
 		select {
 		case <-w.ending:
-			return nil // another node finds it
+			timer.Stop()
+			return nil // another node continues it
 		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err()
-		case <-time.After(wait):
+		case <-timer.C:
 		}
 	}
 }
 
-// Timeout: none. What bounds it is the operation.
+// Timeout: none. An operation takes as long as it takes.
 func (*operationWorker) Timeout(*river.Job[operationArgs]) time.Duration { return -1 }
 
-// findOperations inserts a job for each operation that nobody is at.
+// findOperations inserts a River job for each operation without a worker.
 func (c *Chores) findOperations(ctx context.Context) (wait time.Duration, err error) {
 	ids, err := c.engine.IdleOperations(ctx)
 	for _, id := range ids {
@@ -72,5 +77,5 @@ func (c *Chores) findOperations(ctx context.Context) (wait time.Duration, err er
 			_, err = c.client.Insert(ctx, operationArgs{ID: id.String()}, nil)
 		}
 	}
-	return lookForOperations, err
+	return operationsEvery, err
 }

@@ -15,7 +15,7 @@ type retentionArgs struct{}
 
 func (retentionArgs) Kind() string { return "retention" }
 
-// InsertOpts: one at a time; a run that is missed is made up for by the next.
+// InsertOpts: one at a time; the next run makes up for one that was missed.
 func (retentionArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: retentionEvery}}
 }
@@ -29,7 +29,7 @@ func (w *retentionWorker) Work(ctx context.Context, _ *river.Job[retentionArgs])
 	return w.engine.Retain(ctx)
 }
 
-// Timeout is long because a rewrite reads the outcomes of a whole partition.
+// Timeout is long: a rewrite reads the outcomes of a whole partition.
 func (w *retentionWorker) Timeout(*river.Job[retentionArgs]) time.Duration { return retentionEvery }
 
 func retentionPeriod() *river.PeriodicJob {

@@ -15,7 +15,7 @@ type rollupArgs struct{}
 
 func (rollupArgs) Kind() string { return "rollup" }
 
-// InsertOpts: one at a time; a run that is missed is made up for by the next.
+// InsertOpts: one at a time; the next run makes up for one that was missed.
 func (rollupArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: rollupEvery}}
 }
@@ -29,7 +29,7 @@ func (w *rollupWorker) Work(ctx context.Context, _ *river.Job[rollupArgs]) error
 	return w.engine.RollUp(ctx)
 }
 
-// Timeout is for a step over a minute in which more happened than ever before.
+// Timeout leaves room for a step over an unusually busy minute.
 func (*rollupWorker) Timeout(*river.Job[rollupArgs]) time.Duration { return 10 * time.Minute }
 
 func rollupPeriod() *river.PeriodicJob {

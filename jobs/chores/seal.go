@@ -15,7 +15,7 @@ type sealArgs struct{}
 
 func (sealArgs) Kind() string { return "seal" }
 
-// InsertOpts: a run that is missed is made up for by the next. A second one beside a long one finds that it is not its turn.
+// InsertOpts: the next run makes up for one that was missed. One that starts beside a long one finds that it is not its turn.
 func (sealArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: sealEvery}}
 }
@@ -26,7 +26,7 @@ type sealWorker struct {
 	ending <-chan struct{}
 }
 
-// Work ends with the node: whatever it is building, the next run builds anew.
+// Work ends with the node. The next run rebuilds what was cut off.
 func (w *sealWorker) Work(ctx context.Context, _ *river.Job[sealArgs]) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -40,7 +40,7 @@ func (w *sealWorker) Work(ctx context.Context, _ *river.Job[sealArgs]) error {
 	return w.engine.Seal(ctx)
 }
 
-// Timeout: none. What bounds it is the partition.
+// Timeout: none. It takes as long as the largest partition needs.
 func (*sealWorker) Timeout(*river.Job[sealArgs]) time.Duration { return -1 }
 
 func sealPeriod() *river.PeriodicJob {

@@ -3,7 +3,6 @@ package chores
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"strconv"
 	"sync"
 	"time"
@@ -13,9 +12,10 @@ import (
 
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/jobs/clock"
 )
 
-// Sender sends messages to webhooks.
+// Sender posts messages to webhooks.
 type Sender interface {
 	Send(ctx context.Context, m jobs.Message) jobs.Sent
 }
@@ -23,37 +23,39 @@ type Sender interface {
 const (
 	webhookQueue = "webhooks"
 
-	// lookForEvents is how often a node looks for events that webhooks are to be told of.
-	lookForEvents = time.Second
+	// deliveriesEvery is how often a node looks for events to post.
+	deliveriesEvery = time.Second
+	deliveriesBatch = 1000
 
-	// deliveriesAtOnce bounds the messages that a node is sending, and deliveriesToOne those to one webhook, so that one that does not answer
-	// keeps no others waiting.
+	// deliveriesAtOnce bounds the messages that a node is sending, and deliveriesToOne those to one webhook, so that a receiver that does not
+	// answer delays no other.
 	deliveriesAtOnce = 64
 	deliveriesToOne  = 8
 
-	// deliveryAttempts with the pauses of retryIn: 5 s, 20 s, 80 s, … 4 h, a day and a quarter in all.
-	deliveryAttempts   = 14
-	firstDeliveryPause = 5 * time.Second
-	longestPauseOfOne  = 4 * time.Hour
+	// deliveryAttempts, with the back-off of retryIn (5 s, 20 s, 80 s, … 4 h), take a day and a quarter.
+	deliveryAttempts = 14
+	firstBackOff     = 5 * time.Second
+	longestBackOff   = 4 * time.Hour
 )
 
 type deliveryArgs struct {
 	ID   string `json:"id"`
-	Take int    `json:"take"` // counts the times that River was given it
+	Take int    `json:"take"` // how many times it was handed to River
 }
 
 func (deliveryArgs) Kind() string { return "webhook" }
 
-// InsertOpts: a delivery that River has is not given to it again.
+// InsertOpts: River takes a delivery that it already has only once.
 func (deliveryArgs) InsertOpts() river.InsertOpts {
 	return river.InsertOpts{Queue: webhookQueue, MaxAttempts: deliveryAttempts, UniqueOpts: river.UniqueOpts{ByArgs: true}}
 }
 
-// deliveryWorker makes one attempt to deliver. River runs it again where that fails.
+// deliveryWorker makes one attempt. River retries it if that fails.
 type deliveryWorker struct {
 	river.WorkerDefaults[deliveryArgs]
 	engine *jobs.Engine
 	sender Sender
+	clock  clock.Clock
 
 	mu   sync.Mutex
 	busy map[jobs.ID]int // messages under way, by webhook
@@ -75,14 +77,13 @@ func (w *deliveryWorker) Work(ctx context.Context, job *river.Job[deliveryArgs])
 	defer w.leave(message.Webhook)
 	sent := w.sender.Send(ctx, message)
 	if ctx.Err() != nil {
-		return ctx.Err() // the node ends: that says nothing of the receiver
+		return ctx.Err() // the node is stopping: not the receiver's fault
 	}
-	var again *time.Duration
+	var next *time.Duration
 	if message.Attempt < deliveryAttempts {
-		pause := retryIn(job.Attempt)
-		again = &pause
+		next = new(retryIn(job.Attempt))
 	}
-	if err := w.engine.NoteSent(ctx, id, sent, again); err != nil {
+	if err := w.engine.NoteSent(ctx, id, sent, next); err != nil {
 		return err
 	}
 	if sent.Error != "" {
@@ -91,18 +92,18 @@ func (w *deliveryWorker) Work(ctx context.Context, job *river.Job[deliveryArgs])
 	return nil
 }
 
-// NextRetry is River's.
-func (*deliveryWorker) NextRetry(job *river.Job[deliveryArgs]) time.Time {
-	pause := retryIn(job.Attempt)
-	return time.Now().Add(pause + rand.N(pause/10))
+// NextRetry adds up to a tenth, so that deliveries that failed together are not retried together.
+func (w *deliveryWorker) NextRetry(job *river.Job[deliveryArgs]) time.Time {
+	wait := retryIn(job.Attempt)
+	return w.clock.Now().Add(wait + w.clock.Jitter(wait/10))
 }
 
-// Timeout is longer than any message's.
+// Timeout is longer than that of any message.
 func (*deliveryWorker) Timeout(*river.Job[deliveryArgs]) time.Duration { return time.Minute }
 
-// retryIn is the pause after attempt number n: 1, 2, …
+// retryIn is the back-off after attempt n: 1, 2, …
 func retryIn(n int) time.Duration {
-	return min(firstDeliveryPause<<min(2*(n-1), 20), longestPauseOfOne)
+	return min(firstBackOff<<min(2*(n-1), 20), longestBackOff)
 }
 
 func (w *deliveryWorker) enter(webhook jobs.ID) bool {
@@ -124,15 +125,15 @@ func (w *deliveryWorker) leave(webhook jobs.ID) {
 	}
 }
 
-// tellWebhooks notes what webhooks are to be told of, and hands it to River.
-func (c *Chores) tellWebhooks(ctx context.Context) (wait time.Duration, err error) {
+// noteDeliveries notes the events that webhooks subscribe to, and hands their deliveries to River.
+func (c *Chores) noteDeliveries(ctx context.Context) (wait time.Duration, err error) {
 	behind, err := c.engine.NoteDeliveries(ctx)
 	if err != nil {
-		return lookForEvents, err
+		return deliveriesEvery, err
 	}
 	var handed int
 	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		due, err := db.New(tx).TakeDeliveries(ctx, 1000)
+		due, err := db.New(tx).TakeDeliveries(ctx, deliveriesBatch)
 		if err != nil || len(due) == 0 {
 			return err
 		}
@@ -144,8 +145,8 @@ func (c *Chores) tellWebhooks(ctx context.Context) (wait time.Duration, err erro
 		_, err = c.client.InsertManyTx(ctx, tx, params)
 		return err
 	})
-	if behind || handed == 1000 {
+	if behind || handed == deliveriesBatch {
 		return 0, err
 	}
-	return lookForEvents, err
+	return deliveriesEvery, err
 }

@@ -5,7 +5,7 @@
 -- waits for a pass: enqueues and completions only leave word in line_news, and jobs that somebody has locked are left for later.
 --
 -- In flight is what was admitted and has neither ended nor gone back: what lies in job_ready under minus the queue's id, leases with a line, and jobs that keep
--- their line (line_kept). The counts in weir.line are those rows, and what the news says of such that are gone.
+-- their line (line_reservation). The counts in weir.line are those rows, and what the news says of such that are gone.
 --
 -- Which job is next: the tenant with the lowest start in virtual time (one tenant, where none are told apart); of its open lines those with the highest
 -- priority, in turn; of a line the highest priority, then the order of enqueueing. A line is open while something waits in it and its own limits have room.

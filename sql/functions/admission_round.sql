@@ -35,7 +35,7 @@ begin
   with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning coalesce(r.job_id, r.seq) as job_id, r.attempt, r.let_through)
   select array_agg(g.job_id), array_agg(g.attempt), array_agg(g.let_through), count(*), min(g.job_id), max(g.job_id) into ids, attempts, passes, taken, lowest, highest from gone g;
   -- Those that kept their line while they waited for a retry are no longer in flight, but first in their line, being the oldest.
-  with gone as (delete from weir.line_kept k where k.job_id = any (ids) returning k.job_id)
+  with gone as (delete from weir.line_reservation k where k.job_id = any (ids) returning k.job_id)
   select array_agg((select weir.line_name(queue.line_by, j.tenant, j.concurrency_key) from weir.job j where j.id = g.job_id)) into went from gone g;
   with facts as materialized (
     select u.id, u.attempt, u.let_through, j.priority, weir.line_name(queue.line_by, j.tenant, j.concurrency_key) as name

@@ -76,6 +76,14 @@ comment on function weir.json_size(jsonb) is 'Internal. Bytes of a JSON value wr
 comment on function weir.time_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be a time with its zone (RFC 3339), or null.';
 comment on function weir.label_problem(jsonb) is 'Internal. What is wrong with a JSON value that should be absent or a tenant or key, or null.';
 
+create or replace function weir.name_problem(value jsonb) returns text language sql immutable as $$
+  select case when value is null or jsonb_typeof(value) = 'null' then null
+    when jsonb_typeof(value) <> 'string' or not weir.is_queue_name(value #>> '{}')
+      then 'must be 1 to 128 letters, digits or _ . : -' end
+$$;
+comment on function weir.name_problem(jsonb) is
+  'Internal. What is wrong with a JSON value that should be absent or the name of a queue or a circuit breaker, or null.';
+
 create or replace function weir.names_problem(names jsonb, longest int) returns text language sql immutable as $$
   select case
     when names is null or jsonb_typeof(names) = 'null' then null

@@ -57,7 +57,7 @@ declare
   b weir.breaker;
   now_at timestamptz := clock_timestamp();
 begin
-  if set_breaker.name is null or set_breaker.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
+  if weir.is_queue_name(set_breaker.name) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
   elsif problem is not null then
     perform weir.refuse_argument(problem[1], problem[2], 'docs/breakers.md lists the settings. Nothing was changed.');

@@ -48,7 +48,7 @@ begin
     when 'complete_default' then '{result,until,for_seconds}' when 'degraded' then '{until,for_seconds}' when 'throttle' then '{per_second,until,for_seconds}' else '{delay_seconds,until,for_seconds}' end;
   if way - fields <> '{}' then
     return array['while_open.' || weir.first_key(way - fields), 'does not go with policy ' || policy];
-  elsif policy = 'reroute' and (jsonb_typeof(way -> 'queue') is distinct from 'string' or way ->> 'queue' !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$') then
+  elsif policy = 'reroute' and (jsonb_typeof(way -> 'queue') is distinct from 'string' or not weir.is_queue_name(way ->> 'queue')) then
     return array['while_open.queue', 'must be the name of a queue: policy reroute needs one'];
   elsif policy = 'complete_default' and not way ? 'result' then
     return array['while_open.result', 'is what policy complete_default needs: any JSON'];

@@ -144,7 +144,7 @@ begin
     loop
       perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, gone.priority, gone.ids, gone.seqs, gone.attempts);
       if place < 0 then
-        perform weir.places_left(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
+        perform weir.on_admitted_jobs_removed(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
       end if;
       diverted := diverted + gone.n;
     end loop;
@@ -208,7 +208,7 @@ begin
     insert into weir.job_event (job_id, kind, attempt, state, detail)
     select u.id, 'substituted', u.attempt, 'completed', jsonb_strip_nulls(jsonb_build_object('breaker', name, 'policy', way -> 'policy', 'from_job', u.source::text))
     from unnest(ids, attempts, given, sources) u(id, attempt, result, source) where u.result is not null;
-    perform weir.jobs_left(weir.followed_jobs(array(select u.id from unnest(ids, given) u(id, result) where u.result is not null)));
+    perform weir.on_jobs_ended(weir.jobs_with_followers(array(select u.id from unnest(ids, given) u(id, result) where u.result is not null)));
     select array_agg(u.id), array_agg(u.seq), array_agg(u.attempt) into ids, seqs, attempts from unnest(ids, seqs, attempts, given) u(id, seq, attempt, result) where u.result is null;
   end if;
   insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)

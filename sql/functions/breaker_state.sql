@@ -156,8 +156,8 @@ declare
 begin
   if state is null or state not in ('open', 'closed', 'none') then
     perform weir.refuse_argument('state', 'must be open, closed or none');
-  elsif for_seconds is not null and (state = 'none' or not for_seconds between 0.1 and 315360000) then
-    perform weir.refuse_argument('for_seconds', 'must be from 0.1 to 315360000, and goes with open or closed');
+  elsif for_seconds is not null and (state = 'none' or not for_seconds between 0.1 and weir.max_seconds()) then
+    perform weir.refuse_argument('for_seconds', format('must be from 0.1 to %s, and goes with open or closed', weir.max_seconds()));
   end if;
   perform weir.check_words(by, reason);
   b := weir.lock_breaker(pin_breaker.name);

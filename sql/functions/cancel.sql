@@ -17,7 +17,7 @@ begin
   if found then return; end if;
   delete from weir.job_ready r where r.job_id = take_waiting.job_id returning 'available', r.attempt, r.queue_id into was, attempt, place;
   if place < 0 then
-    perform weir.places_left(array[take_waiting.job_id], -place);
+    perform weir.on_admitted_jobs_removed(array[take_waiting.job_id], -place);
   end if;
   if was is not null then return; end if;
   select j.queue_id, j.priority into fact from weir.job j where j.id = take_waiting.job_id;
@@ -50,7 +50,7 @@ begin
     if took_from is not null then
       insert into weir.job_outcome (job_id, queue_id, state, attempt)
       select j.id, j.queue_id, 'cancelled', made from weir.job j where j.id = cancel.job_id;
-      perform weir.jobs_left(weir.followed_jobs(array[cancel.job_id]));
+      perform weir.on_jobs_ended(weir.jobs_with_followers(array[cancel.job_id]));
       return 'cancelled';
     end if;
     if is_step then

@@ -1,6 +1,6 @@
 -- complete
 
--- Locks: the job_lease rows, in the order of their ids; then what weir.jobs_left locks, if a step of a workflow is among them.
+-- Locks: the job_lease rows, in the order of their ids; then what weir.on_jobs_ended locks, if a step of a workflow is among them.
 create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
@@ -18,7 +18,7 @@ begin
       select f.job_id, f.leased_at, f.queue_id, 'completed', f.attempt, f.worker from freed f
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
-      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_exit) filter (where f.line is not null) as exits,
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   else
     if pg_column_size(results) > 65536 then
@@ -37,17 +37,17 @@ begin
       from freed f left join given g on g.token = f.token
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
-      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_leaver) filter (where f.line is not null) as leavers,
+      array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_exit) filter (where f.line is not null) as exits,
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   end if;
   if done.heard is not null then
     perform weir.hear_breakers(done.heard, done.breakers);
   end if;
-  if done.leavers is not null then
-    perform weir.lines_left(done.leavers);
+  if done.exits is not null then
+    perform weir.on_line_jobs_ended(done.exits);
   end if;
   if done.followed is not null then
-    perform weir.jobs_left(done.followed);
+    perform weir.on_jobs_ended(done.followed);
   end if;
   return query select unnest(done.ids);
 end $$;

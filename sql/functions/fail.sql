@@ -55,7 +55,7 @@ begin
   )
   select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
     array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken, array_agg(e.job_id) filter (where e.followed) as followed,
-    array_agg((e.queue_id, e.job_id, e.line, e.new_state in ('retryable', 'available'))::weir.line_leaver) filter (where e.line is not null) as leavers,
+    array_agg((e.queue_id, e.job_id, e.line, e.new_state in ('retryable', 'available'))::weir.line_exit) filter (where e.line is not null) as exits,
     array_agg(e.job_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as heard,
     array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers, array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
     array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
@@ -65,11 +65,11 @@ begin
   if done.heard is not null then
     perform weir.hear_breakers(done.heard, done.breakers, done.failures);
   end if;
-  if done.leavers is not null then
-    perform weir.lines_left(weir.keep_lines(done.leavers));
+  if done.exits is not null then
+    perform weir.on_line_jobs_ended(weir.reserve_lines(done.exits));
   end if;
   if done.followed is not null then
-    perform weir.jobs_left(done.followed);
+    perform weir.on_jobs_ended(done.followed);
   end if;
   if done.woken is not null then
     perform weir.wake(array(select q.name from weir.queue q where q.id = any (done.woken)));
@@ -99,7 +99,7 @@ create or replace function weir.fail(job_id bigint, token bigint, error jsonb, r
 declare
   new_state weir.job_state;
 begin
-  if retry_in < interval '0' or retry_in > interval '10 years' then
+  if retry_in < interval '0' or retry_in > make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('retry_in', 'must be from 0 to 10 years');
   end if;
   select f.state into new_state from weir.fail_many(array[job_id], array[token], array[error], array[retry_in], array[retry]) f;

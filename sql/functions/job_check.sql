@@ -42,8 +42,8 @@ begin
     return array['', 'must be an object with at least a kind'];
   elsif jsonb_typeof(job -> 'kind') is distinct from 'string' or length(job ->> 'kind') not between 1 and 200 then
     return array['kind', 'must be a string of 1 to 200 characters'];
-  elsif job ->> 'queue' is not null and (jsonb_typeof(job -> 'queue') <> 'string' or job ->> 'queue' !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$') then
-    return array['queue', 'must be 1 to 128 letters, digits or _ . : -'];
+  elsif weir.name_problem(job -> 'queue') is not null then
+    return array['queue', weir.name_problem(job -> 'queue')];
   elsif pg_column_size(job -> 'args') > 65536 and weir.json_size(job -> 'args') > 1048576 then  -- a byte of text takes up to 16 in jsonb
     return array['args', 'must be at most 1 MiB'];
   end if;
@@ -59,7 +59,7 @@ begin
       ('priority', weir.integer_problem(rest -> 'priority', 1, 10)),
       ('max_attempts', weir.integer_problem(rest -> 'max_attempts', 1, 100)),
       ('timeout_seconds', weir.integer_problem(rest -> 'timeout_seconds', 1, 604800)),
-      ('delay_seconds', weir.number_problem(rest -> 'delay_seconds', 0, 315360000)),
+      ('delay_seconds', weir.number_problem(rest -> 'delay_seconds', 0, weir.max_seconds())),
       ('run_at', case when rest ->> 'run_at' is not null then weir.time_problem(rest -> 'run_at') end),
       ('run_at', case when rest ->> 'run_at' is not null and rest ->> 'delay_seconds' is not null then 'and delay_seconds exclude each other' end),
       ('retry', case when rest ->> 'retry' is not null then weir.retry_problem(rest -> 'retry') end),
@@ -72,8 +72,7 @@ begin
       ('tags', case when rest ->> 'tags' is not null and not weir.tags_are_good(rest -> 'tags') then 'must be an array of at most 50 strings of 1 to 200 characters' end),
       ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
         then 'must be an object of at most 64 KiB' end),
-      ('breaker', case when rest ->> 'breaker' is not null and (jsonb_typeof(rest -> 'breaker') <> 'string' or rest ->> 'breaker' !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')
-        then 'must be 1 to 128 letters, digits or _ . : -' end),
+      ('breaker', weir.name_problem(rest -> 'breaker')),
       ('result_ttl_seconds', weir.integer_problem(rest -> 'result_ttl_seconds', 1, 31536000)),
       ('parent_id', case when rest ->> 'parent_id' is not null then weir.parent_problem(rest -> 'parent_id') end)
     ) p(field, problem) where problem is not null limit 1);

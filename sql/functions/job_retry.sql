@@ -32,7 +32,7 @@ begin
   )
   select array_agg(t.job_id order by t.job_id) as ids, array_agg(distinct t.queue_id) as queues into done from took t;
   update weir.queue q set deleted_at = null where q.deleted_at is not null and q.id = any (done.queues);
-  perform weir.jobs_came_back(weir.followed_jobs(done.ids));
+  perform weir.on_jobs_reopened(weir.jobs_with_followers(done.ids));
   perform weir.wake(array(select q.name from weir.queue q where q.id = any (done.queues)));
   return query select unnest(done.ids);
 end $$;

@@ -116,7 +116,7 @@ begin
     from (
       select l.queue_id, l.job_id from weir.job_lease l where l.line is not null
       union all select g.id, r.job_id from governed g join weir.job_ready r on r.queue_id = -g.id
-      union all select k.queue_id, k.job_id from weir.line_kept k) a
+      union all select k.queue_id, k.job_id from weir.line_reservation k) a
     join governed g on g.id = a.queue_id join weir.job j on j.id = a.job_id group by 1, 2
   ), wrong as materialized (
     select g.id, x.name as line, 'in flight' as problem, x.counted::bigint, x.found::bigint from governed g cross join lateral (
@@ -129,7 +129,7 @@ begin
     from governed g cross join lateral (select x.in_flight from weir.admission x where x.queue_id = g.id order by x.tick desc limit 1) a
     where a.in_flight - coalesce((select sum(n.n) from news n where n.queue_id = g.id), 0) <> coalesce((select sum(f.n) from flying f where f.queue_id = g.id), 0)
     union all
-    select g.id, min(k.name), 'keeps its line, but waits nowhere', count(*), 0 from governed g join weir.line_kept k on k.queue_id = g.id
+    select g.id, min(k.name), 'keeps its line, but waits nowhere', count(*), 0 from governed g join weir.line_reservation k on k.queue_id = g.id
     where not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = g.id)
       and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = g.id)
     group by g.id
@@ -141,7 +141,7 @@ begin
         where n.queue_id = g.id and c.name = h.key and c.priority = h.priority and c.floor < h.seq)
     group by g.id, h.key
   ), orphans as (
-    delete from weir.line_kept k where repair and k.queue_id in (select w.id from wrong w)
+    delete from weir.line_reservation k where repair and k.queue_id in (select w.id from wrong w)
       and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
       and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = k.queue_id)
   ), anew as (

@@ -19,7 +19,7 @@ begin
     select queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone order by job_id) g
   )
   select array_agg(g.job_id) into ids from gone g;
-  perform weir.places_left(ids, queue.id);
+  perform weir.on_admitted_jobs_removed(ids, queue.id);
 end $$;
 
 -- Makes the lines of a queue anew from the rows that they stand for. One statement counts and discards the news that it has counted.
@@ -46,7 +46,7 @@ begin
     from (
       select l.job_id from weir.job_lease l where l.queue_id = queue.id and l.line is not null
       union all select r.job_id from weir.job_ready r where r.queue_id = -queue.id
-      union all select k.job_id from weir.line_kept k where k.queue_id = queue.id) a
+      union all select k.job_id from weir.line_reservation k where k.queue_id = queue.id) a
     join weir.job j on j.id = a.job_id
   )
   select w.names, w.priorities, w.floors, w.counts, f.names into came, priorities, floors, counts, flying from waits w, flies f;
@@ -146,7 +146,7 @@ begin
     select queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone order by job_id) g;
     update weir.job_lease l set line = null
     where l.job_id = any (array(select x.job_id from weir.job_lease x where x.queue_id = queue.id and x.line is not null for no key update skip locked));
-    delete from weir.line_kept k where k.queue_id = queue.id;
+    delete from weir.line_reservation k where k.queue_id = queue.id;
     delete from weir.line_news n where n.queue_id = queue.id;
     delete from weir.line l where l.queue_id = queue.id;
     delete from weir.tenant_share t where t.queue_id = queue.id;

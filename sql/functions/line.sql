@@ -26,17 +26,17 @@ comment on function weir.line_name(int, text, text) is 'Internal. The line of a 
 comment on function weir.line_tenant(text) is 'Internal. The tenant in a line''s name; empty: none.';
 comment on function weir.line_key(text) is 'Internal. The concurrency key in a line''s name; empty: none.';
 
--- A job is in flight while it is in job_ready under minus the queue's id, in a lease with a line, or in line_kept. Who takes it out of the first two leaves word of
+-- A job is in flight while it is in job_ready under minus the queue's id, in a lease with a line, or in line_reservation. Who takes it out of the first two leaves word of
 -- it in the same transaction, with what the deletion returned: so nothing is counted twice.
--- leavers: jobs that are no longer in flight. Locks: nothing that is there already.
-create or replace function weir.lines_left(leavers weir.line_leaver[]) returns void language plpgsql
+-- exits: jobs that are no longer in flight. Locks: nothing that is there already.
+create or replace function weir.on_line_jobs_ended(exits weir.line_exit[]) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   queue_ids int[];
 begin
   with told as (
     insert into weir.line_news (queue_id, went, went_jobs)
-    select l.queue_id, array_agg(l.name), array_agg(l.job_id) from unnest(leavers) l group by l.queue_id
+    select l.queue_id, array_agg(l.name), array_agg(l.job_id) from unnest(exits) l group by l.queue_id
     returning line_news.queue_id
   )
   select array_agg(t.queue_id) into queue_ids from told t;
@@ -46,53 +46,53 @@ begin
 end $$;
 
 -- Those that go back to waiting and whose line has a limit of one keep it; the others are returned.
-create or replace function weir.keep_lines(leavers weir.line_leaver[]) returns weir.line_leaver[] language plpgsql
+create or replace function weir.reserve_lines(exits weir.line_exit[]) returns weir.line_exit[] language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
-  if true = any (array(select l.waits from unnest(leavers) l)) then
+  if true = any (array(select l.waits from unnest(exits) l)) then
     with all_of as materialized (
       select l.queue_id, l.job_id, l.name, l.waits, (l.waits and weir.line_key(l.name) <> '' and coalesce(
         (select o.concurrency from weir.limit_override o where o.queue_id = l.queue_id and o.what = 'key' and o.name = weir.line_key(l.name)),
         (select (q.limits ->> 'per_key')::int from weir.queue q where q.id = l.queue_id)) = 1) is true as keeps
-      from unnest(leavers) l
+      from unnest(exits) l
     ), kept as (
-      insert into weir.line_kept (job_id, queue_id, name) select a.job_id, a.queue_id, a.name from all_of a where a.keeps
+      insert into weir.line_reservation (job_id, queue_id, name) select a.job_id, a.queue_id, a.name from all_of a where a.keeps
     )
-    select array_agg((a.queue_id, a.job_id, a.name, a.waits)::weir.line_leaver) into leavers from all_of a where not a.keeps;
+    select array_agg((a.queue_id, a.job_id, a.name, a.waits)::weir.line_exit) into exits from all_of a where not a.keeps;
   end if;
-  return leavers;
+  return exits;
 end $$;
 
 -- Of jobs that were taken out of the place where claims look, and not by a claim. Of one that has another queue by now, queue_id is the old one.
-create or replace function weir.places_left(job_ids bigint[], queue_id int default null) returns void language plpgsql
+create or replace function weir.on_admitted_jobs_removed(job_ids bigint[], queue_id int default null) returns void language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
-  perform weir.lines_left(array(
-    select (q.id, j.id, weir.line_name(coalesce(q.line_by, 0), j.tenant, j.concurrency_key), false)::weir.line_leaver
-    from weir.job j join weir.queue q on q.id = coalesce(places_left.queue_id, j.queue_id) where j.id = any (job_ids)));
+  perform weir.on_line_jobs_ended(array(
+    select (q.id, j.id, weir.line_name(coalesce(q.line_by, 0), j.tenant, j.concurrency_key), false)::weir.line_exit
+    from weir.job j join weir.queue q on q.id = coalesce(on_admitted_jobs_removed.queue_id, j.queue_id) where j.id = any (job_ids)));
 end $$;
 
--- Of jobs that may have kept their line and were taken out of where they waited for good. Locks: their rows in line_kept, which are gone then.
-create or replace function weir.kept_left(job_ids bigint[]) returns void language plpgsql
+-- Of jobs that may have kept their line and were taken out of where they waited for good. Locks: their rows in line_reservation, which are gone then.
+create or replace function weir.release_reserved_lines(job_ids bigint[]) returns void language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
-  leavers weir.line_leaver[];
+  exits weir.line_exit[];
 begin
   with gone as (
-    delete from weir.line_kept k where k.job_id = any (kept_left.job_ids)
+    delete from weir.line_reservation k where k.job_id = any (release_reserved_lines.job_ids)
       and not exists (select from weir.job_scheduled s where s.job_id = k.job_id and s.queue_id = k.queue_id)
       and not exists (select from weir.job_ready r where r.job_id = k.job_id and r.queue_id = k.queue_id)
     returning k.*
   )
-  select array_agg((g.queue_id, g.job_id, g.name, false)::weir.line_leaver) into leavers from gone g;
-  if leavers is not null then
-    perform weir.lines_left(leavers);
+  select array_agg((g.queue_id, g.job_id, g.name, false)::weir.line_exit) into exits from gone g;
+  if exits is not null then
+    perform weir.on_line_jobs_ended(exits);
   end if;
 end $$;
-comment on function weir.lines_left(weir.line_leaver[]) is 'Internal. Leaves word for the admitter of jobs that are no longer in flight.';
-comment on function weir.keep_lines(weir.line_leaver[]) is 'Internal. Lets those jobs keep their line that wait and may keep it, and returns the others.';
-comment on function weir.places_left(bigint[], int) is 'Internal. Leaves word of jobs that were admitted and taken out again before anybody claimed them.';
-comment on function weir.kept_left(bigint[]) is 'Internal. Takes the line from jobs that kept it and wait no longer.';
+comment on function weir.on_line_jobs_ended(weir.line_exit[]) is 'Internal. Leaves word for the admitter of jobs that are no longer in flight.';
+comment on function weir.reserve_lines(weir.line_exit[]) is 'Internal. Lets those jobs keep their line that wait and may keep it, and returns the others.';
+comment on function weir.on_admitted_jobs_removed(bigint[], int) is 'Internal. Leaves word of jobs that were admitted and taken out again before anybody claimed them.';
+comment on function weir.release_reserved_lines(bigint[]) is 'Internal. Takes the line from jobs that kept it and wait no longer.';
 
 -- A page of the names, for who reads the view page by page: to sort them it would look at every line of the queue.
 create or replace function weir.line_names(queue text, after text, most int) returns setof text language plpgsql stable

@@ -52,7 +52,7 @@ begin
     )
     select ids || coalesce(array_agg(g.job_id), '{}'), array_agg(g.job_id) filter (where g.queue_id < 0) into ids, admitted from gone g;
     if admitted is not null then
-      perform weir.places_left(admitted, q);
+      perform weir.on_admitted_jobs_removed(admitted, q);
     end if;
   end if;
   if state in ('scheduled', 'retryable', 'waiting') then
@@ -71,7 +71,7 @@ begin
     )
     select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
-  perform weir.jobs_left(weir.followed_jobs(ids));
+  perform weir.on_jobs_ended(weir.jobs_with_followers(ids));
   return cardinality(ids);
 end $$;
 comment on function weir.check_waiting(text) is 'Internal. Raises WR010 unless it is a state in which jobs wait, or waiting.';

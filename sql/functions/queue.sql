@@ -38,7 +38,7 @@ declare
   dead_letter_queue text := nullif(settings ->> 'dead_letter_queue', '');
   breaker text := nullif(settings ->> 'breaker', '');
 begin
-  if set_queue.name is null or set_queue.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
+  if weir.is_queue_name(set_queue.name) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
   end if;
   if jsonb_typeof(settings) is distinct from 'object' then
@@ -57,11 +57,11 @@ begin
       ('max_attempts', weir.integer_problem(settings -> 'max_attempts', 1, 100)),
       ('timeout_seconds', weir.integer_problem(settings -> 'timeout_seconds', 1, 604800)),
       ('lease_seconds', weir.integer_problem(settings -> 'lease_seconds', 1, 3600)),
-      ('retention_seconds', weir.integer_problem(settings -> 'retention_seconds', 60, 315360000)),
-      ('dead_retention_seconds', weir.integer_problem(settings -> 'dead_retention_seconds', 60, 315360000)),
-      ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null') or dead_letter_queue !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+      ('retention_seconds', weir.integer_problem(settings -> 'retention_seconds', 60, weir.max_seconds())),
+      ('dead_retention_seconds', weir.integer_problem(settings -> 'dead_retention_seconds', 60, weir.max_seconds())),
+      ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null') or not weir.is_queue_name(dead_letter_queue)
         then 'must be the name of a queue, or empty' end),
-      ('breaker', case when jsonb_typeof(settings -> 'breaker') not in ('string', 'null') or breaker !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+      ('breaker', case when jsonb_typeof(settings -> 'breaker') not in ('string', 'null') or not weir.is_queue_name(breaker)
         then 'must be the name of a circuit breaker, or empty' end),
       ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
   if problem is not null then
@@ -117,7 +117,7 @@ declare
 begin
   if reason is not null and length(reason) not between 1 and 500 then
     perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
-  elsif resume_at <= now_at or resume_at > now_at + interval '10 years' then
+  elsif resume_at <= now_at or resume_at > now_at + make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('resume_at', 'must lie ahead, by at most 10 years');
   end if;
   update weir.queue q set paused_at = case when q.resume_at <= now_at then now_at else coalesce(q.paused_at, now_at) end,

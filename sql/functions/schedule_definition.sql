@@ -24,7 +24,7 @@ declare
   read record;
   near_name text;
 begin
-  if name is null or name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
+  if weir.is_queue_name(name) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
   elsif jsonb_typeof(definition) is distinct from 'object' then
     perform weir.refuse_argument('definition', 'must be a JSON object');

@@ -36,12 +36,12 @@ begin
     from back b
   )
   select array_agg(b.job_id) as ids, array_agg(b.job_id) filter (where b.followed) as followed,
-    array_agg((b.queue_id, b.job_id, b.line, not b.cancelled)::weir.line_leaver) filter (where b.line is not null) as leavers into done from back b;
-  if done.leavers is not null then
-    perform weir.lines_left(weir.keep_lines(done.leavers));
+    array_agg((b.queue_id, b.job_id, b.line, not b.cancelled)::weir.line_exit) filter (where b.line is not null) as exits into done from back b;
+  if done.exits is not null then
+    perform weir.on_line_jobs_ended(weir.reserve_lines(done.exits));
   end if;
   if done.followed is not null then
-    perform weir.jobs_left(done.followed);
+    perform weir.on_jobs_ended(done.followed);
   end if;
   if kind = 'released' or interval '0' = any (delays) then
     perform weir.wake(array(select distinct q.name from weir.job j join weir.queue q on q.id = j.queue_id where j.id = any (job_ids)));
@@ -60,7 +60,7 @@ $$;
 create or replace function weir.snooze(job_id bigint, token bigint, delay interval) returns void language plpgsql as $$
 #variable_conflict use_variable
 begin
-  if delay is null or delay < interval '0' or delay > interval '10 years' then
+  if delay is null or delay < interval '0' or delay > make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('delay', 'must be from 0 to 10 years');
   end if;
   perform weir.snooze_many(array[job_id], array[token], array[delay]);

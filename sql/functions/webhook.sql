@@ -50,7 +50,7 @@ declare
   new_secret text;
   texts text[];
 begin
-  if set_webhook.name is null or set_webhook.name !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$' then
+  if weir.is_queue_name(set_webhook.name) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
   elsif problem is not null then
     perform weir.refuse_argument(problem[1], problem[2]);

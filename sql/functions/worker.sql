@@ -89,7 +89,7 @@ begin
       ('queues', case
         when coalesce(jsonb_typeof(settings -> 'queues'), 'null') = 'null' then null
         when jsonb_typeof(settings -> 'queues') <> 'array' or jsonb_array_length(settings -> 'queues') > 100
-          or exists (select from jsonb_array_elements(settings -> 'queues') q where jsonb_typeof(q) <> 'string' or q #>> '{}' !~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$')
+          or exists (select from jsonb_array_elements(settings -> 'queues') q where jsonb_typeof(q) <> 'string' or not weir.is_queue_name(q #>> '{}'))
         then 'must be at most 100 names of queues' end),
       ('labels', case
         when coalesce(jsonb_typeof(settings -> 'labels'), 'null') = 'null' then null

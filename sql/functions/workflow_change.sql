@@ -43,9 +43,9 @@ begin
   delete from weir.workflow_wait x where x.job_id = any (ids);
   delete from weir.workflow_join x where x.job_id = any (ids);
   if more.admitted is not null then
-    perform weir.places_left(more.admitted);
+    perform weir.on_admitted_jobs_removed(more.admitted);
   end if;
-  perform weir.kept_left(ids);
+  perform weir.release_reserved_lines(ids);
   return ids;
 end $$;
 
@@ -197,9 +197,9 @@ begin
   return (select x.state from weir.workflow x where x.id = retry_workflow.workflow_id);
 end $$;
 
--- Called by jobs_came_back: steps that had ended are available again, because somebody retried or redrove them by themselves. Their workflow goes on, with what was
+-- Called by on_jobs_reopened: steps that had ended are available again, because somebody retried or redrove them by themselves. Their workflow goes on, with what was
 -- cancelled or skipped because of them. Locks: the workflows; outcomes of their other steps, which only who has the workflow takes away, but for run_again: skip locked.
-create or replace function weir.steps_came_back(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off
+create or replace function weir.on_steps_reopened(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off
 set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
   ids bigint[] := array(select distinct x.workflow_id from (select s.workflow_id from weir.workflow_step s where s.job_id = any (job_ids)
@@ -305,6 +305,6 @@ comment on function weir.resume_workflow(bigint, text) is 'Internal. weir.retry_
 comment on function weir.retry_workflow(bigint, text) is
   'Runs all steps of a workflow again that did not complete, or were compensated, and those that depend on them, with their attempts counted from 0 and a deadline anew; what completed stays. Same id. `by` (1 to 200 characters) is kept as an event. '
   'Returns its state. Errors: WR010, WR050, WR051 (it is stopping), WR052 (there is nothing to run again).';
-comment on function weir.steps_came_back(bigint[]) is 'Internal. For jobs that had ended and are available again, and may be steps: their workflows go on.';
+comment on function weir.on_steps_reopened(bigint[]) is 'Internal. For jobs that had ended and are available again, and may be steps: their workflows go on.';
 comment on function weir.fork_workflow(bigint, text[], text) is
   'Submits a copy of a workflow in which the steps named, all that did not complete, and all that depend on those run again; the others have the results they had. Returns the id of the new workflow. Errors: WR010, WR050.';

@@ -9,10 +9,10 @@ create or replace function weir.wait_problem(wait_for jsonb) returns text[] lang
     when num_nonnulls(wait_for ->> 'signal', wait_for ->> 'seconds', wait_for ->> 'until') <> 1 then array['wait_for', 'must have one of signal, seconds and until']
     when wait_for ->> 'signal' is not null and (jsonb_typeof(wait_for -> 'signal') <> 'string' or length(wait_for ->> 'signal') not between 1 and 200)
       then array['wait_for.signal', 'must be a string of 1 to 200 characters']
-    when weir.number_problem(wait_for -> 'seconds', 0, 315360000) is not null then array['wait_for.seconds', weir.number_problem(wait_for -> 'seconds', 0, 315360000)]
+    when weir.number_problem(wait_for -> 'seconds', 0, weir.max_seconds()) is not null then array['wait_for.seconds', weir.number_problem(wait_for -> 'seconds', 0, weir.max_seconds())]
     when wait_for ->> 'until' is not null and weir.time_problem(wait_for -> 'until') is not null then array['wait_for.until', weir.time_problem(wait_for -> 'until')]
-    when weir.number_problem(wait_for -> 'timeout_seconds', 0, 315360000) is not null
-      then array['wait_for.timeout_seconds', weir.number_problem(wait_for -> 'timeout_seconds', 0, 315360000)]
+    when weir.number_problem(wait_for -> 'timeout_seconds', 0, weir.max_seconds()) is not null
+      then array['wait_for.timeout_seconds', weir.number_problem(wait_for -> 'timeout_seconds', 0, weir.max_seconds())]
     when coalesce(wait_for ->> 'on_timeout', 'fail') not in ('fail', 'continue', 'skip') then array['wait_for.on_timeout', 'must be fail, continue or skip']
     when wait_for ->> 'signal' is null and coalesce(wait_for ->> 'timeout_seconds', wait_for ->> 'on_timeout') is not null
       then array['wait_for', 'has a time limit only with a signal']
@@ -87,7 +87,7 @@ begin
   return (
     select array[p.field, p.problem] from (values
       ('on_failure', weir.choice_problem(rest -> 'on_failure', '{fail_fast,continue,compensate}')),
-      ('deadline_seconds', weir.number_problem(rest -> 'deadline_seconds', 0.001, 315360000)),
+      ('deadline_seconds', weir.number_problem(rest -> 'deadline_seconds', 0.001, weir.max_seconds())),
       ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
         then 'must be an object of at most 64 KiB' end),
       ('idempotency_key', case when rest ->> 'idempotency_key' is not null

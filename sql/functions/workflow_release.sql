@@ -1,8 +1,8 @@
 -- What follows from the end of a step: which steps may go now, which never will, and whether the workflow is over.
 --
 
--- Called by jobs_left, when what became of the jobs is written. Locks: the workflows of those that are steps.
-create or replace function weir.steps_left(job_ids bigint[]) returns void language plpgsql
+-- Called by on_jobs_ended, when what became of the jobs is written. Locks: the workflows of those that are steps.
+create or replace function weir.on_steps_ended(job_ids bigint[]) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
 declare
   lowest bigint := (select min(i) from unnest(job_ids) i);
@@ -354,7 +354,7 @@ begin
   from unnest(wanted) with ordinality d(id, n) join weir.workflow_step p on p.job_id = d.id join weir.jobs j on j.id = d.id
   where p.job_id = any (wanted) and j.id = any (wanted) order by d.n;
 end $$;
-comment on function weir.steps_left(bigint[]) is 'Internal. For jobs that left their worker or were cancelled, and may be steps: what follows.';
+comment on function weir.on_steps_ended(bigint[]) is 'Internal. For jobs that left their worker or were cancelled, and may be steps: what follows.';
 comment on function weir.follow_steps(bigint[], boolean[], bigint[], bigint[], bigint[], text[]) is 'Internal. Lets steps go, skips steps, stops and ends workflows, until nothing follows any more.';
 comment on function weir.count_exactly(bigint[], bigint[]) is 'Internal. From now on all steps of these workflows are counted, if one of those that just ended did not complete.';
 comment on function weir.weigh_steps(bigint[]) is 'Internal. Lets go, skips or counts anew held steps by what their dependencies are now.';

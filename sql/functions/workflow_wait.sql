@@ -121,7 +121,7 @@ begin
     perform weir.refuse_stale(job_id);
   end if;
   if l.line is not null then
-    perform weir.lines_left(array[(l.queue_id, l.job_id, l.line, false)::weir.line_leaver]);
+    perform weir.on_line_jobs_ended(array[(l.queue_id, l.job_id, l.line, false)::weir.line_exit]);
   end if;
   w := weir.lock_workflow(w.id);
   if w.state <> 'running' or l.cancel_requested_at is not null then

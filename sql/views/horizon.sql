@@ -2,7 +2,7 @@
 
 -- Inside a DO block because sqlc reads this file too, and knows no system views.
 do $do$ begin
-  create view weir.horizon as
+  create or replace view weir.horizon as
   select * from (
     select 'transaction' as what, a.pid::text as name, a.application_name as application, a.state, age(a.backend_xmin) as xmin_age, clock_timestamp() - a.xact_start as since
     from pg_stat_activity a where a.backend_xmin is not null and a.pid <> pg_backend_pid()

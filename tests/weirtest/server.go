@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package weirtest
 
 import (
 	"context"
@@ -28,7 +28,7 @@ func NewServer(t testing.TB) *embedded.Server {
 	})
 	s := startServer(t, embedded.Config{DataDir: dir.path})
 
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.URL("postgres"))
 	if err != nil {
@@ -54,7 +54,7 @@ func startServer(t testing.TB, c embedded.Config) *embedded.Server {
 	t.Helper()
 	c.BinDir = os.Getenv("WEIR_POSTGRES_BIN")
 	c.Settings = settings
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
 	defer cancel()
 	s, err := embedded.Start(ctx, c)
 	if err != nil {

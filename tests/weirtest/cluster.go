@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package weirtest
 
 import (
 	"context"
@@ -133,7 +133,7 @@ func open(ctx context.Context, address, source string, stop func() error) (*clus
 	if chooses {
 		c.strategy = " strategy file_copy"
 	}
-	fmt.Fprintf(os.Stderr, "pgtest: PostgreSQL %s, %s\n", version, source)
+	fmt.Fprintf(os.Stderr, "weirtest: PostgreSQL %s, %s\n", version, source)
 	return c, nil
 }
 

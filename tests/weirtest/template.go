@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package weirtest
 
 import (
 	"context"
@@ -12,8 +12,6 @@ import (
 	"io/fs"
 	"strings"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weirhq/weir/migrations"
 	"github.com/weirhq/weir/sql"
@@ -39,7 +37,7 @@ func (c *cluster) createDatabase(ctx context.Context, migrated bool) (string, er
 			return name, nil
 		}
 		// Nobody connects to the template (it allows no connections), but autovacuum may be at work in it.
-		if !hasCode(err, "55006") { // object_in_use
+		if !HasSQLState(err, "55006") { // object_in_use
 			return "", fmt.Errorf("making a test's database: %w", err)
 		}
 		select {
@@ -125,9 +123,4 @@ func hashOf(sets ...fs.FS) (string, error) {
 		}
 	}
 	return hex.EncodeToString(sum.Sum(nil))[:12], nil
-}
-
-func hasCode(err error, code string) bool {
-	var refusal *pgconn.PgError
-	return errors.As(err, &refusal) && refusal.Code == code
 }

@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package weirtest
 
 import (
 	"context"
@@ -20,8 +20,10 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-// PgBouncer starts a PgBouncer in transaction mode before the test's database and returns the address of the database through it. It has fewer
-// connections to the server than tests have to it, so that what is kept in a session shows. It ends with the test.
+func throughPgBouncer(t testing.TB) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
+
+// PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
+// fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.
 func PgBouncer(t testing.TB, databaseURL string) string {
 	t.Helper()
 	for tries := 1; ; tries++ {
@@ -29,13 +31,13 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 		if problem == "" {
 			return through
 		}
-		if tries == 3 { // once somebody may have taken its port
+		if tries == 3 { // another process may have taken the port once
 			t.Fatal(problem)
 		}
 	}
 }
 
-// startPgBouncer returns the address, or why there is none.
+// startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
 	t.Helper()
 	program, err := exec.LookPath("pgbouncer")
@@ -100,7 +102,7 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 	query.Set("sslmode", "disable")
 	query.Set("default_query_exec_mode", "cache_describe") // a prepared statement is not there on the next connection
 	through.RawQuery = query.Encode()
-	for end := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(clusterPatience); ; time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		conn, err := pgx.Connect(ctx, through.String())
 		cancel()

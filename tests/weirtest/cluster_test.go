@@ -1,6 +1,6 @@
 //go:build unix
 
-package pgtest
+package weirtest
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 )
 
 // child, when set in the environment, turns this test program into one that plays another test process.
-const child = "WEIR_PGTEST_CHILD"
+const child = "WEIR_WEIRTEST_CHILD"
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(child) {
@@ -66,14 +66,11 @@ func TestTestsDoNotSeeEachOther(t *testing.T) {
 				mu.Lock()
 				addresses = append(addresses, d.URL)
 				mu.Unlock()
-				if first, second := d.Pool(), d.Pool(); first != second {
-					t.Error("a second call gives another pool")
-				}
-				if _, err := d.Pool().Exec(t.Context(), "create table mine as select $1::int as n", i); err != nil {
+				if _, err := d.Exec(t.Context(), "create table mine as select $1::int as n", i); err != nil {
 					t.Fatal(err)
 				}
 				var n int
-				if err := d.Pool().QueryRow(t.Context(), "select n from mine").Scan(&n); err != nil || n != i {
+				if err := d.QueryRow(t.Context(), "select n from mine").Scan(&n); err != nil || n != i {
 					t.Errorf("n = %d, %v; want %d", n, err, i)
 				}
 				if state, err := migrations.Read(t.Context(), d.URL); err != nil || !state.Current() {
@@ -83,7 +80,7 @@ func TestTestsDoNotSeeEachOther(t *testing.T) {
 		}
 	})
 	for _, address := range addresses {
-		if _, err := pgx.Connect(t.Context(), address); !hasCode(err, "3D000") { // invalid_catalog_name
+		if _, err := pgx.Connect(t.Context(), address); !HasSQLState(err, "3D000") { // invalid_catalog_name
 			t.Errorf("the database is still there after its test: %v", err)
 		}
 	}
@@ -92,7 +89,7 @@ func TestTestsDoNotSeeEachOther(t *testing.T) {
 func TestEmptyIsEmpty(t *testing.T) {
 	t.Parallel()
 	var schemas int
-	err := Empty(t).Pool().QueryRow(t.Context(), "select count(*) from pg_namespace where nspname = 'weir'").Scan(&schemas)
+	err := Empty(t).Pool.QueryRow(t.Context(), "select count(*) from pg_namespace where nspname = 'weir'").Scan(&schemas)
 	if err != nil || schemas != 0 {
 		t.Errorf("%d schemas weir, %v", schemas, err)
 	}
@@ -170,12 +167,12 @@ func TestAProcessThatDiesLeavesNothing(t *testing.T) {
 	if !strings.HasPrefix(dir, os.TempDir()) {
 		t.Fatalf("the process printed %q, not its folder", dir)
 	}
-	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(clusterPatience); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 			return
 		}
 	}
-	t.Errorf("%s is still there after %s", dir, patience)
+	t.Errorf("%s is still there after %s", dir, clusterPatience)
 }
 
 func TestProcessesShareTheTemplateOfAServer(t *testing.T) {

@@ -1,0 +1,30 @@
+//go:build unix
+
+package weirtest
+
+import (
+	"fmt"
+	"os"
+	"testing"
+	"time"
+)
+
+const (
+	// clusterPatience bounds each request to the cluster: making a database, with all migrations the first time, or
+	// dropping it.
+	clusterPatience = 3 * time.Minute
+
+	// poolSize is the number of connections of a test's pool: more than any test works with at once, and few enough for
+	// a dozen parallel tests to stay below max_connections.
+	poolSize = 20
+)
+
+// Main runs a package's tests, stops the cluster if this process started one, and ends the process.
+func Main(m *testing.M) {
+	code := m.Run()
+	if err := stopTheCluster(); err != nil {
+		fmt.Fprintln(os.Stderr, "weirtest:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}

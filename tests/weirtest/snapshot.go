@@ -1,0 +1,54 @@
+//go:build unix
+
+package weirtest
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Snapshot returns every row of every table but the claimers' bookkeeping. A row that was rewritten with the same
+// values differs too.
+func (d *Database) Snapshot() string {
+	d.T.Helper()
+	tables := Values[string](d.T, d, `select c.relname from pg_class c where c.relnamespace = 'weir'::regnamespace
+		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier', 'worker_sign') order by 1`)
+	var parts []string
+	for _, name := range tables {
+		parts = append(parts, fmt.Sprintf("select '%[1]s ' || x.xmin || ' ' || to_jsonb(x) as line from weir.%[1]s x", name))
+	}
+	return Value[string](d.T, d, "select coalesce(string_agg(line, e'\n' order by line), '') from ("+strings.Join(parts, " union all ")+") s")
+}
+
+// Unchanged fails the test if f changes a row.
+func (d *Database) Unchanged(what string, f func()) {
+	d.T.Helper()
+	before := d.Snapshot()
+	f()
+	if after := d.Snapshot(); after != before {
+		d.T.Errorf("%s changed something:\n%s", what, Difference(before, after))
+	}
+}
+
+// Difference lists the lines that two texts do not share.
+func Difference(before, after string) string {
+	had, has := map[string]bool{}, map[string]bool{}
+	for line := range strings.Lines(before) {
+		had[strings.TrimSpace(line)] = true
+	}
+	for line := range strings.Lines(after) {
+		has[strings.TrimSpace(line)] = true
+	}
+	var text strings.Builder
+	for line := range had {
+		if !has[line] {
+			fmt.Fprintln(&text, "-", line)
+		}
+	}
+	for line := range has {
+		if !had[line] {
+			fmt.Fprintln(&text, "+", line)
+		}
+	}
+	return text.String()
+}
