@@ -25,10 +25,12 @@ type answer struct {
 	status  int // 0: none yet
 	sent    bool
 	bytes   int64
+
+	patience time.Duration // for each write
 }
 
 func newAnswer(w http.ResponseWriter) *answer {
-	return &answer{ResponseWriter: w, control: http.NewResponseController(w)}
+	return &answer{ResponseWriter: w, control: http.NewResponseController(w), patience: writePatience}
 }
 
 // WriteHeader holds the status back: if the body then cannot be encoded, a problem still can be answered.
@@ -84,7 +86,7 @@ func (a *answer) finish() {
 }
 
 func (a *answer) extend() {
-	_ = a.control.SetWriteDeadline(time.Now().Add(writePatience)) // the ResponseWriters of some tests have none
+	_ = a.control.SetWriteDeadline(time.Now().Add(a.patience)) // the ResponseWriters of some tests have none
 }
 
 // jsonFormat is how answers are written.

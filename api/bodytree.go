@@ -9,6 +9,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // bodyTree walks a JSON text along its schema, once. It makes the tree that huma.Validate checks, in which true stands for every payload
@@ -239,7 +240,7 @@ func behindString(text []byte, at int) (end int, escaped bool) {
 // payload moves behind a value that the schema leaves open. PostgreSQL must be able to store it, and to write it out within the limit: a number
 // such as 1e999, which is a few bytes here, has a thousand digits there.
 func (b *bodyTree) payload() {
-	text, start, spaces, added := b.text, b.at, 0, 0
+	text, start, added := b.text, b.at, 0
 	message := ""
 	at, depth := start, 0
 walk:
@@ -257,10 +258,7 @@ walk:
 		case '}', ']':
 			depth--
 			at++
-		case ' ', '\t', '\r', '\n':
-			spaces++
-			at++
-		case ',', ':':
+		case ' ', '\t', '\r', '\n', ',', ':':
 			at++
 		default:
 			end := behindScalar(text, at)
@@ -280,9 +278,18 @@ walk:
 	switch {
 	case message != "" && b.cleaned == 0:
 		b.found(bodyProblem{ProblemError: ProblemError{Message: message}, ofPayload: true})
-	case added > 0 && at-start-spaces+added > maxPayload:
-		b.found(bodyProblem{ProblemError: ProblemError{Message: "must be at most 1 MiB with its numbers written out"}, ofPayload: true, tooLarge: true})
+	case at-start+added > maxPayload && compactSize(text[start:at])+added > maxPayload:
+		b.found(bodyProblem{ProblemError: ProblemError{Message: "must be at most 1 MiB, with its numbers written out in full"}, ofPayload: true, tooLarge: true})
 	}
+}
+
+// compactSize is the size of a value without spaces and needless escapes, which is how PostgreSQL measures it.
+func compactSize(text []byte) int {
+	compact := jsontext.Value(bytes.Clone(text))
+	if compact.Format(jsonOptions) != nil {
+		return len(text)
+	}
+	return len(compact)
 }
 
 // behindScalar is the end of the number, true, false or null that begins at a place in a text.

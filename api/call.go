@@ -51,8 +51,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.metrics.inFlight.Inc()
 	defer func() {
 		cut := a.recovered(recover(), out, r, c)
-		if !cut {
+		switch {
+		case !cut:
 			out.finish()
+		case out.status == 0:
+			out.status = http.StatusInternalServerError
 		}
 		took := time.Since(began)
 		a.metrics.inFlight.Dec()

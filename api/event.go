@@ -70,17 +70,22 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		c.SetHeader("Content-Type", "text/event-stream")
 		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
-		writeEvents(ctx, c.BodyWriter(), listener.Events)
+		a.writeEvents(ctx, c.BodyWriter(), listener.Events)
 	}}, nil
 }
 
-// writeEvents writes what comes, and flushes when nothing more is there at the moment.
-func writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
+// streamPatience is how long a stream waits for a client that does not read. It is short because it delays the shutdown of a node, and
+// because the client can resume.
+const streamPatience = 5 * time.Second
+
+// writeEvents writes events as they come, and flushes when no other is waiting.
+func (a *API) writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
 	pulse := time.NewTicker(eventPulse)
 	defer pulse.Stop()
 	flush := func() error { return nil }
-	if rw, ok := w.(http.ResponseWriter); ok {
-		flush = http.NewResponseController(rw).Flush
+	if out, ok := w.(*answer); ok {
+		out.patience = streamPatience
+		flush = out.FlushError
 	}
 	text := []byte("retry: 1000\n\n")
 	for {
@@ -94,6 +99,11 @@ func writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
 		case ev, open := <-events:
 			if !open {
 				return
+			}
+			if len(ev.Text) == 0 {
+				a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
+				text = text[:0]
+				continue
 			}
 			text = appendEvent(text[:0], ev)
 		case <-pulse.C:

@@ -33,6 +33,9 @@ func (a *API) registerHeartbeats() {
 }
 
 func (a *API) heartbeatJob(ctx context.Context, in *jobBodyInput, b *HeartbeatRequest) (*heartbeatOutput, error) {
+	if b.Progress != nil {
+		b.Progress.Message = cleanText(b.Progress.Message)
+	}
 	result, err := a.engine.Heartbeat(ctx, jobs.Beat{ID: in.id(), Token: b.Token, LeaseSeconds: b.LeaseSeconds, Progress: b.Progress})
 	if err != nil {
 		return nil, err

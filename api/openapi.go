@@ -165,7 +165,9 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
 	a.times[op.Method+" "+op.Path] = params.times
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		if path, ok := any(in).(interface{ missing(context.Context) *Problem }); ok {
+		if path, ok := any(in).(interface {
+			missing(context.Context) *Problem
+		}); ok {
 			if p := path.missing(ctx); p != nil {
 				return nil, p
 			}
