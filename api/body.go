@@ -152,7 +152,7 @@ func misfit(ctx context.Context, err error) *Problem {
 	if mismatch.JSONKind == jsontext.KindNumber { // to a schema, 5.0 and 5e0 are integers
 		return invalidAt(ctx, place, "must be a whole number, written without fraction and exponent")
 	}
-	return invalidAt(ctx, place, "is too large for an id or token")
+	return invalidAt(ctx, place, "is too large to be an id or token")
 }
 
 // placeOf turns /acks/1/token into body.acks[1].token. No member that a Go type knows is named by a number.

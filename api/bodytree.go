@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strconv"
 	"time"
 	"unicode/utf16"
@@ -396,11 +397,14 @@ func (b *bodyTree) place() string {
 // timeMessage tells the one form of a time that bodies and queries take.
 const timeMessage = "must be a time as in RFC 3339, such as 2026-01-31T09:00:00Z (in a URL, + is %2B)"
 
+// timeForm is stricter than time.Parse, which takes 9:00:00 and a comma.
+var timeForm = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$`)
+
 // timeProblem says what is wrong with a time. PostgreSQL rounds to microseconds, and the result must still have a year of four digits:
 // answers could not show it otherwise.
 func timeProblem(s string) string {
-	var t time.Time
-	if t.UnmarshalText([]byte(s)) != nil { // stricter than time.Parse
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil || !timeForm.MatchString(s) {
 		return timeMessage
 	}
 	if year := t.Round(time.Microsecond).UTC().Year(); year < 1 || year > 9999 {
