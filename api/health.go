@@ -20,6 +20,23 @@ type healthOutput struct {
 	Body Health
 }
 
+// Readiness is the answer of a node that takes requests.
+type Readiness struct {
+	Status     string           `json:"status" enum:"ok" doc:"ok."`
+	Components []ReadyComponent `json:"components" doc:"The components of this node, by name. A node is ready as long as its database answers; the others say what does not work beside that."`
+}
+
+// ReadyComponent is a component of a node.
+type ReadyComponent struct {
+	Name    string `json:"name" doc:"database, listener, loops, and chores unless the node leaves them to others." example:"listener"`
+	Status  string `json:"status" enum:"ok,failing" doc:"Whether it works."`
+	Message string `json:"message,omitempty" doc:"What is wrong."`
+}
+
+type readinessOutput struct {
+	Body Readiness
+}
+
 // Components are the parts of the service.
 type Components struct {
 	Status     string           `json:"status" enum:"ok,failing" doc:"failing: some component is."`
@@ -61,7 +78,7 @@ func (a *API) registerHealth() {
 	register(a, huma.Operation{
 		OperationID: "getReadiness", Method: http.MethodGet, Path: "/readyz", Tags: []string{tagService},
 		Summary: "Should the node be sent requests?", Description: "503 while the database is out of reach or not migrated, and while the node is shutting down.",
-	}, documented{answer: ok}, a.getReadiness)
+	}, documented{answer: Readiness{Status: "ok", Components: []ReadyComponent{{Name: "database", Status: "ok"}, {Name: "listener", Status: "ok"}, {Name: "loops", Status: "ok"}}}}, a.getReadiness)
 	register(a, huma.Operation{
 		OperationID: "getInfo", Method: http.MethodGet, Path: "/v1/info", Tags: []string{tagService},
 		Summary: "What is this node?", Description: "Versions, and since when it runs.",
@@ -115,16 +132,28 @@ func (a *API) getLiveness(context.Context, *struct{}) (*healthOutput, error) {
 	return &healthOutput{Body: Health{Status: "ok"}}, nil
 }
 
-func (a *API) getReadiness(ctx context.Context, _ *struct{}) (*healthOutput, error) {
+func (a *API) getReadiness(ctx context.Context, _ *struct{}) (*readinessOutput, error) {
 	err := a.engine.Ready(ctx)
 	switch {
 	case err == nil:
-		return &healthOutput{Body: Health{Status: "ok"}}, nil
+		return &readinessOutput{Body: Readiness{Status: "ok", Components: a.readyComponents()}}, nil
 	case jobs.CodeOf(err) == jobs.Unavailable:
 		return nil, err
 	}
 	callOf(ctx).err = err
 	return nil, newProblem(ctx, jobs.Unavailable, "the database is not as this weir needs it; the log says why")
+}
+
+func (a *API) readyComponents() []ReadyComponent {
+	components := []ReadyComponent{}
+	for _, c := range a.engine.Checks() {
+		component := ReadyComponent{Name: c.Name, Status: "ok", Message: c.Message}
+		if c.Message != "" {
+			component.Status = "failing"
+		}
+		components = append(components, component)
+	}
+	return components
 }
 
 func (a *API) getInfo(ctx context.Context, _ *struct{}) (*infoOutput, error) {

@@ -86,10 +86,12 @@ func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
 			return e.ackValid(ctx, acks)
 		}
 	}
-	if e.acks.several.fills(acks) {
-		return e.ack(ctx, e.pool, acks)
+	if e.acks.several.Fills(acks) {
+		results, err := e.ack(ctx, e.pool, acks)
+		return results, fromDB("acknowledging", err)
 	}
-	return e.acks.several.doAll(ctx, acks)
+	results, err := e.acks.several.All(ctx, acks)
+	return results, fromDB("acknowledging", err)
 }
 
 // ackValid is Ack for a call in which some acks are invalid.
@@ -140,9 +142,9 @@ func (e *Engine) ack(ctx context.Context, pool *pgxpool.Pool, acks []Ack) ([]Ack
 		})
 	}
 	if err != nil {
-		return nil, fromDB("acknowledging", err)
+		return nil, err
 	}
-	e.jobsEnded()
+	e.claims.JobsEnded()
 	return e.ackResults(ctx, acks, accepted)
 }
 
@@ -154,9 +156,9 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
-	result, err := e.acks.single.do(ctx, ack)
+	result, err := e.acks.single.One(ctx, ack)
 	if err != nil {
-		return AckResult{}, alone(err, "acks[0].")
+		return AckResult{}, alone(fromDB("acknowledging", err), "acks[0].")
 	}
 	if result.Status != AckOK {
 		return AckResult{}, refusalOf(ack.ID, result.Status == AckStale)
@@ -187,7 +189,7 @@ func (e *Engine) ackResults(ctx context.Context, acks []Ack, accepted map[lease]
 	}
 	exist, err := e.q.JobsThatExist(ctx, refused)
 	if err != nil {
-		return nil, fromDB("looking up jobs", err)
+		return nil, err
 	}
 	known := make(map[ID]bool, len(exist))
 	for _, id := range exist {

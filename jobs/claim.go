@@ -3,20 +3,24 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/claim"
 )
 
 // ClaimRequest asks for jobs on behalf of one worker.
 type ClaimRequest struct {
 	Worker       string   // its name, 1 to 200 characters
 	Queues       []string // 1 to 100 names; a queue need not exist yet
-	Limit        int      // at most so many jobs, 1 to 1000; 0: 1
+	Limit        int      // the most jobs, 1 to 1000; 0: 1
+	LeaseSeconds int      // 1 to 3600; 0: the queue's
 	Wait         time.Duration
-	LeaseSeconds int // 1 to 3600; 0: the queue's
 }
 
 // ClaimedJob is a job that a worker now has.
@@ -41,8 +45,10 @@ type ClaimedJob struct {
 // MaxClaim is how many jobs one claim takes.
 const MaxClaim = 1000
 
-// MaxWait is how long a claim waits.
+// MaxWait is the longest that a claim waits.
 const MaxWait = 60 * time.Second
+
+const giveBackWithin = 5 * time.Second
 
 var queueName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$`)
 
@@ -51,7 +57,7 @@ func (r *ClaimRequest) check() error {
 		r.Limit = 1
 	}
 	switch {
-	case r.Worker == "" || len([]rune(r.Worker)) > 200:
+	case r.Worker == "" || utf8.RuneCountInString(r.Worker) > 200:
 		return invalid("worker", "must be a name of 1 to 200 characters")
 	case strings.ContainsRune(r.Worker, 0): // the database would refuse it, and with it all claims of the same statement
 		return invalid("worker", "must not contain a zero character")
@@ -72,115 +78,72 @@ func (r *ClaimRequest) check() error {
 	return nil
 }
 
-// Claim takes up to Limit jobs for a worker. If there are none, or the worker is to get none, it waits, up to Wait, and then returns an empty list. All
-// claims of a node for the same queues go through one claimer, in the order in which they came. Errors: InvalidArgument, Unavailable; a Refusal where it was
-// the worker's fault that it got nothing.
+// Claim takes up to Limit jobs for a worker. If there are none, or the worker may have none, it waits, up to Wait, and then returns an empty
+// list. All claims of a node for the same queues share one claimer, in the order of their arrival. Errors: InvalidArgument, Overloaded,
+// Unavailable; a Refusal where the worker is the reason.
 func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error) {
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	e.signs.note(r.Worker)
-	queues := slices.Clone(r.Queues)
-	slices.Sort(queues)
-	queues = slices.Compact(queues)
-
-	w := &waiter{worker: r.Worker, limit: r.Limit, leaseSeconds: r.LeaseSeconds, patient: r.Wait > 0, done: make(chan claimed, 1)}
-	c, err := e.join(queues, w)
+	e.seen.note(r.Worker)
+	rows, err := e.claims.Claim(ctx, claim.Request(r))
 	if err != nil {
-		return nil, err
+		return nil, claimError(err)
 	}
-	var timeout <-chan time.Time
-	if w.patient {
-		timer := time.NewTimer(r.Wait)
-		defer timer.Stop()
-		timeout = timer.C
-	}
-	select {
-	case got := <-w.done:
-		return e.handOver(ctx, got)
-	case <-timeout:
-	case <-ctx.Done():
-	}
-	if c.leave(w) {
-		if w.refusal != "" {
-			return nil, w.refusal
-		}
-		return []ClaimedJob{}, ctx.Err()
-	}
-	return e.handOver(ctx, <-w.done) // it was being served when the time was up
+	return claimedFromRows(rows), nil
 }
 
-// handOver gives jobs to a caller, or back to the queue if the caller has gone.
-func (e *Engine) handOver(ctx context.Context, got claimed) ([]ClaimedJob, error) {
-	if got.err != nil {
-		return nil, got.err
+func claimError(err error) error {
+	var refusal Refusal
+	switch {
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.Is(err, claim.ErrDraining):
+		return shuttingDown()
+	case errors.Is(err, claim.ErrFull):
+		return &Error{Code: Overloaded, Message: err.Error(), Hint: "Claim from the same queues in all workers, or ask another node."}
+	case errors.Is(err, claim.ErrSlow):
+		return &Error{Code: Unavailable, Message: err.Error(), Hint: "Try again."}
 	}
-	if ctx.Err() != nil && len(got.jobs) > 0 {
-		e.giveBack(got.jobs)
-		return nil, ctx.Err()
-	}
-	return got.jobs, nil
+	return fromDB("claiming", err)
 }
 
-// giveBack releases jobs that nobody is there to work on. If that fails their leases run out.
-func (e *Engine) giveBack(jobs []ClaimedJob) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+// giveBack releases jobs whose caller has gone. If that fails their leases expire.
+func (e *Engine) giveBack(rows []db.ClaimBatchRow) {
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackWithin)
 	defer cancel()
-	acks := make([]Ack, len(jobs))
-	for i, j := range jobs {
-		acks[i] = Ack{ID: j.ID, Token: j.Token, Outcome: Release}
+	acks := make([]Ack, len(rows))
+	for i, r := range rows {
+		acks[i] = Ack{ID: ID(r.JobID), Token: ID(r.Token), Outcome: Release}
 	}
 	if _, err := e.Ack(ctx, acks); err != nil {
-		e.log.Warn("could not release jobs whose worker had gone; their leases run out", "jobs", len(jobs), "error", err)
+		e.log.Warn("could not release jobs whose worker had gone; their leases expire", "jobs", len(rows), "error", err)
 	}
 }
 
-// join adds a waiter to the claimer of these queues, which it starts if there is none.
-func (e *Engine) join(queues []string, w *waiter) (*claimer, error) {
-	key := strings.Join(queues, ",")
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.draining {
-		return nil, shuttingDown()
-	}
-	c := e.claimers[key]
-	if c == nil {
-		c = newClaimer(e, key, queues)
-		e.claimers[key] = c
-		go c.run()
-	}
-	c.add(w)
-	return c, nil
-}
-
-// wake makes the claimers of these queues look again; no queues: all claimers.
-func (e *Engine) wake(queues []string) {
-	e.metrics.wakes.Inc()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.claimers {
-		if len(queues) == 0 || slices.ContainsFunc(queues, func(q string) bool { return slices.Contains(c.queues, q) }) {
-			c.wake()
+func claimedFromRows(rows []db.ClaimBatchRow) []ClaimedJob {
+	jobs := make([]ClaimedJob, len(rows))
+	for i, r := range rows {
+		j := ClaimedJob{
+			ID: ID(r.JobID), Token: ID(r.Token), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
+			Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(),
+			Tags: r.Tags, Metadata: r.Metadata, Dependencies: r.Dependencies, Degraded: r.Degraded,
 		}
+		if j.Tags == nil {
+			j.Tags = []string{}
+		}
+		if j.Metadata == nil {
+			j.Metadata = []byte("{}")
+		}
+		jobs[i] = j
 	}
+	return jobs
 }
 
-// workerChanged lets claims of a worker look again at once that were refused because of it.
-func (e *Engine) workerChanged(name string) {
-	e.eachClaimer(func(c *claimer) { c.retry(func(w *waiter) bool { return w.worker == name }, 0) })
-}
+// claimObserver counts in the metrics what claims do.
+type claimObserver struct{ m *metrics }
 
-// jobsEnded lets claims look again soon whose workers had as many jobs as they may: some job was one of theirs, perhaps.
-func (e *Engine) jobsEnded() {
-	e.eachClaimer(func(c *claimer) {
-		c.retry(func(w *waiter) bool { return w.refusal == RefusedAtCapacity }, refusedFirst)
-	})
-}
-
-func (e *Engine) eachClaimer(do func(*claimer)) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.claimers {
-		do(c)
-	}
-}
+func (o claimObserver) Claimed(jobs int)         { o.m.claimed(jobs) }
+func (o claimObserver) Parked()                  { o.m.parked.Inc() }
+func (o claimObserver) Woken()                   { o.m.wakes.Inc() }
+func (o claimObserver) Admitted(row db.AdmitRow) { o.m.admittedJobs(row) }

@@ -60,9 +60,9 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 	if err != nil {
 		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
 	}
-	done, err := e.enqueues.single.do(ctx, text)
+	done, err := e.enqueues.single.One(ctx, text)
 	if err != nil {
-		return Job{}, alone(alone(err, "jobs[0]"), ".")
+		return Job{}, alone(alone(fromDB("enqueueing", err), "jobs[0]"), ".")
 	}
 	if done.Duplicate {
 		first, err := e.Job(ctx, done.ID)
@@ -70,7 +70,7 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		return first, err
 	}
 	stored := job.stored(done)
-	if stored.State == Available && e.isGoverned(stored.Queue) {
+	if stored.State == Available && e.claims.Governed(stored.Queue) {
 		stored.State, stored.HeldReason = Held, "line"
 	}
 	return stored, nil
@@ -111,10 +111,12 @@ func (e *Engine) EnqueueBatch(ctx context.Context, jobs []json.RawMessage) ([]En
 	if len(jobs) == 0 {
 		return []Enqueued{}, nil
 	}
-	if e.enqueues.several.fills(jobs) {
-		return e.enqueueBatch(ctx, e.q, jobs)
+	if e.enqueues.several.Fills(jobs) {
+		enqueued, err := e.enqueueBatch(ctx, e.q, jobs)
+		return enqueued, fromDB("enqueueing", err)
 	}
-	return e.enqueues.several.doAll(ctx, jobs)
+	enqueued, err := e.enqueues.several.All(ctx, jobs)
+	return enqueued, fromDB("enqueueing", err)
 }
 
 func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
@@ -124,7 +126,7 @@ func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([
 func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.RawMessage) ([]Enqueued, error) {
 	rows, err := q.EnqueueBatch(ctx, array(jobs))
 	if err != nil {
-		return nil, fromDB("enqueueing", err)
+		return nil, err
 	}
 	out := make([]Enqueued, len(rows))
 	for i, r := range rows {

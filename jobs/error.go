@@ -1,12 +1,14 @@
 package jobs
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/batch"
 )
 
 // Code says what is wrong, for programs. A code keeps its meaning for ever.
@@ -118,32 +120,34 @@ func alone(err error, place string) error {
 
 // fromDB turns an error of the database into an Error where the caller can do something about it.
 func fromDB(doing string, err error) error {
-	if err == nil {
-		return nil
+	var own *Error
+	if err == nil || errors.As(err, &own) {
+		return err
 	}
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
 		if code, ok := sqlStates[pg.Code]; ok {
 			return &Error{Code: code, Message: pg.Message, Hint: pg.Hint, Field: pg.ColumnName}
 		}
-		switch pg.Code {
-		case "55P03", "40P01", "40001": // lock timeout, deadlock, serialization
-			return &Error{Code: Unavailable, Message: "another transaction holds what this needs", Hint: "Try again, once that transaction has ended.", cause: err}
-		}
-		switch pg.Code[:2] {
-		case "22": // data exception: a value that PostgreSQL cannot read. Its message may quote the value, so it stays inside.
+		if pg.Code[:2] == "22" { // data exception: a value that PostgreSQL cannot read. Its message may quote the value, so it stays inside.
 			return &Error{Code: InvalidArgument, Message: "a value is malformed or out of range", cause: err}
-		case "08", "53", "57": // connection, resources, shutdown
-			return &Error{Code: Unavailable, Message: "the database is not available at the moment", Hint: "Try again.", cause: err}
 		}
-		return fmt.Errorf("%s: %w", doing, err)
 	}
-	if isConnectionError(err) || errors.Is(err, context.DeadlineExceeded) {
+	switch {
+	case db.IsConflict(err) || errors.Is(err, batch.ErrLocked):
+		return &Error{Code: Unavailable, Message: "another transaction holds a lock that this call needs", Hint: "Try again, once that transaction has ended.", cause: err}
+	case errors.Is(err, batch.ErrFull):
+		return &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
+	case db.IsReadOnly(err):
+		return &Error{Code: Unavailable, Message: "the database takes no writes at the moment", Hint: "It is a standby, or default_transaction_read_only is on.", cause: err}
+	case db.IsForbidden(err):
+		return &Error{Code: Unavailable, Message: "weir's role lacks a privilege in the database", Hint: "The log has the details.", cause: err}
+	case db.IsAway(err):
 		return &Error{Code: Unavailable, Message: "the database is not available at the moment", Hint: "Try again.", cause: err}
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
 func shuttingDown() error {
-	return &Error{Code: Unavailable, Message: "this node is shutting down", Hint: "Ask another one, or try again."}
+	return &Error{Code: Unavailable, Message: "this node is shutting down", Hint: "Ask another node, or try again."}
 }

@@ -5,21 +5,22 @@ import (
 	"time"
 )
 
-// frontierStep is one tick of the watermark (see migrations/0005_frontier.sql).
+// frontierStep is one tick of the frontier (see sql/functions/frontier.sql).
 type frontierStep struct {
 	e        *Engine
 	lateTick int64
-	busy     bool // the last tick saw somebody write, or the frontier move by much
+	busy     bool // the last tick saw open transactions that write, or the frontier move far
 }
 
 const (
-	tickEvery = 200 * time.Millisecond // while transactions are being written, or many places are passed
-	// While somebody is parked and transactions are being written, one of them may be an enqueue that saw nobody parked: look more often.
-	tickQuick = 20 * time.Millisecond
+	tickEvery = 200 * time.Millisecond // while transactions write, or the frontier moves far
+	// While a claimer is parked and transactions write, one of them may be an enqueue that saw no claimer parked.
+	tickQuick  = 20 * time.Millisecond
+	tickWithin = 10 * time.Second
 )
 
 func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
-	parked := s.e.anyParked()
+	parked := s.e.claims.AnyParked()
 	calm := s.e.due.tick()
 	every := tickEvery
 	switch {
@@ -37,7 +38,7 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	if row.LateTick != s.lateTick {
 		s.lateTick = row.LateTick
 		if parked {
-			s.e.wake(nil)
+			s.e.claims.Wake(nil)
 		}
 	}
 	many := row.Fresh && row.Passed >= tickDrawn
@@ -47,7 +48,7 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	s.busy = row.Holders > 0 || many
 	switch {
 	case !s.busy && !row.Fresh:
-		return tickCalm, nil // that other tick may have been before what this one was to see
+		return tickCalm, nil // the other node's tick may have come before what this one should see
 	case !s.busy:
 		return s.e.due.rest(tickEvery), nil
 	case row.Holders > 0 && parked:
@@ -56,31 +57,22 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	return tickEvery, nil
 }
 
-// tickNow makes a tick that sees everyone who was writing when it was called, and lets the loop follow them. While another session is at a
-// tick it tries again, for as long as that may take; one that is held up longer is left to the poll.
+// tickNow makes a tick that sees every transaction that was writing when it was called, and has the loop follow those. While another session
+// makes a tick it tries again, for as long as a tick normally takes; a slower one is left to the poll.
 func (e *Engine) tickNow(ctx context.Context) error {
-	for deadline := time.Now().Add(tickQuick); ; time.Sleep(time.Millisecond) {
+	ctx, cancel := context.WithTimeout(ctx, tickWithin)
+	defer cancel()
+	for deadline := e.clock.Now().Add(tickQuick); ; {
 		row, err := e.loops.AdvanceFrontier(ctx, 0)
 		if err != nil {
 			return fromDB("advancing the frontier", err)
 		}
-		if row.Fresh || time.Now().After(deadline) {
+		if row.Fresh || e.clock.Now().After(deadline) {
 			if row.Holders > 0 || !row.Fresh {
 				e.tickSoon.Raise()
 			}
 			return nil
 		}
+		_ = e.clock.Sleep(ctx, time.Millisecond)
 	}
-}
-
-// anyParked says whether some claimer of this node waits to be woken.
-func (e *Engine) anyParked() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, c := range e.claimers {
-		if c.hasWaiters() {
-			return true
-		}
-	}
-	return false
 }

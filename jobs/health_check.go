@@ -30,7 +30,7 @@ type Check struct {
 type watched struct {
 	mu       sync.Mutex
 	problems map[string]func() string // of the components that other packages add
-	last     []Check
+	database Check                    // the last check of it; without a name: there was none
 }
 
 // Watch adds a component to the health of this node. problem returns what is wrong with it, or nothing. It is called every few seconds, until
@@ -50,20 +50,24 @@ func (e *Engine) Watch(name string, problem func() string) (unwatch func()) {
 	}
 }
 
-// Checks returns the components of this node as they are now, by name. The database's is as it was last checked.
+// Checks returns the components of this node as they are now, by name; the database as it was last checked.
 func (e *Engine) Checks() []Check {
+	e.watched.mu.Lock()
+	database := e.watched.database
+	e.watched.mu.Unlock()
+	return e.checksWith(database)
+}
+
+func (e *Engine) checksWith(database Check) (checks []Check) {
 	now := e.clock.Now().UTC()
-	w := &e.watched
-	w.mu.Lock()
-	problems := maps.Clone(w.problems)
-	database := slices.IndexFunc(w.last, func(c Check) bool { return c.Name == "database" })
-	var checks []Check
-	if database >= 0 {
-		checks = append(checks, w.last[database])
+	e.watched.mu.Lock()
+	problems := maps.Clone(e.watched.problems)
+	e.watched.mu.Unlock()
+	if database.Name != "" {
+		checks = append(checks, database)
 	}
-	w.mu.Unlock()
 	listener := ""
-	if !e.listener.up() {
+	if !e.listener.Up() {
 		listener = "the connection that listens for wake-ups is down: claims poll"
 	}
 	checks = append(checks, Check{Name: "listener", At: now, Message: listener}, Check{Name: "loops", At: now, Message: e.runner.Problem()})
@@ -78,9 +82,8 @@ func (e *Engine) Checks() []Check {
 func (e *Engine) ownHealth(name string, err error) []Component {
 	now := e.clock.Now().UTC()
 	database := Check{Name: "database", At: now, Message: "it does not answer: " + string(CodeOf(err))}
-	checks := slices.DeleteFunc(e.Checks(), func(c Check) bool { return c.Name == "database" })
 	components := []Component{}
-	for _, c := range append([]Check{database}, checks...) {
+	for _, c := range e.checksWith(database) {
 		if name != "" && name != c.Name {
 			continue
 		}
@@ -111,10 +114,8 @@ func (s *healthStep) step(ctx context.Context) (time.Duration, error) {
 	}
 	began := s.e.clock.Now()
 	database := s.e.askDatabase(ctx)
-	s.e.watched.mu.Lock()
-	s.e.watched.last = []Check{database}
-	s.e.watched.mu.Unlock()
-	if err := s.save(ctx); err != nil {
+	s.e.setDatabaseCheck(database)
+	if err := s.save(ctx, database); err != nil {
 		if s.unsaved.IsZero() {
 			s.unsaved = began
 		}
@@ -129,7 +130,7 @@ func (s *healthStep) step(ctx context.Context) (time.Duration, error) {
 }
 
 // save saves the checks of this node. A time without an answer is saved as one failed check when it is over.
-func (s *healthStep) save(ctx context.Context) error {
+func (s *healthStep) save(ctx context.Context, database Check) error {
 	if !s.unsaved.IsZero() {
 		silence := fmt.Sprintf("it did not answer for %.0f s", s.e.clock.Since(s.unsaved).Seconds())
 		if err := s.e.saveCheck(ctx, Check{Name: "database", Message: silence}); err != nil {
@@ -137,7 +138,7 @@ func (s *healthStep) save(ctx context.Context) error {
 		}
 		s.unsaved = time.Time{}
 	}
-	for _, c := range s.e.Checks() {
+	for _, c := range s.e.checksWith(database) {
 		if err := s.e.saveCheck(ctx, c); err != nil {
 			return err
 		}
@@ -160,6 +161,12 @@ func (e *Engine) askDatabase(ctx context.Context) Check {
 		check.Message = fmt.Sprintf("it took %.1f s to answer", took.Seconds())
 	}
 	return check
+}
+
+func (e *Engine) setDatabaseCheck(c Check) {
+	e.watched.mu.Lock()
+	defer e.watched.mu.Unlock()
+	e.watched.database = c
 }
 
 func (e *Engine) saveCheck(ctx context.Context, c Check) error {

@@ -7,13 +7,10 @@ package jobs
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,7 +19,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/claim"
 	"github.com/weirhq/weir/jobs/clock"
+	"github.com/weirhq/weir/jobs/listen"
 	"github.com/weirhq/weir/jobs/loop"
 )
 
@@ -48,22 +47,14 @@ type Config struct {
 // OwnConnections is the most connections that an Engine takes besides those that serve calls.
 const (
 	OwnConnections      = groupConnections + loopConnections + listenerConnections + sealConnections
-	groupConnections    = 2*manyFlights + 2*groupFlights // enqueues and acks, both several at once and single
+	groupConnections    = 2*manyFlights + 2*groupFlights + asideFlights // enqueues and acks, both several at once and single
 	loopConnections     = 4
 	listenerConnections = 1
 	sealConnections     = 2 // while this node seals a partition
 )
 
-const (
-	groupSize    = 1000 // jobs or acks that are committed together
-	groupFlights = 2    // such commits of single ones at once, where one takes long
-	manyFlights  = 4    // such commits of calls with several at once
-	loneFlights  = 4    // calls at once that wait for a lock of somebody else's
-	heavyBytes   = 2048 // an item with a payload of more counts for several
-
-	groupLockTimeout = 250 * time.Millisecond
-	callLockTimeout  = 10 * time.Second
-)
+// callLockTimeout is how long a call waits for a lock that another transaction holds.
+const callLockTimeout = 10 * time.Second
 
 // Engine is one node. Any number of them share a database, and none keeps state that matters.
 type Engine struct {
@@ -73,16 +64,17 @@ type Engine struct {
 	groupPool *pgxpool.Pool
 	loopPool  *pgxpool.Pool
 	q         *db.Queries // for calls
-	grouped   *db.Queries // for group commits: they do not wait long for a lock, which would hold up everybody
+	grouped   *db.Queries // for group commits, which do not wait long for a lock: every call in the group would wait with them
 	loops     *db.Queries
 	log       *slog.Logger
 	clock     clock.Clock
 	metrics   *metrics
-	listener  *listener
+	listener  *listen.Listener
+	claims    *claim.Claimers
 	enqueues  groups[json.RawMessage, Enqueued]
 	acks      groups[Ack, AckResult]
 	watcher   *watcher
-	signs     *signs
+	seen      *lastSeen
 	feed      *feed
 	runner    *loop.Runner
 	due       *dueWork
@@ -90,12 +82,6 @@ type Engine struct {
 
 	tickedAt clock.Stamp // when the frontier was last known to be up to date
 	tickSoon loop.Signal // a claimer parked while transactions were writing
-
-	governed atomic.Pointer[map[string]bool] // the names of the queues with limits, as the admit loop last saw them
-
-	mu       sync.Mutex
-	claimers map[string]*claimer
-	draining bool
 }
 
 // Open makes an Engine. It connects when it is first used; Run makes jobs move.
@@ -136,16 +122,22 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
 		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
-		claimers: map[string]*claimer{}, signs: newSigns(), tickSoon: loop.NewSignal(),
+		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
-	e.listener = &listener{url: c.ListenURL, log: c.Logger, woken: e.wake, worker: e.workerChanged}
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
 	e.due = newDueWork(e)
 	e.metrics = newMetrics(e)
 	e.runner = &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: e.metrics.step, Describe: func(err error) string { return string(CodeOf(err)) }}
-	e.enqueues = newGroups(e.enqueueTogether, func(job json.RawMessage) int { return len(job) }, c.MaxQueued, e.metrics, "enqueue")
-	e.acks = newGroups(e.ackTogether, Ack.bytes, c.MaxQueued, e.metrics, "ack")
+	aside := make(chan struct{}, asideFlights)
+	e.enqueues = newGroups(e, c.MaxQueued, aside, grouping[json.RawMessage, Enqueued]{
+		run: e.enqueueTogether, bytes: func(job json.RawMessage) int { return len(job) }, keys: enqueueLocks, name: "enqueue",
+	})
+	e.acks = newGroups(e, c.MaxQueued, aside, grouping[Ack, AckResult]{run: e.ackTogether, bytes: Ack.bytes, keys: ackLocks, name: "ack"})
+	e.listener = e.newListener(c.ListenURL)
+	e.claims = claim.New(claim.Config{
+		Store: e.q, Node: e.node, Log: e.log, Clock: e.clock, Observe: claimObserver{e.metrics}, Notified: e.listener.Up, Tick: e.tickNow, GiveBack: e.giveBack,
+	})
 	if err := c.Metrics.Register(e.metrics); err != nil {
 		e.Close()
 		return nil, fmt.Errorf("registering metrics: %w", err)
@@ -156,24 +148,32 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 // Run makes jobs move until ctx ends: it listens for wake-ups and runs the loops. Errors of a step are logged and the step is run again.
 func (e *Engine) Run(ctx context.Context) {
 	var g errgroup.Group
-	g.Go(func() error { e.listener.run(ctx); return nil })
+	g.Go(func() error { e.listener.Run(ctx); return nil })
 	g.Go(func() error { e.runner.Run(ctx, e.newLoops()...); return nil })
 	_ = g.Wait()
 }
 
-// Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable. Nobody waits for the end of a job any more. Everything
-// else goes on.
+func (e *Engine) newListener(url string) *listen.Listener {
+	return &listen.Listener{
+		URL: url, Log: e.log, Clock: e.clock,
+		Missed: func() { e.claims.Wake(nil) },
+		Handle: map[string]func(payload string){
+			"weir_ready": func(queues string) {
+				if queues == "" { // any queue
+					e.claims.Wake(nil)
+					return
+				}
+				e.claims.Wake(strings.Split(queues, ","))
+			},
+			"weir_worker": func(name string) { e.claims.WorkerChanged(name) },
+		},
+	}
+}
+
+// Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable. It also ends all waits for the end of a job, and
+// all event streams. Everything else goes on.
 func (e *Engine) Drain() {
-	e.mu.Lock()
-	e.draining = true
-	claimers := make([]*claimer, 0, len(e.claimers))
-	for _, c := range e.claimers {
-		claimers = append(claimers, c)
-	}
-	e.mu.Unlock()
-	for _, c := range claimers {
-		c.drain()
-	}
+	e.claims.Drain()
 	e.watcher.drain()
 	e.feed.drain()
 }
@@ -189,15 +189,13 @@ func (e *Engine) Close() {
 func (e *Engine) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	e.mu.Lock()
-	draining := e.draining
-	e.mu.Unlock()
-	if draining {
+	if e.claims.Draining() {
 		return shuttingDown()
 	}
 	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
 		return fromDB("asking the database", err)
 	}
+	e.setDatabaseCheck(Check{Name: "database", At: e.clock.Now().UTC()})
 	return nil
 }
 
@@ -208,10 +206,4 @@ func (e *Engine) Node() string { return e.node }
 func (e *Engine) DatabaseVersion(ctx context.Context) (string, error) {
 	version, err := e.q.DatabaseVersion(ctx)
 	return version, fromDB("asking the database's version", err)
-}
-
-func isConnectionError(err error) bool {
-	var netErr net.Error
-	var opErr *net.OpError
-	return errors.As(err, &netErr) || errors.As(err, &opErr) || errors.Is(err, net.ErrClosed) || isEOF(err)
 }

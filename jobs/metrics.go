@@ -165,11 +165,11 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	up := 0.0
-	if m.e.listener.up() {
+	if m.e.listener.Up() {
 		up = 1
 	}
 	gauge(m.listening, up)
-	gauge(m.waiting, float64(m.e.countWaiting()))
+	gauge(m.waiting, float64(m.e.claims.Waiting()))
 	gauge(m.awaiting, float64(m.e.watcher.callers()))
 	gauge(m.watching, float64(m.e.feed.count()))
 	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
@@ -259,14 +259,4 @@ func (m *metrics) countComponents(ctx context.Context) {
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.components, prometheus.GaugeValue, up, r.Component, r.Node))
 	}
-}
-
-func (e *Engine) countWaiting() int {
-	n := 0
-	e.eachClaimer(func(c *claimer) {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		n += len(c.waiting) + len(c.refused) + c.serving
-	})
-	return n
 }

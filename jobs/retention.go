@@ -2,9 +2,8 @@ package jobs
 
 import (
 	"context"
-	"errors"
 
-	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/weirhq/weir/db"
 )
 
 // Retain purges the dead letters whose time is over, drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of
@@ -20,7 +19,7 @@ func (e *Engine) Retain(ctx context.Context) error {
 	}
 	for _, p := range old {
 		did, err := e.loops.RetainPartition(ctx, p.Number)
-		if isBusy(err) {
+		if db.IsLocked(err) {
 			e.log.Info("a partition is in use; its retention waits", "partition", p.Number)
 			continue
 		}
@@ -30,7 +29,7 @@ func (e *Engine) Retain(ctx context.Context) error {
 		dropped := false
 		if did == "emptied" || p.Kept == 0 {
 			dropped, err = e.loops.DropPartition(ctx, p.Number)
-			if err != nil && !isBusy(err) {
+			if err != nil && !db.IsLocked(err) {
 				return fromDB("dropping a partition", err)
 			}
 		}
@@ -74,10 +73,4 @@ func sweep(ctx context.Context, what string, batch int32, step func(context.Cont
 			return nil
 		}
 	}
-}
-
-// isBusy says whether a lock could not be had in time.
-func isBusy(err error) bool {
-	var pg *pgconn.PgError
-	return errors.As(err, &pg) && pg.Code == "55P03"
 }

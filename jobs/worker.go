@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/claim"
 )
 
 // WorkerState says whether a worker is well and gets jobs.
@@ -21,16 +22,14 @@ const (
 )
 
 // Refusal is the error of a claim that got nothing because of its worker, whatever jobs there are.
-type Refusal string
+type Refusal = claim.Refusal
 
 // The refusals.
 const (
-	RefusedPaused     Refusal = "paused"
-	RefusedDraining   Refusal = "draining"
-	RefusedAtCapacity Refusal = "at_capacity" // it has as many jobs as it may, or another claim of it is just being decided
+	RefusedPaused     = claim.RefusedPaused
+	RefusedDraining   = claim.RefusedDraining
+	RefusedAtCapacity = claim.RefusedAtCapacity
 )
-
-func (r Refusal) Error() string { return "the worker is to get no jobs: " + string(r) }
 
 // WorkerSettings is what a worker says of itself. With a replacement, what is nil goes back to its default.
 type WorkerSettings struct {
@@ -202,7 +201,7 @@ func (e *Engine) changedWorker(ctx context.Context, name string, err error) (Wor
 
 // RemoveWorker forgets a worker and gives its jobs back at once. Errors: WorkerNotFound.
 func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, error) {
-	e.signs.forget(name)
+	e.seen.forget(name)
 	n, err := e.q.RemoveWorker(ctx, name)
 	return WorkerRemoval{Released: int(n)}, fromDB("removing a worker", err)
 }

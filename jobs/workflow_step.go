@@ -133,7 +133,7 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	}
 	e.metrics.acks.WithLabelValues(string(Complete), string(AckOK)).Inc()
 	e.watcher.tell(ack.ID)
-	e.jobsEnded()
+	e.claims.JobsEnded()
 	return AckResult{ID: ack.ID, Status: AckOK}, nil
 }
 
@@ -158,7 +158,7 @@ func (e *Engine) StartWorkflow(ctx context.Context, id, token ID, w NewWorkflow)
 	if err != nil {
 		return Workflow{}, fromDB("starting a workflow", err)
 	}
-	e.jobsEnded()
+	e.claims.JobsEnded()
 	return e.Workflow(ctx, ID(child))
 }
 

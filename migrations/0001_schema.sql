@@ -51,6 +51,8 @@ create table weir.queue (
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
+  admitted_id int constraint queue_admitted_id_is_unique unique,
+  ready_id int not null generated always as (case when governed then admitted_id else id end) stored,
   breaker_id int,
   limits jsonb,
   line_by smallint,
@@ -77,6 +79,8 @@ comment on column weir.queue.limits is 'Limits of the queue and of each of its k
 comment on column weir.queue.line_by is 'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has none. Worked out by weir.govern.';
 comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
 comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
+comment on column weir.queue.admitted_id is 'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had limits.';
+comment on column weir.queue.ready_id is 'Claims take its jobs from weir.job_ready under this id: id, or admitted_id while it is governed.';
 comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
@@ -195,11 +199,11 @@ create table weir.job_ready (
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
 create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
 comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
-comment on column weir.job_ready.queue_id is 'weir.queue.id; minus that for jobs of a governed queue that are admitted, so that those under the id itself are left to the admitter.';
+comment on column weir.job_ready.queue_id is 'weir.queue.id; weir.queue.admitted_id for an admitted job of a governed queue. Claims take what stands under weir.queue.ready_id.';
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
 comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
-comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never under a negative queue_id).';
+comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never of an admitted job).';
 comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
 
 create table weir.job_lease (
@@ -386,8 +390,8 @@ create table weir.frontier (
   positions bigint[] not null,
   constraint frontier_pkey primary key (queue_id, tick)
 );
-comment on table weir.frontier is 'One row a queue, two a governed one: where claims start to look in each priority.';
-comment on column weir.frontier.queue_id is 'weir.queue.id, or minus that for what is admitted of a governed queue.';
+comment on table weir.frontier is 'One row a queue, two a governed one (its id and its admitted_id): where scans of weir.job_ready start in each priority.';
+comment on column weir.frontier.queue_id is 'As weir.job_ready.queue_id.';
 comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
 comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
 
@@ -1020,8 +1024,8 @@ comment on column weir.workflow_event.detail is 'Of a signal its payload; of a r
 -- begins with that: '0' (nothing: one line), '1' and the key, '2' and the tenant, '3', the tenant, the character 31 and the key.
 --
 -- What is enqueued goes straight into its line, with a note of it in line_news. Whatever becomes available in any other way (a delay that is over, a retry,
--- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. The places
--- that claims read are job_ready under minus the id.
+-- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. Claims
+-- read job_ready under the queue's admitted_id.
 
 create table weir.limit_override (
   queue_id int not null,
@@ -1069,7 +1073,7 @@ comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under minus the queue''s id, in job_lease, or in line_reservation.';
+comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under the queue''s admitted_id, in job_lease, or in line_reservation.';
 comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
 comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
 comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';

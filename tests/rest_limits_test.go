@@ -139,7 +139,7 @@ func TestRESTALimitIsNeverPassed(t *testing.T) {
 	}
 	allowed, highest, lowered, changed := 6, 0, false, time.Now()
 	// What was let through before a limit was lowered may run on. Once there are no more of them than it allows, there never are.
-	const inFlight = `select count(*) + (select count(*) from weir.job_ready r where r.queue_id > 0) from weir.job_lease
+	const inFlight = `select count(*) + (select count(*) from weir.job_ready r where exists (select from weir.queue q where q.id = r.queue_id)) from weir.job_lease
 		having (select a.phase = 'open' and a.version = q.limits_version from weir.queue q join weir.admission a on a.queue_id = q.id where q.name = 'q' order by a.tick desc limit 1)`
 	look := func() (over bool) {
 		if time.Since(changed) > 2*time.Second { // down and up again

@@ -115,6 +115,7 @@ func TestRESTMetricsKeepToTheConventionsOfPrometheus(t *testing.T) {
 func TestRESTANodeSaysWhatItIs(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
+	s.Eventually("the node listens", func() bool { return s.Metric("weir_listener_up") == 1 })
 	info := weirtest.Decode[struct {
 		Version, Node   string
 		GoVersion       string    `json:"go_version"`
@@ -129,10 +130,12 @@ func TestRESTANodeSaysWhatItIs(t *testing.T) {
 		info.StartedAt.IsZero() || time.Since(info.StartedAt) > time.Hour {
 		t.Errorf("%+v; PostgreSQL is %s", info, version)
 	}
-	for _, path := range []string{"/livez", "/readyz"} {
-		if r := s.Get(path).Want(http.StatusOK); !weirtest.SameJSON(t, r.Body, []byte(`{"status": "ok"}`)) {
-			t.Error(r)
-		}
+	if r := s.Get("/livez").Want(http.StatusOK); !weirtest.SameJSON(t, r.Body, []byte(`{"status": "ok"}`)) {
+		t.Error(r)
+	}
+	if r := s.Get("/readyz").Want(http.StatusOK); !weirtest.SameJSON(t, r.Body, []byte(`{"status": "ok", "components": [
+		{"name": "database", "status": "ok"}, {"name": "listener", "status": "ok"}, {"name": "loops", "status": "ok"}]}`)) {
+		t.Error(r)
 	}
 	// HEAD is GET without its body, for those who probe.
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.URL+"/livez", nil)

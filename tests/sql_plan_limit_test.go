@@ -56,7 +56,7 @@ func TestCallsForLimitsReadNoMoreThanTheyNeed(t *testing.T) {
 			weirtest.Exec(t, d, "select weir.advance_frontier('0 s')")
 			weirtest.Exec(t, d, "select weir.admit('g', 0)")
 			weirtest.Exec(t, d, "select weir.admit('h', 0)")
-			return weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready where queue_id > 0") == 0
+			return weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready r where exists (select from weir.queue q where q.id = r.queue_id)") == 0
 		})
 		for claimed := 0; claimed < 200; {
 			weirtest.Exec(t, d, "select weir.admit('g', 200)")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -79,11 +80,12 @@ func (r *reporter) take(a reportAnswer) {
 	}
 }
 
-// What became of an ack; the first three are the service's words.
+// What became of an ack; the first four are the service's words.
 const (
 	ackOK       = "ok"
 	ackStale    = "stale_token"
 	ackNotFound = "not_found"
+	ackInvalid  = "invalid"
 	ackRefused  = "refused" // the service will not have it in any form
 	ackUnsent   = "unsent"
 )
@@ -94,6 +96,9 @@ func (r *reporter) send(ctx context.Context, acks []ack) []reportResult {
 	var answer struct {
 		Results []struct {
 			Status string `json:"status"`
+			Error  struct {
+				Message string `json:"message"`
+			} `json:"error"`
 		} `json:"results"`
 	}
 	sent := false
@@ -118,8 +123,12 @@ func (r *reporter) send(ctx context.Context, acks []ack) []reportResult {
 	results := make([]reportResult, len(acks))
 	for i, a := range acks {
 		results[i] = reportResult{a, ackUnsent}
-		if sent {
-			results[i].status = answer.Results[i].Status
+		if !sent {
+			continue
+		}
+		results[i].status = answer.Results[i].Status
+		if results[i].status == ackInvalid {
+			results[i] = r.sendApart(ctx, acks[i:i+1], errors.New(answer.Results[i].Error.Message))[0]
 		}
 	}
 	return results

@@ -1,10 +1,10 @@
--- The admitter: from the lines of a governed queue (job_held) to where claims look (job_ready under minus the queue's id), as the limits allow.
+-- The admitter: from the lines of a governed queue (job_held) to where claims look (job_ready under the queue's admitted_id), as the limits allow.
 --
 -- One pass is one short transaction. Passes of a queue take turns (advisory lock, transaction level), so the rows of weir.line, tenant_share and admission
 -- have one writer, and a limit cannot be passed by two sessions at once. Nodes make a pass before they claim for somebody, and from a loop. Nobody else
 -- waits for a pass: enqueues and completions only leave word in line_news, and jobs that somebody has locked are left for later.
 --
--- In flight is what was admitted and has neither ended nor gone back: what lies in job_ready under minus the queue's id, leases with a line, and jobs that keep
+-- In flight is what was admitted and has neither ended nor gone back: what lies in job_ready under the queue's admitted_id, leases with a line, and jobs that keep
 -- their line (line_reservation). The counts in weir.line are those rows, and what the news says of such that are gone.
 --
 -- Which job is next: the tenant with the lowest start in virtual time (one tenant, where none are told apart); of its open lines those with the highest
@@ -12,13 +12,13 @@
 --
 
 -- Of a queue's places in job_ready, the jobs that nobody has claimed, up to so many. Only the admitter puts jobs there, so what it saw last is a bound for good.
-create or replace function weir.count_unclaimed(queue_id int, after bigint[], tip bigint, most int, out unclaimed int, out now_after bigint[]) language plpgsql
+create or replace function weir.count_unclaimed(admitted_id int, after bigint[], tip bigint, most int, out unclaimed int, out now_after bigint[]) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 begin
   select coalesce(sum(x.n), 0)::int, array_agg(coalesce(x.lowest - 1, greatest(after[p], tip)) order by p) into unclaimed, now_after
   from generate_series(1, 10) p cross join lateral (
     select count(*) as n, min(r.seq) as lowest from (
-      select r.seq from weir.job_ready r where r.queue_id = -count_unclaimed.queue_id and r.priority = p and r.seq > after[p] order by r.seq limit most) r) x;
+      select r.seq from weir.job_ready r where r.queue_id = count_unclaimed.admitted_id and r.priority = p and r.seq > after[p] order by r.seq limit most) r) x;
 end $$;
 
 -- What a queue's rate allows at once: a token bucket that claims take from, at the times when they were made.
@@ -122,7 +122,7 @@ begin
     st := weir.readjust(q, st);
     more := st.phase <> 'open';
     if st.phase = 'closing' and not exists (select from weir.job_held h where h.queue_id = q.id and h.reason = 'line')
-      and not exists (select from weir.job_ready r where r.queue_id = -q.id) then
+      and not exists (select from weir.job_ready r where r.queue_id = q.admitted_id) then
       delete from weir.admission a where a.queue_id = q.id;
       more := false;
       return;
@@ -136,7 +136,7 @@ begin
     busy := wanted > 0 and least(st.passed_at, st.asked_at) > clock_timestamp() - interval '100 ms';
     enough := case when busy then least(wanted + wanted / 2, 2000) end;
     target := case when wanted is null then st.ahead else least(case when busy then 5 else 2 end * wanted, 2000) end;
-    select * into counted from weir.count_unclaimed(q.id, st.ready_after, st.tip, greatest(coalesce(enough, target), ceil(weir.rate_burst(q.limits -> 'rate'))::int));
+    select * into counted from weir.count_unclaimed(q.admitted_id, st.ready_after, st.tip, greatest(coalesce(enough, target), ceil(weir.rate_burst(q.limits -> 'rate'))::int));
     unclaimed := counted.unclaimed;
     available := unclaimed;
     if unclaimed >= enough then

@@ -155,9 +155,9 @@ begin
     delete from weir.job_held h where h.ctid = any (array(select f.tid from free f)) returning h.job_id, h.priority, h.attempt, h.key, h.seq, h.let_through
   ), ready as (
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id, let_through)
-    select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone where queue.line_by < 2 order by job_id) g
+    select queue.admitted_id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (select * from gone where queue.line_by < 2 order by job_id) g
     union all  -- the tenants interleaved, so that each has its share of any part of the round
-    select -queue.id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (
+    select queue.admitted_id, g.priority, g.attempt, nextval('weir.job_id_seq'), g.job_id, g.let_through from (
       select x.* from (select o.*, (row_number() over u - 0.5) / count(*) over (partition by o.key) as place from gone o where queue.line_by >= 2 window u as (partition by o.key order by o.job_id)) x
       order by x.place, x.job_id) g
   ), got as (

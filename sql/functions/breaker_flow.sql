@@ -65,7 +65,7 @@ begin
   update weir.breaker x set flow_after = b.flow_after where x.id = b.id and x.flow_after <> b.flow_after;
 
   floor_seq := (select w.seq from weir.watermark w order by w.tick desc limit 1);
-  for q in select case when x.governed then -x.id else x.id end as place, x.id from weir.queue x where x.breaker_id = b.id and version is not null loop
+  for q in select x.ready_id as place, x.id from weir.queue x where x.breaker_id = b.id and version is not null loop
     select f.positions into after from weir.frontier f where f.queue_id = q.place order by f.tick desc limit 1;
     if probes then
       ways := array(select f.p from (select c.p, r.seq from generate_series(1, 10) c(p) cross join lateral (

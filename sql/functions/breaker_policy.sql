@@ -143,7 +143,7 @@ begin
       from unnest(seen.ids, seen.seqs, seen.attempts, seen.priorities, seen.passes, ways) u(id, seq, attempt, priority, pass, way) where u.way > 0 group by u.way, u.priority order by u.way, u.priority desc
     loop
       perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], take_gated.queue_id, gone.priority, gone.ids, gone.seqs, gone.attempts);
-      if place < 0 then
+      if place <> queue_id then
         perform weir.on_admitted_jobs_removed(gone.ids, queue_id);  -- of a queue with limits: they are no longer in flight
       end if;
       diverted := diverted + gone.n;

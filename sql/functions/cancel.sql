@@ -16,8 +16,8 @@ begin
   delete from weir.job_held h where h.job_id = take_waiting.job_id returning 'held', h.attempt, h.held_at, h.reason, h.key into was, attempt, held_at, held_reason, held_key;
   if found then return; end if;
   delete from weir.job_ready r where r.job_id = take_waiting.job_id returning 'available', r.attempt, r.queue_id into was, attempt, place;
-  if place < 0 then
-    perform weir.on_admitted_jobs_removed(array[take_waiting.job_id], -place);
+  if exists (select from weir.queue q where q.admitted_id = place) then
+    perform weir.on_admitted_jobs_removed(array[take_waiting.job_id]);
   end if;
   if was is not null then return; end if;
   select j.queue_id, j.priority into fact from weir.job j where j.id = take_waiting.job_id;

@@ -33,6 +33,7 @@ declare
   default_leases int[];
   breakers int[];
   rated boolean[];  -- its rate is of claims: see weir.queue_tokens
+  ready_ids int[];  -- under which they stand in job_ready
   governed int[];
   line_bys smallint[];  -- what the lines of the governed ones tell apart
   breaking int[];  -- queues with a breaker of their own
@@ -65,8 +66,8 @@ begin
     wanted := (select sum(c) from unnest(counts) c);
   end if;
   select array_agg(x.id), array_agg(x.name), array_agg(x.lease_seconds), array_agg(x.breaker_id), array_agg(x.governed and x.limits ? 'rate'), array_agg(x.line_by),
-    array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null)
-    into queue_ids, queue_names, default_leases, breakers, rated, line_bys, governed, breaking
+    array_agg(x.ready_id), array_agg(x.id) filter (where x.governed), array_agg(x.id) filter (where x.breaker_id is not null)
+    into queue_ids, queue_names, default_leases, breakers, rated, line_bys, ready_ids, governed, breaking
   from (select q.* from weir.queue q where q.name = any (queues) and (q.paused_at is null or q.resume_at <= clock_timestamp()) order by random()) x;
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
   select w.tick, w.seq, w.holder_seqs, w.holder_since into now_tick, floor_seq, holders, holders_since from weir.watermark w order by w.tick desc limit 1;
@@ -85,7 +86,7 @@ begin
     cut := false;
     sifting := false;
     for n in 1..coalesce(cardinality(queue_ids), 0) loop
-      place := case when queue_ids[n] = any (governed) then -queue_ids[n] else queue_ids[n] end;
+      place := ready_ids[n];
       positions := (select f.positions from weir.frontier f where f.queue_id = place order by f.tick desc limit 1);
       claimed_to := case when round < 3 and after_tick = now_tick then after_positions[array_position(queues, queue_names[n]) * 10 - 9 : array_position(queues, queue_names[n]) * 10] end;
       share := case when round = 1 then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1)) else wanted - got end;

@@ -72,7 +72,7 @@ begin
   from (
     select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id and r.priority = p
       and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1) from generate_series(1, 10) p) as seen
-    from (select x.id from weir.queue x union all select -x.id from weir.queue x where x.governed) q  -- of a governed queue its two places: see 0028_limit.sql
+    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q  -- of a governed queue also where its admitted jobs stand
     left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id order by x.tick desc limit 1) f on true) x
   where coalesce(x.positions, array_fill(null::bigint, array[10])) is distinct from x.seen;
   if moved > 0 then

@@ -45,6 +45,7 @@ begin
     into keyed, shared from weir.queue q where q.id = govern.queue_id;
   update weir.queue q set
     governed = q.limits is not null or keyed or shared,
+    admitted_id = case when q.admitted_id is null and (q.limits is not null or keyed or shared) then nextval('weir.queue_id_seq') else q.admitted_id end,
     line_by = case when q.limits is not null or keyed or shared then keyed::int + 2 * shared::int end,
     limits_version = q.limits_version + 1
   where q.id = govern.queue_id;
@@ -104,7 +105,7 @@ begin
   end if;
   return query
   with governed as materialized (
-    select q.id, q.name, q.line_by from weir.queue q
+    select q.id, q.name, q.admitted_id, q.line_by from weir.queue q
     cross join lateral (select a.* from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1) a
     where q.governed and a.phase = 'open' and a.version = q.limits_version
   ), news as materialized (
@@ -115,7 +116,7 @@ begin
     select a.queue_id, weir.line_name(g.line_by, j.tenant, j.concurrency_key) as name, count(*) as n
     from (
       select l.queue_id, l.job_id from weir.job_lease l where l.line is not null
-      union all select g.id, r.job_id from governed g join weir.job_ready r on r.queue_id = -g.id
+      union all select g.id, r.job_id from governed g join weir.job_ready r on r.queue_id = g.admitted_id
       union all select k.queue_id, k.job_id from weir.line_reservation k) a
     join governed g on g.id = a.queue_id join weir.job j on j.id = a.job_id group by 1, 2
   ), wrong as materialized (

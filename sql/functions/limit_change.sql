@@ -6,7 +6,7 @@
 create or replace function weir.withdraw(queue weir.queue) returns void language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
-  tids tid[] := array(select r.ctid from weir.job_ready r where r.queue_id = -queue.id for update skip locked);
+  tids tid[] := array(select r.ctid from weir.job_ready r where r.queue_id = queue.admitted_id for update skip locked);
   ids bigint[];
 begin
   if tids = '{}' then
@@ -45,7 +45,7 @@ begin
     select array_agg(weir.line_name(queue.line_by, j.tenant, j.concurrency_key)) as names
     from (
       select l.job_id from weir.job_lease l where l.queue_id = queue.id and l.line is not null
-      union all select r.job_id from weir.job_ready r where r.queue_id = -queue.id
+      union all select r.job_id from weir.job_ready r where r.queue_id = queue.admitted_id
       union all select k.job_id from weir.line_reservation k where k.queue_id = queue.id) a
     join weir.job j on j.id = a.job_id
   )

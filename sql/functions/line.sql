@@ -5,8 +5,8 @@
 -- begins with that: '0' (nothing: one line), '1' and the key, '2' and the tenant, '3', the tenant, the character 31 and the key.
 --
 -- What is enqueued goes straight into its line, with a note of it in line_news. Whatever becomes available in any other way (a delay that is over, a retry,
--- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. The places
--- that claims read are job_ready under minus the id.
+-- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. Claims
+-- read job_ready under the queue's admitted_id.
 --
 -- Looking at limits and lines: what holds, what waits, and whether the counts agree with the rows.
 --
@@ -26,7 +26,7 @@ comment on function weir.line_name(int, text, text) is 'Internal. The line of a 
 comment on function weir.line_tenant(text) is 'Internal. The tenant in a line''s name; empty: none.';
 comment on function weir.line_key(text) is 'Internal. The concurrency key in a line''s name; empty: none.';
 
--- A job is in flight while it is in job_ready under minus the queue's id, in a lease with a line, or in line_reservation. Who takes it out of the first two leaves word of
+-- A job is in flight while it is in job_ready under the queue's admitted_id, in a lease with a line, or in line_reservation. Who takes it out of the first two leaves word of
 -- it in the same transaction, with what the deletion returned: so nothing is counted twice.
 -- exits: jobs that are no longer in flight. Locks: nothing that is there already.
 create or replace function weir.on_line_jobs_ended(exits weir.line_exit[]) returns void language plpgsql

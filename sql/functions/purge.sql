@@ -14,11 +14,12 @@ create or replace function weir.count_waiting(name text, state text default 'wai
 #variable_conflict use_variable
 declare
   q int := weir.queue_id(count_waiting.name);
+  admitted_id int := (select x.admitted_id from weir.queue x where x.id = q);
   governed boolean := (select x.governed from weir.queue x where x.id = q);  -- of such a queue, what lies under its own id is on its way into lines
 begin
   perform weir.check_waiting(state);
   return case when state in ('available', 'waiting') or state = 'held' and governed then (select count(*) from weir.job_ready r
-      where r.queue_id = q and (state = 'waiting' or governed = (state = 'held')) or r.queue_id = -q and state <> 'held') else 0 end
+      where r.queue_id = q and (state = 'waiting' or governed = (state = 'held')) or r.queue_id = admitted_id and state <> 'held') else 0 end
     + case when state in ('scheduled', 'retryable', 'waiting') then (select count(*) from weir.job_scheduled s where s.queue_id = q
         and (state = 'waiting' or s.retryable = (state = 'retryable'))) else 0 end
     + case when state in ('held', 'waiting') then (select count(*) from weir.job_held h where h.queue_id = q) else 0 end;
@@ -30,8 +31,9 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 declare
   q int := weir.queue_id(purge_queue.name);
+  admitted_id int := (select x.admitted_id from weir.queue x where x.id = q);
   governed boolean := (select x.governed from weir.queue x where x.id = q);
-  places int[] := array[]::int[] || case when state = 'waiting' or governed = (state = 'held') then q end || case when state <> 'held' then -q end;
+  places int[] := array[]::int[] || case when state = 'waiting' or governed = (state = 'held') then q end || case when state <> 'held' then admitted_id end;
   tids tid[];
   ids bigint[] := '{}';
   admitted bigint[];
@@ -48,9 +50,9 @@ begin
     tids := array(select r.ctid from weir.job_ready r where r.queue_id = any (places)
       and (coalesce(r.job_id, r.seq) = any (steps) or not exists (select from weir.workflow_step w where w.job_id = coalesce(r.job_id, r.seq))) limit max_jobs for update skip locked);
     with gone as (delete from weir.job_ready r where r.ctid = any (tids) returning coalesce(r.job_id, r.seq) as job_id, r.queue_id, r.attempt), ended as (
-      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, abs(g.queue_id), 'cancelled', g.attempt from gone g
+      insert into weir.job_outcome (job_id, queue_id, state, attempt) select g.job_id, q, 'cancelled', g.attempt from gone g
     )
-    select ids || coalesce(array_agg(g.job_id), '{}'), array_agg(g.job_id) filter (where g.queue_id < 0) into ids, admitted from gone g;
+    select ids || coalesce(array_agg(g.job_id), '{}'), array_agg(g.job_id) filter (where g.queue_id = admitted_id) into ids, admitted from gone g;
     if admitted is not null then
       perform weir.on_admitted_jobs_removed(admitted, q);
     end if;

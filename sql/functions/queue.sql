@@ -161,7 +161,7 @@ create or replace function weir.delete_queue(name text) returns void language pl
 declare
   q int := weir.queue_id(delete_queue.name);
 begin
-  if exists (select from weir.job_ready r where r.queue_id in (q, -q)) or exists (select from weir.job_lease l where l.queue_id = q)
+  if exists (select from weir.job_ready r where r.queue_id in (select u.id from weir.queue x cross join unnest(array[x.id, x.admitted_id]) u(id) where x.id = q)) or exists (select from weir.job_lease l where l.queue_id = q)
      or exists (select from weir.job_scheduled s where s.queue_id = q) or exists (select from weir.job_held h where h.queue_id = q) then
     raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name), hint = 'Let them end, cancel them, or purge the queue.';
   end if;

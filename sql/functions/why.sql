@@ -84,7 +84,7 @@ begin
   end if;
   if job.state = 'available' then
     place := coalesce((select r.seq from weir.job_ready r where r.job_id = job.id), job.id);
-    ahead := weir.count_ahead(case when q.governed then -q.id else q.id end, job.priority, place);
+    ahead := weir.count_ahead(q.ready_id, job.priority, place);
     if ahead > 0 then
       return query select 'backlog_ahead', format('%s%s of its queue come before it', case ahead when 1 then '1 job' else ahead || ' jobs' end, case when ahead >= 100000 then ' or more' else '' end),
         jsonb_build_object('ahead', ahead, 'or_more', ahead >= 100000);

@@ -24,7 +24,7 @@ begin
   ), back as (
     delete from weir.job_ready r where r.ctid = any (array(select x.ctid from weir.job_ready x where x.job_id = any (job_ids) for update skip locked)) returning r.job_id, r.attempt, r.queue_id
   )
-  select array_agg(g.job_id) as ids, array_agg(g.attempt) as attempts, array_agg(g.job_id) filter (where g.queue_id < 0) as admitted into more from (select * from gone union all select * from back) g;
+  select array_agg(g.job_id) as ids, array_agg(g.attempt) as attempts, array_agg(g.job_id) filter (where exists (select from weir.queue q where q.admitted_id = g.queue_id)) as admitted into more from (select * from gone union all select * from back) g;
   ids := ids || more.ids;
   attempts := attempts || more.attempts;
   -- What is available for the first time is found by its facts.
@@ -220,7 +220,8 @@ begin
     with gone as (
       delete from weir.job_ready r where r.job_id = any (back) returning r.*
     )
-    insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select g.job_id, abs(g.queue_id), g.priority, g.attempt, 'dependency' from gone g;  -- below 0: admitted to a queue with limits
+    insert into weir.job_held (job_id, queue_id, priority, attempt, reason)
+    select g.job_id, coalesce((select q.id from weir.queue q where q.admitted_id = g.queue_id), g.queue_id), g.priority, g.attempt, 'dependency' from gone g;
     if w.state = 'compensating' then
       perform weir.take_steps(array(select s.job_id from weir.workflow_step s where s.job_id = any (job_ids) and s.workflow_id = w.id and s.compensates is null),
         '{"type": "stopped", "message": "its workflow is compensating"}');

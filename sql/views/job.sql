@@ -9,7 +9,7 @@ select
     when l.job_id is not null then 'running'
     when s.job_id is not null then case when s.retryable then 'retryable'::weir.job_state else 'scheduled' end
     when h.job_id is not null then 'held'
-    when n.seq is not null or r.seq is not null then case when q.governed and coalesce(r.queue_id, n.queue_id) > 0 then 'held' else 'available'::weir.job_state end
+    when n.seq is not null or r.seq is not null then case when q.governed and coalesce(r.queue_id, n.queue_id) = q.id then 'held' else 'available'::weir.job_state end
   end as state,
   h.reason as held_reason,
   coalesce(o.attempt, l.attempt, s.attempt, h.attempt, r.attempt, n.attempt, 0::smallint) as attempt,

@@ -7,7 +7,7 @@ select q.name as queue, q.paused_at is not null and (q.resume_at > clock_timesta
   case when (q.resume_at > clock_timestamp()) is not false then q.pause_reason end as pause_reason,
   case when q.resume_at > clock_timestamp() then q.resume_at end as resume_at
 from weir.queue q
-cross join lateral (select count(*) from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end) a  -- lateral, so that who asks for one queue counts one
+cross join lateral (select count(*) from weir.job_ready r where r.queue_id = q.ready_id) a  -- lateral, so that who asks for one queue counts one
 left join (select queue_id, count(*), clock_timestamp() - min(leased_at) as oldest from weir.job_lease group by queue_id) l on l.queue_id = q.id
 left join (select queue_id, count(*) filter (where not retryable) as scheduled, count(*) filter (where retryable) as retryable, min(run_at) as next_run_at
            from weir.job_scheduled group by queue_id) s on s.queue_id = q.id
@@ -15,7 +15,7 @@ left join (select queue_id, count(*) from weir.job_held group by queue_id) h on 
 left join (select queue_id, count(*) from weir.job_dead group by queue_id) d on d.queue_id = q.id
 left join lateral (
   select min(j.created_at) as created_at from generate_series(1, 10) p
-  cross join lateral (select coalesce(r.job_id, r.seq) as job_id from weir.job_ready r where r.queue_id = case when q.governed then -q.id else q.id end and r.priority = p order by r.seq limit 1) r
+  cross join lateral (select coalesce(r.job_id, r.seq) as job_id from weir.job_ready r where r.queue_id = q.ready_id and r.priority = p order by r.seq limit 1) r
   join weir.job j on j.id = r.job_id
 ) f on true
 where q.deleted_at is null;

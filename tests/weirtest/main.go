@@ -19,10 +19,10 @@ const (
 	poolSize = 20
 )
 
-// Main runs a package's tests, stops the cluster if this process started one, and ends the process.
+// Main runs a package's tests, leaves the cluster, and ends the process.
 func Main(m *testing.M) {
 	code := m.Run()
-	if err := stopTheCluster(); err != nil {
+	if err := leaveTheCluster(); err != nil {
 		fmt.Fprintln(os.Stderr, "weirtest:", err)
 		code = max(code, 1)
 	}

@@ -19,7 +19,7 @@ const MisplacedJobs = `
 with places as (
 	select 'scheduled' as place, job_id, queue_id, priority from weir.job_scheduled
 	union all select 'held', job_id, queue_id, priority from weir.job_held
-	union all select 'ready', coalesce(job_id, seq), abs(queue_id), priority from weir.job_ready
+	union all select 'ready', coalesce(r.job_id, r.seq), coalesce((select q.id from weir.queue q where q.admitted_id = r.queue_id), r.queue_id), r.priority from weir.job_ready r
 	union all select 'lease', job_id, queue_id, priority from weir.job_lease
 	union all select 'outcome', job_id, queue_id, null from weir.job_outcome
 ), numbers as (
@@ -31,7 +31,7 @@ union all select format('%s holds job %s, which does not exist', p.place, p.job_
 union all select format('%s holds job %s with another queue or priority', p.place, p.job_id)
 	from places p join weir.job j on j.id = p.job_id where p.queue_id <> j.queue_id or p.priority <> j.priority
 union all select format('number %s orders or fences %s jobs', number, count(*)) from numbers group by number having count(*) > 1
-union all select format('job %s has come back and kept its first place', seq) from weir.job_ready where job_id = seq or job_id is null and (attempt > 0 or queue_id < 0)
+union all select format('job %s has come back and kept its first place', seq) from weir.job_ready r where job_id = seq or job_id is null and (attempt > 0 or exists (select from weir.queue q where q.admitted_id = r.queue_id))
 union all select format('dead letter %s is not dead', d.job_id) from weir.job_dead d left join weir.job_outcome o on o.job_id = d.job_id where o.state is distinct from 'dead'
 union all select format('job %s is dead and no dead letter', o.job_id) from weir.job_outcome o where o.state = 'dead' and not exists (select from weir.job_dead d where d.job_id = o.job_id)
 	and not exists (select from weir.job_event e where e.job_id = o.job_id and e.kind in ('purged', 'routed') and e.at >= o.finished_at)

@@ -97,64 +97,52 @@ func newLog(t *testing.T) *Log {
 	return l
 }
 
-// programs holds what Program built, once a test process. A shell waits for the end of its input, which comes when
-// this process ends, however it ends; then it kills the programs that still run and removes the folder.
+// programs holds what Program built in this process.
 var programs struct {
 	sync.Mutex
-	folder  string
-	warden  io.WriteCloser
 	outcome map[string]error
 }
 
-const warden = `
-pids=
-while read -r what pid; do
-  case $what in
-    +) pids="$pids $pid" ;;
-    -) pids=$(for p in $pids; do [ "$p" = "$pid" ] || echo "$p"; done) ;;
-  esac
-done
-[ -z "$pids" ] || kill -9 $pids
-rm -rf -- "$1"`
-
-// Program builds a program of this module, such as ./cmd/weir, and returns its path.
+// Program builds a program of this module, such as ./cmd/weir, and returns its path. All test processes of a checkout
+// share the file, which `go build` leaves alone while it is up to date.
 func Program(t *testing.T, pkg string) string {
 	t.Helper()
-	p := &programs
-	p.Lock()
-	defer p.Unlock()
-	if p.warden == nil {
-		var err error
-		if p.folder, err = os.MkdirTemp("", "weir-programs-"); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chmod(p.folder, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		warden := exec.Command("sh", "-c", warden, "weir-test-warden", p.folder)
-		warden.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C at the terminal is not for it
-		if p.warden, err = warden.StdinPipe(); err == nil {
-			err = warden.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		p.outcome = map[string]error{}
+	programs.Lock()
+	defer programs.Unlock()
+	root, err := filepath.Abs(moduleRoot())
+	if err != nil {
+		t.Fatal(err)
 	}
-	path := filepath.Join(p.folder, filepath.Base(pkg))
-	if _, built := p.outcome[pkg]; !built {
-		build := exec.Command("go", "build", "-o", path, pkg)
-		build.Dir = moduleRoot()
-		output, err := build.CombinedOutput()
-		if err != nil {
-			err = fmt.Errorf("building %s: %w\n%s", pkg, err, output)
+	path := filepath.Join(root, ".cache", "test", filepath.Base(pkg))
+	err, built := programs.outcome[pkg]
+	if !built {
+		if programs.outcome == nil {
+			programs.outcome = map[string]error{}
 		}
-		p.outcome[pkg] = err
+		err = build(root, pkg, path)
+		programs.outcome[pkg] = err
 	}
-	if err := p.outcome[pkg]; err != nil {
+	if err != nil {
 		t.Fatal(err)
 	}
 	return path
+}
+
+func build(root, pkg, path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	lock, err := openLock(filepath.Dir(path), "lock", syscall.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	cmd := exec.Command("go", "build", "-o", path, pkg)
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("building %s: %w\n%s", pkg, err, output)
+	}
+	return nil
 }
 
 // moduleRoot is the folder of go.mod: a test runs in the folder of its package.
@@ -166,10 +154,37 @@ func moduleRoot() string {
 	}
 }
 
-func tellWarden(what string, pid int) {
-	programs.Lock()
-	defer programs.Unlock()
-	fmt.Fprintln(programs.warden, what, pid)
+// warden kills the programs that still run when this process ends, however it ends: a shell that waits for the end of
+// its input.
+var warden = sync.OnceValues(func() (*lockedWriter, error) {
+	shell := exec.Command("sh", "-c", wardenScript, "weir-test-warden")
+	shell.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C at the terminal is not meant for it
+	input, err := shell.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	return &lockedWriter{w: input}, shell.Start()
+})
+
+const wardenScript = `
+pids=
+while read -r what pid; do
+  case $what in
+    +) pids="$pids $pid" ;;
+    -) pids=$(for p in $pids; do [ "$p" = "$pid" ] || echo "$p"; done) ;;
+  esac
+done
+[ -z "$pids" ] || kill -9 $pids`
+
+type lockedWriter struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *lockedWriter) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(b)
 }
 
 // Process is a program that a test started. It is killed when the test ends.
@@ -191,14 +206,18 @@ func StartProgram(t *testing.T, settings []string, path string, args ...string) 
 	}
 	c.Cmd.Env = append(c.Cmd.Env, settings...)
 	c.Cmd.Stdout, c.Cmd.Stderr = c.Output, c.Output
+	w, err := warden()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := c.Cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	pid := c.Cmd.Process.Pid
-	tellWarden("+", pid)
+	fmt.Fprintln(w, "+", pid)
 	go func() {
 		_ = c.Cmd.Wait()
-		tellWarden("-", pid)
+		fmt.Fprintln(w, "-", pid)
 		close(c.Ended)
 	}()
 	t.Cleanup(c.Kill)

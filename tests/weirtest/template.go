@@ -17,17 +17,18 @@ import (
 	"github.com/weirhq/weir/sql"
 )
 
-// templateLock is the advisory lock of whoever makes a template: test processes may share a server.
+// templateLock is the advisory lock held while a template is made: test processes share a server.
 const templateLock = 0x7765697274 // "weirt"
 
-// createDatabase makes a database, of the template or empty, and returns its name.
+// createDatabase makes a database, from the template or empty, and returns its name.
 func (c *cluster) createDatabase(ctx context.Context, migrated bool) (string, error) {
+	// Before an empty one too: the migrations make roles, which belong to the server and would appear during its test.
+	c.template.Do(func() { c.templateName, c.templateErr = c.makeTemplate(ctx) })
+	if c.templateErr != nil {
+		return "", c.templateErr
+	}
 	template := "template0"
 	if migrated {
-		c.template.Do(func() { c.templateName, c.templateErr = c.makeTemplate(ctx) })
-		if c.templateErr != nil {
-			return "", c.templateErr
-		}
 		template = c.templateName
 	}
 	name := "weir_test_" + strings.ToLower(rand.Text()[:12])
@@ -36,7 +37,7 @@ func (c *cluster) createDatabase(ctx context.Context, migrated bool) (string, er
 		if err == nil {
 			return name, nil
 		}
-		// Nobody connects to the template (it allows no connections), but autovacuum may be at work in it.
+		// The template allows no connections, but autovacuum may be at work in it.
 		if !HasSQLState(err, "55006") { // object_in_use
 			return "", fmt.Errorf("making a test's database: %w", err)
 		}
@@ -48,7 +49,7 @@ func (c *cluster) createDatabase(ctx context.Context, migrated bool) (string, er
 	}
 }
 
-// dropDatabase drops a test's database and ends whatever sessions it still has.
+// dropDatabase drops a test's database and ends its sessions.
 func (c *cluster) dropDatabase(ctx context.Context, name string) error {
 	if _, err := c.pool.Exec(ctx, "drop database "+name+" with (force)"); err != nil {
 		return fmt.Errorf("dropping a test's database: %w", err)
@@ -56,8 +57,8 @@ func (c *cluster) dropDatabase(ctx context.Context, name string) error {
 	return nil
 }
 
-// makeTemplate returns the name of the template of these migrations and makes it if the server has none yet. A
-// half-made one is never taken for it: it has another name until it is done.
+// makeTemplate returns the name of the template for this schema and makes it if the server has none yet. It has another
+// name until it is finished, so that no half-made template is used.
 func (c *cluster) makeTemplate(ctx context.Context) (name string, err error) {
 	hash, err := hashOf(migrations.Files, sql.Files)
 	if err != nil {

@@ -1,0 +1,61 @@
+//go:build unix
+
+package weirtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+func TestKilledServerKeepsWhatWasCommitted(t *testing.T) {
+	t.Parallel()
+	s := NewServer(t)
+	conn, err := pgx.Connect(t.Context(), s.URL("weir"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		Exec(t, conn, fmt.Sprintf("create table kept_%d ()", i))
+	}
+	if err := s.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	again := Restart(t, s)
+	if again.URL("weir") != s.URL("weir") {
+		t.Errorf("got address %s after the restart, want %s", again.URL("weir"), s.URL("weir"))
+	}
+	if conn, err = pgx.Connect(t.Context(), again.URL("weir")); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if kept := Value[int](t, conn, "select count(*)::int from pg_class where relname like 'kept_%'"); kept != 100 {
+		t.Errorf("got %d tables after the restart, want 100", kept)
+	}
+}
+
+func TestKilledServersFolderIsRemoved(t *testing.T) {
+	t.Parallel()
+	var dir string
+	var killed time.Time
+	t.Run("test", func(t *testing.T) {
+		s := NewServer(t)
+		dir = s.DataDir()
+		if err := s.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		killed = time.Now()
+	})
+	// The removal waits ten seconds for a server that lives, and not at all for one that was killed.
+	if took := time.Since(killed); took > 9*time.Second {
+		t.Errorf("removing the folder took %s, want no wait", took)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("got %v for the folder, want that it does not exist", err)
+	}
+}
