@@ -1,12 +1,16 @@
-# `make` lists what there is. Nothing here needs more than Go, git, a C compiler (for the race detector)
-# and PostgreSQL's programs (test-versions: npm); what else it uses, it builds once into .cache/.
+# `make` lists the targets. Go and make must be there. Each target installs the other programs that it needs, or says what
+# is missing (scripts/setup). Tools written in Go are built once, into .cache/ or Go's own cache.
 
 VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 VERSIONS     ?= 14 15 16 17 18
-BENCH_ARGS   ?=
+TESTS        ?= ./...
 TEST_FLAGS   ?=
+FUZZ_SECONDS ?= 60
+BENCH_ARGS   ?=
 
-# Tests wait for half of their time, for clocks and for PostgreSQL: on a machine with few processors more of them run at once than it has.
+SETUP        := scripts/setup go
+
+# Tests spend half of their time waiting for clocks and for PostgreSQL, so run more of them at once than there are CPUs.
 PARALLEL     := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n > 4 ? n : 4 )))
 
 LINT_VERSION := 2.15.0
@@ -14,31 +18,43 @@ LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
 VALE_VERSION := 3.21.0
 VALE_BIN     := $(CURDIR)/.cache/bin/vale-$(VALE_VERSION)
 
-# Without C, sqlc is built in two thirds of the time: it parses with the same parser as WebAssembly.
+# Without C, sqlc builds in two thirds of the time: it runs the same parser as WebAssembly.
 TOOL         := env CGO_ENABLED=0 go tool -modfile=tools/go.mod
 
 # Tracked and new Go files that people write. Generated ones keep the form that their generator gives them.
 GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplicate -- '*.go' \
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
-CHECKS       := check-format check-generated vet lint race test-bench
+MODULES      := . tools bench
+CHECKS       := check-format check-tidy check-generated vet lint race test-bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check $(CHECKS) generate release-schema zones fmt tidy bench test-versions prose
+.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions prose
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: build ## build weir and start it with a PostgreSQL of its own
+run: build ## build weir and start it with a private PostgreSQL
+	@$(SETUP) postgres
 	bin/weir dev
 
 build: ## build bin/weir
+	@$(SETUP)
 	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
 
-test: ## run all tests (TEST_FLAGS='-race' and others are handed on)
-	go test $(TEST_FLAGS) -parallel $(PARALLEL) -timeout 40m ./...
+# gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason.
+test: ## run all tests, then list those that could not run (TESTS=./api TEST_FLAGS='-race -run Claim')
+	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer
+	@go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
+		-parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
 
-check: ## run everything that CI runs: format, generated code, vet, lint, tests with the race detector
+test-fast: ## run the tests without the long ones, in under two minutes
+	@$(MAKE) --no-print-directory test TEST_FLAGS='-short $(TEST_FLAGS)'
+
+test-clean: ## try make run and make test in a fresh Debian that has only Go (needs root and debootstrap)
+	scripts/test-clean
+
+check: ## run what CI runs: format, generated code, vet, lint, tests with the race detector, a minute of fuzzing
 	@for step in $(CHECKS); do \
 		echo "-- $$step"; began=$$(date +%s); \
 		$(MAKE) --no-print-directory $$step || exit 1; \
@@ -46,16 +62,22 @@ check: ## run everything that CI runs: format, generated code, vet, lint, tests 
 	done
 
 check-format:
+	@$(SETUP) git
 	@unformatted=$$($(TOOL) gofumpt -l $(GO_FILES)) || exit 1; \
 	if [ -n "$$unformatted" ]; then \
-		echo "Not in gofumpt's format (make fmt puts that right):"; echo "$$unformatted"; exit 1; \
+		echo "These files are not in gofumpt's format. Run make fmt:"; echo "$$unformatted"; exit 1; \
 	fi
+
+check-tidy:
+	@for module in $(MODULES); do \
+		(cd $$module && go mod tidy -diff) || { echo "$$module/go.mod is not tidy. Run make tidy."; exit 1; }; \
+	done
 
 # An interface{} in a query's code means that sqlc did not understand a column: it compiles, and loses the type.
 check-generated: generate
 	@git diff --exit-code -- db && [ -z "$$(git ls-files --others --exclude-standard -- db)" ] || { \
 		echo; git status --short -- db; \
-		echo "db/ was not what sqlc makes of sql/ and migrations/, or is not yet in git. It is generated now: look at it and git add db."; \
+		echo "db/ differed from what sqlc generates, or has files that are not in git. It is up to date now: review and add it."; \
 		exit 1; }
 	@! grep -n 'interface{}' db/*.sql.go /dev/null || { \
 		echo "sqlc found no type for these. Name the columns of a function call, and cast them: select c.job_id::bigint as job_id."; \
@@ -92,13 +114,18 @@ race:
 test-bench:
 	cd bench && go test -timeout 10m ./...
 
-generate: ## write db/ anew from sql/, with a throw-away PostgreSQL
+fuzz: ## run every fuzz test, for FUZZ_SECONDS in all
+	@$(SETUP) git
+	scripts/fuzz $(FUZZ_SECONDS)
+
+generate: ## generate db/ from sql/, with a throw-away PostgreSQL
+	@$(SETUP) postgres
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
 
-release-schema: ## keep this schema as the last release's, which later ones must be able to migrate (when a version is tagged)
+release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
 	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
 
-zones: ## bring the time zones of this Go's distribution, which schedules go by
+zones: ## copy the time zones of this Go release, which schedules use
 	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip
 	sed -i.old "s/^const ZoneVersion = .*/const ZoneVersion = \"$$(sed -n 's/^DATA=//p' "$$(go env GOROOT)/lib/time/update.bash")\"/" migrations/zone.go && rm migrations/zone.go.old
 
@@ -106,12 +133,12 @@ fmt: ## format all Go code
 	$(TOOL) gofumpt -w $(GO_FILES)
 
 tidy: ## tidy the modules: weir, tools and bench
-	go mod tidy
-	cd tools && go mod tidy
-	cd bench && go mod tidy
+	for module in $(MODULES); do (cd $$module && go mod tidy) || exit 1; done
 
-bench: ## run the benchmark (BENCH_ARGS='…' is handed to it)
+bench: ## run the benchmark (BENCH_ARGS='…' are its arguments)
+	@$(SETUP) postgres
 	cd bench && go run . $(BENCH_ARGS)
 
 test-versions: ## run the tests on several PostgreSQL versions (VERSIONS='14 18')
-	VERSIONS='$(VERSIONS)' tests/versions.sh
+	@$(SETUP) node
+	VERSIONS='$(VERSIONS)' scripts/test-versions

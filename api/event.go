@@ -70,7 +70,9 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		c.SetHeader("Content-Type", "text/event-stream")
 		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
-		a.writeEvents(ctx, c.BodyWriter(), listener.Events)
+		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
+			callOf(ctx).err = err
+		}
 	}}, nil
 }
 
@@ -78,10 +80,8 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 // because the client can resume.
 const streamPatience = 5 * time.Second
 
-// writeEvents writes events as they come, and flushes when no other is waiting.
-func (a *API) writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
-	pulse := time.NewTicker(eventPulse)
-	defer pulse.Stop()
+// writeEvents writes events until the stream ends, and flushes after each portion.
+func (a *API) writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener) error {
 	flush := func() error { return nil }
 	if out, ok := w.(*answer); ok {
 		out.patience = streamPatience
@@ -90,26 +90,28 @@ func (a *API) writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.
 	text := []byte("retry: 1000\n\n")
 	for {
 		if _, err := w.Write(text); err != nil {
-			return
+			return nil // the client has gone
 		}
-		if len(events) == 0 && flush() != nil {
-			return
+		if flush() != nil {
+			return nil
 		}
-		select {
-		case ev, open := <-events:
-			if !open {
-				return
-			}
+		events, open, err := listener.Next(ctx, eventPulse)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !open {
+			return nil
+		}
+		text = text[:0]
+		for _, ev := range events {
 			if len(ev.Text) == 0 {
 				a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
-				text = text[:0]
 				continue
 			}
-			text = appendEvent(text[:0], ev)
-		case <-pulse.C:
-			text = append(text[:0], ": alive\n\n"...)
-		case <-ctx.Done():
-			return
+			text = appendEvent(text, ev)
+		}
+		if len(text) == 0 {
+			text = append(text, ": alive\n\n"...)
 		}
 	}
 }

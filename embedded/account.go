@@ -13,14 +13,14 @@ import (
 	"syscall"
 )
 
-// account is the ordinary user that the server runs as when this program runs as root, which PostgreSQL refuses to be.
-// A nil account means that the server runs as whoever runs this program.
+// account is the user that the server runs as when this program runs as root, because PostgreSQL refuses to run as root.
+// A nil account means that the server runs as this program's user.
 type account struct {
 	uid, gid int
 }
 
-// accountFor returns the account for a folder: the owner of a cluster that exists, for a new one the user postgres, or
-// nobody where there is no such user. It is nil unless this program runs as root.
+// accountFor returns the account for a folder: the owner of an existing cluster; for a new one the user postgres, or
+// the user nobody if the machine has no user postgres. It is nil unless this program runs as root.
 func accountFor(f *folder) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
@@ -32,7 +32,7 @@ func accountFor(f *folder) (*account, error) {
 		}
 		owner := info.Sys().(*syscall.Stat_t)
 		if owner.Uid == 0 {
-			return nil, errors.New("the cluster belongs to root, which PostgreSQL refuses to run as")
+			return nil, errors.New("the cluster belongs to root, and PostgreSQL refuses to run as root")
 		}
 		return &account{uid: int(owner.Uid), gid: int(owner.Gid)}, nil
 	}
@@ -48,10 +48,10 @@ func accountFor(f *folder) (*account, error) {
 		}
 		return &account{uid: uid, gid: gid}, nil
 	}
-	return nil, errors.New("PostgreSQL refuses to run as root, and there is no user postgres or nobody to run it as")
+	return nil, errors.New("PostgreSQL refuses to run as root, and this machine has neither a user postgres nor a user nobody")
 }
 
-// name is the account's user name, or its number where the machine knows no name.
+// name is the account's user name, or its id if it has no name.
 func (a *account) name() string {
 	uid := strconv.Itoa(a.uid)
 	if u, err := user.LookupId(uid); err == nil {
@@ -60,8 +60,8 @@ func (a *account) name() string {
 	return "with id " + uid
 }
 
-// sysProcAttr makes a process run as the account, in a process group of its own: a Ctrl-C at the terminal reaches this
-// program only, which then stops the server in its own time.
+// sysProcAttr makes a process run as the account, in its own process group: a Ctrl-C at the terminal then reaches only
+// this program, which stops the server.
 func (a *account) sysProcAttr() *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a != nil {
@@ -78,8 +78,8 @@ func (a *account) chown(f *os.File) error {
 	return f.Chown(a.uid, a.gid)
 }
 
-// explain turns a permission error from starting a program into one that names the folder in the way: most often the
-// home of root, which no other user may enter.
+// explain turns a permission error from starting a program into one that names the folder that the account may not
+// enter, most often root's home.
 func (a *account) explain(err error, paths ...string) error {
 	if a == nil || !errors.Is(err, fs.ErrPermission) {
 		return err
@@ -90,14 +90,14 @@ func (a *account) explain(err error, paths ...string) error {
 			if statErr != nil || a.mayEnter(info) {
 				continue
 			}
-			return fmt.Errorf("PostgreSQL runs as the user %s here, because it refuses root, and that user may not enter %s "+
-				"(%s), which is on the way to %s: use a folder elsewhere", a.name(), dir, info.Mode(), path)
+			return fmt.Errorf("PostgreSQL refuses to run as root, so it runs as the user %s, who may not enter %s (%s) to reach %s: "+
+				"use another folder", a.name(), dir, info.Mode(), path)
 		}
 	}
 	return err
 }
 
-// mayEnter reads the permission bits only, which is enough to find the culprit once an attempt has failed.
+// mayEnter reads only the permission bits. That is enough to find the folder once an attempt has failed.
 func (a *account) mayEnter(dir fs.FileInfo) bool {
 	owner := dir.Sys().(*syscall.Stat_t)
 	switch {

@@ -1,19 +1,19 @@
 //go:build unix
 
-// Package embedded runs a private PostgreSQL server out of the programs that the machine already has. It is what makes
-// `weir dev`, the tests and the benchmarks need nothing set up. It wraps initdb and postgres and knows nothing of weir's
-// schema: it must not import any other package of this module.
+// Package embedded runs a private PostgreSQL server with the programs that the machine has, so `weir dev`, the tests and
+// the benchmarks need no set-up. It wraps initdb and postgres. It does not know weir's schema and must not import any
+// other package of this module.
 //
-// Three promises hold everywhere:
+// It promises three things:
 //
-//   - The data folder is never deleted and never repaired by force. Whatever looks wrong about it is an error.
-//   - Nobody else on the machine gets in. The server listens on 127.0.0.1 and on a Unix socket in a folder of its own,
-//     and both ask for a random password, kept in the file weir.password (mode 0600) in the data folder.
-//   - At most one server runs on a folder. A flock on the folder is handed down to every server process, so it is held
-//     for as long as any of them lives, also when the program that started them is gone.
+//   - It never deletes or repairs a data folder. If anything is wrong with the folder, Start returns an error.
+//   - Other users of the machine cannot log in. The server listens on 127.0.0.1 and on a Unix socket in a private folder.
+//     Both ask for a random password, kept in the file weir.password (mode 0600) in the data folder.
+//   - At most one server runs on a folder. Every server process inherits a flock on the folder, so the lock is held until
+//     the last of them has ended, even if the program that started them is gone.
 //
-// On Linux the server is told to shut down when the program that started it dies, however it dies. Elsewhere it lives
-// on; the next [Start] on its folder is then refused with the server's process id.
+// On Linux the kernel tells the server to shut down when the program that started it dies, even by SIGKILL. On other
+// systems the server lives on, and the next [Start] on its folder fails and names the server's process id.
 package embedded
 
 import (
@@ -29,35 +29,35 @@ import (
 // superuser is the role that initdb creates and that [Server.URL] names.
 const superuser = "postgres"
 
-// Config says which server to run. Only DataDir is required.
+// Config describes the server to run. Only DataDir is required.
 type Config struct {
-	// DataDir is the folder of the cluster. It is created when absent and filled by initdb when empty. A folder that
-	// holds anything else than a cluster made by this package is refused.
+	// DataDir is the folder of the cluster. Start creates it if it does not exist, and runs initdb if it is empty. It
+	// refuses a folder that holds anything but a cluster made by this package.
 	DataDir string
 
-	// BinDir is the folder that holds initdb and postgres. Defaults to the first folder that [FindBinaries] finds, and
-	// for a cluster that exists to the first of the cluster's own major version.
+	// BinDir is the folder that holds initdb and postgres. Defaults to the first folder that [FindBinaries] finds; for
+	// an existing cluster, to the first of the cluster's major version.
 	BinDir string
 
 	// Port is the TCP port on 127.0.0.1. Defaults to a free one.
 	Port int
 
 	// Settings are PostgreSQL settings by name, as in postgresql.conf. With fsync = off, initdb does not sync either.
-	// Defaults to none. The settings that decide where the server listens cannot be given here.
+	// Defaults to none. The settings in reserved cannot be given here.
 	Settings map[string]string
 
-	// Logger hears of the server's starts and stops. The server's own log is the file postgres.log in the data folder.
+	// Logger gets a record of each start and stop. The server's own log is the file postgres.log in the data folder.
 	// Defaults to no logging.
 	Logger *slog.Logger
 }
 
-// reserved are the settings that this package decides, because its promises rest on them.
+// reserved are the settings that this package decides, because its promises depend on them.
 var reserved = []string{
 	"data_directory", "hba_file", "ident_file", "listen_addresses", "logging_collector", "port",
 	"unix_socket_directories", "unix_socket_permissions",
 }
 
-// withDefaults checks the configuration and fills in what can be known before looking at the data folder.
+// withDefaults checks the configuration and fills in the defaults that do not depend on the data folder.
 func (c Config) withDefaults() (Config, error) {
 	if c.DataDir == "" {
 		return c, errors.New("embedded PostgreSQL needs a data folder")
@@ -69,7 +69,7 @@ func (c Config) withDefaults() (Config, error) {
 	c.DataDir = dir
 	for _, name := range reserved {
 		if _, set := c.Settings[name]; set {
-			return c, fmt.Errorf("the setting %s belongs to the embedded server and cannot be given", name)
+			return c, fmt.Errorf("the embedded server decides the setting %s: it cannot be given", name)
 		}
 	}
 	if c.Logger == nil {
@@ -89,8 +89,8 @@ type Server struct {
 	process   *process
 }
 
-// URL returns the address of a database for the superuser, password included. The database need not exist yet;
-// "postgres" always does.
+// URL returns the address of a database for the superuser, with the password. The database need not exist yet;
+// "postgres" always exists.
 func (s *Server) URL(database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
@@ -111,14 +111,14 @@ func (s *Server) Port() int { return s.port }
 // DataDir is the absolute path of the cluster's folder.
 func (s *Server) DataDir() string { return s.dataDir }
 
-// SocketDir is the folder of the Unix socket: what psql takes as its host.
+// SocketDir is the folder of the Unix socket. psql accepts it as a host.
 func (s *Server) SocketDir() string { return s.socketDir }
 
 // Version is the version of the server program, for example "15.18".
 func (s *Server) Version() string { return s.version }
 
-// Start runs a server on c.DataDir and returns when it accepts connections. The context bounds the starting only: the
-// server runs until Stop or Kill, or until this program ends. When the server gives up early, the error carries the
+// Start runs a server on c.DataDir and returns when it accepts connections. The context bounds only the start: the
+// server runs until Stop or Kill, or until this program ends. If the server ends before it is ready, the error holds the
 // end of its log.
 func Start(ctx context.Context, c Config) (*Server, error) {
 	c, err := c.withDefaults()
@@ -137,7 +137,7 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 	return s, nil
 }
 
-// startIn does the work of Start under the folder's lock, which the server's processes inherit.
+// startIn is Start under the folder's lock, which the server's processes inherit.
 func startIn(ctx context.Context, c Config, folder *folder) (*Server, error) {
 	account, err := accountFor(folder)
 	if err != nil {

@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// passwordFile holds the superuser's password. It is written last when a cluster is made, so it also tells a finished
-// cluster of ours from any other.
+// passwordFile holds the superuser's password. It is written last when a cluster is made, so only a complete cluster made
+// by this package has it.
 const passwordFile = "weir.password"
 
-// lockPatience is how long Start waits for a server on the same folder to go away: one whose program has just died is
-// still shutting down.
+// lockPatience is how long Start waits for a server on the same folder to end. A server whose program has just died may
+// still be shutting down.
 const lockPatience = 3 * time.Second
 
-// folder is a data folder that this program holds the lock of.
+// folder is a data folder that this program has locked.
 type folder struct {
 	path  string
 	empty bool
@@ -34,9 +34,9 @@ type folder struct {
 	lock  *os.File // the folder itself, with a flock on it
 }
 
-// openFolder makes the data folder where there is none, locks it, and looks at what is in it.
+// openFolder creates the data folder if it does not exist, locks it, and checks its contents.
 func openFolder(ctx context.Context, path string) (*folder, error) {
-	// The parents get the usual mode: as root, the server's user has to pass through them.
+	// The parents get the usual mode: if this program runs as root, the server's user must be able to enter them.
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, err
 	}
@@ -48,15 +48,15 @@ func openFolder(ctx context.Context, path string) (*folder, error) {
 	if f.lock, err = lockFolder(ctx, path, lockPatience); err != nil {
 		return nil, err
 	}
-	if err := f.look(); err != nil {
+	if err := f.inspect(); err != nil {
 		f.release()
 		return nil, err
 	}
 	return f, nil
 }
 
-// look finds out whether the folder is empty or holds a cluster of ours, and refuses everything else.
-func (f *folder) look() error {
+// inspect returns an error unless the folder is empty or holds a cluster made by this package.
+func (f *folder) inspect() error {
 	entries, err := os.ReadDir(f.path)
 	if err != nil {
 		return err
@@ -67,7 +67,7 @@ func (f *folder) look() error {
 	}
 	text, err := os.ReadFile(filepath.Join(f.path, "PG_VERSION"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s is not empty and no PostgreSQL cluster: use another data folder", f.path)
+		return fmt.Errorf("%s is not empty and holds no PostgreSQL cluster: use another data folder", f.path)
 	} else if err != nil {
 		return err
 	}
@@ -75,13 +75,13 @@ func (f *folder) look() error {
 		return fmt.Errorf("%s holds a cluster of an unknown version %q", f.path, text)
 	}
 	if _, err := os.Stat(filepath.Join(f.path, passwordFile)); errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s holds a PostgreSQL cluster without the file %s: either it was not made by weir, or its making "+
-			"was interrupted; use another data folder", f.path, passwordFile)
+		return fmt.Errorf("%s holds a PostgreSQL cluster without the file %s: weir did not make it, or was interrupted while "+
+			"making it; use another data folder", f.path, passwordFile)
 	}
 	return nil
 }
 
-// release gives up this program's hold on the lock. Server processes keep theirs until they end.
+// release gives up this program's share of the lock. Server processes keep theirs until they end.
 func (f *folder) release() { f.lock.Close() }
 
 func (f *folder) password() (string, error) {
@@ -89,11 +89,11 @@ func (f *folder) password() (string, error) {
 	return strings.TrimSpace(string(text)), err
 }
 
-// initialise makes the cluster. The databases use UTF-8 and sort by code point on every version, so that an order seen
-// in a test is the order everywhere. Pages carry checksums. noSync leaves writing to disk to the operating system.
+// initialise makes the cluster. Its databases use UTF-8 and sort by code point on every version, so the order in a test
+// is the order everywhere. Pages have checksums. With noSync, initdb does not wait for the disk.
 func (f *folder) initialise(ctx context.Context, p programs, a *account, noSync bool) error {
 	if a != nil {
-		// Ours to give away: it is empty, and only initdb writes into it.
+		// The folder is empty, so only initdb's files will change owner.
 		if err := a.chown(f.lock); err != nil {
 			return err
 		}
@@ -123,8 +123,7 @@ func (f *folder) initialise(ctx context.Context, p programs, a *account, noSync 
 	cmd.Dir = f.path
 	cmd.Env = environment()
 	cmd.SysProcAttr = a.sysProcAttr()
-	// An initdb that is asked to end, not killed, leaves the folder empty again. Asked by SIGTERM: while it waits for a
-	// program of its own, it ignores SIGINT.
+	// Unlike SIGKILL, SIGTERM lets initdb empty the folder again. It ignores SIGINT while it waits for a child.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 10 * time.Second
 	out, err := cmd.CombinedOutput()
@@ -132,7 +131,7 @@ func (f *folder) initialise(ctx context.Context, p programs, a *account, noSync 
 		if cmd.ProcessState == nil || !cmd.ProcessState.Success() {
 			return ctx.Err()
 		}
-		// It came too late: the cluster is made, and only lacks its password file to be used next time.
+		// The signal came too late: the cluster is complete except for its password file.
 	} else if err != nil {
 		return fmt.Errorf("initdb: %w\n%s", a.explain(err, f.path, cmd.Path), bytes.TrimSpace(out))
 	}
@@ -146,13 +145,13 @@ func (f *folder) initialise(ctx context.Context, p programs, a *account, noSync 
 }
 
 // createPrivate opens a file in the data folder for appending, with mode 0600. It follows no symbolic link: the folder
-// may belong to a user that root must not be led astray by.
+// may belong to another user, who must not be able to redirect root's writes.
 func createPrivate(path string, flag int) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|flag, 0o600)
 }
 
-// environment is this program's environment without what PostgreSQL's programs take for options (PGDATA, PGPORT and so
-// on), and with messages that can be read by machine.
+// environment is this program's environment without the variables that configure PostgreSQL's programs (PGDATA, PGPORT
+// and others), and with untranslated messages, because this package reads some of them.
 func environment() []string {
 	var env []string
 	for _, variable := range os.Environ() {
@@ -163,7 +162,7 @@ func environment() []string {
 	return append(env, "LC_ALL=C")
 }
 
-// lockFolder takes the flock of a folder, waiting for it as long as patience says.
+// lockFolder takes the flock on a folder. It waits up to patience for another holder.
 func lockFolder(ctx context.Context, path string, patience time.Duration) (*os.File, error) {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -173,7 +172,7 @@ func lockFolder(ctx context.Context, path string, patience time.Duration) (*os.F
 	for {
 		err := syscall.Flock(int(dir.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			// Some network file systems know no flock on a folder. PostgreSQL's own lock file still guards the cluster.
+			// Some network file systems have no flock on folders. PostgreSQL's own lock file still protects the cluster.
 			return dir, nil
 		}
 		if time.Now().After(deadline) {
@@ -189,7 +188,7 @@ func lockFolder(ctx context.Context, path string, patience time.Duration) (*os.F
 	}
 }
 
-// runningPid names the process that the folder's lock file names, for an error message.
+// runningPid returns the process in PostgreSQL's lock file, as part of an error message.
 func runningPid(path string) string {
 	text, err := os.ReadFile(filepath.Join(path, "postmaster.pid"))
 	if err != nil {

@@ -9,22 +9,21 @@ import (
 	"time"
 )
 
-// process is the postmaster, as a child of this program.
+// process is the postmaster, a child of this program.
 type process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when the process has ended
 }
 
 // startProcess starts the command and calls atEnd when it has ended.
 //
-// The kernel's notion of a dying parent (see endWithParent) is the death of the thread that started the child, and the
-// Go runtime ends threads when it likes. So a goroutine takes a thread for itself and sits on it, waiting for the child,
-// as long as the child lives.
+// To the kernel, a child's parent dies when the thread that started the child ends (see endWithParent), and the Go runtime
+// may end any idle thread. So a goroutine locks its thread and keeps it until the child has ended.
 func startProcess(cmd *exec.Cmd, atEnd func()) (*process, error) {
 	p := &process{cmd: cmd, done: make(chan struct{})}
 	started := make(chan error, 1)
 	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked, so the thread ends with the goroutine
 		err := cmd.Start()
 		started <- err
 		if err != nil {
@@ -39,7 +38,7 @@ func startProcess(cmd *exec.Cmd, atEnd func()) (*process, error) {
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
 
-// ended tells whether the process has ended.
+// ended reports whether the process has ended.
 func (p *process) ended() bool {
 	select {
 	case <-p.done:
@@ -49,13 +48,13 @@ func (p *process) ended() bool {
 	}
 }
 
-// state tells how the process ended, once done is closed.
+// state describes how the process ended. Valid once done is closed.
 func (p *process) state() string { return p.cmd.ProcessState.String() }
 
-// signal sends a signal; to a process that has ended it does nothing.
+// signal sends a signal. It does nothing if the process has ended.
 func (p *process) signal(sig syscall.Signal) { _ = p.cmd.Process.Signal(sig) }
 
-// end sends a signal and waits for the process to end. It returns false if patience ran out first.
+// end sends a signal and waits up to patience for the process to end. It reports whether the process has ended.
 func (p *process) end(sig syscall.Signal, patience time.Duration) bool {
 	p.signal(sig)
 	select {

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// endWithParent has the kernel ask the postmaster for a fast shutdown when the thread that started it dies, and so at
-// the latest when this program does. See startProcess for the thread.
+// endWithParent makes the kernel ask the postmaster for a fast shutdown when the thread that started it ends. That
+// happens at the latest when this program ends; see startProcess.
 func endWithParent(attr *syscall.SysProcAttr) { attr.Pdeathsig = syscall.SIGINT }
 
 // children returns the child processes of a process.
@@ -25,9 +25,9 @@ func children(parent int) ([]int, error) {
 		}
 		stat, err := os.ReadFile("/proc/" + entry.Name() + "/stat")
 		if err != nil {
-			continue // it has ended meanwhile
+			continue // it has ended in the meantime
 		}
-		// As in "4711 (postgres: a b) S 4700 …": the name may hold spaces and parentheses, what follows it may not.
+		// The line reads "4711 (postgres: a b) S 4700 …". Only the name can hold spaces and parentheses.
 		fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
 		if len(fields) > 1 && string(fields[1]) == strconv.Itoa(parent) {
 			pids = append(pids, pid)

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// endWithParent does nothing: only Linux can tie a process to its parent's life.
+// endWithParent does nothing: only Linux can end a process with its parent.
 func endWithParent(*syscall.SysProcAttr) {}
 
 // children returns the child processes of a process.

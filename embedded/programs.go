@@ -18,13 +18,13 @@ import (
 // oldest is the lowest major version that weir works with.
 const oldest = 14
 
-// installHint tells how PostgreSQL comes to the machines that weir is developed on.
-const installHint = `install it:
+// installHint says how to install PostgreSQL.
+const installHint = `in a checkout of weir, run scripts/setup postgres, or install it:
   Debian, Ubuntu:  apt install postgresql
   Fedora, RHEL:    dnf install postgresql-server
   macOS:           brew install postgresql@17`
 
-// wellKnown are the folders where packages put the programs without adding them to PATH.
+// wellKnown are the folders where packages put the programs without adding them to PATH. scripts/setup lists them too.
 var wellKnown = []string{
 	"/usr/lib/postgresql/*/bin", // Debian and its kin
 	"/usr/pgsql-*/bin",          // the PostgreSQL project's own RPMs
@@ -33,15 +33,16 @@ var wellKnown = []string{
 	"/Applications/Postgres.app/Contents/Versions/*/bin",
 }
 
-// programs is a folder with initdb and postgres in it, and what they are.
+// programs is a folder that holds initdb and postgres, and their version.
 type programs struct {
 	dir     string
 	version string // as in "15.18"
 	major   int
 }
 
-// FindBinaries returns a folder that holds initdb and postgres: dir itself when it is given, otherwise the first found
-// beside pg_config, on PATH, and in the folders that packages use (the newest major version first).
+// FindBinaries returns a folder that holds initdb and postgres. If dir is given, that is dir. Otherwise it is the first of
+// pg_config's folder, a folder on PATH, the folders of packages (the newest major version first), and the user's cache,
+// where scripts/setup keeps a copy if it cannot install PostgreSQL.
 func FindBinaries(dir string) (string, error) {
 	found, err := findAll(dir)
 	if err != nil {
@@ -55,19 +56,19 @@ func findAll(dir string) ([]string, error) {
 	if dir == "" {
 		found := candidates()
 		if len(found) == 0 {
-			return nil, errors.New("no PostgreSQL server programs (initdb, postgres) on this machine; " + installHint)
+			return nil, errors.New("found no PostgreSQL server programs (initdb, postgres); " + installHint)
 		}
 		return found, nil
 	}
 	if !holdsPrograms(dir) {
-		return nil, fmt.Errorf("no PostgreSQL programs in %s: it must hold initdb and postgres", dir)
+		return nil, fmt.Errorf("found no PostgreSQL programs in %s: the folder must hold initdb and postgres", dir)
 	}
 	abs, err := filepath.Abs(dir)
 	return []string{abs}, err
 }
 
-// choosePrograms returns the programs to run: those in dir when it is given, otherwise the first that will do. A major
-// other than 0 is the version that an existing cluster insists on.
+// choosePrograms returns the programs to run: those in dir if it is given, otherwise the first that work. If major is not
+// 0, they must have this major version, which is that of an existing cluster.
 func choosePrograms(dir string, major int) (programs, error) {
 	dirs, err := findAll(dir)
 	if err != nil {
@@ -89,10 +90,10 @@ func choosePrograms(dir string, major int) (programs, error) {
 	}
 	found := strings.Join(seen, ", ")
 	if major == 0 {
-		return programs{}, fmt.Errorf("weir needs PostgreSQL %d or newer, found %s; %s", oldest, found, installHint)
+		return programs{}, fmt.Errorf("weir needs PostgreSQL %d or newer, but found %s; %s", oldest, found, installHint)
 	}
-	return programs{}, fmt.Errorf("the cluster was made by PostgreSQL %d, but the programs found are of version %s: "+
-		"install PostgreSQL %d, or move the cluster to another version with pg_upgrade, or use another data folder",
+	return programs{}, fmt.Errorf("the cluster was made by PostgreSQL %d, but the programs found have version %s: "+
+		"install PostgreSQL %d, or convert the cluster with pg_upgrade, or use another data folder",
 		major, found, major)
 }
 
@@ -113,7 +114,7 @@ func candidates() []string {
 	slices.SortStableFunc(packaged, func(a, b string) int { return cmp.Compare(versionInPath(b), versionInPath(a)) })
 
 	var found []string
-	for _, dir := range append(dirs, packaged...) {
+	for _, dir := range slices.Concat(dirs, packaged, cached()) {
 		if abs, err := filepath.Abs(dir); err == nil && holdsPrograms(abs) && !slices.Contains(found, abs) {
 			found = append(found, abs)
 		}
@@ -121,9 +122,36 @@ func candidates() []string {
 	return found
 }
 
+// FindProgram returns the path of a program besides PostgreSQL's that scripts/setup can install, such as pgbouncer, or "".
+func FindProgram(name string) string {
+	// Debian keeps servers in /usr/sbin, which few users have on their PATH.
+	for _, dir := range slices.Concat([]string{"", "/usr/sbin"}, cached()) {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// cached lists the folders where scripts/setup keeps programs.
+func cached() []string {
+	cache := os.Getenv("XDG_CACHE_HOME")
+	if !filepath.IsAbs(cache) {
+		cache = "/var/cache" // root's home is closed to the user that the server runs as
+		if os.Geteuid() != 0 {
+			var err error
+			if cache, err = os.UserCacheDir(); err != nil {
+				return nil // the user has no home
+			}
+		}
+	}
+	dirs, _ := filepath.Glob(filepath.Join(cache, "weir", "programs", "*", "bin"))
+	return dirs
+}
+
 var number = regexp.MustCompile(`\d+`)
 
-// versionInPath reads the major version off a path such as /usr/lib/postgresql/15/bin; a path without one is version 0.
+// versionInPath returns the major version in a path such as /usr/lib/postgresql/15/bin, or 0 if the path has none.
 func versionInPath(path string) int {
 	major, _ := strconv.Atoi(number.FindString(path))
 	return major
@@ -150,7 +178,7 @@ func inspect(dir string) (programs, error) {
 	version, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
 	major, err := strconv.Atoi(number.FindString(version))
 	if err != nil {
-		return programs{}, fmt.Errorf("%s/postgres tells no version: %q", dir, out)
+		return programs{}, fmt.Errorf("%s/postgres prints no version: %q", dir, out)
 	}
 	return programs{dir: dir, version: version, major: major}, nil
 }

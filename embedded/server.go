@@ -30,18 +30,18 @@ const (
 	// immediatePatience bounds an immediate shutdown, which writes nothing, and the end of killed processes.
 	immediatePatience = 10 * time.Second
 
-	// portAttempts is how many free ports are tried before giving up: between finding one and the server's listening on
-	// it, somebody else may take it.
+	// portAttempts bounds the free ports that a start tries. Another program can take a port before the server listens
+	// on it.
 	portAttempts = 5
 
-	// logLimit is the size in bytes above which a start sets the old log aside as postgres.log.old.
+	// logLimit is the size in bytes above which a start renames the log to postgres.log.old.
 	logLimit = 10 << 20
 
-	// tailLimit is how many bytes of the log an error shows at most.
+	// tailLimit bounds the part of the log in an error, in bytes.
 	tailLimit = 4 << 10
 )
 
-// launch starts the postmaster and waits until it accepts connections, on another port if the one found was taken.
+// launch starts the postmaster and waits until it accepts connections. It tries another port if the first is taken.
 func (s *Server) launch(ctx context.Context, c Config, p programs, a *account, f *folder) error {
 	for attempt := 1; ; attempt++ {
 		s.port = c.Port
@@ -103,7 +103,7 @@ func (s *Server) launchOnce(ctx context.Context, c Config, p programs, a *accoun
 // arguments is the command line of the server.
 func (s *Server) arguments(c Config) []string {
 	settings := map[string]string{
-		"timezone":     "UTC", // initdb takes over the machine's, and no result should depend on the machine
+		"timezone":     "UTC", // initdb copies the machine's, and no result should depend on the machine
 		"log_timezone": "UTC",
 	}
 	maps.Copy(settings, c.Settings)
@@ -120,8 +120,8 @@ func (s *Server) arguments(c Config) []string {
 	return args
 }
 
-// awaitReady returns when the server answers a login. It asks over the Unix socket, because whoever answers on the TCP
-// port could be somebody else.
+// awaitReady returns when the server accepts a login. It uses the Unix socket, because another program could answer on
+// the TCP port.
 func (s *Server) awaitReady(ctx context.Context) error {
 	config, err := pgx.ParseConfig(s.URL("postgres"))
 	if err != nil {
@@ -148,9 +148,9 @@ func (s *Server) awaitReady(ctx context.Context) error {
 	}
 }
 
-// Stop shuts the server down: sessions are ended, transactions rolled back, and a checkpoint is written. A server that
-// has not ended after 30 s is stopped at once, which costs it a recovery at the next start, and Stop returns an error.
-// Stopping a server that has ended already does nothing.
+// Stop shuts the server down: it ends sessions, rolls back transactions, and writes a checkpoint. If the server has not
+// ended after 30 s, Stop forces it to end, so that the next start needs a recovery, and returns an error. Stop does
+// nothing if the server has ended.
 func (s *Server) Stop() error {
 	if s.process.ended() {
 		return nil
@@ -159,32 +159,32 @@ func (s *Server) Stop() error {
 		s.logger.Info("PostgreSQL has stopped", "pid", s.Pid(), "folder", s.dataDir)
 		return nil
 	}
-	err := fmt.Errorf("PostgreSQL in %s did not shut down within %s and was stopped at once", s.dataDir, fastPatience)
+	err := fmt.Errorf("PostgreSQL in %s did not shut down within %s and was forced to stop", s.dataDir, fastPatience)
 	if !s.process.end(syscall.SIGQUIT, immediatePatience) {
 		return errors.Join(err, s.Kill())
 	}
 	return err
 }
 
-// Kill ends every process of the server at once, as a crash would, and returns when the last one is gone. The next
-// Start on the folder recovers what was committed.
+// Kill ends every process of the server at once, like a crash, and returns when the last one has ended. The next Start
+// on the folder recovers all committed transactions.
 //
-// Killing the postmaster alone would not do: its children live in sessions of their own and notice only when they next
-// wait, so a statement that runs could still commit.
+// It is not enough to kill the postmaster: its children notice only when they next wait, so a running statement could
+// still commit.
 func (s *Server) Kill() error {
 	if s.process.ended() {
 		return nil
 	}
-	s.process.signal(syscall.SIGSTOP) // so that it starts no more children
+	s.process.signal(syscall.SIGSTOP) // so that it cannot start more children
 	pids, err := children(s.Pid())
 	for _, pid := range pids {
-		// A child that has ended stays a zombie while its parent is stopped, so the number is not somebody else's yet.
+		// A child that has ended stays a zombie while its parent is stopped, so no other process has its id.
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 	if !s.process.end(syscall.SIGKILL, immediatePatience) {
-		return errors.Join(err, fmt.Errorf("PostgreSQL process %d survives being killed", s.Pid()))
+		return errors.Join(err, fmt.Errorf("PostgreSQL process %d did not end after SIGKILL", s.Pid()))
 	}
-	// Whatever child was missed holds the folder's lock until it ends.
+	// A child that was missed holds the folder's lock until it ends.
 	lock, lockErr := lockFolder(context.Background(), s.dataDir, immediatePatience)
 	if lockErr != nil {
 		return errors.Join(err, lockErr)
@@ -193,8 +193,8 @@ func (s *Server) Kill() error {
 	return errors.Join(err, lock.Close())
 }
 
-// socketDir chooses the folder for the Unix socket: the data folder, or a temporary one where that path is too long for
-// the name of a socket (104 bytes with its end on macOS, 108 on Linux). discard removes a temporary one.
+// socketDir chooses the folder for the Unix socket: the data folder, or a temporary one if the socket's path would be too
+// long (macOS allows 104 bytes with the terminating zero, Linux 108). discard removes a temporary folder.
 func socketDir(dataDir string, a *account) (dir string, discard func(), err error) {
 	if len(dataDir)+len("/.s.PGSQL.65535") < 104 {
 		return dataDir, func() {}, nil
@@ -212,9 +212,8 @@ func socketDir(dataDir string, a *account) (dir string, discard func(), err erro
 	return dir, func() { os.RemoveAll(dir) }, nil
 }
 
-// freePort finds a port that nobody listens on. It looks below the range that systems hand out for outgoing
-// connections: a client that keeps trying to reach a stopped server on a port of that range ends up connected to itself,
-// and the server cannot come back.
+// freePort finds a free port below the range for outgoing connections. In that range, a client that keeps trying to reach
+// a stopped server can connect to itself, and the server then cannot have its port back.
 func freePort() (int, error) {
 	const low, high = 15000, 30000
 	for range 100 {
@@ -245,7 +244,7 @@ func openLog(path string, a *account) (*os.File, error) {
 	return log, nil
 }
 
-// tail returns the end of what the log holds from an offset on.
+// tail returns the end of the log, at most tailLimit bytes, and nothing from before the offset.
 func tail(path string, offset int64) string {
 	text, err := os.ReadFile(path)
 	if err != nil {

@@ -53,7 +53,7 @@ func TestCLILettersAreRedrivenAndPurgedByID(t *testing.T) {
 		t.Error("without --by nobody is said to have done it, or the attempts are not kept")
 	}
 	s.CLI("dead", "redrive", ids[0]).Says(1, "there is no dead letter "+ids[0])
-	s.CLI("dead", "purge", ids[3]).Says(0, ids[3]+" is gone")
+	s.CLI("dead", "purge", ids[3], "--yes").Says(0, ids[3]+" is gone")
 	s.CLI("dead", "purge", ids[3]).Says(1, "there is no dead letter "+ids[3])
 	for _, args := range [][]string{{}, {ids[0], "--queue", "q"}, {ids[0], "--all"}, {"--all", "--queue", "q"}, {"--all", "--rate", "-1"}, {ids[0], "--dry-run"}} {
 		s.CLI(append([]string{"dead", "purge"}, args...)...).Says(2)

@@ -29,6 +29,6 @@ func TestCLIWebhooks(t *testing.T) {
 	s.CLI("webhooks", "rotate", "w").Says(0, "whsec_")
 	s.CLI("webhooks", "disable", "w", "--reason", "moving").Says(0, "disabled: moving")
 	s.CLI("webhooks", "enable", "w").Says(0, "webhook w is enabled")
-	s.CLI("webhooks", "delete", "w").Says(0, "deleted")
+	s.CLI("webhooks", "delete", "w", "--yes").Says(0, "webhook w is gone")
 	s.CLI("webhooks", "deliveries", "w").Says(1, "no webhook")
 }

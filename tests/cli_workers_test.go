@@ -56,7 +56,7 @@ func TestCLIWorkersAreListedShownAndChanged(t *testing.T) {
 	if err := json.Unmarshal([]byte(s.CLI("workers", "drain", "mill/1", "--json").Says(0).Stdout), &w); err != nil || w.State != "draining" {
 		t.Errorf("%v %+v", err, w)
 	}
-	s.CLI("workers", "remove", "mill/1").Says(0, "mill/1 is removed; 2 jobs went back")
+	s.CLI("workers", "remove", "mill/1", "--yes").Says(0, "mill/1 is removed; 2 jobs went back")
 	for _, action := range []string{"show", "pause", "resume", "drain", "remove"} {
 		s.CLI("workers", action, "mill/1").Says(1, `there is no worker`, "mill/1")
 	}

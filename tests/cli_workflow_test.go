@@ -27,7 +27,7 @@ func TestCLIAWorkflowIsSubmittedDrawnAndChanged(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := strings.Fields(s.CLI("workflow", "submit", "@"+file, "--idempotency-key", "o-1").Says(0, "with 5 steps").Stdout)[1]
-	s.CLI("workflow", "submit", "@"+file, "--idempotency-key", "o-1").Says(0, "workflow "+w+" was there already")
+	s.CLI("workflow", "submit", "@"+file, "--idempotency-key", "o-1").Says(0, "workflow "+w+" existed already")
 	s.CLI("workflow", "submit", `{"name": "w", "steps": [{"name": "a", "kind": "a", "depends_on": ["b"]}, {"name": "b", "kind": "b", "depends_on": ["a"]}]}`).Says(1, "a -> b -> a")
 	s.CLI("workflow", "submit", `nonsense`).Says(2, "not JSON")
 	j := s.ClaimOne("q")

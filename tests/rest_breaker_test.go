@@ -143,7 +143,7 @@ func TestCLIBreakers(t *testing.T) {
 	s.CLI("breakers", "set", "stripe", "failure_threshold=3", "while_open.policy=reroute", "while_open.queue=backup", "--replace").Says(0, "circuit breaker stripe is closed")
 	s.CLI("breakers", "set", "none", "failure_threshold=3").Says(1, "there is no breaker")
 	s.CLI("breakers", "set", "stripe", "failure_threshold=0").Says(1, "failure_threshold")
-	s.CLI("breakers", "trip", "stripe", "--by", "ann", "--reason", "they are down", "--for", "1h").Says(0, "circuit breaker stripe is open (probed in")
+	s.CLI("breakers", "trip", "stripe", "--by", "ann", "--reason", "they are down", "--for", "1h").Says(0, "circuit breaker stripe is open (next probe in")
 	s.CLI("enqueue", "k", "--breaker", "stripe").Says(0)
 	s.CLI("breakers", "list").Says(0, "BREAKER", "stripe", "open")
 	s.CLI("breakers", "show", "stripe").Says(0, "while_open", "backup", "opened", "ann", "they are down")

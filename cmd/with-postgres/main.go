@@ -5,11 +5,11 @@
 //	go run ./cmd/with-postgres sh -c 'psql "$DATABASE_URL"'
 //	go run ./cmd/with-postgres -durable -set shared_buffers=1GB -- go test ./...
 //
-// The command finds its address in DATABASE_URL, WEIR_DATABASE_URL and WEIR_TEST_DATABASE_URL, the address of the
-// superuser. When it ends, or with-postgres is told to end, the server is stopped and its data removed. The status is
-// the command's, or 128 and the signal's number where a signal ended it.
+// The command gets the superuser's address of the database in DATABASE_URL, WEIR_DATABASE_URL and WEIR_TEST_DATABASE_URL.
+// When the command ends, or a signal ends with-postgres, it stops the server and removes its data. Its status is the
+// command's, or 128 plus the signal's number if a signal ended the command.
 //
-// WEIR_POSTGRES_BIN names the folder of the PostgreSQL programs. Defaults to what package embedded finds.
+// WEIR_POSTGRES_BIN names the folder of the PostgreSQL programs. Defaults to the one that package embedded finds.
 package main
 
 import (
@@ -40,7 +40,7 @@ func (s settings) String() string { return "" }
 func (s settings) Set(text string) error {
 	name, value, found := strings.Cut(text, "=")
 	if !found || name == "" {
-		return errors.New("it must have the form name=value")
+		return errors.New("want the form name=value")
 	}
 	s[name] = value
 	return nil
@@ -48,8 +48,8 @@ func (s settings) Set(text string) error {
 
 func main() {
 	set := settings{}
-	durable := flag.Bool("durable", false, "write to disk what is committed, as in production")
-	flag.Var(set, "set", "a PostgreSQL setting, name=value; may be given several times")
+	durable := flag.Bool("durable", false, "write commits to disk, as in production")
+	flag.Var(set, "set", "a PostgreSQL setting, name=value; can be given several times")
 	flag.Usage = func() {
 		fmt.Fprintln(flag.CommandLine.Output(), "usage: with-postgres [-durable] [-set name=value]... [--] command [argument]...")
 		flag.PrintDefaults()
@@ -74,9 +74,9 @@ func main() {
 	os.Exit(status)
 }
 
-// run runs the command beside a server and returns its status once the server is gone.
+// run starts a server, runs the command, stops the server, and returns the command's status.
 func run(set settings, command []string) (status int, err error) {
-	// A signal ends the preparations; once the command runs, it is passed on to it.
+	// Until the command runs, a signal cancels the preparations. After that it is passed on to the command.
 	stopSignals := []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, stopSignals...)
@@ -115,23 +115,23 @@ func prepare(ctx context.Context, server *embedded.Server) error {
 	return migrations.Up(ctx, server.URL(database))
 }
 
-// supervise runs the command to its end and passes signals on to it.
+// supervise runs the command until it ends and passes signals on to it.
 func supervise(command []string, address string, signals <-chan os.Signal) (status int, err error) {
 	cmd := exec.Command(command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
 		"DATABASE_URL="+address, "WEIR_DATABASE_URL="+address, "WEIR_TEST_DATABASE_URL="+address)
 	if err := cmd.Start(); err != nil {
-		return 127, err // what a shell says of a command that it cannot find
+		return 127, err // a shell's status for a command that it cannot find
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
 	for {
 		select {
 		case s := <-signals:
-			// A Ctrl-C has reached the command already: the terminal sends it to both.
+			// The terminal sends a Ctrl-C to both.
 			if s != syscall.SIGINT || !atTerminal() {
-				_ = cmd.Process.Signal(s) // it may have ended just now
+				_ = cmd.Process.Signal(s) // the command may have just ended
 			}
 		case err := <-ended:
 			var exit *exec.ExitError
@@ -146,7 +146,7 @@ func supervise(command []string, address string, signals <-chan os.Signal) (stat
 	}
 }
 
-// atTerminal tells whether this program has a terminal that sends it the user's Ctrl-C.
+// atTerminal reports whether this program has a terminal, which sends it the user's Ctrl-C.
 func atTerminal() bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {

@@ -24,20 +24,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// withPostgres prepares a run of with-postgres whose temporary files are in a folder of its own.
+// withPostgres returns a command that runs with-postgres, and the folder of its temporary files.
 func withPostgres(t *testing.T, args ...string) (cmd *exec.Cmd, temp string) {
 	t.Helper()
 	temp, err := os.MkdirTemp("", "weir-test-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(temp, 0o755); err != nil { // the server's user has to pass
+	if err := os.Chmod(temp, 0o755); err != nil { // the server's user must be able to enter
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(temp) })
 	cmd = exec.Command(os.Args[0], args...)
 	cmd.Env = append(os.Environ(), asProgram+"=1", "TMPDIR="+temp)
-	// Without a terminal, whoever runs the tests.
+	// It has no terminal, even if the tests have one.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd, temp
 }
@@ -59,7 +59,7 @@ func status(err error) int {
 	return 0
 }
 
-func TestTheCommandGetsItsAddressesAndItsStatusIsPassedOn(t *testing.T) {
+func TestCommandGetsAddressesAndItsStatusIsReturned(t *testing.T) {
 	t.Parallel()
 	cmd, temp := withPostgres(t, "--", "sh", "-c", `printf '%s\n' "$DATABASE_URL" "$WEIR_DATABASE_URL" "$WEIR_TEST_DATABASE_URL"; exit 7`)
 	var out bytes.Buffer
@@ -77,7 +77,7 @@ func TestTheCommandGetsItsAddressesAndItsStatusIsPassedOn(t *testing.T) {
 	}
 }
 
-func TestSignals(t *testing.T) {
+func TestSignalEndsCommandAndServer(t *testing.T) {
 	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
@@ -95,7 +95,7 @@ func TestSignals(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(leftIn(t, temp)) != 1 {
-				t.Error("the cluster is not where this test looks for it")
+				t.Error("found no cluster in the temporary folder")
 			}
 			if err := cmd.Process.Signal(s); err != nil {
 				t.Fatal(err)
@@ -114,18 +114,18 @@ func TestSignals(t *testing.T) {
 	}
 }
 
-func TestASignalDuringThePreparations(t *testing.T) {
+func TestSignalDuringPreparations(t *testing.T) {
 	t.Parallel()
 	for range 5 {
-		if signalDuringThePreparations(t) {
+		if signalDuringPreparations(t) {
 			return
 		}
 	}
-	t.Error("five times the command had run before the signal came")
+	t.Error("the command ran before the signal, in five attempts")
 }
 
-// signalDuringThePreparations says whether the signal came in time.
-func signalDuringThePreparations(t *testing.T) bool {
+// signalDuringPreparations reports whether the signal came before the command ran.
+func signalDuringPreparations(t *testing.T) bool {
 	t.Helper()
 	cmd, temp := withPostgres(t, "sh", "-c", "echo it ran")
 	var out bytes.Buffer
@@ -152,7 +152,7 @@ func signalDuringThePreparations(t *testing.T) bool {
 	return true
 }
 
-func TestACommandThatDoesNotExist(t *testing.T) {
+func TestMissingCommand(t *testing.T) {
 	t.Parallel()
 	cmd, temp := withPostgres(t, "no-such-command-here")
 	if got := status(cmd.Run()); got != 127 {

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/weirhq/weir/embedded"
 )
 
 func throughPgBouncer(t testing.TB) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
@@ -40,9 +42,9 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
 	t.Helper()
-	program, err := exec.LookPath("pgbouncer")
-	if err != nil {
-		program = "/usr/sbin/pgbouncer" // where Debian puts it, which is not on everybody's path
+	program := embedded.FindProgram("pgbouncer")
+	if program == "" {
+		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -80,7 +82,7 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("starting PgBouncer (Debian's package pgbouncer): %v", err)
+		t.Fatalf("starting PgBouncer: %v", err)
 	}
 	ended := make(chan struct{})
 	go func() {
