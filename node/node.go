@@ -93,7 +93,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	if err != nil {
 		return nil, err
 	}
-	n.server = newServer(handler, requests, c.Logger)
+	n.server = newServer(requests, handler, c.Logger)
 	return n, nil
 }
 

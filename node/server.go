@@ -21,7 +21,7 @@ const (
 )
 
 // newServer makes the HTTP server. Every request's context descends from requests.
-func newServer(handler http.Handler, requests context.Context, log *slog.Logger) *http.Server {
+func newServer(requests context.Context, handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler,
 		// No WriteTimeout and no ReadTimeout: both count from the request's first byte, and a claim may wait for 60 s.

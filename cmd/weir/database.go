@@ -7,15 +7,17 @@ import (
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/weirhq/weir/terminal"
 )
 
 // databaseFlags name the database.
 type databaseFlags struct {
-	DatabaseURL string `help:"The address of the database, postgres://user:password@host:port/name." env:"WEIR_DATABASE_URL" required:"" placeholder:"URL"`
+	DatabaseURL string `help:"URL of the database: postgres://user:password@host:port/name." env:"WEIR_DATABASE_URL" required:"" placeholder:"URL"`
 }
 
-// explainConnecting makes one line of why the database could not be reached: pgx gives a line for each address that it tried, twice
-// where it tried with and without TLS.
+// explainConnecting says in one line why the database could not be reached: pgx gives a line for each address that it tried, or two if it
+// tried with and without TLS.
 func explainConnecting(err error) error {
 	var connecting *pgconn.ConnectError
 	if !errors.As(err, &connecting) {
@@ -23,7 +25,7 @@ func explainConnecting(err error) error {
 	}
 	var lines []string
 	for line := range strings.Lines(connecting.Error()) {
-		if line = oneLine(line); !slices.Contains(lines, line) {
+		if line = terminal.OneLine(line); !slices.Contains(lines, line) {
 			lines = append(lines, line)
 		}
 	}

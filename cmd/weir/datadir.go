@@ -6,16 +6,16 @@ import (
 	"runtime"
 )
 
-// defaultDataDir is the folder for this user's data, by the custom of the system. It is empty where there is none.
+// defaultDataDir is the folder where this system keeps data of this user, or empty if there is none.
 func defaultDataDir() string {
 	home, _ := os.UserHomeDir()
 	return dataDirFor(runtime.GOOS, os.Geteuid(), os.Getenv("XDG_DATA_HOME"), home)
 }
 
-// dataDirFor is defaultDataDir for anybody anywhere.
+// dataDirFor is defaultDataDir for any user on any system.
 //
-// PostgreSQL refuses to run as root, so for root it runs as another user, whom root's home is closed to. Root therefore has the folder
-// that services have.
+// PostgreSQL refuses to run as root, so root's runs as another user, who cannot enter root's home. Root therefore gets the folder that
+// services use.
 func dataDirFor(system string, uid int, dataHome, home string) string {
 	switch {
 	case filepath.IsAbs(dataHome):

@@ -13,22 +13,23 @@ import (
 	"github.com/weirhq/weir/embedded"
 	"github.com/weirhq/weir/migrations"
 	"github.com/weirhq/weir/node"
+	"github.com/weirhq/weir/rest"
 )
 
 // devDatabase is the name of weir's database in its own PostgreSQL.
 const devDatabase = "weir"
 
 type devCommand struct {
-	DataDir      string `help:"Where the data is kept. Nothing of weir ever deletes it." env:"WEIR_DATA_DIR" default:"${default_data_dir}"`
-	PostgresPort int    `help:"The port of PostgreSQL on 127.0.0.1. Defaults to a free one." env:"WEIR_POSTGRES_PORT" placeholder:"PORT"`
-	PostgresBin  string `help:"The folder of PostgreSQL's programs. Defaults to what is found on this machine." env:"WEIR_POSTGRES_BIN" placeholder:"FOLDER"`
+	DataDir      string `help:"Folder for the data. weir never deletes it." env:"WEIR_DATA_DIR" default:"${default_data_dir}"`
+	PostgresPort int    `help:"Port of PostgreSQL on 127.0.0.1. Defaults to a free one." env:"WEIR_POSTGRES_PORT" placeholder:"PORT"`
+	PostgresBin  string `help:"Folder of PostgreSQL's programs. Defaults to the newest on this machine." env:"WEIR_POSTGRES_BIN" placeholder:"FOLDER"`
 	nodeFlags
 }
 
-// Run starts PostgreSQL, migrates and serves until it is told to end; then it stops PostgreSQL.
+// Run starts PostgreSQL, migrates and serves until it is asked to stop; then it stops PostgreSQL.
 func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err error) {
 	if c.DataDir == "" {
-		return usagef("there is no home folder to keep the data in: name one with --data-dir")
+		return usagef("this user has no home folder to keep the data in: give a folder with --data-dir")
 	}
 	log := c.logger(std.err)
 	listener, err := node.Listen(ctx, c.Addr)
@@ -56,35 +57,35 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 }
 
 func (c *devCommand) startPostgres(ctx context.Context, log *slog.Logger) (*embedded.Server, error) {
-	// A folder below, so that other things can be kept beside the cluster.
+	// In a subfolder, which leaves room for other things beside the cluster.
 	return embedded.Start(ctx, embedded.Config{
 		DataDir: filepath.Join(c.DataDir, "postgres"), BinDir: c.PostgresBin, Port: c.PostgresPort, Logger: log,
 	})
 }
 
-// prepareDevDatabase makes the database if it is not there, and brings it to this program's schema.
+// prepareDevDatabase creates the database if it does not exist, and migrates it.
 func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) error {
 	conn, err := pgx.Connect(ctx, postgres.URL("postgres"))
 	if err != nil {
 		return fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var there bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", devDatabase).Scan(&there); err != nil {
-		return fmt.Errorf("looking for the database: %w", err)
+	var exists bool
+	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", devDatabase).Scan(&exists); err != nil {
+		return fmt.Errorf("reading the list of databases: %w", err)
 	}
-	if !there {
+	if !exists {
 		if _, err := conn.Exec(ctx, "create database "+devDatabase); err != nil {
-			return fmt.Errorf("making the database: %w", err)
+			return fmt.Errorf("creating the database: %w", err)
 		}
 	}
 	return migrations.Up(ctx, postgres.URL(devDatabase))
 }
 
-// devGuide says where everything is and what to do first. Its commands can be pasted into a shell, and show no password.
+// devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no password.
 func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	atURL := ""
-	if url != defaultURL {
+	if url != rest.DefaultURL {
 		atURL = " --url " + url
 	}
 	password := filepath.Join(postgres.DataDir(), "weir.password")
@@ -97,14 +98,14 @@ func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	line("  API docs   %s/docs", url)
 	line("  PostgreSQL %s on 127.0.0.1:%d, database %s, user postgres", postgres.Version(), postgres.Port(), devDatabase)
 	line("             PGPASSWORD=\"$(cat %s)\" psql -h 127.0.0.1 -p %d -U postgres %s", shellQuote(password), postgres.Port(), devDatabase)
-	line("  Data       %s (kept for the next time)", dataDir)
+	line("  Data       %s (kept for the next run)", dataDir)
 	line("")
 	line("Enqueue a job with curl, or in SQL:")
 	line("")
 	line("  curl --json '{\"kind\": \"hello\", \"args\": {\"to\": \"you\"}}' %s/v1/jobs", url)
 	line("  select weir.enqueue('hello', '{\"to\": \"you\"}');")
 	line("")
-	line("Work the queue with any program, here cat, which answers with the job's args; then look:")
+	line("Work the queue with any program, here cat, which returns the job's args; then list the queues:")
 	line("")
 	line("  weir work%s --queue default -- cat", atURL)
 	line("  weir queues%s", atURL)
@@ -114,7 +115,7 @@ func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	return b.String()
 }
 
-// shellQuote makes a shell read a text as one word.
+// shellQuote quotes a text so that a shell reads it as one word.
 func shellQuote(text string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)

@@ -5,10 +5,10 @@ import (
 	"log/slog"
 )
 
-// logFlags say what is logged and how. The log goes to standard error.
+// logFlags configure the log, which goes to standard error.
 type logFlags struct {
-	LogLevel  slog.Level `help:"The least level that is logged: debug, info, warn, error." env:"WEIR_LOG_LEVEL" default:"info"`
-	LogFormat string     `help:"text or json." env:"WEIR_LOG_FORMAT" default:"text" enum:"text,json"`
+	LogLevel  slog.Level `help:"Lowest level to log: debug, info, warn, error." env:"WEIR_LOG_LEVEL" default:"info"`
+	LogFormat string     `help:"Format of the log: text or json." env:"WEIR_LOG_FORMAT" default:"text" enum:"text,json"`
 }
 
 func (f logFlags) logger(w io.Writer) *slog.Logger {

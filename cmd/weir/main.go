@@ -1,42 +1,34 @@
-// Command weir is the whole of weir: the service, its database's schema, a worker for any program, and a few commands for people.
+// Command weir is all of weir in one program: a node, the migrations of its database, a worker for any program, and the client commands.
 //
-// Each command is a file. This package alone reads flags and the environment, and wires the others together.
+// This package wires the others together. It alone reads the environment, and the flags of the commands that do not only call a node.
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/user"
 	"strconv"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
+	"github.com/weirhq/weir/cli"
 	"github.com/weirhq/weir/node"
+	"github.com/weirhq/weir/terminal"
 )
 
 // commands is the command line.
 type commands struct {
-	Dev        devCommand        `cmd:"" help:"Run everything on this machine, with a PostgreSQL of its own."`
-	Serve      serveCommand      `cmd:"" help:"Run a node against a PostgreSQL that is there already."`
-	Migrate    migrateCommand    `cmd:"" help:"Bring a database to weir's schema, or back."`
-	Work       workCommand       `cmd:"" help:"Work jobs by running a program for each."`
-	Enqueue    enqueueCommand    `cmd:"" help:"Enqueue a job."`
-	Job        jobCommand        `cmd:"" help:"Look at a job, wait for it, change its course."`
-	Queue      queueCommand      `cmd:"" help:"Look at queues, pause, purge and set them."`
-	Queues     listQueuesCommand `cmd:"" hidden:"" help:"List the queues."`
-	Workers    workersCommand    `cmd:"" help:"List the workers, look at one, or pause, resume, drain or remove it."`
-	Dead       deadCommand       `cmd:"" help:"List dead letters, look at one, run them again or purge them."`
-	Breakers   breakersCommand   `cmd:"" help:"List the circuit breakers, look at one, trip, reset, pin, set or delete it."`
-	Operations operationsCommand `cmd:"" help:"List the work on many jobs that goes on in the background, watch it or cancel it."`
-	Workflow   workflowCommand   `cmd:"" aliases:"workflows" help:"List workflows, draw, submit, cancel, retry or fork one, or send it a signal."`
-	Webhooks   webhooksCommand   `cmd:"" help:"List the webhooks, make, test or delete one, see what it was told."`
-	Schedules  schedulesCommand  `cmd:"" help:"List the schedules, make, look at, preview, pause, trigger or delete one."`
-	OpenAPI    openapiCommand    `cmd:"" name:"openapi" help:"Print the description of the REST API."`
-	Version    versionCommand    `cmd:"" help:"Print the version of this program."`
+	Dev     devCommand     `cmd:"" help:"Run everything on this machine, with a private PostgreSQL."`
+	Serve   serveCommand   `cmd:"" help:"Run a node on an existing PostgreSQL."`
+	Migrate migrateCommand `cmd:"" help:"Bring a database to weir's schema, or back."`
+	Work    workCommand    `cmd:"" help:"Work jobs by running a program for each."`
+	cli.Commands
+	OpenAPI openapiCommand `cmd:"" name:"openapi" help:"Print the OpenAPI document of the REST API."`
+	Version versionCommand `cmd:"" help:"Print the version of this program."`
 }
 
 // streams is where a command reads and writes.
@@ -45,19 +37,21 @@ type streams struct {
 	out, err io.Writer
 }
 
-// confirm asks a question, and says whether the answer is yes.
-func (s streams) confirm(question string) bool {
-	fmt.Fprintf(s.err, "%s [y/N] ", question)
-	line, _ := bufio.NewReader(s.in).ReadString('\n')
-	said := strings.ToLower(strings.TrimSpace(line))
-	if said == "y" || said == "yes" {
-		return true
+// session is these streams for a client command.
+func (s streams) session() *cli.Session {
+	cursor := os.Getenv("TERM") != "dumb"
+	session := &cli.Session{
+		In: s.in, Out: s.out, Err: s.err, Version: readBuild().version,
+		Paint:    terminal.Painter(cursor && os.Getenv("NO_COLOR") == "" && terminal.Is(s.out)),
+		Progress: cursor && terminal.Is(s.err),
 	}
-	fmt.Fprintln(s.err)
-	return false
+	if u, err := user.Current(); err == nil {
+		session.User = u.Username
+	}
+	return session
 }
 
-// The statuses of this program other than 0.
+// The exit statuses of this program other than 0.
 const (
 	statusFailed = 1
 	statusUsage  = 2
@@ -69,7 +63,7 @@ func main() {
 	os.Exit(run(stop, streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, os.Args[1:]))
 }
 
-// run runs one command line and returns the status to exit with.
+// run runs one command line and returns the exit status.
 func run(stop *stop, std streams, args []string) int {
 	exited := -1
 	parser, err := kong.New(&commands{},
@@ -78,48 +72,43 @@ func run(stop *stop, std streams, args []string) int {
 		kong.Writers(std.out, std.err),
 		kong.Exit(func(status int) { exited = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
-		kong.Vars{"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency(), "own_connections": strconv.Itoa(node.OwnConnections)},
-		kong.Bind(stop, std),
+		kong.Vars{
+			"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency(), "own_connections": strconv.Itoa(node.OwnConnections),
+		},
+		kong.Bind(stop, std, std.session()),
 		kong.BindTo(stop.asked, (*context.Context)(nil)),
 	)
 	if err != nil {
-		panic(err) // the command line's own description is wrong
+		panic(err) // the struct tags are wrong
 	}
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	command, err := parser.Parse(args)
-	if exited >= 0 { // the help was asked for and printed
+	if exited >= 0 { // --help
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(std.err, "weir: %v; weir --help lists the commands, weir COMMAND --help its flags\n", err)
+		fmt.Fprintf(std.err, "weir: %s; see weir --help and weir COMMAND --help\n", terminal.OneLine(err.Error()))
 		return statusUsage
 	}
 	err = explainConnecting(command.Run())
-	var usage *usageError
+	var usage *cli.UsageError
 	switch {
 	case err == nil:
 		return 0
-	case errors.As(err, &usage):
-		fmt.Fprintf(std.err, "weir: %v\n", err)
-		return statusUsage
 	case errors.Is(err, context.Canceled) && stop.asked.Err() != nil:
 		fmt.Fprintln(std.err, "weir: interrupted")
-	default:
-		fmt.Fprintf(std.err, "weir: %s\n", strings.TrimSpace(err.Error()))
+		return statusFailed
+	}
+	fmt.Fprintf(std.err, "weir: %s\n", strings.TrimSpace(err.Error()))
+	if errors.As(err, &usage) {
+		return statusUsage
 	}
 	return statusFailed
 }
 
-// usageError is a mistake in the command line that only shows when a command looks at its arguments.
-type usageError struct{ message string }
-
-func (e *usageError) Error() string { return e.message }
-
-func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
-}
+func usagef(format string, args ...any) error { return cli.Usagef(format, args...) }
 
 // unsetEmptySettings makes an empty variable count as absent: WEIR_URL= in a file of settings means the default.
 func unsetEmptySettings() {

@@ -43,18 +43,6 @@ func TestWhatIsPrintedForTheShellIsOneWord(t *testing.T) {
 	}
 }
 
-func TestProblemsAreOneLine(t *testing.T) {
-	t.Parallel()
-	p := &problem{Title: "A value is not what it should be", Detail: "the request is not valid", Hint: "Look it up."}
-	p.Errors = append(p.Errors, struct {
-		Message  string `json:"message"`
-		Location string `json:"location"`
-	}{"must be from 1 to 10", "body.priority"})
-	if got, want := p.Error(), "the request is not valid: priority must be from 1 to 10 (Look it up.)"; got != want {
-		t.Errorf("%q; want %q", got, want)
-	}
-}
-
 func TestTheCommandLineIsWellFormed(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"text/tabwriter"
 	"time"
@@ -46,7 +45,7 @@ func (c *migrateUp) Run(ctx context.Context, std streams) error {
 
 type migrateDown struct {
 	databaseFlags
-	Yes bool `help:"Do not ask."`
+	Yes bool `help:"Do not ask for confirmation."`
 }
 
 // Run removes the schema. It goes all the way or not at all: a database between two versions serves no weir.
@@ -56,8 +55,8 @@ func (c *migrateDown) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	question := fmt.Sprintf("Remove weir's schema and every job from the database %q?", config.Database)
-	if !c.Yes && !std.confirm(question) {
-		return errors.New("nothing was removed; answer y, or give --yes")
+	if err := std.session().Confirm(c.Yes, question, "nothing was removed"); err != nil {
+		return err
 	}
 	if err := migrations.Down(ctx, c.DatabaseURL); err != nil {
 		return err

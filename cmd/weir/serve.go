@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"time"
 
 	"github.com/weirhq/weir/migrations"
 	"github.com/weirhq/weir/node"
@@ -13,9 +12,9 @@ import (
 
 type serveCommand struct {
 	databaseFlags
-	ListenDatabaseURL string  `help:"Another address of the same database, for what a pooler in transaction mode cannot do: LISTEN, migrations, chores. Defaults to --database-url." env:"WEIR_LISTEN_DATABASE_URL" placeholder:"URL"`
-	Migrate           bool    `help:"Migrate first. Any number of nodes may do so at once." env:"WEIR_MIGRATE"`
-	DrainSeconds      float64 `help:"When told to end: how long to say at /readyz that the node is not ready, and still take calls, before refusing connections." env:"WEIR_DRAIN_SECONDS" default:"1"`
+	ListenDatabaseURL string  `help:"URL of the same database that bypasses a pooler in transaction mode, for LISTEN, migrations and chores. Defaults to --database-url." env:"WEIR_LISTEN_DATABASE_URL" placeholder:"URL"`
+	Migrate           bool    `help:"Migrate the database first. Several nodes may do so at once." env:"WEIR_MIGRATE"`
+	DrainSeconds      float64 `help:"On shutdown, how long /readyz answers not ready while the node still takes calls." env:"WEIR_DRAIN_SECONDS" default:"1"`
 	nodeFlags
 }
 
@@ -27,7 +26,7 @@ func (c *serveCommand) Validate() error {
 	return c.nodeFlags.Validate()
 }
 
-// Run serves until it is told to end.
+// Run serves until it is asked to stop.
 func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	log := c.logger(std.err)
 	listener, err := node.Listen(ctx, c.Addr)
@@ -41,7 +40,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	if err := c.checkSchema(ctx, log, direct); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, time.Duration(c.DrainSeconds*float64(time.Second)))
+	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, seconds(c.DrainSeconds))
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -9,19 +10,26 @@ import (
 // version is set when a release is built: -ldflags '-X main.version=…'.
 var version string
 
-type versionCommand struct{}
+type versionCommand struct {
+	JSON bool `name:"json" help:"Print it as JSON."`
+}
 
 // Run prints the version, and what it was built from.
-func (versionCommand) Run(std streams) error {
+func (c versionCommand) Run(std streams) error {
 	build := readBuild()
-	fmt.Fprintf(std.out, "weir %s\ncommit %s\n%s %s/%s\n", build.version, build.commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	return nil
+	if c.JSON {
+		return json.NewEncoder(std.out).Encode(map[string]string{
+			"version": build.version, "commit": build.commit, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+		})
+	}
+	_, err := fmt.Fprintf(std.out, "weir %s\ncommit %s\n%s %s/%s\n", build.version, build.commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	return err
 }
 
 // build is what this program was built from.
 type build struct {
 	version string
-	commit  string // with a mark where the checkout was not as committed
+	commit  string // marked if the checkout had uncommitted changes
 }
 
 func readBuild() build {

@@ -3,46 +3,47 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"runtime"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weirhq/weir/cli"
+	"github.com/weirhq/weir/worker"
 )
 
 type workCommand struct {
-	Queue            []string `help:"A queue to take jobs from; may be given several times, and each gets its turn." env:"WEIR_QUEUE" required:"" placeholder:"NAME"`
+	Queue            []string `help:"Queue to take jobs from; repeat for several, which take turns." env:"WEIR_QUEUE" required:"" placeholder:"NAME"`
 	Concurrency      int      `help:"How many commands run at once. Defaults to the number of processors." env:"WEIR_CONCURRENCY" default:"${default_concurrency}"`
-	Worker           string   `help:"The name of this worker, which no other one has. Defaults to the machine's name and the process's id." env:"WEIR_WORKER" placeholder:"NAME"`
-	LeaseSeconds     int      `help:"How long a job stays with this worker without a sign of life. Heartbeats, sent three times as often, also bring word that a job was cancelled." env:"WEIR_LEASE_SECONDS" default:"30"`
-	GraceSeconds     float64  `help:"When told to end: how long running commands may take to finish." env:"WEIR_GRACE_SECONDS" default:"10"`
-	KillGraceSeconds float64  `help:"When a command is stopped: how long after SIGTERM it gets SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
-	ShowStderr       bool     `help:"Pass on what commands write to standard error." env:"WEIR_SHOW_STDERR"`
+	Worker           string   `help:"Name of this worker; it must be unique. Defaults to host name and process id." env:"WEIR_WORKER" placeholder:"NAME"`
+	LeaseSeconds     int      `help:"How long a job stays leased to this worker without a heartbeat. Heartbeats are three times as frequent, and also learn that a job is cancelled." env:"WEIR_LEASE_SECONDS" default:"30"`
+	GraceSeconds     float64  `help:"On shutdown, how long running commands may take to finish." env:"WEIR_GRACE_SECONDS" default:"10"`
+	KillGraceSeconds float64  `help:"When a command is stopped, the time between SIGTERM and SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
+	ShowStderr       bool     `help:"Copy the standard error of commands to that of weir." env:"WEIR_SHOW_STDERR"`
 	Command          []string `arg:"" passthrough:"" help:"The program and its arguments, after --."`
-	clientFlags
+	cli.ServiceFlags
 	logFlags
 }
 
-// Help is what weir work --help says beside the flags.
+// Help is what weir work --help prints besides the flags.
 func (workCommand) Help() string {
-	return `The command is started once for each job. It reads the job's args, JSON, from standard input; what it writes to standard output
-is the result: JSON where it is that, otherwise text. An exit status other than 0 fails the attempt, with the end of standard error as
-the reason, and the job is tried again by its retry policy.
+	return `weir starts the command once for each job. The command reads the job's args, JSON, from standard input. Its standard output is the
+result: JSON if it is valid JSON, otherwise a string. An exit status other than 0 fails the attempt, with the end of standard error as the
+reason, and the job is retried by its retry policy.
 
-In its environment it finds WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS, WEIR_JOB_TOKEN,
-WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
-(true: its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL.
+Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS, WEIR_JOB_TOKEN,
+WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED (true if its circuit breaker is open),
+WEIR_JOB_WORKER and WEIR_URL.
 
-A command is stopped, with all processes of its group, when its job is cancelled, runs past its timeout, or is no longer this
-worker's. SIGTERM and SIGINT end the worker: it takes no more jobs, gives running commands --grace-seconds, and puts what it still
-holds back into the queue, at no cost of an attempt. A second signal does so at once.
+weir stops a command, with all processes of its group, when its job is cancelled, passes its timeout, or is no longer leased to this
+worker. SIGTERM and SIGINT stop the worker: it claims no more jobs, gives running commands --grace-seconds, and puts the jobs that it still
+holds back into their queues; they lose no attempt. A second signal does so at once.
 
-The worker registers, with a capacity of what it runs at once and takes ahead of need, and says every ten seconds that it lives and how
-busy it is. weir workers pause, resume and drain tell the service to give it no jobs, or to give it some again; it goes on with
-what it has, and does not end by itself. Where it gave itself its name it is forgotten when it ends; under a name of yours it
-stays in the list, so that you see that it is away.`
+The worker registers with a capacity of the jobs that it runs at once and claims ahead of need. Every ten seconds it sends a heartbeat with
+its load. weir workers pause, drain and resume tell the service whether to give it jobs; it keeps the jobs that it has, and keeps running.
+A worker with a default name is removed from the list when it ends; one that you named stays in the list.`
 }
 
 // Validate is called by kong.
@@ -58,47 +59,55 @@ func (c *workCommand) Validate() error {
 	return nil
 }
 
-// Run works until it is told to end.
+// Run works until it is asked to stop.
 func (c *workCommand) Run(std streams, stop *stop) error {
-	weir, err := c.client()
+	client, err := c.Client(readBuild().version)
 	if err != nil {
 		return err
-	}
-	line := c.Command
-	if len(line) > 0 && line[0] == "--" {
-		line = line[1:]
-	}
-	if len(line) == 0 {
-		return usagef("no command: give the program and its arguments after --")
-	}
-	path, err := exec.LookPath(line[0])
-	if err != nil {
-		return usagef("there is no program %s: %v", line[0], errors.Unwrap(err))
 	}
 	name := c.Worker
 	if name == "" {
 		name = defaultWorkerName()
 	}
-	log := c.logger(std.err)
-	var stderr io.Writer
-	if c.ShowStderr {
-		stderr = std.err
+	program, err := c.program(std, name, client.URL())
+	if err != nil {
+		return err
 	}
-	w := newWorker(workerConfig{
-		client: weir, log: log, name: name, fleeting: c.Worker == "", queues: c.Queue, slots: c.Concurrency, leaseSeconds: c.LeaseSeconds, grace: inSeconds(c.GraceSeconds),
-		command: &command{
-			path: path, args: line, env: commandEnvironment(os.Environ(), name, weir.base), grace: inSeconds(c.KillGraceSeconds), stderr: stderr,
-		},
+	log := c.logger(std.err)
+	w := worker.New(worker.Config{
+		Client: client, Logger: log, Name: name, Ephemeral: c.Worker == "", Version: readBuild().version, Queues: c.Queue, Slots: c.Concurrency,
+		LeaseSeconds: c.LeaseSeconds, Grace: seconds(c.GraceSeconds), Program: program,
 	})
-	log.Info("working", "url", weir.base, "queues", strings.Join(c.Queue, ","), "worker", name, "concurrency", c.Concurrency)
-	return w.run(stop)
+	log.Info("working", "url", client.URL(), "queues", strings.Join(c.Queue, ","), "worker", name, "concurrency", c.Concurrency)
+	return w.Run(stop.asked, stop.insisted)
 }
 
-func inSeconds(seconds float64) time.Duration { return time.Duration(seconds * float64(time.Second)) }
+// program is the program that runs for each job.
+func (c *workCommand) program(std streams, workerName, url string) (worker.Program, error) {
+	args := c.Command
+	if len(args) > 0 && args[0] == "--" {
+		args = args[1:]
+	}
+	if len(args) == 0 {
+		return worker.Program{}, usagef("no command: give the program and its arguments after --")
+	}
+	path, err := exec.LookPath(args[0])
+	if err != nil {
+		return worker.Program{}, usagef("cannot find the program %s: %v", args[0], errors.Unwrap(err))
+	}
+	p := worker.Program{Path: path, Args: args, Env: worker.Environment(os.Environ(), workerName, url), KillGrace: seconds(c.KillGraceSeconds)}
+	if c.ShowStderr {
+		p.Stderr = std.err
+	}
+	return p, nil
+}
+
+// seconds is a number of seconds as a duration.
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 func defaultConcurrency() string { return strconv.Itoa(runtime.NumCPU()) }
 
-// defaultWorkerName tells workers of one machine apart, and machines.
+// defaultWorkerName is unique to this process on this host.
 func defaultWorkerName() string {
 	host, err := os.Hostname()
 	if err != nil {

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/weirhq/weir/cli"
+)
+
+func hasFlag(n *kong.Node, name string) bool {
+	return slices.ContainsFunc(n.Flags, func(f *kong.Flag) bool { return f.Name == name })
+}
+
+func leaves(t *testing.T, commands any) []*kong.Node {
+	parser, err := kong.New(commands, kong.Vars{"default_data_dir": "", "default_concurrency": "1", "own_connections": "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parser.Model.Leaves(false)
+}
+
+func TestEveryClientCommandPrintsJSON(t *testing.T) {
+	t.Parallel()
+	for _, n := range leaves(t, &cli.Commands{}) {
+		if !hasFlag(n, "json") || !hasFlag(n, "url") {
+			t.Errorf("weir %s lacks --json or --url", n.Path())
+		}
+	}
+}
+
+func TestEveryDeletionCanBeConfirmed(t *testing.T) {
+	t.Parallel()
+	found := 0
+	for _, n := range leaves(t, &cli.Commands{}) {
+		deletes := slices.Contains([]string{"delete", "remove", "purge"}, n.Name)
+		if deletes {
+			found++
+		}
+		if deletes != hasFlag(n, "yes") {
+			t.Errorf("weir %s: deletes: %v, has --yes: %v", n.Path(), deletes, hasFlag(n, "yes"))
+		}
+	}
+	if found < 6 {
+		t.Errorf("found %d commands that delete", found)
+	}
+}
+
+func TestEveryCommandHasHelpInPlainWords(t *testing.T) {
+	t.Parallel()
+	banned := []string{"so many", "so long", "whoever", "becomes of", "comes into being", "is to get", "look at", "looks after", "by itself", "of its own"}
+	check := func(where, help string) {
+		if help == "" || !strings.HasSuffix(help, ".") && !strings.HasSuffix(help, "…") && !strings.Contains(help, ":") {
+			t.Errorf("%s: the help %q is no sentence", where, help)
+		}
+		for _, phrase := range banned {
+			if strings.Contains(strings.ToLower(help), phrase) {
+				t.Errorf("%s: the help says %q", where, phrase)
+			}
+		}
+	}
+	for _, n := range leaves(t, &commands{}) {
+		check("weir "+n.Path(), n.Help)
+		for _, f := range n.Flags {
+			check("weir "+n.Path()+" --"+f.Name, f.Help)
+		}
+		for _, p := range n.Positional {
+			check("weir "+n.Path()+" "+p.Name, p.Help)
+		}
+	}
+}

@@ -1,0 +1,109 @@
+package worker
+
+import (
+	"errors"
+	"io"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// pipeWait is how long a program that has ended may keep its output open: a process that it started may hold on to it.
+const pipeWait = 2 * time.Second
+
+// Program is the program that does the jobs, one process a job.
+type Program struct {
+	Path string
+	Args []string // the program's name first
+	Env  []string // what all runs have in common, of Environment
+	// KillGrace is how long after SIGTERM a program gets SIGKILL.
+	KillGrace time.Duration
+	// Stderr is where standard error is passed on to. Defaults to nowhere.
+	Stderr io.Writer
+}
+
+// Environment is what all runs of a program have in common: the environment inherited from weir, the worker's name and the service's URL.
+func Environment(inherited []string, worker, url string) []string {
+	var env []string
+	for _, variable := range inherited {
+		if !strings.HasPrefix(variable, "WEIR_JOB_") {
+			env = append(env, variable)
+		}
+	}
+	return append(env, "WEIR_JOB_WORKER="+worker, "WEIR_URL="+url)
+}
+
+// stopReason is why a program is stopped before it ends.
+type stopReason int
+
+const (
+	notStopped stopReason = iota
+	jobCancelled
+	leaseLost
+	timedOut
+	shuttingDown
+	cutShort // as shuttingDown, but at once
+)
+
+func (r stopReason) String() string {
+	return [...]string{"not stopped", "job cancelled", "lease lost", "timed out", "shutting down", "cut short"}[r]
+}
+
+// run runs the program for a job until it ends, the deadline passes, or stop gives a reason to stop it.
+func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason) outcome {
+	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr}
+	cmd := &exec.Cmd{
+		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...), Stdin: job.input(), Stdout: stdout, Stderr: stderr,
+		SysProcAttr: processGroup(), WaitDelay: pipeWait,
+	}
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		return outcome{err: err}
+	}
+	exited := make(chan struct{})
+	stopped := make(chan stopReason, 1)
+	go func() { stopped <- p.watch(cmd.Process.Pid, deadline, stop, exited) }()
+	err := cmd.Wait()
+	close(exited)
+	o := outcome{err: err, started: true, stopped: <-stopped, stdout: stdout.text, cut: stdout.cut, took: time.Since(began)}
+	if errors.Is(err, exec.ErrWaitDelay) {
+		o.err = nil // it succeeded; a process that it started goes on
+	}
+	o.stderr = stderr.String()
+	return o
+}
+
+// watch stops the program if there is a reason to before it exits, and returns that reason.
+func (p *Program) watch(pid int, deadline time.Time, stop <-chan stopReason, exited <-chan struct{}) stopReason {
+	timeout := time.NewTimer(time.Until(deadline))
+	defer timeout.Stop()
+	var reason stopReason
+	select {
+	case <-exited:
+		return notStopped
+	case reason = <-stop:
+	case <-timeout.C:
+		reason = timedOut
+	}
+	// Whatever is left of its process group is killed after it.
+	defer func() { _ = syscall.Kill(-pid, syscall.SIGKILL) }()
+	if reason == cutShort {
+		return reason
+	}
+	_ = syscall.Kill(-pid, syscall.SIGTERM)
+	grace := time.NewTimer(p.KillGrace)
+	defer grace.Stop()
+	for {
+		select {
+		case <-exited:
+			return reason
+		case <-grace.C:
+			return reason
+		case again := <-stop:
+			if again == cutShort {
+				return reason
+			}
+		}
+	}
+}
