@@ -14,9 +14,11 @@ import (
 )
 
 // NewServer starts a server of the test's own, with a migrated database "weir", for a test that stops, kills or
-// exhausts it. It ends with the test. It needs PostgreSQL's programs, whatever the other tests run on.
+// exhausts it. It ends with the test. It needs PostgreSQL's programs, whatever the other tests run on. Such a test is
+// long.
 func NewServer(t testing.TB) *embedded.Server {
 	t.Helper()
+	Long(t)
 	dir, err := newFolder()
 	if err != nil {
 		t.Fatal(err)
