@@ -11,7 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/weirhq/weir/db"
 )
@@ -117,7 +116,7 @@ func (e *Engine) ackTogether(ctx context.Context, acks []Ack) ([]AckResult, erro
 	return e.ack(ctx, e.groupPool, acks)
 }
 
-func (e *Engine) ack(ctx context.Context, pool *pgxpool.Pool, acks []Ack) ([]AckResult, error) {
+func (e *Engine) ack(ctx context.Context, pool *db.Pool, acks []Ack) ([]AckResult, error) {
 	groups, err := groupAcks(acks)
 	if err != nil {
 		return nil, err
