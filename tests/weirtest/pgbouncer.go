@@ -35,6 +35,10 @@ func ThroughPgBouncer(t *testing.T, run, skip string) {
 	if throughPgBouncer() {
 		t.Skip("this is the run through PgBouncer")
 	}
+	Long(t)
+	if findPgBouncer() == "" {
+		t.Skip(noPgBouncer) // here, because this test does not show what its second run skips
+	}
 	args := []string{"-test.run=" + run, "-test.skip=^" + t.Name() + "$"}
 	if skip != "" {
 		args[1] += "|" + skip
@@ -56,6 +60,10 @@ func ThroughPgBouncer(t *testing.T, run, skip string) {
 		t.Errorf("no test matches %q", run)
 	}
 }
+
+const noPgBouncer = "PgBouncer is missing: run scripts/setup pgbouncer"
+
+func findPgBouncer() string { return embedded.FindProgram("pgbouncer") }
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
 // fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.
@@ -89,9 +97,9 @@ func PgBouncerWith(t testing.TB, databaseURL string, settings ...string) string 
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string, settings []string) (address, problem string) {
 	t.Helper()
-	program := embedded.FindProgram("pgbouncer")
+	program := findPgBouncer()
 	if program == "" {
-		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
+		t.Skip(noPgBouncer)
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
