@@ -38,6 +38,10 @@ func ThroughPgBouncer(t *testing.T, run string) {
 	if embedded.FindProgram("pgbouncer") == "" {
 		t.Skip(noPgBouncer)
 	}
+	Long(t)
+	if findPgBouncer() == "" {
+		t.Skip(noPgBouncer) // here, because this test does not show what its second run skips
+	}
 	args := []string{"-test.run=" + run, "-test.skip=^" + t.Name() + "$"}
 	for _, name := range []string{"test.short", "test.parallel"} {
 		args = append(args, fmt.Sprintf("-%s=%s", name, flag.Lookup(name).Value))
@@ -54,6 +58,10 @@ func ThroughPgBouncer(t *testing.T, run string) {
 		t.Errorf("through PgBouncer: %s\n%s", p.Cmd.ProcessState, text)
 	}
 }
+
+const noPgBouncer = "PgBouncer is missing: run scripts/setup pgbouncer"
+
+func findPgBouncer() string { return embedded.FindProgram("pgbouncer") }
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
 // fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.
@@ -87,7 +95,7 @@ func PgBouncerWith(t testing.TB, databaseURL string, settings ...string) string 
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
 func startPgBouncer(t testing.TB, databaseURL string, settings []string) (address, problem string) {
 	t.Helper()
-	program := embedded.FindProgram("pgbouncer")
+	program := findPgBouncer()
 	if program == "" {
 		t.Skip(noPgBouncer)
 	}
