@@ -1,6 +1,8 @@
-// Command weir is all of weir in one program: a node, the migrations of its database, a worker for any program, and the client commands.
+// Command weir is all of weir in one program: a node, the migrations of its database, a worker for any program, and the
+// client commands.
 //
-// This package wires the others together. It alone reads the environment, and the flags of the commands that do not only call a node.
+// This package wires the others together. It alone reads the environment, and the flags of the commands that do not
+// only call a node.
 package main
 
 import (
@@ -10,6 +12,7 @@ import (
 	"io"
 	"os"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -73,7 +76,8 @@ func run(stop *stop, std streams, args []string) int {
 		kong.Exit(func(status int) { exited = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.Vars{
-			"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency(), "own_connections": strconv.Itoa(node.OwnConnections),
+			"default_data_dir": defaultDataDir(), "default_concurrency": strconv.Itoa(runtime.NumCPU()),
+			"own_connections": strconv.Itoa(node.OwnConnections),
 		},
 		kong.Bind(stop, std, std.session()),
 		kong.BindTo(stop.asked, (*context.Context)(nil)),
