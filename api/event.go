@@ -70,14 +70,14 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		c.SetHeader("Content-Type", "text/event-stream")
 		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
-		writeEvents(ctx, c.BodyWriter(), listener.Events)
+		if err := writeEvents(ctx, c.BodyWriter(), listener); err != nil {
+			callOf(ctx).err = err
+		}
 	}}, nil
 }
 
-// writeEvents writes what comes, and flushes when nothing more is there at the moment.
-func writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
-	pulse := time.NewTicker(eventPulse)
-	defer pulse.Stop()
+// writeEvents writes events until the stream ends, and flushes after each portion.
+func writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener) error {
 	flush := func() error { return nil }
 	if rw, ok := w.(http.ResponseWriter); ok {
 		flush = http.NewResponseController(rw).Flush
@@ -85,21 +85,24 @@ func writeEvents(ctx context.Context, w io.Writer, events <-chan *jobs.Event) {
 	text := []byte("retry: 1000\n\n")
 	for {
 		if _, err := w.Write(text); err != nil {
-			return
+			return nil // the client has gone
 		}
-		if len(events) == 0 && flush() != nil {
-			return
+		if flush() != nil {
+			return nil
 		}
-		select {
-		case ev, open := <-events:
-			if !open {
-				return
-			}
-			text = appendEvent(text[:0], ev)
-		case <-pulse.C:
-			text = append(text[:0], ": alive\n\n"...)
-		case <-ctx.Done():
-			return
+		events, open, err := listener.Next(ctx, eventPulse)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if !open {
+			return nil
+		}
+		text = text[:0]
+		for _, ev := range events {
+			text = appendEvent(text, ev)
+		}
+		if len(events) == 0 {
+			text = append(text, ": alive\n\n"...)
 		}
 	}
 }

@@ -14,13 +14,18 @@ import (
 const eventsSince = `-- name: EventsSince :many
 select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue, coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
   greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb, coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
-from weir.events_since($1::timestamptz, $2::bigint, $3::int)
+from weir.events_since($1::timestamptz, $2::bigint, $3::int, $4::timestamptz, $5::text, $6::jsonb,
+  $7::int)
 `
 
 type EventsSinceParams struct {
-	AfterAt time.Time
-	AfterID int64
-	Most    int32
+	AfterAt   time.Time
+	AfterID   int64
+	Most      int32
+	UntilAt   time.Time
+	AfterKey  *string
+	Filter    json.RawMessage
+	MostBytes int32
 }
 
 type EventsSinceRow struct {
@@ -38,7 +43,15 @@ type EventsSinceRow struct {
 }
 
 func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]EventsSinceRow, error) {
-	rows, err := q.db.Query(ctx, eventsSince, arg.AfterAt, arg.AfterID, arg.Most)
+	rows, err := q.db.Query(ctx, eventsSince,
+		arg.AfterAt,
+		arg.AfterID,
+		arg.Most,
+		arg.UntilAt,
+		arg.AfterKey,
+		arg.Filter,
+		arg.MostBytes,
+	)
 	if err != nil {
 		return nil, err
 	}

@@ -12,51 +12,80 @@ import (
 )
 
 const (
-	feedEvery  = 250 * time.Millisecond // while somebody listens
-	feedIdle   = time.Hour              // while nobody does; the first who comes cuts it short
-	feedWindow = 10 * time.Second       // how far back each look goes for transactions that commit late; for older ones one look goes further when they end
-	feedKnown  = 200_000                // events that are remembered so as not to be told again
-	feedRing   = 10_000                 // events kept to resume from without the database
-	feedBuffer = 10_000                 // events that a listener may lag behind
-	feedReplay = time.Hour              // how far back a listener may resume,
-	feedMost   = 100_000                // and with how many events; a look that finds more ends the streams
-	feedRoll   = time.Second            // how often the states of the workers are looked at
+	feedEvery  = 250 * time.Millisecond // while there are listeners
+	feedIdle   = time.Hour              // while there are none; the first listener wakes the loop
+	feedWindow = 10 * time.Second       // how far back each look goes for late commits; when an older transaction ends, one look goes back further
+	feedPage   = 2000                   // events that one statement reads,
+	feedBytes  = 4 << 20                // and about this many bytes of errors
+	feedMost   = 100_000                // a look that finds more events ends the streams
+	feedKnown  = 200_000                // events that are remembered so as not to be sent again
+	ringEvents = 10_000                 // events kept for listeners: one that lags behind further is cut off
+	ringBytes  = 16 << 20               // and their bytes
+	stateEvery = time.Second            // how often workers and circuit breakers are read
 )
 
-// feed looks for events on behalf of all listeners of this node: one statement a few times a second, only while somebody listens.
+// feed looks for events on behalf of all listeners of this node: a statement a few times a second, and only while there are listeners. It keeps
+// the last events in a ring. Listeners read them there, so what they cost does not grow with their number.
 type feed struct {
 	e    *Engine
 	soon loop.Signal
 
 	mu        sync.Mutex
-	listeners map[*Listener]struct{}
-	ring      []*Event // the last feedRing, oldest first
-	tag       string   // names, in positions, the time since the feed began to look
-	number    int64    // of the last event
+	listeners map[*EventListener]struct{}
+	ring      []*Event      // the last events, oldest first
+	bytes     int           // of the ring
+	more      chan struct{} // closed when the ring changes
+	tag       string        // names, in positions, the time since the feed began to look
+	number    int64         // of the last event
 	drained   bool
 
-	// Only step touches these.
-	last   *db.SettledRow        // of the last look; nil: nobody listened
-	debt   *db.SettledRow        // the state before transactions that are open for longer than feedWindow
-	known  map[eventKey]struct{} // what was told and is not settled, as far as feedKnown goes
-	states map[string]string     // of the workers,
-	rolled time.Time             // and when they were looked at
-	broken map[int64]bool        // the latest events of circuit breakers; nil: nobody listened
+	// Only step uses these.
+	last   *db.SettledRow        // of the last look; nil: there were no listeners
+	debt   *db.SettledRow        // the state before transactions that have been open for longer than feedWindow
+	known  map[eventKey]struct{} // what was sent and is not settled, up to feedKnown
+	states map[string]string     // of the workers
+	readAt time.Time             // when states and broken were read
+	broken map[int64]bool        // the latest events of circuit breakers; nil: there were no listeners
 }
 
 func newFeed(e *Engine) *feed {
-	f := &feed{e: e, soon: loop.NewSignal(), listeners: map[*Listener]struct{}{}}
+	f := &feed{e: e, soon: loop.NewSignal(), listeners: map[*EventListener]struct{}{}, more: make(chan struct{})}
 	f.tag = f.newTag()
 	return f
 }
 
 func (f *feed) newTag() string { return fmt.Sprintf("%08x", uint32(f.e.clock.Uint64())) }
 
-// count is how many listen.
+// count returns the number of listeners.
 func (f *feed) count() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.listeners)
+}
+
+// add adds a listener. One that resumes from an event of this feed which the ring still reaches back to has joined at once.
+func (f *feed) add(l *EventListener, from *place) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.drained {
+		return shuttingDown()
+	}
+	f.listeners[l] = struct{}{}
+	if from != nil && from.tag == f.tag && len(f.ring) > 0 && f.ring[0].number <= from.number+1 {
+		l.after, l.resumed = from.number, true
+		close(l.joined)
+		return nil
+	}
+	l.after = -1
+	f.soon.Raise()
+	return nil
+}
+
+// drop ends a listener.
+func (f *feed) drop(l *EventListener) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.listeners, l)
 }
 
 func (f *feed) drain() {
@@ -66,46 +95,56 @@ func (f *feed) drain() {
 	f.dropAll()
 }
 
-// dropAll ends all listeners. What follows is told to nobody, so nobody can resume from the ring.
+// dropAll ends all listeners. The events that follow are not kept, so the ring cannot be resumed from.
 func (f *feed) dropAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ring, f.tag = nil, f.newTag()
-	for l := range f.listeners {
-		f.drop(l)
-	}
+	clear(f.listeners)
+	f.clearRing()
+	f.announce()
 }
 
-// drop ends a listener. Call it with mu held.
-func (f *feed) drop(l *Listener) {
-	if _, there := f.listeners[l]; there {
-		delete(f.listeners, l)
-		close(l.events)
+// clearRing forgets the events. Call it with mu held.
+func (f *feed) clearRing() {
+	f.ring, f.bytes, f.tag = nil, 0, f.newTag()
+}
+
+// announce wakes the listeners that wait for more. Call it with mu held.
+func (f *feed) announce() {
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
+// after returns what follows a listener's place and moves the place on. more is closed when there is more. open is false for a listener that was
+// dropped, or lags behind the ring.
+func (f *feed) after(l *EventListener) (fresh []*Event, more <-chan struct{}, open bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, there := f.listeners[l]; !there {
+		return nil, nil, false
 	}
+	first := f.number - int64(len(f.ring)) + 1 // the number of the oldest event in the ring
+	if l.after+1 < first {
+		delete(f.listeners, l)
+		return nil, nil, false
+	}
+	fresh = f.ring[l.after+1-first:]
+	l.after = f.number
+	return fresh, f.more, true
 }
 
 func (f *feed) step(ctx context.Context) (time.Duration, error) {
 	if f.rest() {
 		return feedIdle, nil
 	}
-	now, rows, err := f.look(ctx)
+	now, position, err := f.look(ctx)
 	if err != nil {
 		return 0, err
 	}
-	position := positionOf(now)
-	if f.last != nil {
-		position = positionOf(*f.last) // what was not yet settled may have to be told again
-	}
-	var events []*Event
-	if f.last != nil { // the first look is where the listeners join
-		events = f.fresh(rows)
-	}
-	f.last = &now
-	f.tell(events, position)
-	if f.e.clock.Since(f.rolled) < feedRoll {
+	if f.e.clock.Since(f.readAt) < stateEvery {
 		return feedEvery, nil
 	}
-	changes, err := f.roll(ctx, now.Now)
+	changes, err := f.workers(ctx, now.Now)
 	f.tell(changes, position)
 	if err != nil {
 		return feedEvery, err
@@ -115,7 +154,7 @@ func (f *feed) step(ctx context.Context) (time.Duration, error) {
 	return feedEvery, err
 }
 
-// rest says whether nobody listens. What comes then is told to nobody, so nobody can resume from the ring.
+// rest returns whether there are no listeners. The events that follow are not kept, so the ring cannot be resumed from.
 func (f *feed) rest() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -123,42 +162,67 @@ func (f *feed) rest() bool {
 		return false
 	}
 	f.last, f.debt, f.states, f.broken = nil, nil, nil, nil
-	f.ring, f.tag = nil, f.newTag()
+	f.clearRing()
 	return true
 }
 
-// look returns how far everything is visible, and what there is from how far it was at the last look. Read the other way round they would miss rows.
-func (f *feed) look(ctx context.Context) (now db.SettledRow, rows []db.EventsSinceRow, err error) {
-	if f.last == nil {
-		if err := f.e.tickNow(ctx); err != nil { // the last tick may be of days ago, when no service ran
-			return now, nil, err
+// look reads how far everything is visible, and then tells what came since the last look. In the other order it would miss rows. The first look
+// tells nothing: it is where the listeners join.
+func (f *feed) look(ctx context.Context) (now db.SettledRow, position string, err error) {
+	first := f.last == nil
+	if first {
+		if err := f.e.tickNow(ctx); err != nil { // the last tick may be days old, if no service ran
+			return now, "", err
 		}
 	}
 	if now, err = f.e.loops.Settled(ctx); err != nil {
-		return now, nil, fromDB("looking how far events are settled", err)
+		return now, "", fromDB("reading how far events are settled", err)
+	}
+	position = positionOf(now)
+	if first {
+		f.known = map[eventKey]struct{}{}
+	} else {
+		position = positionOf(*f.last) // what was not settled yet may have to be sent again
 	}
 	debt := f.debt
-	from := f.from(now)
-	rows, err = f.e.loops.EventsSince(ctx, db.EventsSinceParams{AfterAt: from.SettledAt, AfterID: from.Seq, Most: feedMost + 1})
-	if err != nil {
+	if err := f.read(ctx, f.from(now), position, first); err != nil {
 		f.debt = debt
-		return now, nil, fromDB("looking for events", err)
+		return now, "", err
 	}
-	if len(rows) > feedMost {
-		f.e.log.Warn("too much has happened since the last look for events; ending the streams", "since", from.SettledAt)
-		f.dropAll()
-		rows = nil
-	}
-	if f.last == nil {
-		f.known = map[eventKey]struct{}{}
-		f.fresh(rows)
-	}
-	return now, rows, nil
+	f.last = &now
+	f.join()
+	return now, position, nil
 }
 
-// fresh returns the events that were not told before.
-func (f *feed) fresh(rows []db.EventsSinceRow) (events []*Event) {
+// read tells the events from there on, page by page. Where too many have piled up it ends the streams.
+func (f *feed) read(ctx context.Context, from db.SettledRow, position string, silent bool) error {
+	params := db.EventsSinceParams{AfterAt: from.SettledAt, AfterID: from.Seq, UntilAt: endOfTime, Filter: []byte("{}"), Most: feedPage, MostBytes: feedBytes}
+	for total := 0; ; {
+		rows, err := f.e.loops.EventsSince(ctx, params)
+		if err != nil {
+			return fromDB("reading events", err)
+		}
+		events, bytes := f.fresh(rows)
+		if !silent {
+			f.tell(events, position)
+		}
+		if len(rows) < feedPage && bytes <= feedBytes*3/4 {
+			return nil
+		}
+		if total += len(rows); total > feedMost {
+			f.e.log.Warn("too many events since the last look; ending the streams", "since", from.SettledAt)
+			f.dropAll()
+			return nil
+		}
+		end := rows[len(rows)-1]
+		params.AfterAt, params.AfterKey = end.At, new(keyOf(end))
+	}
+}
+
+// fresh returns the events that were not sent before, and the bytes of the errors of all.
+func (f *feed) fresh(rows []db.EventsSinceRow) (events []*Event, bytes int) {
 	for _, r := range rows {
+		bytes += len(r.Error)
 		ev := eventFromRow(r)
 		if _, known := f.known[ev.key()]; known {
 			continue
@@ -168,14 +232,14 @@ func (f *feed) fresh(rows []db.EventsSinceRow) (events []*Event) {
 		}
 		events = append(events, ev)
 	}
-	return events
+	return events, bytes
 }
 
-// roll returns how the states of workers have changed since the last time.
-func (f *feed) roll(ctx context.Context, now time.Time) (changes []*Event, err error) {
+// workers returns how the states of workers have changed since they were last read.
+func (f *feed) workers(ctx context.Context, now time.Time) (changes []*Event, err error) {
 	rows, err := f.e.loops.WorkerStates(ctx)
 	if err != nil {
-		return nil, fromDB("looking at the workers", err)
+		return nil, fromDB("reading the states of the workers", err)
 	}
 	states := make(map[string]string, len(rows))
 	change := func(name, state string) {
@@ -196,15 +260,15 @@ func (f *feed) roll(ctx context.Context, now time.Time) (changes []*Event, err e
 			change(name, "removed")
 		}
 	}
-	f.states, f.rolled = states, f.e.clock.Now()
+	f.states, f.readAt = states, f.e.clock.Now()
 	return changes, nil
 }
 
-// breakers returns what has happened to circuit breakers since the last time. They are so few that each look goes back by feedWindow.
+// breakers returns what has happened to circuit breakers since they were last read. There are few such events, so each look goes back by feedWindow.
 func (f *feed) breakers(ctx context.Context, now time.Time) (changes []*Event, err error) {
 	rows, err := f.e.loops.BreakerEventsSince(ctx, now.Add(-feedWindow))
 	if err != nil {
-		return nil, fromDB("looking at the circuit breakers", err)
+		return nil, fromDB("reading the events of circuit breakers", err)
 	}
 	seen := make(map[int64]bool, len(rows))
 	for _, r := range rows {
@@ -219,8 +283,8 @@ func (f *feed) breakers(ctx context.Context, now time.Time) (changes []*Event, e
 	return changes, nil
 }
 
-// from is how far back this look must go. Where a transaction has been open for long, going back to its beginning each time would read
-// more and more: only when it has ended is that done, once.
+// from returns how far back this look must go. While a transaction stays open for long, going back to its beginning each time would read more
+// and more; so that is done once, when it has ended.
 func (f *feed) from(now db.SettledRow) db.SettledRow {
 	recent := now.Now.Add(-feedWindow)
 	var from db.SettledRow
@@ -252,39 +316,38 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-// tell gives events to the listeners. position is where the database would have to be asked to resume before them.
+// tell appends events to the ring. position is where the database would have to be read from to resume before them.
 func (f *feed) tell(events []*Event, position string) {
+	if len(events) == 0 {
+		return
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, ev := range events {
 		f.number++
 		ev.number = f.number
 		ev.Position = fmt.Sprintf("%s-%s-%d", position, f.tag, f.number)
+		f.bytes += len(ev.Text)
 	}
 	f.ring = append(f.ring, events...)
-	if over := len(f.ring) - feedRing; over > 0 {
+	over := 0
+	for ; len(f.ring)-over > ringEvents || f.bytes > ringBytes; over++ {
+		f.bytes -= len(f.ring[over].Text)
+	}
+	if over > 0 {
 		f.ring = append([]*Event(nil), f.ring[over:]...)
 	}
+	f.announce()
+}
+
+// join lets the listeners in that came since the last look: whatever commits from now on will be in the ring.
+func (f *feed) join() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for l := range f.listeners {
-		if !l.joined {
-			l.joined = true
-			close(l.ready)
-			continue
-		}
-		if l.told != nil && f.e.clock.Now().After(l.until) {
-			l.told = nil
-		}
-		for _, ev := range events {
-			if !l.filter.passes(ev) || l.told[ev.key()] {
-				continue
-			}
-			select {
-			case l.events <- ev:
-				continue
-			default:
-			}
-			f.drop(l)
-			break
+		if l.after < 0 {
+			l.after = f.number
+			close(l.joined)
 		}
 	}
 }

@@ -80,7 +80,7 @@ weir.enqueue(kind text, args jsonb, queue text, priority integer, run_at timesta
 weir.enqueue_batch(jobs jsonb, workflow_id bigint, schedules text[], slots timestamp with time zone[])
 weir.enqueue_many(jobs jsonb)
 weir.error_words(error jsonb)
-weir.events_since(after_at timestamp with time zone, after_id bigint, most integer)
+weir.events_since(after_at timestamp with time zone, after_id bigint, most integer, until_at timestamp with time zone, after_key text, filter jsonb, most_bytes integer)
 weir.expire_leases(max_jobs integer, after timestamp with time zone, OUT expired integer, OUT looked_until timestamp with time zone)
 weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boolean)
 weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
