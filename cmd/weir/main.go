@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -39,6 +40,13 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
+
+// jsonFlag is a flag of every command that prints an answer.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Print the answer as JSON."`
+}
+
+func (s streams) writeJSON(answer any) error { return json.NewEncoder(s.out).Encode(answer) }
 
 // session is these streams for a client command.
 func (s streams) session() *cli.Session {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -11,14 +10,14 @@ import (
 var version string
 
 type versionCommand struct {
-	JSON bool `name:"json" help:"Print it as JSON."`
+	jsonFlag
 }
 
 // Run prints the version, and what it was built from.
 func (c versionCommand) Run(std streams) error {
 	build, platform := readBuild(), runtime.GOOS+"/"+runtime.GOARCH
 	if c.JSON {
-		return json.NewEncoder(std.out).Encode(map[string]string{
+		return std.writeJSON(map[string]string{
 			"version": build.version, "commit": build.commit, "go": runtime.Version(), "platform": platform,
 		})
 	}
