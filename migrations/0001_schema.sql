@@ -8,7 +8,7 @@ comment on schema weir is
 -- own id as its place (job_ready.seq), and needs no second index to be found. The upper bits of an id name its partition
 -- (id >> 32) and, above that, its shard (id >> 48).
 create sequence weir.job_id_seq as bigint;
-comment on sequence weir.job_id_seq is 'Draws job ids and the places (seq) of available jobs, which are also the fencing tokens of leases.';
+comment on sequence weir.job_id_seq is 'Draws job ids and the places (seq) of available jobs, which the fencing tokens of leases are made of.';
 
 -- The rules that constraints and functions share. Constraints call them, so they are made here, before the tables.
 
@@ -202,7 +202,7 @@ comment on table weir.job_ready is 'Jobs that may be claimed, in the order of ea
 comment on column weir.job_ready.queue_id is 'weir.queue.id; weir.queue.admitted_id for an admitted job of a governed queue. Claims take what stands under weir.queue.ready_id.';
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
-comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available; the fencing token of its next lease.';
+comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available. The token of its next lease is made of it.';
 comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never of an admitted job).';
 comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
 
@@ -227,7 +227,7 @@ create table weir.job_lease (
 create index job_lease_expires_at on weir.job_lease (expires_at);
 comment on table weir.job_lease is 'Jobs that a worker has.';
 comment on column weir.job_lease.job_id is 'weir.job.id';
-comment on column weir.job_lease.token is 'The fencing token: every write about a running job names it. It is the seq the job was claimed at.';
+comment on column weir.job_lease.token is 'The fencing token: every write about a running job names it. See weir.lease_token.';
 comment on column weir.job_lease.leased_at is 'When this attempt began.';
 comment on column weir.job_lease.expires_at is 'From then on the job is taken back. A heartbeat moves it, but never past leased_at plus the job''s timeout.';
 comment on column weir.job_lease.queue_id is 'weir.queue.id';
@@ -369,6 +369,9 @@ create table weir.watermark (
   seq bigint not null,
   settled_at timestamptz not null,
   late_tick bigint not null,
+  epoch int not null default 0,
+  wal_timeline int not null,
+  origin text not null,
   holders text[] not null default '{}',
   holder_seqs bigint[] not null default '{}',
   holder_since timestamptz[] not null default '{}'
@@ -379,10 +382,18 @@ comment on column weir.watermark.at is 'When this one began, by the database''s 
 comment on column weir.watermark.seq is 'The last number drawn from job_id_seq by then. A queue and priority that was empty is looked at from here.';
 comment on column weir.watermark.settled_at is 'Every row due before then (job_scheduled.run_at, job_lease.expires_at) was visible by then, or was there already.';
 comment on column weir.watermark.late_tick is 'The last tick at which a transaction was found to have ended, and entries may have appeared behind a frontier.';
+comment on column weir.watermark.epoch is
+  'Rises when the database goes on from an earlier state: a promoted standby, a point-in-time restore, a restored dump. See weir.claim_epoch.';
+comment on column weir.watermark.wal_timeline is 'The timeline of the write-ahead log that the epoch was set on.';
+comment on column weir.watermark.origin is 'The cluster and the copy of the tables that the epoch was set on; see weir.database_origin.';
 comment on column weir.watermark.holders is 'Names (pid:virtual transaction id) of the transactions that were writing to the hot tables.';
 comment on column weir.watermark.holder_seqs is 'For each holder: all that it drew is above this.';
 comment on column weir.watermark.holder_since is 'For each holder: it began to write after this.';
-insert into weir.watermark (tick, at, seq, settled_at, late_tick) values (0, 'epoch', 0, 'epoch', 0);
+-- As weir.wal_timeline and weir.database_origin have it, which are not made yet.
+insert into weir.watermark (tick, at, seq, settled_at, late_tick, wal_timeline, origin)
+select 0, 'epoch', 0, 'epoch', 0, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,
+  c.system_identifier || '/' || 'weir.watermark'::regclass::oid
+from pg_control_system() c;
 
 create table weir.frontier (
   queue_id int not null,

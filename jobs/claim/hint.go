@@ -29,7 +29,14 @@ func (h *hint) learn(queues []string, row db.ClaimBatchRow, now time.Time) {
 		h.forget(row.Tick, now)
 	}
 	i := slices.Index(queues, row.Queue)*10 + int(row.Priority) - 1
-	h.positions[i] = max(h.positions[i], row.Token-hintMargin)
+	h.positions[i] = max(h.positions[i], place(row)-hintMargin)
+}
+
+// place is where in its queue a job was claimed. A token is that with an epoch instead of the shard (weir.lease_token), and the
+// shard is that of the job's id, or a later one.
+func place(row db.ClaimBatchRow) int64 {
+	const withinShard = 1<<48 - 1
+	return row.JobID&^withinShard | row.Token&withinShard
 }
 
 func (h *hint) forget(tick int64, now time.Time) {

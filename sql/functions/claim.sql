@@ -25,6 +25,8 @@ declare
   round int;
   now_tick bigint;
   floor_seq bigint;
+  epoch int;  -- of the tokens; see weir.lease_token
+  timeline int;
   holders bigint[];
   holders_since timestamptz[];
   late_seq bigint;
@@ -70,7 +72,8 @@ begin
     into queue_ids, queue_names, default_leases, breakers, rated, line_bys, ready_ids, governed, breaking
   from (select q.* from weir.queue q where q.name = any (queues) and (q.paused_at is null or q.resume_at <= clock_timestamp()) order by random()) x;
   -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
-  select w.tick, w.seq, w.holder_seqs, w.holder_since into now_tick, floor_seq, holders, holders_since from weir.watermark w order by w.tick desc limit 1;
+  select w.tick, w.seq, w.holder_seqs, w.holder_since, w.epoch, w.wal_timeline into now_tick, floor_seq, holders, holders_since, epoch, timeline
+  from weir.watermark w order by w.tick desc limit 1;
   -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that came up short: it looks again from
   -- where those may have committed who were writing at the last tick, so that nobody misses what was committed before the claim began. Older
   -- writers are left to the next tick: a claim must not walk over all that happened since they began, unless that is little.
@@ -137,6 +140,7 @@ begin
   slots := case when cardinality(counts) = 1 then array_fill(1, array[got]) else array(select s.n from unnest(counts) with ordinality s(count, n) cross join generate_series(1, s.count)) end;
   select min(i), max(i) into lowest, highest from unnest(ids) i;
   now_at := clock_timestamp();
+  epoch := weir.claim_epoch(epoch, timeline);
   if true = any (rated) then
     insert into weir.line_news (queue_id, claimed, claimed_at) select queue_ids[u.n], count(*), now_at from unnest(sources) u(n) where rated[u.n] group by u.n;
   end if;
@@ -144,7 +148,7 @@ begin
   -- once more. The bounds are for the executor, which opens no partition outside of them.
   return query
   with picked as materialized (
-    select u.id, tokens[u.n] as token, attempts[u.n] as attempt, priorities[u.n] as priority, queue_ids[sources[u.n]] as queue_id, queue_names[sources[u.n]] as queue_name, slots[u.n] as slot,
+    select u.id, weir.lease_token(tokens[u.n], epoch) as token, attempts[u.n] as attempt, priorities[u.n] as priority, queue_ids[sources[u.n]] as queue_id, queue_names[sources[u.n]] as queue_name, slots[u.n] as slot,
       coalesce(nullif(leases[slots[u.n]], 0), default_leases[sources[u.n]]) as lease, j.kind, j.args, j.max_attempts, j.timeout_seconds, j.tags, j.metadata, j.created_at, j.result_ttl_seconds, j.workflow_id,
       case when j.workflow_id is not null then true end as followed,
       case when queue_ids[sources[u.n]] = any (governed) then weir.line_name(line_bys[sources[u.n]], j.tenant, j.concurrency_key) end as line,

@@ -32,6 +32,7 @@ declare
   ids int[];
   positions text[];
   mine boolean;
+  era record;  -- the epoch, and what it was set on
 begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     raise exception using errcode = 'WR010', message = 'advance_frontier needs a READ COMMITTED transaction',
@@ -80,15 +81,21 @@ begin
     insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[] from unnest(ids, positions) u(id, seen);
   end if;
 
+  select last.epoch, last.wal_timeline, last.origin into era;
+  if (last.wal_timeline, last.origin) <> (weir.wal_timeline(), weir.database_origin()) then
+    era := weir.begin_epoch(last);
+  end if;
+
   tick := last.tick; late_tick := last.late_tick; holders := cardinality(now_holders); fresh := true;
-  if moved > 0 or now_seq <> last.seq or now_holders <> last.holders or now_at > last.at + interval '5 s' then
+  if moved > 0 or now_seq <> last.seq or now_holders <> last.holders or now_at > last.at + interval '5 s' or era.epoch <> last.epoch then
     tick := last.tick + 1;
     if not last.holders <@ now_holders then
       late_tick := tick;
     end if;
     delete from weir.watermark w where w.tick = last.tick;
-    insert into weir.watermark (tick, at, seq, settled_at, late_tick, holders, holder_seqs, holder_since)
-    values (tick, now_at, now_seq, least(now_at, (select min(s) from unnest(now_since) s)), late_tick, now_holders, now_seqs, now_since);
+    insert into weir.watermark (tick, at, seq, settled_at, late_tick, epoch, wal_timeline, origin, holders, holder_seqs, holder_since)
+    values (tick, now_at, now_seq, least(now_at, (select min(s) from unnest(now_since) s)), late_tick, era.epoch, era.wal_timeline, era.origin,
+      now_holders, now_seqs, now_since);
   end if;
 end $$;
 comment on function weir.advance_frontier(interval) is

@@ -29,6 +29,19 @@ begin
   insert into weir.job_partition (number) values (make_partition.number) on conflict do nothing;
 end $$;
 
+-- The caller holds the advisory lock of keep_partitions: two at once could move the sequence back.
+create or replace function weir.open_next_partition() returns void language plpgsql as $$
+declare
+  next int := (select s.last_value >> 32 from weir.job_id_seq s) + 1;
+begin
+  if not exists (select from weir.job_partition p where p.number = next) then
+    perform weir.make_partition(next);
+  end if;
+  perform setval('weir.job_id_seq', next::bigint << 32);
+  update weir.job_partition p set opened_at = clock_timestamp() where p.number = next;
+end $$;
+comment on function weir.open_next_partition() is 'Internal. Moves the sequence to the first id of the next partition.';
+
 -- One session at a time (advisory lock, transaction level); the others return at once.
 create or replace function weir.keep_partitions(roll_after interval default '5 hours', ahead int default 2) returns text language plpgsql set lock_timeout = '3s' as $$
 declare
@@ -47,8 +60,7 @@ begin
   update weir.job_partition p set opened_at = clock_timestamp() where p.number = current and p.opened_at is null;
   select p.opened_at into opened from weir.job_partition p where p.number = current;
   if opened + roll_after <= clock_timestamp() and exists (select from weir.job j where j.id >= current::bigint << 32 limit 1) then
-    perform setval('weir.job_id_seq', (current::bigint + 1) << 32);
-    update weir.job_partition p set opened_at = clock_timestamp() where p.number = current + 1;
+    perform weir.open_next_partition();
     return 'rolled';
   end if;
   return 'kept';

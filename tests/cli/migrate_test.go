@@ -1,43 +1,46 @@
 package cli
 
 import (
-	"encoding/json"
+	"strings"
 	"testing"
 
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func TestMigrateAnswersInJSON(t *testing.T) {
+func TestServeRefusesUnmigratedDatabase(t *testing.T) {
 	t.Parallel()
-	settings := []string{"WEIR_DATABASE_URL=" + weirtest.Empty(t).Direct}
-	run := func(command string) (answer struct {
-		Version    int64
-		Current    bool
-		Migrations []struct {
-			Version   int64
-			Name      string
-			AppliedAt string `json:"applied_at"`
-		}
-	}) {
-		t.Helper()
-		r := weirtest.RunCLI(t, settings, "y\n", "migrate", command, "--json").Says(0)
-		if err := json.Unmarshal([]byte(r.Stdout), &answer); err != nil {
-			t.Fatalf("%s: %v\n%s", r.Line, err, r.Stdout)
-		}
-		return answer
+	d := weirtest.Empty(t)
+	settings := []string{"WEIR_DATABASE_URL=" + d.URL, "WEIR_ADDR=127.0.0.1:0"}
+	weirtest.RunCLI(t, settings, "", "serve").Says(1, "weir migrate up", "--migrate")
+	weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0, "not yet", "weir migrate up")
+	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "from version 0")
+	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "nothing to do")
+	if r := weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0); strings.Contains(r.Stdout, "not yet") {
+		t.Errorf("after migrating:\n%s", r.Stdout)
 	}
-	before := run("status")
-	if before.Version != 0 || before.Current || len(before.Migrations) == 0 || before.Migrations[0].AppliedAt != "" {
-		t.Errorf("an empty database is %+v", before)
+
+	_, err := d.Pool.Exec(t.Context(), "update weir.schema_source set checksum = 'older' where name = 'functions/claim.sql'")
+	if err != nil {
+		t.Fatal(err)
 	}
-	up := run("up")
-	if after := run("status"); up.Version == 0 || after.Version != up.Version || !after.Current || after.Migrations[0].AppliedAt == "" {
-		t.Errorf("migrated to %+v, it is %+v", up, after)
+	weirtest.RunCLI(t, settings, "", "serve").Says(1, "out of date", "1 files", "weir migrate up")
+	weirtest.RunCLI(t, settings, "", "migrate", "up").Says(0, "Updated its functions and views")
+
+	if r := weirtest.RunCLI(t, settings, "no\n", "migrate", "down"); r.Status != 1 || !strings.Contains(r.Stderr, "nothing was removed") {
+		t.Errorf("migrate down after no: status %d\n%s", r.Status, r.Stderr)
 	}
-	if r := weirtest.RunCLI(t, settings, "n\n", "migrate", "down", "--json"); r.Status != 1 || r.Stdout != "" {
-		t.Errorf("%s, answered n, ends with %d: %s", r.Line, r.Status, r.Stdout)
-	}
-	if down := run("down"); down.Version != 0 {
-		t.Errorf("removed, it is %+v", down)
+	weirtest.RunCLI(t, settings, "", "migrate", "status").Says(0, "0001_schema.sql")
+	weirtest.RunCLI(t, settings, "yes\n", "migrate", "down").Says(0, "Removed")
+	weirtest.RunCLI(t, settings, "", "serve").Says(1, "does not have weir's schema")
+	weirtest.RunCLI(t, settings, "", "migrate", "down", "--yes").Says(0, "Removed")
+}
+
+func TestServeMigratesWhenAsked(t *testing.T) {
+	t.Parallel()
+	settings := []string{"WEIR_DATABASE_URL=" + weirtest.Empty(t).URL, "WEIR_ADDR=127.0.0.1:0"}
+	c := weirtest.StartProgram(t, settings, weirtest.Program(t, "./cmd/weir"), "serve", "--migrate")
+	weirtest.Eventually(t, "it serves", func() bool { return strings.Contains(c.Output.String(), "msg=serving") })
+	if status := c.Stop(); status != 0 {
+		t.Errorf("it ended with %d:\n%s", status, c.Output)
 	}
 }

@@ -27,7 +27,7 @@ func New(t testing.TB) *Database {
 	t.Helper()
 	d := &Database{Direct: makeDatabase(t, true), T: t}
 	d.URL = d.Direct
-	if throughPgBouncer(t) {
+	if throughPgBouncer() {
 		d.URL = PgBouncer(t, d.Direct)
 	}
 	d.Pool = openPool(t, d.URL)

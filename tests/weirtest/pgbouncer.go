@@ -4,6 +4,7 @@ package weirtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/url"
@@ -22,7 +23,39 @@ import (
 	"github.com/weirhq/weir/embedded"
 )
 
-func throughPgBouncer(t testing.TB) bool { return strings.HasPrefix(t.Name(), "TestThroughPgBouncer/") }
+// pgBouncerVariable, when set in the environment, puts a PgBouncer in front of every database of New.
+const pgBouncerVariable = "WEIR_TEST_PGBOUNCER"
+
+func throughPgBouncer() bool { return os.Getenv(pgBouncerVariable) != "" }
+
+// ThroughPgBouncer runs the tests of the calling test's package again, those whose names match run, with a PgBouncer in
+// front of their databases. Tests that match skip, unless it is empty, are left out.
+func ThroughPgBouncer(t *testing.T, run, skip string) {
+	t.Helper()
+	if throughPgBouncer() {
+		t.Skip("this is the run through PgBouncer")
+	}
+	args := []string{"-test.run=" + run, "-test.skip=^" + t.Name() + "$"}
+	if skip != "" {
+		args[1] += "|" + skip
+	}
+	for _, name := range []string{"test.short", "test.parallel"} {
+		args = append(args, fmt.Sprintf("-%s=%s", name, flag.Lookup(name).Value))
+	}
+	settings := []string{pgBouncerVariable + "=1"}
+	for _, e := range os.Environ() {
+		if strings.HasPrefix(e, "WEIR_") {
+			settings = append(settings, e)
+		}
+	}
+	p := StartProgram(t, settings, os.Args[0], args...)
+	<-p.Ended
+	if text := p.Output.String(); !p.Cmd.ProcessState.Success() || !strings.Contains(text, "PASS") {
+		t.Errorf("through PgBouncer: %s\n%s", p.Cmd.ProcessState, text)
+	} else if strings.Contains(text, "no tests to run") {
+		t.Errorf("no test matches %q", run)
+	}
+}
 
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
 // fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.

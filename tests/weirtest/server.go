@@ -4,7 +4,10 @@ package weirtest
 
 import (
 	"context"
+	"maps"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -17,16 +20,13 @@ import (
 // exhausts it. It ends with the test. It needs PostgreSQL's programs, whatever the other tests run on.
 func NewServer(t testing.TB) *embedded.Server {
 	t.Helper()
-	dir, err := newFolder()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := dir.remove(); err != nil {
-			t.Error(err)
-		}
-	})
-	s := startServer(t, embedded.Config{DataDir: dir.path})
+	return NewServerWith(t, nil)
+}
+
+// NewServerWith is NewServer with PostgreSQL settings beside those that all servers of the tests have.
+func NewServerWith(t testing.TB, settings map[string]string) *embedded.Server {
+	t.Helper()
+	s := startServer(t, embedded.Config{DataDir: serverFolder(t), Settings: settings})
 
 	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
 	defer cancel()
@@ -50,10 +50,41 @@ func Restart(t testing.TB, s *embedded.Server) *embedded.Server {
 	return startServer(t, embedded.Config{DataDir: s.DataDir(), Port: s.Port()})
 }
 
+// Standby starts a standby from the data of a server of NewServer's, which must be stopped. It has what the server
+// committed before its stop and receives nothing more, as a standby that lags behind.
+func Standby(t testing.TB, s *embedded.Server) *embedded.Server {
+	t.Helper()
+	dir := serverFolder(t)
+	if out, err := exec.Command("cp", "-a", s.DataDir()+"/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("copying the data folder: %v: %s", err, out)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "standby.signal"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return startServer(t, embedded.Config{DataDir: dir})
+}
+
+// serverFolder is a folder for a server's data. It is removed when the test ends.
+func serverFolder(t testing.TB) string {
+	t.Helper()
+	dir, err := newFolder()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := dir.remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir.path
+}
+
 func startServer(t testing.TB, c embedded.Config) *embedded.Server {
 	t.Helper()
 	c.BinDir = os.Getenv("WEIR_POSTGRES_BIN")
-	c.Settings = settings
+	given := c.Settings
+	c.Settings = maps.Clone(settings)
+	maps.Copy(c.Settings, given)
 	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
 	defer cancel()
 	s, err := embedded.Start(ctx, c)

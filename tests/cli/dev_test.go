@@ -1,0 +1,78 @@
+package cli
+
+import (
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+func TestDevStartsFromNothingAndKeepsItsData(t *testing.T) {
+	t.Parallel()
+	folder := filepath.Join(weirtest.DevFolder(t), "not there yet")
+	s, dev := weirtest.StartDev(t, folder)
+	id := s.Enqueue(obj{"kind": "hello"})
+	guide := dev.Output.String()
+	for _, word := range []string{"/docs", folder, "psql", "select weir.enqueue", "curl ", "weir work", "Ctrl-C"} {
+		if !strings.Contains(guide, word) {
+			t.Errorf("it does not say %q:\n%s", word, guide)
+		}
+	}
+	if status := dev.Stop(); status != 0 {
+		t.Errorf("it ended with %d:\n%s", status, dev.Output)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "postgres", "postmaster.pid")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("PostgreSQL was not stopped cleanly: %v", err)
+	}
+
+	s, dev = weirtest.StartDev(t, folder)
+	s.Job(id)
+	dev.Kill()
+
+	// After a kill, too.
+	s, dev = weirtest.StartDev(t, folder)
+	s.Job(id)
+	if status := dev.Stop(); status != 0 {
+		t.Errorf("it ended with %d:\n%s", status, dev.Output)
+	}
+}
+
+func TestDevExplainsPsql(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("psql"); err != nil {
+		t.Fatalf("this test needs psql: %v", err)
+	}
+	s, dev := weirtest.StartDev(t, weirtest.DevFolder(t))
+	psql := regexp.MustCompile(`PGPASSWORD=.*psql .*`).FindString(dev.Output.String())
+	sql := regexp.MustCompile(`select weir\.enqueue.*`).FindString(dev.Output.String())
+	shell := exec.Command("sh", "-c", psql+` -Atc "$SQL"`)
+	shell.Env = append(os.Environ(), "SQL="+sql)
+	output, err := shell.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", psql, err, output)
+	}
+	if j := s.Job(strings.TrimSpace(string(output))); j.Kind != "hello" {
+		t.Errorf("the job is %+v", j)
+	}
+	dev.Stop()
+}
+
+func TestDevWithPortInUseLeavesNothing(t *testing.T) {
+	t.Parallel()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	folder := filepath.Join(weirtest.DevFolder(t), "data")
+	weirtest.RunCLI(t, nil, "", "dev", "--addr", listener.Addr().String(), "--data-dir", folder).Says(1, listener.Addr().String(), "in use", "--addr")
+	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it made the data folder: %v", err)
+	}
+}

@@ -1,0 +1,70 @@
+package enqueue
+
+import (
+	"net/http"
+	"sync"
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+func TestRepeatedRequestGetsFirstJob(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	first, err := s.EnqueueWithKey("order-1", `{"kind": "a", "args": {"x": 1, "y": 2}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first.Want(http.StatusCreated)
+	again, err := s.EnqueueWithKey("order-1", `{"args": {"y": 2, "x": 1}, "kind": "a"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Want(http.StatusOK)
+	a, b := weirtest.Decode[weirtest.Job](first), weirtest.Decode[weirtest.Job](again)
+	if a.ID != b.ID {
+		t.Errorf("the second answer names job %s, the first %s", b.ID, a.ID)
+	}
+
+	other, err := s.EnqueueWithKey("order-1", `{"kind": "b"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other.Problem(http.StatusConflict, "idempotency_mismatch")
+	if n := s.Count(`select count(*) from weir.jobs`); n != 1 {
+		t.Errorf("%d jobs are stored, want 1", n)
+	}
+
+	weirtest.Exec(t, s.DB, `update weir.job_idempotency set until = now()`)
+	later, err := s.EnqueueWithKey("order-1", `{"kind": "b"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	later.Want(http.StatusCreated)
+}
+
+func TestConcurrentRequestsWithKeyMakeOneJob(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	ids := make([]string, 20)
+	var all sync.WaitGroup
+	for i := range ids {
+		all.Go(func() {
+			r, err := s.EnqueueWithKey("same", `{"kind": "a"}`)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids[i] = weirtest.Decode[weirtest.Job](r).ID
+		})
+	}
+	all.Wait()
+	for _, id := range ids {
+		if id != ids[0] || id == "" {
+			t.Fatalf("the answers name several jobs: %v", ids)
+		}
+	}
+	if n := s.Count(`select count(*) from weir.jobs`); n != 1 {
+		t.Errorf("%d jobs are stored, want 1", n)
+	}
+}

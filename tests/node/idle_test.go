@@ -1,0 +1,72 @@
+package node
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// What is due is known ahead, so it is found when it is due.
+func TestIdleNodePromotesOnTime(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	d := s.DB
+	late := time.Hour
+	for round := 0; round < 10 && late > 150*time.Millisecond; round++ { // of which one is not held up by the machine
+		time.Sleep(1200 * time.Millisecond) // it has nothing to do
+		weirtest.Exec(t, d, `select weir.enqueue('later', queue => 'q', run_at => now() + interval '1.7 s')`)
+		weirtest.Eventually(t, "it is available", func() bool { return weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready") == 1 })
+		j := weirtest.ClaimOne(t, d, "q")
+		late = min(late, time.Duration(weirtest.Value[float64](t, d, `select extract(epoch from clock_timestamp() - min(t.at)) from weir.timeline($1) t where t.event = 'available'`, j.ID)*float64(time.Second)))
+		weirtest.Complete(t, d, j)
+	}
+	if late > 150*time.Millisecond {
+		t.Errorf("it was available %s after it was due", late)
+	}
+}
+
+// Loops that look at the database rest between their looks, also where there is nothing that tells them when to look next.
+func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.tend_workflows()"); !none {
+		t.Error("without workflows there is a time at which one is to be tended")
+	}
+	committed := func() int {
+		return weirtest.Value[int](t, s.DB, "select xact_commit::int from pg_stat_database where datname = current_database()")
+	}
+	const seconds, most = 6, 30 // it is about twelve a second, of the chores four
+	time.Sleep(time.Second)     // sessions tell of their transactions a second late
+	before, since := committed(), time.Now()
+	time.Sleep(seconds * time.Second)
+	n, took := committed()-before, time.Since(since)
+	if float64(n) > most*took.Seconds() {
+		t.Errorf("%d transactions in %s, and nothing to do", n, took)
+	}
+}
+
+// A transaction that pins the horizon keeps every dead row. When it ends, the space goes back to the system without anybody doing anything.
+func TestHotTablesShrinkAfterPinnedHorizon(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	size := func() int { return s.Count(`select pg_relation_size('weir.job_lease')::int`) }
+	unpin := s.ExecUncommitted(`set transaction isolation level repeatable read; select pg_current_xact_id()`)
+	const batch = 10_000
+	for range 8 {
+		s.Count(`select count(*)::int from weir.enqueue_many((select jsonb_agg('{"kind": "k"}'::jsonb) from generate_series(1, 10000)))`)
+		done := 0
+		s.Eventually("the jobs are done", func() bool { // an enqueue that took long is found at the next tick
+			done += s.Count(`with c as (select array_agg(job_id) as ids, array_agg(token) as tokens from weir.claim('{default}', repeat('w', 200), 10000))
+				select count(*)::int from c, weir.complete_many(c.ids, c.tokens)`)
+			return done >= batch
+		})
+	}
+	pinned := size()
+	if pinned <= 16<<20 {
+		t.Fatalf("%d bytes: a table so small is left as it is", pinned)
+	}
+	unpin()
+	s.Eventually(fmt.Sprintf("the %d bytes of before became a tenth", pinned), func() bool { return size() < pinned/10 })
+}

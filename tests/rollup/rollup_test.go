@@ -1,0 +1,249 @@
+package rollup
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// rollUp rolls up until there is nothing left, and returns the steps it took.
+func rollUp(t *testing.T, q weirtest.Querier, patience string) []string {
+	t.Helper()
+	weirtest.Tick(t, q)
+	var steps []string
+	for range 500 {
+		did := weirtest.Value[string](t, q, "select did from weir.roll_up($1::text::interval)", patience)
+		if did == "nothing" {
+			return steps
+		}
+		steps = append(steps, did)
+	}
+	t.Fatalf("there is always something left to roll up: %q", steps[:20])
+	return nil
+}
+
+// age moves everything that happened so many minutes into the past, and the cursor of the roll-ups before it.
+func age(t *testing.T, q weirtest.Querier, minutes int) {
+	t.Helper()
+	for _, sql := range []string{
+		"update weir.job set created_at = created_at - make_interval(mins => $1), run_at = run_at - make_interval(mins => $1)",
+		"update weir.job_outcome set started_at = started_at - make_interval(mins => $1), finished_at = finished_at - make_interval(mins => $1)",
+		"update weir.job_event set at = at - make_interval(mins => $1), started_at = started_at - make_interval(mins => $1), run_at = run_at - make_interval(mins => $1)",
+		`update weir.job_event set detail = detail || jsonb_build_object('started_at', (detail ->> 'started_at')::timestamptz - make_interval(mins => $1),
+			'finished_at', (detail ->> 'finished_at')::timestamptz - make_interval(mins => $1)) where detail ? 'finished_at'`,
+		"update weir.rollup_cursor set until = date_bin('1 minute', now() - make_interval(mins => $1 + 5), 'epoch')",
+	} {
+		weirtest.Exec(t, q, sql, minutes)
+	}
+}
+
+const rollupTotals = `select concat_ws(' ', queue, kind, sum(enqueued), sum(completed), sum(completed_later), sum(dead), sum(cancelled), sum(failed), sum(lost), sum(snoozed), sum(released), sum(rerun))
+	from weir.throughput group by queue, kind order by 1`
+
+// aLittleOfEverything makes jobs that end in every way, and returns what the throughput of it is.
+func mixedWork(t *testing.T, d *weirtest.Database) []string {
+	t.Helper()
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 10) i")
+	weirtest.Exec(t, d, "select weir.enqueue('b', queue => 'q') from generate_series(1, 3) i")
+	jobs := weirtest.Claim(t, d, "q", 10)
+	weirtest.Complete(t, d, jobs[:4]...)
+	jobs[4].Call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', '0')`)
+	jobs[5].Call(t, d, `fail($1, $2, '{"message": "broken", "type": "T"}', retry => false)`)
+	jobs[6].Call(t, d, "release($1, $2)")
+	jobs[7].Call(t, d, "snooze($1, $2, '1 hour')")
+	weirtest.Exec(t, d, "select weir.cancel($1)", jobs[7].ID)
+	weirtest.Exec(t, d, "select weir.retry($1)", jobs[0].ID) // its outcome is gone
+	weirtest.Exec(t, d, "select weir.redrive($1, keep_attempts => true)", jobs[5].ID)
+	again := weirtest.Claim(t, d, "q", 10)
+	for _, j := range again {
+		if j.ID == jobs[4].ID {
+			weirtest.Complete(t, d, j)
+		}
+	}
+	return []string{"q a 10 5 1 1 1 2 0 1 1 2", "q b 3 0 0 0 0 0 0 0 0 0"}
+}
+
+func TestRollUpsCountEverythingOnce(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	want := mixedWork(t, d)
+	check := func(when string) {
+		t.Helper()
+		if got := weirtest.Values[string](t, d, rollupTotals); !slices.Equal(got, want) {
+			t.Errorf("%s the throughput is %q, want %q", when, got, want)
+		}
+		if got := weirtest.Values[string](t, d, "select concat_ws(' ', queue, kind, event, type, message, sum(attempts)) from weir.failures group by queue, kind, event, type, message"); !slices.Equal(got, []string{"q a failed T broken 2"}) {
+			t.Errorf("%s the failures are %q", when, got)
+		}
+		if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(attempts), sum(completed)) from weir.latency"); got != "9 5" {
+			t.Errorf("%s the latency is of %s attempts and completions, want 9 and 5", when, got)
+		}
+	}
+	check("before a roll-up")
+	age(t, d, 30)
+	check("half an hour later")
+	steps := rollUp(t, d, "0 s")
+	check("after a roll-up")
+	if !slices.Contains(steps, "jobs") || !slices.Contains(steps, "minutes") {
+		t.Errorf("the steps were %q", steps)
+	}
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup_rest()"); n != 0 {
+		t.Errorf("%d rows are still counted when somebody looks", n)
+	}
+	before := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
+	rollUp(t, d, "0 s")
+	weirtest.Exec(t, d, "select weir.replace_minutes(now() - interval '1 hour', now(), true)")
+	if after := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
+		t.Errorf("counted again it is\n%s\nand was\n%s", after, before)
+	}
+	check("counted again")
+}
+
+// A transaction that commits after its minute was rolled up is in it all the same, and nothing waits for it.
+func TestRollUpsCountLateCommits(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q') from generate_series(1, 4) i")
+	jobs := weirtest.Claim(t, d, "q", 3)
+	weirtest.Complete(t, d, jobs[0])
+	weirtest.Tick(t, d)
+	late := d.Tx()
+	weirtest.Exec(t, late, "select weir.enqueue('late', queue => 'q') from generate_series(1, 2) i")
+	weirtest.Complete(t, late, jobs[1])
+	jobs[2].Call(t, late, `fail($1, $2, '{"message": "broken"}', '1 hour')`)
+	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q')") // draws an id above those of the open transaction
+	// All that happens two minutes earlier: of the open transaction too, which cannot be seen from outside.
+	age(t, d, 2)
+	weirtest.Exec(t, late, "update weir.job set created_at = created_at - interval '2 min' where kind = 'late'")
+	weirtest.Exec(t, late, "update weir.job_outcome set finished_at = finished_at - interval '2 min', started_at = started_at - interval '2 min' where job_id = $1", jobs[1].ID)
+	weirtest.Exec(t, late, "update weir.job_event set at = at - interval '2 min', started_at = started_at - interval '2 min'")
+	weirtest.Exec(t, d, "update weir.watermark set settled_at = settled_at - interval '2 min', at = at - interval '2 min', holder_since = array(select x - interval '2 min' from unnest(holder_since) x)")
+
+	rollUp(t, d, "0 s")
+	rolled := `select concat_ws(' ', kind, sum(enqueued), sum(completed), sum(failed)) from weir.rollup group by kind order by 1`
+	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 1 0"}; !slices.Equal(got, want) {
+		t.Errorf("while the transaction is open the roll-up is %q, want %q", got, want)
+	}
+	weirtest.Commit(t, late)
+	steps := rollUp(t, d, "0 s")
+	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 2 1", "late 2 0 0"}; !slices.Equal(got, want) {
+		t.Errorf("when it has committed the roll-up is %q, want %q (steps: %q)", got, want, steps)
+	}
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup_unsettled) + (select count(*) from weir.rollup_unsettled_ids)"); n != 0 {
+		t.Errorf("%d things are still thought to be unsettled", n)
+	}
+	if got := weirtest.Value[string](t, d, "select string_agg(message, ',') from weir.failures"); got != "broken" {
+		t.Errorf("the failures are %q", got)
+	}
+}
+
+// After a week without a service the next roll-ups go on where the last one was, in steps of bounded size.
+func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.enqueue('k', queue => 'q') from generate_series(1, 1000) i")
+	weirtest.Complete(t, d, weirtest.Claim(t, d, "q", 600)...)
+	age(t, d, 7*24*60)
+	weirtest.Tick(t, d)
+	var largest int64
+	steps := 0
+	for {
+		jobs := weirtest.Value[*int64](t, d, "select case when did = 'jobs' then counted when did <> 'nothing' then 0 end from weir.roll_up('0 s', 300)")
+		if jobs == nil {
+			break
+		}
+		largest = max(largest, *jobs)
+		steps++
+	}
+	if largest != 300 {
+		t.Errorf("a step counted %d jobs, want 300", largest)
+	}
+	if steps > 100 { // 10,085 minutes, most of them without anything
+		t.Errorf("catching up took %d steps", steps)
+	}
+	if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed)) from weir.rollup"); got != "1000 600" {
+		t.Errorf("rolled up are %s", got)
+	}
+}
+
+func TestOldMinutesBecomeHours(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	mixedWork(t, d)
+	age(t, d, 4*24*60)
+	rollUp(t, d, "0 s")
+	before := weirtest.Values[string](t, d, rollupTotals)
+	latency := weirtest.Value[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency")
+	if n := weirtest.Value[int](t, d, "select weir.sweep_rollups()"); n != 1 && n != 2 { // the jobs may lie on both sides of an hour
+		t.Errorf("folded %d hours", n)
+	}
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup where seconds <> 3600 or at <> date_bin('1 hour', at, 'epoch')"); n != 0 {
+		t.Errorf("%d rows are not of an hour", n)
+	}
+	if got := weirtest.Values[string](t, d, rollupTotals); !slices.Equal(got, before) {
+		t.Errorf("folded, the throughput is %q, and was %q", got, before)
+	}
+	if got := weirtest.Value[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency"); got != latency {
+		t.Errorf("folded, the latency is %s, and was %s", got, latency)
+	}
+	weirtest.Exec(t, d, "select weir.sweep_rollups(hours_for => '1 day')")
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup) + (select count(*) from weir.rollup_failure)"); n != 0 {
+		t.Errorf("%d rows are kept for ever", n)
+	}
+}
+
+func TestWaitsCountFromAvailability(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	id := weirtest.EnqueueOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job set created_at = created_at - interval '1000 s'") // so long that the seconds that this test takes do not count
+	j := weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '900 s'") // it waited for 100 s
+	j.Call(t, d, `fail($1, $2, '{"message": "m"}', '100 s')`)
+	weirtest.Exec(t, d, "update weir.job_event set at = at - interval '800 s', run_at = run_at - interval '800 s' where job_id = $1", id) // after another 100 s it failed, to wait for 100 s
+	weirtest.Exec(t, d, "select weir.promote_due()")
+	weirtest.Exec(t, d, "update weir.job_scheduled set run_at = now()")
+	weirtest.Exec(t, d, "select weir.promote_due()")
+	j = weirtest.ClaimOne(t, d, "q")
+	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '300 s'") // and waited for 400 s
+	weirtest.Complete(t, d, j)
+	weirtest.Exec(t, d, "update weir.rollup_cursor set until = until - interval '60 min'")
+	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.rollup_rest()")
+	for i, want := range []float64{500, 400, 300} {
+		if math.Abs(got[i]-want) > 40 {
+			t.Errorf("waits in all, the longest, and runs in all are %v s, want about 500, 400 and 300", got)
+			break
+		}
+	}
+}
+
+// The buckets' error is what the comment says, for any times and however they are merged.
+func TestPercentilesAreWithinTheirBound(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	random := rand.New(rand.NewPCG(1, uint64(time.Now().UnixNano())))
+	for range 20 {
+		times := make([]float64, 1+random.IntN(500))
+		center, spread := random.Float64()*16-7, random.Float64()*1.5 // from below a millisecond to months
+		for i := range times {
+			times[i] = math.Exp(center + spread*random.NormFloat64())
+		}
+		merged := weirtest.Value[[]int32](t, d, `select weir.merge_histograms(h) from (
+			select weir.histogram(array_agg(weir.time_bucket(x)), array_agg(1)) as h from unnest($1::float8[]) with ordinality u(x, n) group by n % 7) s`, times)
+		slices.Sort(times)
+		for _, fraction := range []float64{0, 0.5, 0.95, 0.99, 1} {
+			exact := times[max(0, int(math.Ceil(fraction*float64(len(times))))-1)]
+			got := weirtest.Value[float64](t, d, "select weir.percentile($1, $2)", merged, fraction)
+			if off := math.Abs(got - exact); off > 0.0005 && off > exact*0.0443 {
+				t.Errorf("percentile %v of %d times is %v, want %v", fraction, len(times), got, exact)
+			}
+		}
+	}
+	if got := weirtest.Value[*float64](t, d, "select weir.percentile('{}', 0.5)"); got != nil {
+		t.Errorf("the median of nothing is %v", *got)
+	}
+}
