@@ -1,6 +1,7 @@
 package db
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,10 @@ type Options struct {
 	// Pooled says that the URL leads to a pooler in transaction mode, which gives each transaction to another session of the server: the options
 	// above do not hold there, and statements are described once but not prepared.
 	Pooled bool
+	// SearchPath is where names without a schema are found. Defaults to pg_catalog: weir names its schemas.
+	SearchPath string
+	// Share is what the pools of a node divide their connections by. Defaults to none.
+	Share *Share
 }
 
 const (
@@ -41,18 +46,28 @@ func Connect(ctx context.Context, url string, o Options) (*pgx.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the database URL: %w", err)
 	}
-	configure(config, o)
-	return pgx.ConnectConfig(ctx, config)
+	Configure(config, o)
+	conn, err := pgx.ConnectConfig(ctx, config)
+	if isFull(err) && o.Share != nil {
+		o.Share.yield()
+	}
+	return conn, err
 }
+
+// Configure gives the sessions of a configuration the settings that weir depends on. Connect does so itself.
+func Configure(config *pgx.ConnConfig, o Options) { configure(config, o, nil) }
 
 // configure gives the sessions of a configuration their settings. A setting is not a parameter of the connection, because a pooler refuses those that it
 // does not know.
-func configure(config *pgx.ConnConfig, o Options) {
+func configure(config *pgx.ConnConfig, o Options, w *watch) {
 	config.RuntimeParams["application_name"] = o.Application
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = connectWithin
 	}
 	config.DialFunc = dial
+	if w != nil {
+		config.DialFunc = w.dial
+	}
 	if o.Pooled {
 		config.DefaultQueryExecMode = pgx.QueryExecModeCacheDescribe
 		for name, value := range tracked {
@@ -64,10 +79,10 @@ func configure(config *pgx.ConnConfig, o Options) {
 		ctx, cancel := context.WithTimeout(ctx, setUpWithin)
 		defer cancel()
 		settings := settingsOf(o, conn.ParameterStatus("server_version"))
-		err := exec(ctx, conn, settings+noticeDeath)
+		err := setUp(ctx, conn, settings+noticeDeath)
 		var refused *pgconn.PgError
 		if errors.As(err, &refused) { // on a system that cannot tell whether a client is there
-			err = exec(ctx, conn, settings)
+			err = setUp(ctx, conn, settings)
 		}
 		if err != nil {
 			return fmt.Errorf("setting up a session: %w", err)
@@ -76,8 +91,18 @@ func configure(config *pgx.ConnConfig, o Options) {
 	}
 }
 
-func exec(ctx context.Context, conn *pgconn.PgConn, sql string) error {
-	return conn.Exec(ctx, sql).Close()
+// setUp runs statements, and then asks which process serves the session: behind a pooler it is not the one that the connection names.
+func setUp(ctx context.Context, conn *pgconn.PgConn, sql string) error {
+	results, err := conn.Exec(ctx, sql+"select pg_backend_pid()").ReadAll()
+	if err != nil {
+		return err
+	}
+	pid, err := strconv.ParseUint(string(results[len(results)-1].Rows[0][0]), 10, 32)
+	if err != nil {
+		return err
+	}
+	noteBackend(conn, uint32(pid))
+	return nil
 }
 
 // tracked are the settings that PgBouncer keeps for each of its clients, also in transaction mode.
@@ -104,7 +129,6 @@ var meaning = [][2]string{
 	{"xmlbinary", "base64"},
 	{"xmloption", "content"},
 	{"lc_numeric", "'C'"},
-	{"search_path", "pg_catalog"},
 	{"row_security", "on"},
 	{"default_transaction_isolation", "'read committed'"},
 	{"default_transaction_deferrable", "off"},
@@ -123,6 +147,7 @@ func settingsOf(o Options, version string) string {
 	for _, s := range meaning {
 		set(s[0], s[1])
 	}
+	set("search_path", cmp.Or(o.SearchPath, "pg_catalog"))
 	set("lock_timeout", strconv.FormatInt(o.LockTimeout.Milliseconds(), 10))
 	set("statement_timeout", strconv.FormatInt(o.StatementTimeout.Milliseconds(), 10))
 	if major, _, _ := strings.Cut(version, "."); len(major) == 2 && major >= "17" {

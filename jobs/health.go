@@ -71,6 +71,9 @@ func (e *Engine) Health(ctx context.Context, name string, most int) ([]Component
 	within, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	components, err := e.storedHealth(within, name, most)
+	if err == nil {
+		err = e.usable(within)
+	}
 	if CodeOf(err) == Unavailable && ctx.Err() == nil {
 		return e.ownHealth(name, err), nil
 	}
@@ -108,6 +111,9 @@ func (e *Engine) storedHealth(ctx context.Context, name string, most int) ([]Com
 
 // Resilience sums up the components and the circuit breakers. A silent node has ended, and does not count.
 func (e *Engine) Resilience(ctx context.Context) (Resilience, error) {
+	if err := e.usable(ctx); err != nil {
+		return Resilience{}, err
+	}
 	rows, err := e.q.ListHealth(ctx, nil)
 	if err != nil {
 		return Resilience{}, fromDB("reading the health of the components", err)

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -81,7 +82,7 @@ func (e *Engine) checksWith(database Check) (checks []Check) {
 // ownHealth is the health of this node's components where the database does not say.
 func (e *Engine) ownHealth(name string, err error) []Component {
 	now := e.clock.Now().UTC()
-	database := Check{Name: "database", At: now, Message: "it does not answer: " + string(CodeOf(err))}
+	database := Check{Name: "database", At: now, Message: problemOf(err)}
 	components := []Component{}
 	for _, c := range e.checksWith(database) {
 		if name != "" && name != c.Name {
@@ -151,12 +152,12 @@ func (e *Engine) askDatabase(ctx context.Context) Check {
 	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
 	began := e.clock.Now()
-	_, err := e.q.DatabaseVersion(limited)
+	err := e.usable(limited)
 	took := e.clock.Since(began)
 	check := Check{Name: "database", At: began.UTC(), seconds: took.Seconds()}
 	switch {
 	case err != nil:
-		check.Message = "it does not answer: " + string(CodeOf(fromDB("asking the database", err)))
+		check.Message = problemOf(err)
 	case took > healthSlow:
 		check.Message = fmt.Sprintf("it took %.1f s to answer", took.Seconds())
 	}
@@ -169,9 +170,18 @@ func (e *Engine) setDatabaseCheck(c Check) {
 	e.watched.database = c
 }
 
+// problemOf is what an error of usable says about the database.
+func problemOf(err error) string {
+	var e *Error
+	if errors.As(err, &e) && e.cause == nil {
+		return e.Message
+	}
+	return "it does not answer: " + string(CodeOf(err))
+}
+
 func (e *Engine) saveCheck(ctx context.Context, c Check) error {
 	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	err := e.loops.NoteHealth(limited, db.NoteHealthParams{Component: c.Name, Node: e.node, Ok: c.Message == "", Seconds: nonZero(c.seconds), Message: nonZero(c.Message)})
+	err := e.loops.RecordHealth(limited, db.RecordHealthParams{Component: c.Name, Node: e.node, Ok: c.Message == "", Seconds: nonZero(c.seconds), Message: nonZero(c.Message)})
 	return fromDB("saving a check of a component", err)
 }

@@ -7,6 +7,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
@@ -53,16 +53,21 @@ const (
 	sealConnections     = 2 // while this node seals a partition
 )
 
-// callLockTimeout is how long a call waits for a lock that another transaction holds.
-const callLockTimeout = 10 * time.Second
+const (
+	callLockTimeout = 10 * time.Second // how long a call waits for a lock that another transaction holds
+	callTimeout     = time.Minute      // the longest statement of a call,
+	groupTimeout    = 30 * time.Second // of a group commit,
+	loopTimeout     = time.Hour        // and of a loop or a chore: a vacuum, or a partition that is rewritten
+)
 
 // Engine is one node. Any number of them share a database, and none keeps state that matters.
 type Engine struct {
 	node      string
 	directURL string // reaches PostgreSQL itself
-	pool      *pgxpool.Pool
-	groupPool *pgxpool.Pool
-	loopPool  *pgxpool.Pool
+	pool      *db.Pool
+	groupPool *db.Pool
+	loopPool  *db.Pool
+	share     *db.Share
 	q         *db.Queries // for calls
 	grouped   *db.Queries // for group commits, which do not wait long for a lock: every call in the group would wait with them
 	loops     *db.Queries
@@ -101,26 +106,33 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.Metrics == nil {
 		c.Metrics = prometheus.NewRegistry()
 	}
-	pooled := c.ListenURL != c.DatabaseURL
-	pools := make([]*pgxpool.Pool, 3)
+	share, pooled := db.NewShare(c.Logger), c.ListenURL != c.DatabaseURL
+	pools := make([]*db.Pool, 3)
 	for i, p := range []struct {
 		url string
 		db.Options
 	}{
-		{c.DatabaseURL, db.Options{Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, Indexed: true, Pooled: pooled}},
-		{c.DatabaseURL, db.Options{Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, Pooled: pooled}},
-		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, AsyncCommit: true}},
+		{c.DatabaseURL, db.Options{
+			Application: "weir", MaxConns: c.MaxConns, LockTimeout: callLockTimeout, StatementTimeout: callTimeout, Indexed: true, Pooled: pooled, Share: share,
+		}},
+		{c.DatabaseURL, db.Options{
+			Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, StatementTimeout: groupTimeout, Pooled: pooled, Share: share,
+		}},
+		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, StatementTimeout: loopTimeout, AsyncCommit: true, Share: share}},
 	} {
 		pool, err := db.Open(ctx, p.url, p.Options)
 		if err != nil {
-			return nil, err // none has connected yet
+			for _, opened := range pools[:i] {
+				opened.Close()
+			}
+			return nil, err
 		}
 		pools[i] = pool
 	}
 	pool, groupPool, loopPool := pools[0], pools[1], pools[2]
 	host, _ := os.Hostname()
 	e := &Engine{
-		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool,
+		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool, share: share,
 		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
 		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
@@ -156,6 +168,7 @@ func (e *Engine) Run(ctx context.Context) {
 func (e *Engine) newListener(url string) *listen.Listener {
 	return &listen.Listener{
 		URL: url, Log: e.log, Clock: e.clock,
+		Share:  e.share,
 		Missed: func() { e.claims.Wake(nil) },
 		Handle: map[string]func(payload string){
 			"weir_ready": func(queues string) {
@@ -185,19 +198,32 @@ func (e *Engine) Close() {
 	e.loopPool.Close()
 }
 
-// Ready says whether the database answers and is migrated.
+// Ready says whether this node can serve calls: it is not shutting down, and the database answers and takes its writes.
 func (e *Engine) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if e.claims.Draining() {
 		return shuttingDown()
 	}
-	if _, err := e.q.JobsThatExist(ctx, nil); err != nil {
-		return fromDB("asking the database", err)
+	if err := e.usable(ctx); err != nil {
+		return err
 	}
 	e.setDatabaseCheck(Check{Name: "database", At: e.clock.Now().UTC()})
 	return nil
 }
+
+// usable says whether the database answers and takes the writes of calls.
+func (e *Engine) usable(ctx context.Context) error {
+	err := e.pool.Usable(ctx)
+	var unusable db.Unusable
+	if errors.As(err, &unusable) {
+		return &Error{Code: Unavailable, Message: unusable.Reason, Hint: "Ask another node, or try again once that has changed."}
+	}
+	return fromDB("asking the database", err)
+}
+
+// Share is what the connections of this node are divided by, for pools that others open for it.
+func (e *Engine) Share() *db.Share { return e.share }
 
 // Node names this run of this node.
 func (e *Engine) Node() string { return e.node }

@@ -5,7 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/weirhq/weir/db"
@@ -172,13 +171,13 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.waiting, float64(m.e.claims.Waiting()))
 	gauge(m.awaiting, float64(m.e.watcher.callers()))
 	gauge(m.watching, float64(m.e.feed.count()))
-	for name, pool := range map[string]*pgxpool.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
+	for name, pool := range map[string]*db.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
 		s := pool.Stat()
-		gauge(m.poolConns, float64(s.IdleConns()), name, "idle")
-		gauge(m.poolConns, float64(s.AcquiredConns()), name, "used")
-		gauge(m.poolConns, float64(s.MaxConns()), name, "max")
-		ch <- prometheus.MustNewConstMetric(m.poolWaits, prometheus.CounterValue, float64(s.EmptyAcquireCount()), name)
-		ch <- prometheus.MustNewConstMetric(m.poolWaitTime, prometheus.CounterValue, s.AcquireDuration().Seconds(), name)
+		gauge(m.poolConns, float64(s.Idle), name, "idle")
+		gauge(m.poolConns, float64(s.Used), name, "used")
+		gauge(m.poolConns, float64(s.Max), name, "max")
+		ch <- prometheus.MustNewConstMetric(m.poolWaits, prometheus.CounterValue, float64(s.Waits), name)
+		ch <- prometheus.MustNewConstMetric(m.poolWaitTime, prometheus.CounterValue, s.WaitTime.Seconds(), name)
 	}
 	for _, d := range m.counted() {
 		ch <- d

@@ -20,7 +20,7 @@ func (e *Engine) Seal(ctx context.Context) error {
 		return nil
 	}
 	// Two connections, because the one that builds is outside of a transaction, and the turn is held by one.
-	pool, err := db.Open(ctx, e.directURL, db.Options{Application: "weir sealing", MaxConns: sealConnections})
+	pool, err := db.OpenPgx(ctx, e.directURL, db.Options{Application: "weir sealing", MaxConns: sealConnections})
 	if err != nil {
 		return err
 	}

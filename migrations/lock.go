@@ -20,7 +20,7 @@ const (
 // locked connects, takes the migration lock and runs the step. It polls for the lock: a session that blocked on it would
 // hold a snapshot, and `create index concurrently` of the node that migrates would wait for that snapshot to end.
 func locked(ctx context.Context, databaseURL string, step func(*pgx.Conn) error) error {
-	conn, err := pgx.Connect(ctx, databaseURL)
+	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return fmt.Errorf("migrating: %w", err)
 	}

@@ -28,6 +28,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
+
+	"github.com/weirhq/weir/db"
 )
 
 // Files are the numbered changes of tables.
@@ -129,7 +131,7 @@ func Read(ctx context.Context, databaseURL string) (State, error) {
 }
 
 func read(ctx context.Context, databaseURL string, files fs.FS) (State, error) {
-	conn, err := pgx.Connect(ctx, databaseURL)
+	conn, err := connect(ctx, databaseURL)
 	if err != nil {
 		return State{}, explain("reading the state of the schema", err)
 	}
@@ -156,10 +158,10 @@ func up(ctx context.Context, conn *pgx.Conn, databaseURL string, files fs.FS) er
 	if err != nil {
 		return explain("migrating", err)
 	}
-	config.RuntimeParams["timezone"] = "UTC" // goose records local times without their zone; list reads them as UTC
-	db := stdlib.OpenDB(*config)
-	defer db.Close()
-	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
+	db.Configure(config, session) // goose records local times without their zone; list reads them as UTC
+	pool := stdlib.OpenDB(*config)
+	defer pool.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, pool, files,
 		goose.WithTableName(record), goose.WithDisableGlobalRegistry(true))
 	if err != nil {
 		return explain("migrating", err)

@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+
+	"github.com/weirhq/weir/db"
 )
 
 // RiverSchema is where River keeps the service's background work.
@@ -16,7 +17,7 @@ const RiverSchema = "weir_river"
 // riverUp brings River's schema to what the River in this program needs. River records its versions there. The caller
 // holds the migration lock; River's migrator has none, and commits some of its steps separately.
 func riverUp(ctx context.Context, databaseURL string) error {
-	pool, err := pgxpool.New(ctx, databaseURL)
+	pool, err := db.OpenPgx(ctx, databaseURL, session)
 	if err != nil {
 		return fmt.Errorf("migrating River's schema: %w", err)
 	}

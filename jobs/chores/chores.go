@@ -56,12 +56,17 @@ type Chores struct {
 // stopWithin is how long chores under way may take to finish.
 const stopWithin = 10 * time.Second
 
+// statementTimeout leaves room for the rewrite of a large partition.
+const statementTimeout = time.Hour
+
 // Open makes Chores. They start with Run.
 func Open(ctx context.Context, c Config) (*Chores, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	pool, err := db.Open(ctx, c.DatabaseURL, db.Options{Application: "weir chores", MaxConns: poolConnections})
+	pool, err := db.OpenPgx(ctx, c.DatabaseURL, db.Options{
+		Application: "weir chores", MaxConns: poolConnections, StatementTimeout: statementTimeout, Share: c.Engine.Share(),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -30,6 +30,8 @@ type Listener struct {
 	URL   string
 	Log   *slog.Logger
 	Clock clock.Clock
+	// Share is what the pools of the node divide their connections by.
+	Share *db.Share
 	// Handle has, for each channel, what to do with the payload of a notification.
 	Handle map[string]func(payload string)
 	// Missed is called when notifications may have been missed.
@@ -64,7 +66,7 @@ func (l *Listener) Run(ctx context.Context) {
 }
 
 func (l *Listener) listen(ctx context.Context) error {
-	conn, err := db.Connect(ctx, l.URL, db.Options{Application: "weir listener"})
+	conn, err := db.Connect(ctx, l.URL, db.Options{Application: "weir listener", Share: l.Share})
 	if err != nil {
 		return err
 	}

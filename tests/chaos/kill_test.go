@@ -173,9 +173,6 @@ func TestEachJobCompletesOnceWhileServersAreKilled(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
 	f := &fleet{t: t, jobs: 50_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
-	if testing.Short() {
-		f.jobs = 5_000
-	}
 	server := weirtest.NewServer(t)
 	database := weirtest.Open(t, server.URL("weir"))
 	f.pool = database.Pool

@@ -35,6 +35,10 @@ func ThroughPgBouncer(t *testing.T, run, skip string) {
 	if throughPgBouncer() {
 		t.Skip("this is the run through PgBouncer")
 	}
+	Long(t)
+	if findPgBouncer() == "" {
+		t.Skip(noPgBouncer) // here, because this test does not show what its second run skips
+	}
 	args := []string{"-test.run=" + run, "-test.skip=^" + t.Name() + "$"}
 	if skip != "" {
 		args[1] += "|" + skip
@@ -57,12 +61,30 @@ func ThroughPgBouncer(t *testing.T, run, skip string) {
 	}
 }
 
+const noPgBouncer = "PgBouncer is missing: run scripts/setup pgbouncer"
+
+func findPgBouncer() string { return embedded.FindProgram("pgbouncer") }
+
 // PgBouncer starts a PgBouncer in transaction mode in front of a database and returns the address through it. It has
 // fewer connections to the server than tests have to it, so that state kept in a session shows. It ends with the test.
 func PgBouncer(t testing.TB, databaseURL string) string {
 	t.Helper()
+	through, err := url.Parse(PgBouncerWith(t, databaseURL, "pool_mode = transaction", "default_pool_size = 10",
+		"ignore_startup_parameters = extra_float_digits, synchronous_commit, lock_timeout, default_transaction_isolation, statement_timeout"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	query := through.Query()
+	query.Set("default_query_exec_mode", "cache_describe") // a prepared statement is not there on the next connection
+	through.RawQuery = query.Encode()
+	return through.String()
+}
+
+// PgBouncerWith starts a PgBouncer with these settings in front of a database and returns the address through it. It ends with the test.
+func PgBouncerWith(t testing.TB, databaseURL string, settings ...string) string {
+	t.Helper()
 	for tries := 1; ; tries++ {
-		through, problem := startPgBouncer(t, databaseURL)
+		through, problem := startPgBouncer(t, databaseURL, settings)
 		if problem == "" {
 			return through
 		}
@@ -73,11 +95,11 @@ func PgBouncer(t testing.TB, databaseURL string) string {
 }
 
 // startPgBouncer returns the address, or the reason why PgBouncer does not run.
-func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) {
+func startPgBouncer(t testing.TB, databaseURL string, settings []string) (address, problem string) {
 	t.Helper()
-	program := embedded.FindProgram("pgbouncer")
+	program := findPgBouncer()
 	if program == "" {
-		t.Skip("PgBouncer is missing: run scripts/setup pgbouncer")
+		t.Skip(noPgBouncer)
 	}
 	target, err := pgx.ParseConfig(databaseURL)
 	if err != nil {
@@ -86,13 +108,12 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 	port := freePort(t)
 	folder := t.TempDir()
 	config := filepath.Join(folder, "pgbouncer.ini")
-	lines := []string{
+	lines := append([]string{
 		"[databases]",
 		fmt.Sprintf("%s = host=%s port=%d dbname=%s user=%s password='%s'", target.Database, target.Host, target.Port, target.Database, target.User, target.Password),
 		"[pgbouncer]",
-		"listen_addr = 127.0.0.1", "listen_port = " + strconv.Itoa(port), "unix_socket_dir =", "auth_type = any", "pool_mode = transaction", "default_pool_size = 10", "max_client_conn = 500",
-		"ignore_startup_parameters = extra_float_digits, synchronous_commit, lock_timeout, default_transaction_isolation, application_name, statement_timeout",
-	}
+		"listen_addr = 127.0.0.1", "listen_port = " + strconv.Itoa(port), "unix_socket_dir =", "auth_type = any", "max_client_conn = 500",
+	}, settings...)
 	if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -135,11 +156,15 @@ func startPgBouncer(t testing.TB, databaseURL string) (address, problem string) 
 	query.Del("host")
 	query.Del("port")
 	query.Set("sslmode", "disable")
-	query.Set("default_query_exec_mode", "cache_describe") // a prepared statement is not there on the next connection
 	through.RawQuery = query.Encode()
 	for end := time.Now().Add(clusterPatience); ; time.Sleep(20 * time.Millisecond) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		conn, err := pgx.Connect(ctx, through.String())
+		config, err := pgx.ParseConfig(through.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+		conn, err := pgx.ConnectConfig(ctx, config)
 		cancel()
 		if err == nil {
 			_ = conn.Close(context.Background())
