@@ -75,13 +75,21 @@ comment on column weir.queue.retention_seconds is 'How long a job is kept after 
 comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
 comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
-comment on column weir.queue.limits is 'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: none. weir.limit_override has those of single ones.';
-comment on column weir.queue.line_by is 'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has none. Worked out by weir.govern.';
+comment on column weir.queue.limits is
+  'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: '
+  'none. weir.limit_override has the limits of single keys and tenants.';
+comment on column weir.queue.line_by is
+  'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has no limits. Set by '
+  'weir.recompute_limits.';
 comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
-comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
-comment on column weir.queue.admitted_id is 'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had limits.';
+comment on column weir.queue.governed is 'It has limits: its jobs wait in lines, and are admitted as the limits allow.';
+comment on column weir.queue.admitted_id is
+  'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had '
+  'limits.';
 comment on column weir.queue.ready_id is 'Claims take its jobs from weir.job_ready under this id: id, or admitted_id while it is governed.';
-comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
+comment on column weir.queue.breaker_id is
+  'The circuit breaker (weir.breaker.id) of jobs that name none; null: none. While it is open it holds the whole '
+  'queue, or does with its jobs what its policy says.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
 comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
@@ -1028,15 +1036,8 @@ comment on column weir.workflow_event.event is 'What happened.';
 comment on column weir.workflow_event.name is 'Of a signal its name, else of the step that it is about.';
 comment on column weir.workflow_event.detail is 'Of a signal its payload; of a retry how the workflow had ended; of others what more there is to say.';
 
--- Limits: how much of a queue, of one key or of one tenant may be in flight, how fast, and who gets which share.
---
--- A queue with limits is governed. Its jobs wait in lines (job_held, reason line), one line a key or a tenant or both, and the admitter
--- (0035_admit.sql) moves them to where claims look. Which line a job waits in depends on what the limits tell apart (weir.queue.line_by), so a line's name
--- begins with that: '0' (nothing: one line), '1' and the key, '2' and the tenant, '3', the tenant, the character 31 and the key.
---
--- What is enqueued goes straight into its line, with a note of it in line_news. Whatever becomes available in any other way (a delay that is over, a retry,
--- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. Claims
--- read job_ready under the queue's admitted_id.
+-- Limits: how many jobs of a queue, of each key or of one tenant may be in flight, how fast they start, and how tenants share the queue.
+-- sql/functions/line.sql and admission.sql say how.
 
 create table weir.limit_override (
   queue_id int not null,
@@ -1048,19 +1049,23 @@ create table weir.limit_override (
   weight float8 constraint weight_is_above_0 check (weight > 0),
   constraint limit_override_pkey primary key (queue_id, what, name)
 );
-comment on table weir.limit_override is 'Limits of single keys and tenants, in place of those that weir.queue.limits has for all. weir.limits shows both.';
+comment on table weir.limit_override is
+  'Limits of single keys and tenants, which replace those in weir.queue.limits. weir.limits shows both.';
 comment on column weir.limit_override.queue_id is 'weir.queue.id';
 comment on column weir.limit_override.what is 'key or tenant.';
-comment on column weir.limit_override.name is 'Which.';
-comment on column weir.limit_override.concurrency is 'So many of its jobs may be in flight; null: as the queue says for all keys.';
-comment on column weir.limit_override.per_second is 'So many of its jobs are admitted a second in the long run; null: as the queue says for all keys.';
-comment on column weir.limit_override.burst is 'So many at once, after a rest.';
-comment on column weir.limit_override.weight is 'The tenant''s share, in proportion to those of the others that wait; null: as the queue says.';
+comment on column weir.limit_override.name is 'The key or tenant.';
+comment on column weir.limit_override.concurrency is
+  'How many of its jobs may be in flight; null: as the queue says for each.';
+comment on column weir.limit_override.per_second is
+  'How many of its jobs are admitted per second in the long run; null: as the queue says for each key.';
+comment on column weir.limit_override.burst is 'How many are admitted at once after a pause.';
+comment on column weir.limit_override.weight is
+  'The tenant''s share, relative to the other tenants with waiting jobs; null: as the queue says.';
 
 create sequence weir.line_tick as bigint;
-comment on sequence weir.line_tick is 'Draws the versions of lines and their turns.';
--- Written only by the admitter of the queue, one session at a time; a change is a new row in place of the old. Read newest first, which costs one index
--- probe however many dead rows lie behind. Rows of lines where nothing waits and nothing is in flight are removed.
+comment on sequence weir.line_tick is 'Draws the versions of lines, and their turns.';
+-- Written only by passes of weir.admit, one session at a time. A change is a new row in place of the old one, read newest first, which costs
+-- one index probe however many dead rows lie behind it. A line where no job waits or is in flight has no row.
 create table weir.line (
   queue_id int not null,
   name text collate "C" not null,
@@ -1079,43 +1084,54 @@ create table weir.line (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 create index line_open on weir.line (queue_id, tenant, priority, turn) where turn is not null;
 create index line_resting on weir.line (queue_id, rest_until) where rest_until is not null;
-comment on table weir.line is 'One row a line where something waits or is in flight, as the admitter last left it. weir.lines shows them as they are now.';
+comment on table weir.line is
+  'One row for each line where jobs wait or are in flight, as the last pass of the admitter left it. weir.lines shows '
+  'them as they are now.';
 comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under the queue''s admitted_id, in job_lease, or in line_reservation.';
-comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
-comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
-comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
-comment on column weir.line.turn is 'Its place among the open lines of its tenant and priority, drawn from line_tick; null: nothing waits, or a limit of its own keeps it closed.';
-comment on column weir.line.priority is 'The highest of priorities, while it is open.';
-comment on column weir.line.tokens is 'What its rate allows at once, at tokens_at; null: it has no rate.';
-comment on column weir.line.tokens_at is 'When that was so.';
-comment on column weir.line.rest_until is 'It has a rate, and is looked at again then.';
+comment on column weir.line.in_flight is
+  'How many of its jobs are in flight: in job_ready under the queue''s admitted_id, in job_lease, or in '
+  'line_reservation. Jobs whose end is still in admission_inbox are included.';
+comment on column weir.line.waiting is 'About how many jobs wait in it: cancelled jobs are noticed late.';
+comment on column weir.line.priorities is
+  'The priorities of the jobs that wait in it, the highest first; empty: no job waits.';
+comment on column weir.line.floors is
+  'For each of these priorities: the waiting jobs have an id (job_held.seq) above this.';
+comment on column weir.line.turn is
+  'Its place among the open lines of its tenant and priority, drawn from line_tick; null: no job waits, or a limit of '
+  'its own keeps it closed.';
+comment on column weir.line.priority is 'The first of priorities, while the line is open.';
+comment on column weir.line.tokens is 'How many jobs its rate allowed at tokens_at; null: it has no rate.';
+comment on column weir.line.tokens_at is 'When tokens was computed.';
+comment on column weir.line.rest_until is
+  'When its rate allows a job again, or its bucket is full: a pass then checks it. Null: it has no rate, or is open.';
 
 create table weir.tenant_share (
   queue_id int not null,
   tenant text collate "C" not null,
   tick bigint not null,
-  open int not null,
+  open_lines int not null,
   in_flight int not null,
   start float8 not null,
-  takes boolean not null,
-  passed bigint[] not null,
+  eligible boolean not null,
+  served_turns bigint[] not null,
   constraint tenant_share_pkey primary key (queue_id, tenant, tick)
 );
-create index tenant_share_start on weir.tenant_share (queue_id, start) where takes;
-comment on table weir.tenant_share is 'One row a tenant with lines, where tenants are told apart, as the admitter last left it: whose turn is next.';
+create index tenant_share_start on weir.tenant_share (queue_id, start) where eligible;
+comment on table weir.tenant_share is
+  'One row for each tenant with lines, where tenants are told apart, as the last pass left it.';
 comment on column weir.tenant_share.queue_id is 'weir.queue.id';
-comment on column weir.tenant_share.tenant is 'Which; empty: jobs without a tenant.';
+comment on column weir.tenant_share.tenant is 'The tenant; empty: jobs without a tenant.';
 comment on column weir.tenant_share.tick is 'Drawn from line_tick at each change.';
-comment on column weir.tenant_share.open is 'Its open lines.';
-comment on column weir.tenant_share.in_flight is 'Its jobs in flight.';
+comment on column weir.tenant_share.open_lines is 'How many of its lines are open.';
+comment on column weir.tenant_share.in_flight is 'How many of its jobs are in flight.';
 comment on column weir.tenant_share.start is
-  'Its place in virtual time, which each of its jobs moves on by 1/weight: start-time fair queueing (P. Goyal, H. Vin, H. Cheng, 1996). The lowest is served next.';
-comment on column weir.tenant_share.takes is 'It has open lines, and its own concurrency has room.';
-comment on column weir.tenant_share.passed is 'For priority 1 to 10: its open lines have a turn above this.';
+  'Its place in virtual time, which each of its jobs moves on by 1/weight: start-time fair queueing. The lowest is '
+  'served next.';
+comment on column weir.tenant_share.eligible is 'It has open lines, and its own concurrency has room.';
+comment on column weir.tenant_share.served_turns is 'For priority 1 to 10: its open lines have a turn above this.';
 
 create table weir.admission (
   queue_id int not null,
@@ -1125,48 +1141,59 @@ create table weir.admission (
   phase text not null constraint phase_is_known check (phase in ('adopting', 'sorting', 'open', 'closing')),
   since timestamptz not null,
   holders text[] not null default '{}',
-  news_after bigint not null,
-  news_among bigint[] not null default '{}',
+  inbox_xmax bigint not null,
+  inbox_xip bigint[] not null default '{}',
   in_flight int not null default 0,
   lines_waiting int not null default 0,
   virtual_time float8 not null default 0,
-  passed bigint[] not null,
+  served_turns bigint[] not null,
   tokens float8,
   tokens_at timestamptz,
   ready_after bigint[] not null,
-  tip bigint not null default 0,
-  asked_at timestamptz not null default '-infinity',
-  ahead int not null,
+  last_seq bigint not null default 0,
+  demanded_at timestamptz not null default '-infinity',
+  prefetch int not null,
   rested_until timestamptz not null default '-infinity',
-  passed_at timestamptz not null default '-infinity',
+  inbox_read_at timestamptz not null default '-infinity',
   rate_until timestamptz,
   admitted bigint not null default 0,
   constraint admission_pkey primary key (queue_id, tick)
 );
-comment on table weir.admission is 'One row a governed queue: how the admitter left it. Written only by the admitter; read newest first.';
+comment on table weir.admission is
+  'One row for each governed queue: the state of its admitter. Written only by weir.admit; read newest first.';
 comment on column weir.admission.queue_id is 'weir.queue.id';
 comment on column weir.admission.tick is 'Drawn from line_tick at each change.';
-comment on column weir.admission.version is 'The weir.queue.limits_version that it goes by.';
-comment on column weir.admission.line_by is 'The weir.queue.line_by that its lines were made by.';
+comment on column weir.admission.version is 'The weir.queue.limits_version that it applies.';
+comment on column weir.admission.line_by is 'The weir.queue.line_by of its lines.';
 comment on column weir.admission.phase is
-  'adopting: the queue has just become governed, and what runs already is taken into account; sorting: what waits is put into other lines; open: it admits; closing: what waits goes back to where a plain queue has it.';
+  'adopting: the queue has just become governed, and running jobs get a line; sorting: waiting jobs move to other '
+  'lines; open: it admits; closing: waiting jobs go back to job_ready. See limit_change.sql.';
 comment on column weir.admission.since is 'When the phase began.';
-comment on column weir.admission.holders is 'While adopting: the transactions (pid:virtual transaction id) that may still claim as from a plain queue.';
-comment on column weir.admission.news_after is 'It has read the news of all transactions below this id that are not in news_among.';
-comment on column weir.admission.news_among is 'The transactions below news_after that were under way when it last read the news.';
+comment on column weir.admission.holders is
+  'While adopting: the transactions (pid:virtual transaction id) that may still claim as from a queue without limits.';
+comment on column weir.admission.inbox_xmax is
+  'It has read the inbox rows of all transactions below this id, except those in inbox_xip.';
+comment on column weir.admission.inbox_xip is
+  'The transactions below inbox_xmax that had not ended when it last read the inbox.';
 comment on column weir.admission.in_flight is 'Jobs in flight: admitted, and neither ended nor back in a line.';
-comment on column weir.admission.lines_waiting is 'Lines where something waits.';
-comment on column weir.admission.passed is 'Where no tenants are told apart: as weir.tenant_share.passed.';
-comment on column weir.admission.virtual_time is 'No tenant''s start is below this.';
-comment on column weir.admission.tokens is 'What the queue''s rate allows at once, at tokens_at. Claims take from it, not admissions; what is admitted and not claimed is set apart.';
-comment on column weir.admission.tokens_at is 'When that was so.';
-comment on column weir.admission.ready_after is 'For priority 1 to 10: what it has admitted and nobody has claimed has a seq above this.';
-comment on column weir.admission.tip is 'All that it has admitted has a seq up to this.';
-comment on column weir.admission.asked_at is 'When a claim last asked for a pass and got something. Until a second later nothing is admitted ahead of claims.';
-comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
-comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
-comment on column weir.admission.passed_at is 'When it last looked at what came and went.';
-comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
+comment on column weir.admission.lines_waiting is 'Lines where jobs wait.';
+comment on column weir.admission.served_turns is
+  'As weir.tenant_share.served_turns, where the limits do not tell tenants apart.';
+comment on column weir.admission.virtual_time is 'No eligible tenant''s start is below this.';
+comment on column weir.admission.tokens is
+  'How many jobs the queue''s rate allowed at tokens_at. Claims take tokens, not admissions; a pass reserves one for '
+  'each job that is admitted and unclaimed.';
+comment on column weir.admission.tokens_at is 'When tokens was computed.';
+comment on column weir.admission.ready_after is
+  'For priority 1 to 10: admitted jobs that are unclaimed have a seq above this.';
+comment on column weir.admission.last_seq is 'The highest seq of a job that it admitted.';
+comment on column weir.admission.demanded_at is
+  'When a claim last asked for a pass and got jobs. For a second after that, the loop admits nothing ahead of claims.';
+comment on column weir.admission.prefetch is 'How many jobs the loop keeps admitted ahead of claims.';
+comment on column weir.admission.rested_until is 'Lines that rested until then have been checked.';
+comment on column weir.admission.inbox_read_at is 'When it last read the inbox to its end.';
+comment on column weir.admission.rate_until is
+  'The queue''s rate allows no job before this; null: the rate holds nothing.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
 
 create table weir.line_reservation (
@@ -1175,42 +1202,51 @@ create table weir.line_reservation (
   name text collate "C" not null
 );
 comment on table weir.line_reservation is
-  'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
+  'Jobs that wait for another attempt and keep their line, because it allows one job in flight: no other job of the '
+  'line runs until they have ended. They wait in job_scheduled, or in job_ready under the queue''s id.';
 comment on column weir.line_reservation.job_id is 'weir.job.id';
 comment on column weir.line_reservation.queue_id is 'weir.queue.id';
 comment on column weir.line_reservation.name is 'The line.';
--- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
--- their transaction, and deleted by the admitter when it has read them.
-create table weir.line_news (
+-- What other transactions tell the admitter. Enqueues and acks insert a row in their own transaction, so they never wait for the admitter. A pass
+-- finds the rows by the id of their transaction, and deletes what it has read.
+create table weir.admission_inbox (
   queue_id int not null,
   xid bigint not null default pg_current_xact_id()::text::bigint,
-  came text[],
+  arrived text[],
   priorities smallint[],
   floors bigint[],
   counts int[],
-  went text[],
-  went_jobs bigint[],
+  departed text[],
+  departed_jobs bigint[],
   claimed int,
   claimed_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
--- They are read once, and soon: compressing them would cost more than all else about them.
-alter table weir.line_news alter came set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
-  alter went set storage external, alter went_jobs set storage external;
-create index line_news_xid on weir.line_news (queue_id, xid);
-comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
-comment on column weir.line_news.queue_id is 'weir.queue.id';
-comment on column weir.line_news.xid is 'The transaction that it happened in.';
-comment on column weir.line_news.came is 'Lines that jobs came to.';
-comment on column weir.line_news.priorities is 'The priorities of those jobs, one row a line and priority.';
-comment on column weir.line_news.floors is 'Just below the lowest id among them.';
-comment on column weir.line_news.counts is 'How many came.';
-comment on column weir.line_news.went is 'Lines of jobs that are no longer in flight, one entry a job.';
-comment on column weir.line_news.went_jobs is 'Those jobs.';
-comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
-comment on column weir.line_news.claimed_at is 'When they were.';
+-- Rows are read once, and soon, so compressing them would cost more than it saves.
+alter table weir.admission_inbox alter arrived set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
+  alter departed set storage external, alter departed_jobs set storage external;
+create index admission_inbox_xid on weir.admission_inbox (queue_id, xid);
+comment on table weir.admission_inbox is 'Changes that the admitter has not read yet: one row for each statement that put jobs into lines, ended jobs in flight, or claimed at a rate.';
+comment on column weir.admission_inbox.queue_id is 'weir.queue.id';
+comment on column weir.admission_inbox.xid is 'The transaction that wrote the row.';
+comment on column weir.admission_inbox.arrived is 'Lines that jobs entered.';
+comment on column weir.admission_inbox.priorities is
+  'The priorities of those jobs: one entry for each line and priority.';
+comment on column weir.admission_inbox.floors is 'One less than the lowest id among them.';
+comment on column weir.admission_inbox.counts is 'How many jobs entered.';
+comment on column weir.admission_inbox.departed is
+  'Lines of jobs that are no longer in flight: one entry for each job.';
+comment on column weir.admission_inbox.departed_jobs is 'Those jobs.';
+comment on column weir.admission_inbox.claimed is 'In a queue with a rate: how many jobs were claimed.';
+comment on column weir.admission_inbox.claimed_at is 'When they were claimed.';
+
+create type weir.line_changes as (names text[], priorities smallint[], floors bigint[], counts int[], departed text[], departed_counts int[]);
+comment on type weir.line_changes is
+  'Internal, for the admitter. counts[i] jobs of priorities[i] with ids above floors[i] entered the line names[i] (null and 0: the line is to be checked again); departed_counts[i] jobs of the line departed[i] are no longer in flight.';
 
 create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
-comment on type weir.line_exit is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+comment on type weir.line_exit is
+  'Internal. A job that is no longer leased or admitted: its queue, its line, and whether it waits for another '
+  'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
 -- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.
@@ -1253,9 +1289,9 @@ create table weir.breaker (
   changes bigint not null default 0,
   pinned text constraint pinned_open_or_closed check (pinned in ('open', 'closed')),
   pinned_until timestamptz,
-  flow_from timestamptz not null default clock_timestamp(),
-  flow_count float8 not null default 0,
-  flow_after bigint[] not null default '{}',
+  release_from timestamptz not null default clock_timestamp(),
+  released float8 not null default 0,
+  release_after bigint[] not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   deleted_at timestamptz,
   constraint a_threshold_or_a_ratio check ((failure_threshold is null) <> (failure_ratio is null))
@@ -1290,9 +1326,9 @@ comment on column weir.breaker.times_opened is 'How often it has opened.';
 comment on column weir.breaker.changes is 'How often it has changed its state.';
 comment on column weir.breaker.pinned is 'Somebody has fixed its state: open or closed, whatever the samples say.';
 comment on column weir.breaker.pinned_until is 'When the pin ends by itself; null: it does not.';
-comment on column weir.breaker.flow_from is 'Since when jobs are let through at a rate,';
-comment on column weir.breaker.flow_count is 'how many of those that were due since then have been let through,';
-comment on column weir.breaker.flow_after is 'and how far in the line of each priority, 1 to 10.';
+comment on column weir.breaker.release_from is 'Since when jobs are let through at a rate,';
+comment on column weir.breaker.released is 'how many of those that were due since then have been let through,';
+comment on column weir.breaker.release_after is 'and how far in the line of each priority, 1 to 10.';
 comment on column weir.breaker.created_at is 'When its first job, or its settings, came.';
 comment on column weir.breaker.deleted_at is 'Set by delete_breaker: hidden, settings back to the defaults; the next job that names it brings it back.';
 
@@ -1408,10 +1444,10 @@ create index queue_resume_at on weir.queue (resume_at) where resume_at is not nu
 -- The trigger's body lives in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at
 -- commit, so that the breaker's lock is held only for a moment and the judge sees all that was committed before.
 -- +goose StatementBegin
-create function weir.judge_sample() returns trigger language plpgsql as $$ begin return null; end $$;
+create function weir.evaluate_breaker_sample() returns trigger language plpgsql as $$ begin return null; end $$;
 -- +goose StatementEnd
-create constraint trigger judge_at_commit after insert on weir.breaker_sample deferrable initially deferred
-  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.judge_sample();
+create constraint trigger evaluate_at_commit after insert on weir.breaker_sample deferrable initially deferred
+  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.evaluate_breaker_sample();
 
 create table weir.schema_source (
   name text primary key,

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,11 +25,12 @@ const (
 	gatherFor = 10 * time.Millisecond
 )
 
-// The statuses of an ack; the first three are the service's words.
+// The statuses of an ack; the first four are the service's words.
 const (
 	ackOK       = "ok"
 	ackStale    = "stale_token"
 	ackNotFound = "not_found"
+	ackInvalid  = "invalid"
 	ackRefused  = "refused" // the service refuses it in every form
 	ackUnsent   = "unsent"
 )
@@ -128,6 +130,9 @@ func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
 	type answer struct {
 		Results []struct {
 			Status string `json:"status"`
+			Error  struct {
+				Message string `json:"message"`
+			} `json:"error"`
 		} `json:"results"`
 	}
 	var answered answer
@@ -154,8 +159,12 @@ func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
 	results := make([]ackResult, len(acks))
 	for i, a := range acks {
 		results[i] = ackResult{a, ackUnsent}
-		if sent {
-			results[i].status = answered.Results[i].Status
+		if !sent {
+			continue
+		}
+		results[i].status = answered.Results[i].Status
+		if results[i].status == ackInvalid {
+			results[i] = r.sendApart(ctx, acks[i:i+1], errors.New(answered.Results[i].Error.Message))[0]
 		}
 	}
 	return results

@@ -108,8 +108,8 @@ begin
         insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
         select f.id, f.queue_id, f.priority, 0, 'line', weir.line_name(line_bys[array_position(queue_ids, f.queue_id)], f.tenant, f.concurrency_key), f.id from facts f
         returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq
-      ), news as (
-        insert into weir.line_news (queue_id, came, priorities, floors, counts)
+      ), note as (
+        insert into weir.admission_inbox (queue_id, arrived, priorities, floors, counts)
         select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n)
         from (select x.queue_id, x.key, x.priority, min(x.seq) - 1 as floor, count(*)::int as n from lines x group by x.queue_id, x.key, x.priority) l group by l.queue_id
       )
@@ -175,8 +175,8 @@ begin
     select i.id, queue_ids[i.q], i.priority, 0, 'line', weir.line_name(line_bys[i.q], i.job ->> 'tenant', i.job ->> 'concurrency_key'), i.id
     from input i where governed and line_bys[i.q] is not null and not i.duplicate and not i.held and (i.run_at is null or i.run_at <= now_at)
     returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq
-  ), news as (
-    insert into weir.line_news (queue_id, came, priorities, floors, counts)
+  ), note as (
+    insert into weir.admission_inbox (queue_id, arrived, priorities, floors, counts)
     select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n)
     from (select x.queue_id, x.key, x.priority, min(x.seq) - 1 as floor, count(*)::int as n from lines x where governed group by x.queue_id, x.key, x.priority) l group by l.queue_id
   )
