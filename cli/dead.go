@@ -232,7 +232,7 @@ func (c *purgeDead) purgeMatching(ctx context.Context, s *Session) error {
 		if err != nil {
 			return err
 		}
-		if err := s.Confirm(false, "Purge "+would.things(would.Total)+"?", "nothing was purged"); err != nil {
+		if err := s.Confirm(false, "Purge "+would.total()+"?", "nothing was purged"); err != nil {
 			return err
 		}
 	}

@@ -24,6 +24,7 @@ type operation struct {
 	State      string     `json:"state"`
 	By         string     `json:"by"`
 	Total      int64      `json:"total"`
+	TotalExact bool       `json:"total_exact"`
 	Done       int64      `json:"done"`
 	Failed     int64      `json:"failed"`
 	CreatedAt  time.Time  `json:"created_at"`
@@ -51,12 +52,20 @@ func (o *operation) things(n int64) string {
 	return countOf(n, "job")
 }
 
+// total is how many there are, as far as they were counted.
+func (o *operation) total() string {
+	if o.TotalExact {
+		return o.things(o.Total)
+	}
+	return "at least " + o.things(o.Total)
+}
+
 func (o *operation) print(p *printer) {
 	switch {
 	case o.State == "dry_run":
-		p.line("%s would be %s", o.things(o.Total), o.verb())
+		p.line("%s would be %s", o.total(), o.verb())
 	case o.FinishedAt == nil:
-		p.line("operation %s is %s: %d of %s %s", o.ID, p.state(o.State), o.Done, o.things(o.Total), o.verb())
+		p.line("operation %s is %s: %d of %s %s", o.ID, p.state(o.State), o.Done, o.total(), o.verb())
 	case o.Failed > 0:
 		p.line("operation %s is %s: %s %s, %d no longer existed", o.ID, p.state(o.State), o.things(o.Done), o.verb(), o.Failed)
 	default:
