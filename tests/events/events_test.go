@@ -66,6 +66,7 @@ func TestEventsAreFiltered(t *testing.T) {
 
 // Producers commit in another order than they began, one of them much later; nothing may be missed, by whoever hangs up and resumes neither.
 func TestEventsMissNothing(t *testing.T) {
+	weirtest.Long(t, "it follows many jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	events, hangUp := s.WatchEvents("event=enqueued", "")
@@ -167,6 +168,7 @@ func TestEventsShowWorkers(t *testing.T) {
 
 // However many listen, the database is asked as often as for one.
 func TestManyStreamsShareOneQuery(t *testing.T) {
+	weirtest.Long(t, "it opens 500 streams")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const listeners = 500

@@ -197,6 +197,7 @@ func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 // While few jobs come and go, a node seldom advances the watermark; a late committer is found soon all the same. A machine
 // that stalls may delay one round of five.
 func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
+	weirtest.Long(t, "it has five rounds of two seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB

@@ -34,6 +34,7 @@ func reopen(t *testing.T, s *embedded.Server, end func() error) (*weirtest.Datab
 }
 
 func TestPreparedTransactionIsFoundAfterCommit(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	d, s := newServer(t)
 	weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
@@ -66,6 +67,7 @@ func TestPreparedTransactionIsFoundAfterCommit(t *testing.T) {
 
 // Virtual transaction ids begin anew with the server: another transaction may get the one that a prepared one had.
 func TestPreparedTransactionIsNotTakenForAnother(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	d, s := newServer(t)
 	weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")

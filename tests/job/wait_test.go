@@ -107,7 +107,7 @@ func TestEndFromElsewhereIsSeen(t *testing.T) {
 
 // However many wait, one statement a few times a second looks for all of them.
 func TestThousandsOfWaitersShareQueries(t *testing.T) {
-	weirtest.Long(t)
+	weirtest.Long(t, "ten thousand callers wait")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const waiters = 10000

@@ -12,6 +12,7 @@ import (
 // What is due is known ahead, so an idle node promotes it when it is due. A node that polled every second would do so in
 // a quarter of the rounds; a machine that stalls may delay two of seven.
 func TestIdleNodePromotesOnTime(t *testing.T) {
+	weirtest.Long(t, "it has seven rounds of three seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB
@@ -33,7 +34,7 @@ func TestIdleNodePromotesOnTime(t *testing.T) {
 
 // Loops that look at the database rest between their looks, also where there is nothing that tells them when to look next.
 func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
-	weirtest.Long(t)
+	weirtest.Long(t, "it watches an idle node for six seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.tend_workflows()"); !none {
@@ -54,6 +55,7 @@ func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
 
 // A transaction that pins the horizon keeps every dead row. When it ends, the space goes back to the system without anybody doing anything.
 func TestHotTablesShrinkAfterPinnedHorizon(t *testing.T) {
+	weirtest.Long(t, "it waits for vacuum")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	size := func() int { return s.Count(`select pg_relation_size('weir.job_lease')::int`) }

@@ -14,6 +14,7 @@ import (
 // The planner's statistics of a queue table are always wrong, and its plans are kept. Here all calls are planned while there is
 // nothing, then there are 150,000 jobs, 25,000 in each place, and what a call reads is counted: in that session, and in a new one.
 func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "select weir.set_queue('q', '{\"lease_seconds\": 3600}'), weir.set_queue('other')")
@@ -157,6 +158,7 @@ const hotTables = "'job_ready', 'job_lease', 'job_scheduled', 'job_held', 'job_d
 
 // While the xmin horizon is pinned, dead entries pile up where the claims were. A frontier passes them.
 func TestClaimSkipsDeadRows(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	pin := d.Tx()

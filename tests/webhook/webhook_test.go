@@ -62,6 +62,7 @@ func TestWebhookGetsChosenEvents(t *testing.T) {
 
 // What happens while no node runs chores is told when one does again; what one was at when it ended is told by the next.
 func TestWebhookMissesNothingWhenNodesStop(t *testing.T) {
+	weirtest.Long(t, "it stops nodes")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	r := weirtest.NewWebhookReceiver(t)

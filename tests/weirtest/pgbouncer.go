@@ -26,8 +26,6 @@ import (
 // pgBouncerVariable, when set in the environment, puts a PgBouncer in front of every database of New.
 const pgBouncerVariable = "WEIR_TEST_PGBOUNCER"
 
-const noPgBouncer = "PgBouncer is missing: run scripts/setup pgbouncer"
-
 func throughPgBouncer() bool { return os.Getenv(pgBouncerVariable) != "" }
 
 // ThroughPgBouncer runs the tests of the calling test's package again, those whose names match run, with a PgBouncer in
@@ -35,10 +33,6 @@ func throughPgBouncer() bool { return os.Getenv(pgBouncerVariable) != "" }
 func ThroughPgBouncer(t *testing.T, run string) {
 	t.Helper()
 	Long(t, "it runs the package's tests again")
-	if embedded.FindProgram("pgbouncer") == "" {
-		t.Skip(noPgBouncer)
-	}
-	Long(t)
 	if findPgBouncer() == "" {
 		t.Skip(noPgBouncer) // here, because this test does not show what its second run skips
 	}

@@ -119,6 +119,7 @@ func claimRegistersWorkerSQL(t *testing.T) {
 }
 
 func claimRegistersWorkerREST(t *testing.T) {
+	weirtest.Long(t, "metrics of workers are counted every ten seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.Fill(3)
@@ -233,6 +234,7 @@ func TestWorkersAreListed(t *testing.T) {
 }
 
 func workersAreListedREST(t *testing.T) {
+	weirtest.Long(t, "metrics of workers are counted every ten seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	if page := weirtest.Decode[weirtest.Page[weirtest.Worker]](s.Get("/v1/workers").Want(http.StatusOK)); page.Items == nil || len(page.Items) != 0 || page.NextCursor != nil {
