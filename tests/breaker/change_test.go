@@ -105,7 +105,7 @@ func invalidBreakerSettingsAreRefusedREST(t *testing.T) {
 		{`{"while_open": {"policy": "throttle"}}`, "while_open.per_second", "0.001"},
 		{`{"while_open": {"policy": "throttle", "per_second": 0}}`, "while_open.per_second", "0.001"},
 		{`{"while_open": {"policy": "throttle", "per_second": -1}}`, "while_open.per_second", "0.001"},
-		{`{"while_open": {"policy": "postpone"}}`, "while_open.delay_seconds", "is required"},
+		{`{"while_open": {"policy": "postpone"}}`, "while_open.delay_seconds", "requires it"},
 		{`{"while_open": {"policy": "postpone", "delay_seconds": 0}}`, "while_open.delay_seconds", "0.1"},
 		{`{"while_open": {"policy": "complete_default"}}`, "while_open.result", "any JSON"},
 		{`{"while_open": {"policy": "hold", "per_second": 5}}`, "while_open.per_second", "hold"},
