@@ -247,3 +247,27 @@ func breakerIsChangedByHandCLI(t *testing.T) {
 		t.Errorf("--json shows %s", r.Stdout)
 	}
 }
+
+// A setting that is null gets its default; a null inside the result of policy complete_default is a value.
+func TestReplacedSettingsKeepNullsOfResult(t *testing.T) {
+	t.Parallel()
+	const settings = `{"min_calls": null, "while_open": {"policy": "complete_default", "result": {"price": null}}}`
+	const stored = "select while_open #> '{result}' || jsonb_build_object('min_calls', min_calls) from weir.breaker where name = 'b'"
+	want := `{"price": null, "min_calls": 10}`
+	t.Run("SQL", func(t *testing.T) {
+		t.Parallel()
+		d := weirtest.New(t)
+		weirtest.Exec(t, d, "select weir.set_breaker('b', $1, replace => true)", settings)
+		if got := weirtest.Value[string](t, d, stored); got != want {
+			t.Errorf("stored %s, want %s", got, want)
+		}
+	})
+	t.Run("REST", func(t *testing.T) {
+		t.Parallel()
+		s := weirtest.StartNode(t)
+		s.Do(http.MethodPut, "/v1/breakers/b", settings).Want(http.StatusOK)
+		if got := weirtest.Value[string](t, s.DB, stored); got != want {
+			t.Errorf("stored %s, want %s", got, want)
+		}
+	})
+}
