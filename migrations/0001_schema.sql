@@ -1249,7 +1249,7 @@ create type weir.line_changes as (names text[], priorities smallint[], floors bi
   departed_counts int[]);
 comment on type weir.line_changes is
   'Internal, for the admitter. counts[i] jobs of priorities[i] with ids above floors[i] entered the line names[i] '
-  '(null and 0: the line is to be checked again); departed_counts[i] jobs of the line departed[i] are no longer in '
+  '(null and 0: only check the line); departed_counts[i] jobs of the line departed[i] are no longer in '
   'flight.';
 
 create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
