@@ -505,8 +505,11 @@ create table weir.operation (
   requested_by text,
   rate_per_second float8 constraint rate_is_one_a_day_to_100_thousand_a_second check (rate_per_second between 1.0 / 86400 and 100000),
   total bigint not null,
+  total_exact boolean not null default true,
   done bigint not null default 0,
   failed bigint not null default 0,
+  pieces int not null default 0,
+  read_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz,
   finished_at timestamptz,
@@ -525,7 +528,10 @@ comment on column weir.operation.options is 'What else was asked for: {priority}
 comment on column weir.operation.keep_attempts is 'With redrive_dead: the attempts so far count.';
 comment on column weir.operation.requested_by is 'Who asked for it, if they said.';
 comment on column weir.operation.rate_per_second is 'At most so many a second; null: as fast as they can be done.';
-comment on column weir.operation.total is 'How many there were when it was asked for, as far as they could be counted within two seconds.';
+comment on column weir.operation.total is 'How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.';
+comment on column weir.operation.total_exact is 'Whether total is exact. If not, counting took too long: there are at least as many.';
+comment on column weir.operation.pieces is 'How many pieces an export has in weir.operation_result.';
+comment on column weir.operation.read_at is 'When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.';
 comment on column weir.operation.done is 'How many are done.';
 comment on column weir.operation.failed is 'At its end: how many of total it did not find any more, because somebody else was quicker.';
 comment on column weir.operation.created_at is 'When it was asked for.';
@@ -547,11 +553,12 @@ comment on column weir.operation_result.operation_id is 'weir.operation.id';
 comment on column weir.operation_result.n is 'The place of the piece: 1, 2, …';
 comment on column weir.operation_result.body is 'Whole lines.';
 
--- Schedules: when jobs are to come about by themselves. This file has the tables and the clock's arithmetic; 0024 makes, changes and fires schedules.
+-- Schedules: rows that make jobs or submit workflows at set times.
 --
--- One evaluator, here, whoever asks: the preview, the firing, REST and SQL all go through weir.next_slot. A cron expression is read once, into
--- masks (weir.cron_fields). A time zone is the list of its changes (weir.time_zone), which the program carries and `weir migrate up` brings: neither
--- PostgreSQL's nor a node's own zone data has a say, so no two of them can differ. docs/decisions/0006-schedules.md has the reasons.
+-- The preview, the firing, REST and SQL all ask weir.next_slot for times. A cron expression is parsed once, into masks
+-- (weir.cron_fields). A time zone is the list of its clock changes (weir.time_zone), which the program carries and
+-- `weir migrate up` loads. PostgreSQL's and the node's own zone data are not used, so they cannot disagree.
+-- docs/decisions/0006-schedules.md has the reasons.
 --
 -- Lock order: weir.schedule, then what enqueueing and cancelling lock.
 
@@ -561,20 +568,23 @@ create table weir.time_zone (
   offsets int[] not null,
   version text not null
 );
--- As they are: an array that is compressed is unpacked for each of its elements that is looked at.
+-- Stored uncompressed: a compressed array is unpacked for each element that is read.
 alter table weir.time_zone alter column changes set storage plain, alter column offsets set storage plain;
-comment on table weir.time_zone is 'The time zones that schedules know, with every change of their clocks from 2000 to 2100. Brought by weir migrate up.';
-comment on column weir.time_zone.name is 'Its name in the IANA time zone database.';
-comment on column weir.time_zone.changes is 'When its clocks changed or will, in order; the first is -infinity.';
-comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC, each from the change of the same place on.';
-comment on column weir.time_zone.version is 'The release of the IANA time zone database that this is from, such as 2025c.';
+comment on table weir.time_zone is
+  'The time zones of schedules, with every clock change from 2000 to 2100. weir migrate up loads them.';
+comment on column weir.time_zone.name is 'Name in the IANA time zone database.';
+comment on column weir.time_zone.changes is 'When its clocks change, in order; the first is -infinity.';
+comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC from the change at the same place on.';
+comment on column weir.time_zone.version is 'Release of the IANA time zone database, such as 2025c.';
 
 create type weir.cron_fields as (
-  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint, nth_weekdays bigint, last_weekdays bigint, both_days boolean
+  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint,
+  nth_weekdays bigint, last_weekdays bigint, both_days boolean
 );
 comment on type weir.cron_fields is
-  'A cron expression, read: for each field a mask with a bit for each number that it takes in. last_days: days before the end of the month, 0 being the last. '
-  'nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day of the week must both match, otherwise one of them is enough.';
+  'A parsed cron expression: each field is a mask with a bit for each number that it includes. last_days: days before the '
+  'end of the month, 0 being the last. nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day '
+  'of the week must both match; otherwise one of them is enough.';
 
 create table weir.schedule (
   id bigint generated by default as identity constraint schedule_pkey primary key,
@@ -605,46 +615,50 @@ create table weir.schedule (
   last_run_at timestamptz,
   next_slot_at timestamptz,
   due_at timestamptz,
-  judged_at timestamptz,
+  misfires_checked_at timestamptz,
   waiting_for bigint,
   tries int not null default 0,
   problem text
 ) with (fillfactor = 70);
 create unique index schedule_name on weir.schedule (name) where deleted_at is null;
 create index schedule_due on weir.schedule (due_at) where due_at is not null;
-comment on table weir.schedule is 'One row a schedule: when, what, and how far it is. For reading there is weir.schedules.';
-comment on column weir.schedule.id is 'Names it in weir.schedule_slot.';
-comment on column weir.schedule.name is 'What people and programs call it; free again once it is deleted.';
-comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields; or null.';
-comment on column weir.schedule.fields is 'The same, read.';
-comment on column weir.schedule.every_seconds is 'Its slots are so many seconds apart, whatever the clocks say; or null.';
-comment on column weir.schedule.anchor is 'With every_seconds: a slot is then, and the others are counted from it.';
-comment on column weir.schedule.at is 'Its one slot; or null.';
-comment on column weir.schedule.timezone is 'The zone whose clocks it goes by, weir.time_zone.name.';
-comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch; placeholders are filled in.';
-comment on column weir.schedule.workflow is 'The workflow that each slot submits instead.';
-comment on column weir.schedule.jitter_seconds is 'A slot fires up to so much later, always the same for one slot.';
-comment on column weir.schedule.starts_at is 'No slot before.';
-comment on column weir.schedule.ends_at is 'No slot then or later.';
-comment on column weir.schedule.max_runs is 'It is finished after so many runs; null: no limit.';
-comment on column weir.schedule.dst_gap is 'What becomes of a time that the clocks leave out: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
-comment on column weir.schedule.dst_overlap is 'How often a time runs that comes twice: once or twice; null: twice if it runs in every hour, otherwise once.';
-comment on column weir.schedule.misfire is 'What becomes of slots that nobody fired within a minute: skip, latest or all.';
-comment on column weir.schedule.misfire_limit is 'With misfire all: of the missed slots only so many, the latest, still run.';
+comment on table weir.schedule is 'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
+comment on column weir.schedule.id is 'Refers to it in weir.schedule_slot.';
+comment on column weir.schedule.name is 'Its name; free again once it is deleted.';
+comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields, or null.';
+comment on column weir.schedule.fields is 'The cron expression, parsed.';
+comment on column weir.schedule.every_seconds is 'The interval between its slots in seconds of real time, or null.';
+comment on column weir.schedule.anchor is 'With every_seconds: one of its slots, from which the others are counted.';
+comment on column weir.schedule.at is 'Its only slot, or null.';
+comment on column weir.schedule.timezone is 'The zone of its cron expression, weir.time_zone.name.';
+comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch, with placeholders.';
+comment on column weir.schedule.workflow is 'The workflow that each slot submits, in place of a job.';
+comment on column weir.schedule.jitter_seconds is 'A slot fires up to this many seconds late; the delay of one slot never changes.';
+comment on column weir.schedule.starts_at is 'No slot comes before this time.';
+comment on column weir.schedule.ends_at is 'No slot comes at or after this time.';
+comment on column weir.schedule.max_runs is 'It finishes after this many runs; null: no limit.';
+comment on column weir.schedule.dst_gap is
+  'Local times skipped by DST: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
+comment on column weir.schedule.dst_overlap is
+  'Local times that DST repeats: once or twice; null: twice if it runs in every hour, otherwise once.';
+comment on column weir.schedule.misfire is 'Slots that no node fired within a minute: skip, latest or all.';
+comment on column weir.schedule.misfire_limit is 'With misfire all: the number of missed slots that still run, the latest ones.';
 comment on column weir.schedule.overlap is 'What a slot does while the run before is active: allow, skip, wait or cancel.';
-comment on column weir.schedule.created_at is 'When it was made.';
-comment on column weir.schedule.updated_at is 'When its definition was last changed.';
-comment on column weir.schedule.paused_at is 'Since when it is paused.';
-comment on column weir.schedule.deleted_at is 'When it was deleted; the row goes with the last of its slots.';
-comment on column weir.schedule.runs is 'Slots that made a job; triggers by hand do not count.';
-comment on column weir.schedule.last_slot_at is 'All its slots up to then are dealt with.';
+comment on column weir.schedule.created_at is 'When it was created.';
+comment on column weir.schedule.updated_at is 'When its definition last changed.';
+comment on column weir.schedule.paused_at is 'When it was paused; null: it is not.';
+comment on column weir.schedule.deleted_at is 'When it was deleted; the row is removed with the last of its slots.';
+comment on column weir.schedule.runs is 'Slots that made a job; manual triggers do not count.';
+comment on column weir.schedule.last_slot_at is 'All its slots up to this one are done.';
 comment on column weir.schedule.last_run_at is 'The last slot that made a job.';
-comment on column weir.schedule.next_slot_at is 'The slot that is next; null: paused or finished.';
-comment on column weir.schedule.due_at is 'When to look at it: next_slot_at plus its jitter, or later where that slot waits or is tried again.';
-comment on column weir.schedule.judged_at is 'When it was last decided which of its missed slots still run: those up to then are to, late as they are.';
-comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job or workflow.';
-comment on column weir.schedule.tries is 'How often the next slot was refused.';
-comment on column weir.schedule.problem is 'Why it was, the last time.';
+comment on column weir.schedule.next_slot_at is 'The next slot; null: it is paused or finished.';
+comment on column weir.schedule.due_at is
+  'When to handle it next: next_slot_at plus its jitter, or later while that slot waits or is tried again.';
+comment on column weir.schedule.misfires_checked_at is
+  'When the misfire policy was last applied. Slots up to then still fire, however late.';
+comment on column weir.schedule.waiting_for is 'The job or workflow that must end before the next slot fires.';
+comment on column weir.schedule.tries is 'How many times the next slot was refused.';
+comment on column weir.schedule.problem is 'Why it was refused the last time.';
 
 create table weir.schedule_slot (
   schedule_id bigint not null,
@@ -661,18 +675,29 @@ create table weir.schedule_slot (
 );
 create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc) where outcome in ('enqueued', 'duplicate');
 create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
-comment on table weir.schedule_slot is 'What became of each slot, written in the transaction of its job. Its primary key lets no slot fire twice.';
+comment on table weir.schedule_slot is
+  'What each slot did, written in the transaction of its job. The primary key lets no slot fire twice.';
 comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
-comment on column weir.schedule_slot.slot_at is 'The time that the schedule names; of a trigger by hand, when that was.';
-comment on column weir.schedule_slot.manual is 'Somebody triggered it.';
+comment on column weir.schedule_slot.slot_at is 'The time of the slot, or of the manual trigger.';
+comment on column weir.schedule_slot.manual is 'It was triggered by hand.';
 comment on column weir.schedule_slot.outcome is
-  'enqueued: it made a job or a workflow. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued.';
-comment on column weir.schedule_slot.due_at is 'When it was to fire: the slot plus its jitter.';
-comment on column weir.schedule_slot.fired_at is 'When it was dealt with.';
-comment on column weir.schedule_slot.until_at is 'Of missed slots: the row is about all from slot_at until before then; null: to the last.';
-comment on column weir.schedule_slot.job_id is 'The job that it made, or of a duplicate the one that has the key.';
+  'enqueued: it made a job or a workflow. duplicate: the unique key of its job was taken. skipped: the run before was '
+  'active. missed: no node fired it in time. refused: its job or workflow could not be enqueued.';
+comment on column weir.schedule_slot.due_at is 'When it should fire: the slot plus its jitter.';
+comment on column weir.schedule_slot.fired_at is 'When it was handled.';
+comment on column weir.schedule_slot.until_at is
+  'Of missed slots: the row stands for all slots from slot_at to before this time; null: to the last.';
+comment on column weir.schedule_slot.job_id is 'The job that it made, or for a duplicate the job that has the key.';
 comment on column weir.schedule_slot.workflow_id is 'The workflow that it submitted.';
-comment on column weir.schedule_slot.detail is 'Why it made none, or what else it did.';
+comment on column weir.schedule_slot.detail is 'Why it made no job, or what else it did.';
+
+create type weir.firing as (
+  schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb, detail text,
+  punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz
+);
+comment on type weir.firing is
+  'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule afterwards. '
+  'punctual: it neither waited nor was tried before.';
 
 -- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who asks how fast, how long or
 -- how often reads a million rows. A chore calls weir.roll_up; the views add what is not rolled up yet, so they are right without it, only slower.
@@ -1480,3 +1505,10 @@ comment on table weir.schema_source is
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
+
+-- goose makes the table before it applies the first file.
+comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
+comment on column weir.migration.id is 'Order of the rows.';
+comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
+comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
+comment on column weir.migration.tstamp is 'When it was applied, in UTC.';
