@@ -16,7 +16,7 @@ import (
 // Nodes are killed, and connections cut, while steps add steps, wait for timers, signals and each other. No step is forgotten: every workflow ends, with the
 // result that follows from its definition.
 func TestNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
-	weirtest.Long(t)
+	weirtest.Long(t, "it kills nodes")
 	t.Parallel()
 	database := weirtest.New(t)
 	pool := database.Pool

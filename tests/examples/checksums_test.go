@@ -21,7 +21,7 @@ import (
 // The example in examples/checksums, as its README tells it, over the source of Go: more than ten thousand files, each of which is a job and a
 // run of sha256sum. One of the workers is killed in the middle.
 func TestChecksumsOfSourceTree(t *testing.T) {
-	weirtest.Long(t)
+	weirtest.Long(t, "it hashes ten thousand files")
 	t.Parallel()
 	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {

@@ -172,6 +172,7 @@ func TestChangeTakesEffectAtOnce(t *testing.T) {
 
 // Two nodes fire while its times, its job and its pause are changed all the time.
 func TestChangedScheduleFiresNoSlotTwice(t *testing.T) {
+	weirtest.Long(t, "it changes a schedule while it fires")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	weirtest.StartNodeOn(t, s.DB)

@@ -14,6 +14,7 @@ import (
 
 // The clock is put on from one due time to the next, over both nights on which the clocks are changed; what fires is what was shown before.
 func TestPreviewEqualsFirings(t *testing.T) {
+	weirtest.Long(t, "it fires a year of slots")
 	t.Parallel()
 	d := weirtest.New(t)
 	for name, definition := range map[string]string{
