@@ -49,7 +49,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.OperationNotFound:   {http.StatusNotFound, "Operation not found", "there is no operation 7"},
 	jobs.WorkflowNotFound:    {http.StatusNotFound, "Workflow not found", "there is no workflow 4711"},
 	jobs.BreakerNotFound:     {http.StatusNotFound, "Circuit breaker not found", "there is no breaker 'stripe'"},
-	jobs.ScheduleNotFound:    {http.StatusNotFound, "Schedule not found", "there is no schedule 'nightly-report'"},
+	jobs.ScheduleNotFound:    {http.StatusNotFound, "Schedule not found", "schedule 'nightly-report' does not exist"},
 	jobs.OperationRunning:    {http.StatusConflict, "The operation has not ended", "operation 7 has not ended"},
 	jobs.ResultNotFound:      {http.StatusNotFound, "Result not found", "the result of operation 7 is not kept any more"},
 	jobs.WebhookNotFound:     {http.StatusNotFound, "Webhook not found", `there is no webhook "billing"`},

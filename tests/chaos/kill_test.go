@@ -170,6 +170,7 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 }
 
 func TestEachJobCompletesOnceWhileServersAreKilled(t *testing.T) {
+	weirtest.Long(t)
 	t.Parallel()
 	began := time.Now()
 	f := &fleet{t: t, jobs: 50_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}

@@ -107,6 +107,7 @@ func TestEndFromElsewhereIsSeen(t *testing.T) {
 
 // However many wait, one statement a few times a second looks for all of them.
 func TestThousandsOfWaitersShareQueries(t *testing.T) {
+	weirtest.Long(t)
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const waiters = 10000

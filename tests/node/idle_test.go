@@ -29,6 +29,7 @@ func TestIdleNodePromotesOnTime(t *testing.T) {
 
 // Loops that look at the database rest between their looks, also where there is nothing that tells them when to look next.
 func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
+	weirtest.Long(t)
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.tend_workflows()"); !none {
