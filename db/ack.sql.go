@@ -12,7 +12,8 @@ import (
 )
 
 const completeMany = `-- name: CompleteMany :many
-select accepted::bigint from weir.complete_many($1::bigint[], $2::bigint[], $3::jsonb[]) accepted
+select accepted::bigint from weir.complete_many($1::bigint[], $2::bigint[],
+  $3::jsonb[]) accepted
 `
 
 type CompleteManyParams struct {
@@ -42,8 +43,10 @@ func (q *Queries) CompleteMany(ctx context.Context, arg CompleteManyParams) ([]i
 }
 
 const failMany = `-- name: FailMany :many
-select job_id::bigint, state::text, greatest(run_at) as run_at from weir.fail_many($1::bigint[], $2::bigint[], $3::jsonb[],
-  (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n) from unnest($4::float8[]) with ordinality u(s, n)),
+select job_id::bigint, state::text, greatest(run_at) as run_at
+  from weir.fail_many($1::bigint[], $2::bigint[], $3::jsonb[],
+  (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n)
+    from unnest($4::float8[]) with ordinality u(s, n)),
   $5::boolean[])
 `
 
@@ -89,7 +92,8 @@ func (q *Queries) FailMany(ctx context.Context, arg FailManyParams) ([]FailManyR
 
 const heartbeat = `-- name: Heartbeat :many
 select job_id::bigint, expires_at::timestamptz, cancel_requested::boolean
-from weir.heartbeat($1::bigint[], $2::bigint[], $3::int, $4::jsonb[])
+from weir.heartbeat($1::bigint[], $2::bigint[], $3::int,
+  $4::jsonb[])
 `
 
 type HeartbeatParams struct {
@@ -194,7 +198,8 @@ func (q *Queries) ReleaseMany(ctx context.Context, arg ReleaseManyParams) ([]int
 
 const snoozeMany = `-- name: SnoozeMany :many
 select accepted::bigint from weir.snooze_many($1::bigint[], $2::bigint[],
-  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with ordinality u(s, n))) accepted
+  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with
+    ordinality u(s, n))) accepted
 `
 
 type SnoozeManyParams struct {

@@ -49,6 +49,8 @@ type DeadPosition struct {
 type DeadPage struct {
 	Letters []DeadLetter
 	Next    *DeadPosition // where the next page begins; nil: there is none
+	// SearchedBackTo is set if the search ran out of time: dead letters from before then have not been searched yet.
+	SearchedBackTo *time.Time
 }
 
 // DeadLetters lists up to limit dead letters that pass a filter, newest first, from a position. As List it may end with fewer and a place to go on from.
@@ -84,7 +86,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 		last := candidates[len(candidates)-1]
 		from = DeadPosition{last.DiedAt, ID(last.JobID)}
 		if e.clock.Since(began) > listFor {
-			page.Next = &from
+			page.Next, page.SearchedBackTo = &from, utc(&last.DiedAt)
 			return page, nil
 		}
 	}
@@ -166,7 +168,7 @@ func noLetterOr(err error, id ID) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return &Error{
 			Code: DeadLetterNotFound, Message: "there is no dead letter " + id.String(),
-			Hint: "It never died, or was run again, purged or routed to another queue since; the job says what it is now.",
+			Hint: "It never died, or has since been redriven, purged or routed to another queue. The job shows its state.",
 		}
 	}
 	return fromDB("reading a dead letter", err)

@@ -37,6 +37,8 @@ type Filter struct {
 type Page struct {
 	Jobs []Job
 	Next ID // where the next page begins; 0: there is none
+	// SearchedBackTo is set if the search ran out of time: jobs enqueued before then have not been searched yet.
+	SearchedBackTo *time.Time
 }
 
 const (
@@ -84,6 +86,13 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		}
 		if e.clock.Since(began) > listFor {
 			page.Next = before
+			at, err := e.q.JobCreatedAt(ctx, int64(before))
+			if err != nil && !errors.Is(err, pgx.ErrNoRows) { // retention may just have dropped it
+				return Page{}, fromDB("listing jobs", err)
+			}
+			if err == nil {
+				page.SearchedBackTo = utc(&at)
+			}
 			return page, nil
 		}
 	}

@@ -51,6 +51,7 @@ type Queue struct {
 	Held                   int64        `json:"held" doc:"Jobs that wait for something else."`
 	Dead                   int64        `json:"dead" doc:"Dead letters."`
 	OldestAvailableSeconds float64      `json:"oldest_available_seconds" doc:"How long ago the oldest job that is next was enqueued; 0 if none is."`
+	Exact                  bool         `json:"exact" doc:"Whether the counts are exact. They stop at a bound: 100,000 available jobs and as many dead letters of the queue, 200,000 held and 200,000 scheduled or retryable jobs of all queues. If false, there are at least as many."`
 }
 
 // QueueWindow is what happened in a queue in the last minutes.
@@ -238,7 +239,7 @@ func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
 		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
-		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
+		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact,
 	}
 	if r.MaxDepth > 0 {
 		depth := int(r.MaxDepth)

@@ -146,7 +146,7 @@ func (e *Engine) Worker(ctx context.Context, name string, window time.Duration) 
 	if len(workers) == 0 {
 		return Worker{}, &Error{
 			Code: WorkerNotFound, Message: fmt.Sprintf("there is no worker %q", name),
-			Hint: "A worker comes into being at its first claim, or when it registers; one that is removed or silent for long is forgotten.",
+			Hint: "A worker appears at its first claim or registration. Removed workers and those not seen for a week are gone.",
 		}
 	}
 	if window > 0 {
