@@ -13,6 +13,7 @@ import (
 )
 
 func TestDueJobsArePromotedInOrder(t *testing.T) {
+	weirtest.Long(t, "it promotes many jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	var jobs []string
@@ -79,7 +80,7 @@ func TestDelayedJobOfLateCommitterIsPromoted(t *testing.T) {
 		p.Look(t, d)
 		tx := d.Tx()
 		id := weirtest.Value[int64](t, tx, enqueueing)
-		for range 3 { // looks pass the time at which it is due
+		for range 3 { // promotions pass its due time
 			weirtest.Tick(t, d)
 			p.Look(t, d)
 			before := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
@@ -97,6 +98,7 @@ func TestDelayedJobOfLateCommitterIsPromoted(t *testing.T) {
 }
 
 func TestLockedJobIsPromotedAfterwards(t *testing.T) {
+	weirtest.Long(t, "it waits for locks")
 	t.Parallel()
 	for name, sql := range map[string]string{
 		"cancelled": "select weir.cancel($1)",
@@ -128,7 +130,7 @@ func TestLockedJobIsPromotedAfterwards(t *testing.T) {
 	}
 }
 
-// Whoever waits for a table's lock has read the clock already, or not yet: it may not matter.
+// A transaction that waits for a table's lock may have read the clock before the wait or after it: both must work.
 func TestJobThatComesDueDuringLockWaitIsPromoted(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"job", "job_ready", "job_scheduled", "job_lease", "job_event"} {
@@ -206,9 +208,10 @@ func TestTickDuringPromotionHidesNothing(t *testing.T) {
 	})
 }
 
-// Delays and leases of a tenth of a second to a second, transactions that last as long, some of which roll back, and two nodes
-// that never look behind the end of their last look.
+// Delays and leases last a tenth of a second to a second. So do transactions, some of which roll back. Two nodes never
+// go back behind the end of their last promotion.
 func TestNoDueJobOrLostLeaseIsForgotten(t *testing.T) {
+	weirtest.Long(t, "it promotes under load for a while")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"lease_seconds": 1, "max_attempts": 100, "retry": {"base_seconds": 0.2, "strategy": "fixed"}}')`)

@@ -89,7 +89,7 @@ func (p *testProcess) end() {
 	_ = p.Wait()
 }
 
-// ownTempFolder returns a folder for temporary files, in which no process but the test's own meet.
+// ownTempFolder returns a folder for temporary files in which only the test's own processes meet.
 func ownTempFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "weir-test-")
@@ -127,6 +127,7 @@ func wantEnded(t *testing.T, temp, address string) {
 }
 
 func TestProcessesShareOneServerUntilTheLastEnds(t *testing.T) {
+	Long(t, "it starts a server and waits for its end")
 	t.Parallel()
 	temp := ownTempFolder(t)
 	var processes []*testProcess
@@ -158,6 +159,7 @@ func TestProcessesShareOneServerUntilTheLastEnds(t *testing.T) {
 }
 
 func TestProcessesReplaceAKilledKeeper(t *testing.T) {
+	Long(t, "it starts two servers")
 	t.Parallel()
 	temp := ownTempFolder(t)
 	env := []string{"TMPDIR=" + temp, "WEIR_TEST_DATABASE_URL="}
@@ -187,6 +189,7 @@ func TestProcessesReplaceAKilledKeeper(t *testing.T) {
 }
 
 func TestProcessesShareTheTemplateOfAGivenServer(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	s := NewServer(t)
 	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))
@@ -228,7 +231,7 @@ func TestPostgreSQLOfTheEnvironmentIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	p := startTestProcess(t, "TMPDIR="+ownTempFolder(t), "WEIR_POSTGRES_BIN="+t.TempDir(), "WEIR_TEST_DATABASE_URL=")
 	wantWords(t, p.says(t), "WEIR_POSTGRES_BIN names no usable PostgreSQL")
-	p = startTestProcess(t, "WEIR_TEST_DATABASE_URL=postgres://nobody@127.0.0.1:1/none")
+	p = startTestProcess(t, "WEIR_TEST_DATABASE_URL=postgres://noone@127.0.0.1:1/none")
 	wantWords(t, p.says(t), "WEIR_TEST_DATABASE_URL", "refused")
 }
 

@@ -14,6 +14,7 @@ import (
 )
 
 func TestKilledServerKeepsWhatWasCommitted(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	s := NewServer(t)
 	conn, err := pgx.Connect(t.Context(), s.URL("weir"))
@@ -40,6 +41,7 @@ func TestKilledServerKeepsWhatWasCommitted(t *testing.T) {
 }
 
 func TestKilledServersFolderIsRemoved(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	var dir string
 	var killed time.Time
@@ -51,7 +53,7 @@ func TestKilledServersFolderIsRemoved(t *testing.T) {
 		}
 		killed = time.Now()
 	})
-	// The removal waits ten seconds for a server that lives, and not at all for one that was killed.
+	// The removal waits ten seconds for a running server, and not at all for a killed one.
 	if took := time.Since(killed); took > 9*time.Second {
 		t.Errorf("removing the folder took %s, want no wait", took)
 	}

@@ -122,6 +122,7 @@ func TestCancelledCommandIsKilledWithItsChildren(t *testing.T) {
 }
 
 func TestWorkKeepsLeaseAndTimeout(t *testing.T) {
+	weirtest.Long(t, "it waits for a timeout")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
@@ -137,6 +138,7 @@ func TestWorkKeepsLeaseAndTimeout(t *testing.T) {
 }
 
 func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
+	weirtest.Long(t, "it runs 1,500 commands")
 	t.Parallel()
 	database := weirtest.New(t)
 	s, node := weirtest.StartServe(t, database)
@@ -154,7 +156,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 	}
 	weirtest.Eventually(t, "a third of them is done", func() bool { return lines() > jobs/3 })
 
-	// The node dies and another one comes up in its place.
+	// The node dies and another one starts in its place.
 	address := strings.TrimPrefix(s.URL, "http://")
 	node.Kill()
 	time.Sleep(300 * time.Millisecond)
@@ -165,7 +167,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 		}
 		return n
 	}
-	for range 3 { // of a claim whose answer was lost, the lease takes half a minute to run out
+	for range 3 { // a lease from a claim whose answer was lost takes half a minute to expire
 		for end := time.Now().Add(weirtest.Patience); completed() < jobs && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		}
 	}
@@ -175,7 +177,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 	if status := w.Stop(); status != 0 {
 		t.Errorf("the worker ended with %d:\n%s", status, w.Output)
 	}
-	// A claim whose answer died with the node is the only way to lose an attempt; nothing makes a command run twice.
+	// Only a claim whose answer died with the node may lose an attempt. No command runs twice.
 	if n := lines(); n != jobs {
 		t.Errorf("the command ran %d times for %d jobs", n, jobs)
 	}
