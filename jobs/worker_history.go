@@ -40,7 +40,7 @@ const (
 // worker, so it reads further and further back. A search that takes too long ends with the attempts that it has found, perhaps none, and the place to go on from.
 // Errors: WorkerNotFound.
 func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPlace, limit int) (Attempts, error) {
-	if err := e.q.KnowWorker(ctx, name); err != nil {
+	if err := e.q.RequireWorker(ctx, name); err != nil {
 		return Attempts{}, fromDB("looking up a worker", err)
 	}
 	oldest, err := e.q.OldestJob(ctx)
