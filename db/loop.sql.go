@@ -118,7 +118,7 @@ func (q *Queries) KeepPartitions(ctx context.Context) (string, error) {
 
 const lookOut = `-- name: LookOut :one
 
-select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in, o.looked_until::timestamptz[] as looked_until
+select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in, o.looked_until::timestamptz[] as looked_until
 from (select pg_current_snapshot()::text as snapshot) s
 left join lateral (
   select l.drawn, l.due_in, l.looked_until from weir.look_out($1::timestamptz, $2::timestamptz, $3::timestamptz, make_interval(secs => $4::float8)) l
@@ -134,6 +134,7 @@ type LookOutParams struct {
 }
 
 type LookOutRow struct {
+	Now         time.Time
 	Snapshot    string
 	Drawn       int64
 	DueIn       []float64
@@ -152,6 +153,7 @@ func (q *Queries) LookOut(ctx context.Context, arg LookOutParams) (LookOutRow, e
 	)
 	var i LookOutRow
 	err := row.Scan(
+		&i.Now,
 		&i.Snapshot,
 		&i.Drawn,
 		&i.DueIn,
@@ -178,6 +180,32 @@ func (q *Queries) PromoteDue(ctx context.Context, arg PromoteDueParams) (Promote
 	row := q.db.QueryRow(ctx, promoteDue, arg.MaxJobs, arg.After)
 	var i PromoteDueRow
 	err := row.Scan(&i.Promoted, &i.LookedUntil)
+	return i, err
+}
+
+const recoverAdmission = `-- name: RecoverAdmission :exec
+select weir.recover_admission()
+`
+
+func (q *Queries) RecoverAdmission(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, recoverAdmission)
+	return err
+}
+
+const recoverClock = `-- name: RecoverClock :one
+select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules from weir.recover_clock($1::boolean) r
+`
+
+type RecoverClockRow struct {
+	Leases    int32
+	Retries   int32
+	Schedules int32
+}
+
+func (q *Queries) RecoverClock(ctx context.Context, sure bool) (RecoverClockRow, error) {
+	row := q.db.QueryRow(ctx, recoverClock, sure)
+	var i RecoverClockRow
+	err := row.Scan(&i.Leases, &i.Retries, &i.Schedules)
 	return i, err
 }
 

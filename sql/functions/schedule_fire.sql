@@ -43,7 +43,7 @@ begin
     slot := s.next_slot_at;
     if s.tries > 0 and (now_at > slot + interval '1 hour' or (weir.next_slot(s, slot)).slot_at <= now_at) then
       -- It was refused until its successor came, or for an hour.
-      insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, detail) values (s.id, slot, 'refused', weir.slot_due(s, slot), now_at, s.problem);
+      insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, detail) values (s.id, slot, 'refused', weir.slot_due(s, slot), now_at, s.problem) on conflict do nothing;
       s.last_slot_at := slot;
       slot := (weir.next_slot(s, slot)).slot_at;
       s.tries := 0;
@@ -56,13 +56,22 @@ begin
         slot := keep[1];
       end if;
       if slot is distinct from s.next_slot_at then
-        insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, until_at, detail) values (s.id, s.next_slot_at, 'missed', s.due_at, now_at, slot, 'nobody fired it within a minute');
+        insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, until_at, detail) values (s.id, s.next_slot_at, 'missed', s.due_at, now_at, slot, 'nobody fired it within a minute')
+        on conflict do nothing;
         s.last_slot_at := greatest(s.next_slot_at, slot - interval '1 us');
       end if;
       s.judged_at := now_at;
     end if;
     if slot is null or weir.slot_due(s, slot) > now_at then
       update weir.schedule x set (last_slot_at, next_slot_at, due_at, judged_at, tries, problem) = (s.last_slot_at, slot, weir.slot_due(s, slot), s.judged_at, 0, null) where x.id = s.id;
+      continue;
+    end if;
+    -- A slot that comes again, because the clock went back, does not fire again. One that was missed then, does now.
+    delete from weir.schedule_slot r where r.schedule_id = s.id and r.slot_at = slot and not r.manual and r.outcome = 'missed';
+    if exists (select from weir.schedule_slot r where r.schedule_id = s.id and r.slot_at = slot and not r.manual) then
+      s.last_slot_at := slot;
+      slot := (weir.next_slot(s, slot)).slot_at;
+      update weir.schedule x set (last_slot_at, next_slot_at, due_at, judged_at, waiting_for, tries, problem) = (s.last_slot_at, slot, weir.slot_due(s, slot), s.judged_at, null, 0, null) where x.id = s.id;
       continue;
     end if;
 
