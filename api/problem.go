@@ -49,7 +49,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.OperationNotFound:   {http.StatusNotFound, "There is no such operation", "there is no operation 7"},
 	jobs.WorkflowNotFound:    {http.StatusNotFound, "There is no such workflow", "there is no workflow 4711"},
 	jobs.BreakerNotFound:     {http.StatusNotFound, "There is no such circuit breaker", "there is no breaker 'stripe'"},
-	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "there is no schedule 'nightly-report'"},
+	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "schedule 'nightly-report' does not exist"},
 	jobs.OperationRunning:    {http.StatusConflict, "The operation has not ended", "operation 7 has not ended"},
 	jobs.ResultNotFound:      {http.StatusNotFound, "There is no such result", "the result of operation 7 is not kept any more"},
 	jobs.WebhookNotFound:     {http.StatusNotFound, "There is no such webhook", `there is no webhook "billing"`},

@@ -21,7 +21,7 @@ type AdmissionsRow struct {
 	Busy     bool
 }
 
-// Limits and lines: see migrations/0028_limit.sql and 0035_admit.sql.
+// Limits, and the lines in which jobs wait for them.
 func (q *Queries) Admissions(ctx context.Context) ([]AdmissionsRow, error) {
 	rows, err := q.db.Query(ctx, admissions)
 	if err != nil {
@@ -65,7 +65,7 @@ type AdmitRow struct {
 	Available int32
 }
 
-// Nothing is lost with a pass that is lost: it is made again. So its commit does not wait for the disk.
+// A pass that a crash undoes is made again, so its commit need not wait for the disk.
 func (q *Queries) Admit(ctx context.Context, arg AdmitParams) (AdmitRow, error) {
 	row := q.db.QueryRow(ctx, admit, arg.Queue, arg.Wanted)
 	var i AdmitRow
@@ -122,8 +122,8 @@ func (q *Queries) CheckLimits(ctx context.Context, repair bool) ([]CheckLimitsRo
 const countInFlight = `-- name: CountInFlight :many
 select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting,
   a.admitted::bigint as admitted
-from weir.queue q cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.inbox_xmax, x.inbox_xip, x.in_flight, x.lines_waiting, x.virtual_time, x.served_turns, x.tokens, x.tokens_at, x.ready_after, x.last_seq, x.demanded_at, x.prefetch, x.rested_until, x.inbox_read_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc
-  limit 1) a
+from weir.queue q
+cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.inbox_xmax, x.inbox_xip, x.in_flight, x.lines_waiting, x.virtual_time, x.served_turns, x.tokens, x.tokens_at, x.ready_after, x.last_seq, x.demanded_at, x.prefetch, x.rested_until, x.inbox_read_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
 where q.governed
 `
 
@@ -164,8 +164,8 @@ select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.
   l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
   greatest(l.concurrency) as concurrency, greatest(l.per_second) as per_second, l.open::boolean as open
 from weir.lines l
-where l.queue = $1::text and l.line = any (array(select n
-  from weir.line_names($1::text, $2::text, $3::int) n))
+where l.queue = $1::text and l.line = any (array(
+  select n from weir.line_names($1::text, $2::text, $3::int) n))
 order by l.line
 `
 

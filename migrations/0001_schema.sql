@@ -243,8 +243,10 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
-comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.on_jobs_ended); null: it is none.';
-comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
+comment on column weir.job_lease.followed is
+  'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
+comment on column weir.job_lease.line is
+  'The line for which it is in flight (weir.line_name); null: its queue had no limits when it was claimed.';
 comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
@@ -551,11 +553,12 @@ comment on column weir.operation_result.operation_id is 'weir.operation.id';
 comment on column weir.operation_result.n is 'The place of the piece: 1, 2, …';
 comment on column weir.operation_result.body is 'Whole lines.';
 
--- Schedules: when jobs are to come about by themselves. This file has the tables and the clock's arithmetic; 0024 makes, changes and fires schedules.
+-- Schedules: rows that make jobs or submit workflows at set times.
 --
--- One evaluator, here, whoever asks: the preview, the firing, REST and SQL all go through weir.next_slot. A cron expression is read once, into
--- masks (weir.cron_fields). A time zone is the list of its changes (weir.time_zone), which the program carries and `weir migrate up` brings: neither
--- PostgreSQL's nor a node's own zone data has a say, so no two of them can differ. docs/decisions/0006-schedules.md has the reasons.
+-- The preview, the firing, REST and SQL all ask weir.next_slot for times. A cron expression is parsed once, into masks
+-- (weir.cron_fields). A time zone is the list of its clock changes (weir.time_zone), which the program carries and
+-- `weir migrate up` loads. PostgreSQL's and the node's own zone data are not used, so they cannot disagree.
+-- docs/decisions/0006-schedules.md has the reasons.
 --
 -- Lock order: weir.schedule, then what enqueueing and cancelling lock.
 
@@ -565,20 +568,23 @@ create table weir.time_zone (
   offsets int[] not null,
   version text not null
 );
--- As they are: an array that is compressed is unpacked for each of its elements that is looked at.
+-- Stored uncompressed: a compressed array is unpacked for each element that is read.
 alter table weir.time_zone alter column changes set storage plain, alter column offsets set storage plain;
-comment on table weir.time_zone is 'The time zones that schedules know, with every change of their clocks from 2000 to 2100. Brought by weir migrate up.';
-comment on column weir.time_zone.name is 'Its name in the IANA time zone database.';
-comment on column weir.time_zone.changes is 'When its clocks changed or will, in order; the first is -infinity.';
-comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC, each from the change of the same place on.';
-comment on column weir.time_zone.version is 'The release of the IANA time zone database that this is from, such as 2025c.';
+comment on table weir.time_zone is
+  'The time zones of schedules, with every clock change from 2000 to 2100. weir migrate up loads them.';
+comment on column weir.time_zone.name is 'Name in the IANA time zone database.';
+comment on column weir.time_zone.changes is 'When its clocks change, in order; the first is -infinity.';
+comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC from the change at the same place on.';
+comment on column weir.time_zone.version is 'Release of the IANA time zone database, such as 2025c.';
 
 create type weir.cron_fields as (
-  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint, nth_weekdays bigint, last_weekdays bigint, both_days boolean
+  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint,
+  nth_weekdays bigint, last_weekdays bigint, both_days boolean
 );
 comment on type weir.cron_fields is
-  'A cron expression, read: for each field a mask with a bit for each number that it takes in. last_days: days before the end of the month, 0 being the last. '
-  'nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day of the week must both match, otherwise one of them is enough.';
+  'A parsed cron expression: each field is a mask with a bit for each number that it includes. last_days: days before the '
+  'end of the month, 0 being the last. nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day '
+  'of the week must both match; otherwise one of them is enough.';
 
 create table weir.schedule (
   id bigint generated by default as identity constraint schedule_pkey primary key,
@@ -609,46 +615,50 @@ create table weir.schedule (
   last_run_at timestamptz,
   next_slot_at timestamptz,
   due_at timestamptz,
-  judged_at timestamptz,
+  misfires_checked_at timestamptz,
   waiting_for bigint,
   tries int not null default 0,
   problem text
 ) with (fillfactor = 70);
 create unique index schedule_name on weir.schedule (name) where deleted_at is null;
 create index schedule_due on weir.schedule (due_at) where due_at is not null;
-comment on table weir.schedule is 'One row a schedule: when, what, and how far it is. For reading there is weir.schedules.';
-comment on column weir.schedule.id is 'Names it in weir.schedule_slot.';
-comment on column weir.schedule.name is 'What people and programs call it; free again once it is deleted.';
-comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields; or null.';
-comment on column weir.schedule.fields is 'The same, read.';
-comment on column weir.schedule.every_seconds is 'Its slots are so many seconds apart, whatever the clocks say; or null.';
-comment on column weir.schedule.anchor is 'With every_seconds: a slot is then, and the others are counted from it.';
-comment on column weir.schedule.at is 'Its one slot; or null.';
-comment on column weir.schedule.timezone is 'The zone whose clocks it goes by, weir.time_zone.name.';
-comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch; placeholders are filled in.';
-comment on column weir.schedule.workflow is 'The workflow that each slot submits instead.';
-comment on column weir.schedule.jitter_seconds is 'A slot fires up to so much later, always the same for one slot.';
-comment on column weir.schedule.starts_at is 'No slot before.';
-comment on column weir.schedule.ends_at is 'No slot then or later.';
-comment on column weir.schedule.max_runs is 'It is finished after so many runs; null: no limit.';
-comment on column weir.schedule.dst_gap is 'What becomes of a time that the clocks leave out: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
-comment on column weir.schedule.dst_overlap is 'How often a time runs that comes twice: once or twice; null: twice if it runs in every hour, otherwise once.';
-comment on column weir.schedule.misfire is 'What becomes of slots that nobody fired within a minute: skip, latest or all.';
-comment on column weir.schedule.misfire_limit is 'With misfire all: of the missed slots only so many, the latest, still run.';
+comment on table weir.schedule is 'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
+comment on column weir.schedule.id is 'Refers to it in weir.schedule_slot.';
+comment on column weir.schedule.name is 'Its name; free again once it is deleted.';
+comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields, or null.';
+comment on column weir.schedule.fields is 'The cron expression, parsed.';
+comment on column weir.schedule.every_seconds is 'The interval between its slots in seconds of real time, or null.';
+comment on column weir.schedule.anchor is 'With every_seconds: one of its slots, from which the others are counted.';
+comment on column weir.schedule.at is 'Its only slot, or null.';
+comment on column weir.schedule.timezone is 'The zone of its cron expression, weir.time_zone.name.';
+comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch, with placeholders.';
+comment on column weir.schedule.workflow is 'The workflow that each slot submits, in place of a job.';
+comment on column weir.schedule.jitter_seconds is 'A slot fires up to this many seconds late; the delay of one slot never changes.';
+comment on column weir.schedule.starts_at is 'No slot comes before this time.';
+comment on column weir.schedule.ends_at is 'No slot comes at or after this time.';
+comment on column weir.schedule.max_runs is 'It finishes after this many runs; null: no limit.';
+comment on column weir.schedule.dst_gap is
+  'Local times skipped by DST: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
+comment on column weir.schedule.dst_overlap is
+  'Local times that DST repeats: once or twice; null: twice if it runs in every hour, otherwise once.';
+comment on column weir.schedule.misfire is 'Slots that no node fired within a minute: skip, latest or all.';
+comment on column weir.schedule.misfire_limit is 'With misfire all: the number of missed slots that still run, the latest ones.';
 comment on column weir.schedule.overlap is 'What a slot does while the run before is active: allow, skip, wait or cancel.';
-comment on column weir.schedule.created_at is 'When it was made.';
-comment on column weir.schedule.updated_at is 'When its definition was last changed.';
-comment on column weir.schedule.paused_at is 'Since when it is paused.';
-comment on column weir.schedule.deleted_at is 'When it was deleted; the row goes with the last of its slots.';
-comment on column weir.schedule.runs is 'Slots that made a job; triggers by hand do not count.';
-comment on column weir.schedule.last_slot_at is 'All its slots up to then are dealt with.';
+comment on column weir.schedule.created_at is 'When it was created.';
+comment on column weir.schedule.updated_at is 'When its definition last changed.';
+comment on column weir.schedule.paused_at is 'When it was paused; null: it is not.';
+comment on column weir.schedule.deleted_at is 'When it was deleted; the row is removed with the last of its slots.';
+comment on column weir.schedule.runs is 'Slots that made a job; manual triggers do not count.';
+comment on column weir.schedule.last_slot_at is 'All its slots up to this one are done.';
 comment on column weir.schedule.last_run_at is 'The last slot that made a job.';
-comment on column weir.schedule.next_slot_at is 'The slot that is next; null: paused or finished.';
-comment on column weir.schedule.due_at is 'When to look at it: next_slot_at plus its jitter, or later where that slot waits or is tried again.';
-comment on column weir.schedule.judged_at is 'When it was last decided which of its missed slots still run: those up to then are to, late as they are.';
-comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job or workflow.';
-comment on column weir.schedule.tries is 'How often the next slot was refused.';
-comment on column weir.schedule.problem is 'Why it was, the last time.';
+comment on column weir.schedule.next_slot_at is 'The next slot; null: it is paused or finished.';
+comment on column weir.schedule.due_at is
+  'When to handle it next: next_slot_at plus its jitter, or later while that slot waits or is tried again.';
+comment on column weir.schedule.misfires_checked_at is
+  'When the misfire policy was last applied. Slots up to then still fire, however late.';
+comment on column weir.schedule.waiting_for is 'The job or workflow that must end before the next slot fires.';
+comment on column weir.schedule.tries is 'How many times the next slot was refused.';
+comment on column weir.schedule.problem is 'Why it was refused the last time.';
 
 create table weir.schedule_slot (
   schedule_id bigint not null,
@@ -665,18 +675,29 @@ create table weir.schedule_slot (
 );
 create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc) where outcome in ('enqueued', 'duplicate');
 create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
-comment on table weir.schedule_slot is 'What became of each slot, written in the transaction of its job. Its primary key lets no slot fire twice.';
+comment on table weir.schedule_slot is
+  'What each slot did, written in the transaction of its job. The primary key lets no slot fire twice.';
 comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
-comment on column weir.schedule_slot.slot_at is 'The time that the schedule names; of a trigger by hand, when that was.';
-comment on column weir.schedule_slot.manual is 'Somebody triggered it.';
+comment on column weir.schedule_slot.slot_at is 'The time of the slot, or of the manual trigger.';
+comment on column weir.schedule_slot.manual is 'It was triggered by hand.';
 comment on column weir.schedule_slot.outcome is
-  'enqueued: it made a job or a workflow. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued.';
-comment on column weir.schedule_slot.due_at is 'When it was to fire: the slot plus its jitter.';
-comment on column weir.schedule_slot.fired_at is 'When it was dealt with.';
-comment on column weir.schedule_slot.until_at is 'Of missed slots: the row is about all from slot_at until before then; null: to the last.';
-comment on column weir.schedule_slot.job_id is 'The job that it made, or of a duplicate the one that has the key.';
+  'enqueued: it made a job or a workflow. duplicate: the unique key of its job was taken. skipped: the run before was '
+  'active. missed: no node fired it in time. refused: its job or workflow could not be enqueued.';
+comment on column weir.schedule_slot.due_at is 'When it should fire: the slot plus its jitter.';
+comment on column weir.schedule_slot.fired_at is 'When it was handled.';
+comment on column weir.schedule_slot.until_at is
+  'Of missed slots: the row stands for all slots from slot_at to before this time; null: to the last.';
+comment on column weir.schedule_slot.job_id is 'The job that it made, or for a duplicate the job that has the key.';
 comment on column weir.schedule_slot.workflow_id is 'The workflow that it submitted.';
-comment on column weir.schedule_slot.detail is 'Why it made none, or what else it did.';
+comment on column weir.schedule_slot.detail is 'Why it made no job, or what else it did.';
+
+create type weir.firing as (
+  schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb, detail text,
+  punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz
+);
+comment on type weir.firing is
+  'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule afterwards. '
+  'punctual: it neither waited nor was tried before.';
 
 -- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who asks how fast, how long or
 -- how often reads a million rows. A chore calls weir.roll_up; the views add what is not rolled up yet, so they are right without it, only slower.
@@ -1042,8 +1063,8 @@ comment on column weir.workflow_event.event is 'What happened.';
 comment on column weir.workflow_event.name is 'Of a signal its name, else of the step that it is about.';
 comment on column weir.workflow_event.detail is 'Of a signal its payload; of a retry how the workflow had ended; of others what more there is to say.';
 
--- Limits: how many jobs of a queue, of each key or of one tenant may be in flight, how fast they start, and how tenants share the queue.
--- sql/functions/line.sql and admission.sql say how.
+-- Limits: how many jobs of a queue, of each key or of one tenant may be in flight, how fast they start, and how tenants
+-- share the queue. sql/functions/line.sql and admission.sql say how.
 
 create table weir.limit_override (
   queue_id int not null,
@@ -1070,8 +1091,9 @@ comment on column weir.limit_override.weight is
 
 create sequence weir.line_tick as bigint;
 comment on sequence weir.line_tick is 'Draws the versions of lines, and their turns.';
--- Written only by passes of weir.admit, one session at a time. A change is a new row in place of the old one, read newest first, which costs
--- one index probe however many dead rows lie behind it. A line where no job waits or is in flight has no row.
+-- Written only by passes of weir.admit, one session at a time. A change is a new row in place of the old one, read
+-- newest first, which costs one index probe however many dead rows lie behind it. A line where no job waits or is in
+-- flight has no row.
 create table weir.line (
   queue_id int not null,
   name text collate "C" not null,
@@ -1213,8 +1235,8 @@ comment on table weir.line_reservation is
 comment on column weir.line_reservation.job_id is 'weir.job.id';
 comment on column weir.line_reservation.queue_id is 'weir.queue.id';
 comment on column weir.line_reservation.name is 'The line.';
--- What other transactions tell the admitter. Enqueues and acks insert a row in their own transaction, so they never wait for the admitter. A pass
--- finds the rows by the id of their transaction, and deletes what it has read.
+-- What other transactions tell the admitter. Enqueues and acks insert a row in their own transaction, so they never
+-- wait for the admitter. A pass finds the rows by the id of their transaction, and deletes what it has read.
 create table weir.admission_inbox (
   queue_id int not null,
   xid bigint not null default pg_current_xact_id()::text::bigint,
@@ -1228,10 +1250,13 @@ create table weir.admission_inbox (
   claimed_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
 -- Rows are read once, and soon, so compressing them would cost more than it saves.
-alter table weir.admission_inbox alter arrived set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
-  alter departed set storage external, alter departed_jobs set storage external;
+alter table weir.admission_inbox
+  alter arrived set storage external, alter priorities set storage external, alter floors set storage external,
+  alter counts set storage external, alter departed set storage external, alter departed_jobs set storage external;
 create index admission_inbox_xid on weir.admission_inbox (queue_id, xid);
-comment on table weir.admission_inbox is 'Changes that the admitter has not read yet: one row for each statement that put jobs into lines, ended jobs in flight, or claimed at a rate.';
+comment on table weir.admission_inbox is
+  'Changes that the admitter has not read yet: one row for each statement that put jobs into lines, ended jobs in '
+  'flight, or claimed at a rate.';
 comment on column weir.admission_inbox.queue_id is 'weir.queue.id';
 comment on column weir.admission_inbox.xid is 'The transaction that wrote the row.';
 comment on column weir.admission_inbox.arrived is 'Lines that jobs entered.';
@@ -1245,9 +1270,12 @@ comment on column weir.admission_inbox.departed_jobs is 'Those jobs.';
 comment on column weir.admission_inbox.claimed is 'In a queue with a rate: how many jobs were claimed.';
 comment on column weir.admission_inbox.claimed_at is 'When they were claimed.';
 
-create type weir.line_changes as (names text[], priorities smallint[], floors bigint[], counts int[], departed text[], departed_counts int[]);
+create type weir.line_changes as (names text[], priorities smallint[], floors bigint[], counts int[], departed text[],
+  departed_counts int[]);
 comment on type weir.line_changes is
-  'Internal, for the admitter. counts[i] jobs of priorities[i] with ids above floors[i] entered the line names[i] (null and 0: the line is to be checked again); departed_counts[i] jobs of the line departed[i] are no longer in flight.';
+  'Internal, for the admitter. counts[i] jobs of priorities[i] with ids above floors[i] entered the line names[i] '
+  '(null and 0: only check the line); departed_counts[i] jobs of the line departed[i] are no longer in '
+  'flight.';
 
 create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
 comment on type weir.line_exit is
@@ -1255,17 +1283,8 @@ comment on type weir.line_exit is
   'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
--- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.
---
---               failures reach the threshold                 the wait is over
---   closed ────────────────────────────────────▶ open ──────────────────────────▶ half_open
---      ▲                                           ▲                                 │   │
---      │                                           └── a probe fails: wait longer ───┘   │
---      └──────────────────────────────── enough probes succeed ──────────────────────────┘
---
--- A breaker is gated while it is open, half_open, or closed with jobs still on their way back: only then do claims look at it (0037_breaker_policy.sql). Every
--- change is made under a transaction-level advisory lock on the breaker, which its holder got by trying, so that one session of all makes it and
--- nobody waits. The lock is held for moments only: samples are judged by a trigger that runs at the commit, however long the transaction was.
+-- Circuit breakers: they watch the failures of the things that jobs depend on, and hold the jobs while a dependency
+-- fails. sql/functions/breaker.sql shows the states, breaker_policy.sql and breaker_flow.sql what happens to the jobs.
 
 create table weir.breaker (
   id int generated always as identity constraint breaker_pkey primary key,
@@ -1274,16 +1293,22 @@ create table weir.breaker (
   failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
   failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
   min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),
-  window_seconds int not null default 60 constraint window_is_1_second_to_1_hour check (window_seconds between 1 and 3600),
-  open_seconds float8 not null default 60 constraint open_is_a_tenth_of_a_second_to_1_day check (open_seconds between 0.1 and 86400),
-  max_open_seconds float8 not null default 900 constraint max_open_is_open_to_1_day check (max_open_seconds between open_seconds and 86400),
-  half_open_probes int not null default 1 constraint half_open_probes_is_1_to_1000 check (half_open_probes between 1 and 1000),
+  window_seconds int not null default 60
+    constraint window_is_1_second_to_1_hour check (window_seconds between 1 and 3600),
+  open_seconds float8 not null default 60
+    constraint open_is_a_tenth_of_a_second_to_1_day check (open_seconds between 0.1 and 86400),
+  max_open_seconds float8 not null default 900
+    constraint max_open_is_open_to_1_day check (max_open_seconds between open_seconds and 86400),
+  half_open_probes int not null default 1
+    constraint half_open_probes_is_1_to_1000 check (half_open_probes between 1 and 1000),
   close_after int not null default 1 constraint close_after_is_1_to_1000 check (close_after between 1 and 1000),
   counts jsonb not null default '{}',
   while_open jsonb not null default '{"policy": "hold"}',
-  ramp_per_second float8 not null default 10 constraint ramp_is_a_tenth_to_100_thousand_a_second check (ramp_per_second between 0.1 and 100000),
+  ramp_per_second float8 not null default 10
+    constraint ramp_is_a_tenth_to_100_thousand_a_second check (ramp_per_second between 0.1 and 100000),
   ramp_factor float8 not null default 2 constraint ramp_factor_is_1_to_10 check (ramp_factor between 1 and 10),
-  state text not null default 'closed' constraint breaker_state_is_known check (state in ('closed', 'open', 'half_open')),
+  state text not null default 'closed'
+    constraint breaker_state_is_known check (state in ('closed', 'open', 'half_open')),
   gated boolean not null default false,
   version bigint not null default 0,
   changed_at timestamptz not null default clock_timestamp(),
@@ -1302,41 +1327,56 @@ create table weir.breaker (
   deleted_at timestamptz,
   constraint a_threshold_or_a_ratio check ((failure_threshold is null) <> (failure_ratio is null))
 );
--- All that a claim asks while every breaker is closed: one probe of an empty index.
+-- While every breaker is closed, a claim probes this empty index and does no more.
 create index breaker_gated on weir.breaker (id) where gated;
 create index breaker_pinned_until on weir.breaker (pinned_until) where pinned_until is not null;
-comment on table weir.breaker is 'One row a circuit breaker: its settings and its state. The view weir.breakers shows both.';
+comment on table weir.breaker is
+  'One row for each circuit breaker: its settings and its state. The view weir.breakers shows both.';
 comment on column weir.breaker.id is 'The short name that leases and samples use.';
 comment on column weir.breaker.name is 'The dependency: letters, digits, and _ . : - ; at most 128 characters.';
-comment on column weir.breaker.failure_threshold is 'It opens at so many failures in the window; null: failure_ratio decides.';
-comment on column weir.breaker.failure_ratio is 'It opens when this part of the calls in the window failed, of at least min_calls; null: failure_threshold decides.';
-comment on column weir.breaker.min_calls is 'With failure_ratio: fewer calls in the window say nothing.';
-comment on column weir.breaker.window_seconds is 'The sliding window. Samples are kept for an hour, so it is no longer than that.';
-comment on column weir.breaker.open_seconds is 'How long it stays open before it lets a probe through, the first time; then twice as long each time, less up to a fifth at random,';
-comment on column weir.breaker.max_open_seconds is 'but never longer than this.';
-comment on column weir.breaker.half_open_probes is 'Half-open it lets so many jobs through at once.';
-comment on column weir.breaker.close_after is 'It closes when so many probes have succeeded.';
-comment on column weir.breaker.counts is 'Which errors count as failures: {types, pattern, except_types}; see weir.set_breaker.';
-comment on column weir.breaker.while_open is 'What becomes of its jobs while it is open: {policy, …}; see weir.set_breaker.';
-comment on column weir.breaker.ramp_per_second is 'When it has closed, the jobs that were held come back at this rate,';
-comment on column weir.breaker.ramp_factor is 'which is multiplied by this each second.';
+comment on column weir.breaker.failure_threshold is
+  'It opens at this many failures in the window; null: failure_ratio decides.';
+comment on column weir.breaker.failure_ratio is
+  'It opens when this part of the calls in the window failed, if there were min_calls; null: failure_threshold '
+  'decides.';
+comment on column weir.breaker.min_calls is 'With failure_ratio: it does not open at fewer calls in the window.';
+comment on column weir.breaker.window_seconds is
+  'The sliding window. Samples are kept for an hour, so it is at most that.';
+comment on column weir.breaker.open_seconds is
+  'How long it stays open before its first probe. The wait doubles each time that it opens again, less up to a fifth '
+  'at random.';
+comment on column weir.breaker.max_open_seconds is 'The longest wait before a probe.';
+comment on column weir.breaker.half_open_probes is 'How many probes it lets through at once while half-open.';
+comment on column weir.breaker.close_after is 'It closes when this many probes have succeeded.';
+comment on column weir.breaker.counts is
+  'Which errors count as failures: {types, pattern, except_types}; see weir.set_breaker.';
+comment on column weir.breaker.while_open is
+  'What happens to its jobs while it is open: {policy, …}; see weir.set_breaker.';
+comment on column weir.breaker.ramp_per_second is 'After it closed, held jobs come back at this rate at first.';
+comment on column weir.breaker.ramp_factor is 'The rate is multiplied by this every second.';
 comment on column weir.breaker.state is 'closed, open or half_open.';
-comment on column weir.breaker.gated is 'Claims ask before they hand out its jobs: it is not closed, or jobs that were held are still coming back.';
-comment on column weir.breaker.version is 'Drawn from job_id_seq at each change of state. Jobs that are let through carry it (weir.job_ready.let_through), and have places above it.';
-comment on column weir.breaker.changed_at is 'When it came into its state.';
-comment on column weir.breaker.opened_at is 'When it last opened after having been closed.';
-comment on column weir.breaker.openings is 'How often it has opened in a row; the wait grows with it. It is in the same row until it has stayed closed for a window.';
+comment on column weir.breaker.gated is
+  'Claims check its jobs: it is not closed, or jobs that it held are still coming back.';
+comment on column weir.breaker.version is
+  'Drawn from job_id_seq at each change of state. Jobs that are let through carry it (weir.job_ready.let_through), '
+  'and have places above it.';
+comment on column weir.breaker.changed_at is 'When it entered its state.';
+comment on column weir.breaker.opened_at is 'When it last opened after it had been closed.';
+comment on column weir.breaker.openings is
+  'How many times in a row it has opened; the wait grows with it. The row ends when it stays closed for a window.';
 comment on column weir.breaker.next_probe_at is 'While it is open: when it becomes half_open; null while it is pinned.';
-comment on column weir.breaker.wants_probes is 'It is half_open and lacks jobs to probe with, so that those to come are held for a moment whatever the policy.';
-comment on column weir.breaker.times_opened is 'How often it has opened.';
-comment on column weir.breaker.changes is 'How often it has changed its state.';
-comment on column weir.breaker.pinned is 'Somebody has fixed its state: open or closed, whatever the samples say.';
-comment on column weir.breaker.pinned_until is 'When the pin ends by itself; null: it does not.';
-comment on column weir.breaker.release_from is 'Since when jobs are let through at a rate,';
-comment on column weir.breaker.released is 'how many of those that were due since then have been let through,';
-comment on column weir.breaker.release_after is 'and how far in the line of each priority, 1 to 10.';
-comment on column weir.breaker.created_at is 'When its first job, or its settings, came.';
-comment on column weir.breaker.deleted_at is 'Set by delete_breaker: hidden, settings back to the defaults; the next job that names it brings it back.';
+comment on column weir.breaker.wants_probes is
+  'It is half_open and lacks jobs for probes, so new jobs are held for a moment whatever the policy.';
+comment on column weir.breaker.times_opened is 'How many times it has opened.';
+comment on column weir.breaker.changes is 'How many times it has changed its state.';
+comment on column weir.breaker.pinned is 'The state that it is pinned to: open or closed, whatever the samples say.';
+comment on column weir.breaker.pinned_until is 'When the pin ends; null: when it is unpinned.';
+comment on column weir.breaker.release_from is 'Since when it releases jobs at a rate.';
+comment on column weir.breaker.released is 'How many of the jobs due since then it has released.';
+comment on column weir.breaker.release_after is 'For priority 1 to 10: the seq of the last held job that it released.';
+comment on column weir.breaker.created_at is 'When the first job or setting named it.';
+comment on column weir.breaker.deleted_at is
+  'Set by delete_breaker: hidden, settings at their defaults. The next job that names it brings it back.';
 
 create table weir.breaker_sample (
   breaker_id int not null,
@@ -1347,14 +1387,17 @@ create table weir.breaker_sample (
   summed boolean
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 create index breaker_sample_at on weir.breaker_sample (breaker_id, at);
-create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- who has something to judge?
-comment on table weir.breaker_sample is 'How calls of a dependency went: appended, one row a breaker and batch; sweep_breakers sums up those of a second, and removes them after an hour.';
+create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- breakers with something to evaluate
+comment on table weir.breaker_sample is
+  'Outcomes of calls of a dependency: one row for each breaker and batch. sweep_breakers sums those of a second, and '
+  'removes them after an hour.';
 comment on column weir.breaker_sample.breaker_id is 'weir.breaker.id';
-comment on column weir.breaker_sample.at is 'When it was written; of a sum, when its last was.';
-comment on column weir.breaker_sample.ok is 'Calls that went well.';
+comment on column weir.breaker_sample.at is 'When it was written; of a sum, the last of its rows.';
+comment on column weir.breaker_sample.ok is 'Calls that succeeded.';
 comment on column weir.breaker_sample.failed is 'Calls that failed with an error that counts.';
-comment on column weir.breaker_sample.version is 'Of probes and reports: the half-open state that they are about (weir.breaker.version).';
-comment on column weir.breaker_sample.summed is 'It is the sum of those of a second; null: it is not.';
+comment on column weir.breaker_sample.version is
+  'Of probes and reports: the half-open state (weir.breaker.version) that they belong to.';
+comment on column weir.breaker_sample.summed is 'True: the sum of the rows of a second. Null: a single row.';
 
 create table weir.breaker_probe (
   breaker_id int not null,
@@ -1364,10 +1407,10 @@ create table weir.breaker_probe (
   constraint breaker_probe_pkey primary key (job_id, breaker_id)
 );
 create index breaker_probe_of_breaker on weir.breaker_probe (breaker_id, version);
-comment on table weir.breaker_probe is 'Jobs that are let through to see whether the dependency is well again, until they have ended.';
+comment on table weir.breaker_probe is 'Jobs that were let through to test the dependency, until they have ended.';
 comment on column weir.breaker_probe.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_probe.job_id is 'weir.job.id';
-comment on column weir.breaker_probe.version is 'The half-open state that it is a probe of (weir.breaker.version).';
+comment on column weir.breaker_probe.version is 'The half-open state (weir.breaker.version) that it is a probe of.';
 comment on column weir.breaker_probe.sent_at is 'When it was let through.';
 
 create table weir.breaker_event (
@@ -1375,7 +1418,8 @@ create table weir.breaker_event (
   at timestamptz not null default clock_timestamp(),
   breaker_id int not null,
   breaker text not null,
-  event text not null constraint breaker_event_is_known check (event in ('opened', 'half_opened', 'closed', 'recovered', 'pinned', 'unpinned', 'set', 'deleted')),
+  event text not null constraint breaker_event_is_known check (
+    event in ('opened', 'half_opened', 'closed', 'recovered', 'pinned', 'unpinned', 'set', 'deleted')),
   from_state text not null,
   state text not null,
   by text,
@@ -1384,23 +1428,19 @@ create table weir.breaker_event (
 );
 create index breaker_event_of_breaker on weir.breaker_event (breaker, id);
 create index breaker_event_at on weir.breaker_event (at);
-comment on table weir.breaker_event is 'The history of the breakers: each change, who made it and why. Kept for 90 days.';
+comment on table weir.breaker_event is
+  'The history of the breakers: each change, who made it and why. Kept for 90 days.';
 comment on column weir.breaker_event.id is 'Grows with time.';
 comment on column weir.breaker_event.at is 'When it happened.';
 comment on column weir.breaker_event.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_event.breaker is 'The breaker''s name.';
-comment on column weir.breaker_event.event is 'opened, half_opened, closed, recovered (all jobs that were held are back), pinned, unpinned, set (its settings), deleted.';
+comment on column weir.breaker_event.event is
+  'opened, half_opened, closed, recovered (all held jobs are back), pinned, unpinned, set (its settings), deleted.';
 comment on column weir.breaker_event.from_state is 'Its state before.';
 comment on column weir.breaker_event.state is 'Its state since.';
-comment on column weir.breaker_event.by is 'Who did it, if somebody did and said so.';
+comment on column weir.breaker_event.by is 'Who made it, if given.';
 comment on column weir.breaker_event.reason is 'Why, in words.';
-comment on column weir.breaker_event.detail is 'More: ok and failed of the window, wait_seconds, settings.';
-
--- What becomes of a breaker's jobs while it is open. How they come back is in 0041_breaker_flow.sql.
---
--- A job's breaker is the one that it names itself, or else its queue's. A claim that meets a job whose breaker is gated takes it out of job_ready and puts it where the
--- policy says, so that no claim meets it again; only a queue whose own breaker holds is left as it is, and passed over as if it were paused. Jobs that may run all
--- the same carry the breaker's version in job_ready.let_through: probes, and those that come back at a rate. With the next change of state that is void.
+comment on column weir.breaker_event.detail is 'More: ok and failed calls of the window, wait_seconds, settings.';
 
 create index job_held_breaker on weir.job_held (key, priority, seq) where reason = 'breaker';
 create index job_ready_let_through on weir.job_ready (queue_id, priority, seq) where let_through is not null;
@@ -1411,13 +1451,14 @@ create table weir.breaker_result (
   job_id bigint not null,
   constraint breaker_result_pkey primary key (breaker_id, fingerprint, job_id)
 );
-comment on table weir.breaker_result is 'Which jobs have completed with a result, for breakers whose policy is complete_last_result. Appended; the newest of a fingerprint counts, older ones are swept.';
+comment on table weir.breaker_result is
+  'Which jobs completed with a result, for breakers with policy complete_last_result. The newest of a fingerprint '
+  'counts, older ones are swept.';
 comment on column weir.breaker_result.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_result.fingerprint is 'The MD5 of the job''s kind and args.';
 comment on column weir.breaker_result.job_id is 'weir.job.id; its outcome has the result.';
 
--- Health: whether the parts of the service do their work. Each part is checked every ten seconds, and its last hundred checks are kept, so that every node can show
--- what any of them saw. What can be seen in the database is checked by one session for all nodes; what belongs to a node, that node checks itself.
+-- Health: whether the parts of the service work, by their last hundred checks. See sql/functions/health.sql.
 
 create table weir.health_check (
   component text not null,
@@ -1429,26 +1470,25 @@ create table weir.health_check (
   constraint health_check_pkey primary key (component, node, at)
 );
 comment on table weir.health_check is 'The last hundred checks of each component. The view weir.health sums them up.';
-comment on column weir.health_check.component is 'What was checked: database, listener, loops (of a node); frontier, promotion, leases, partitions, horizon, chores, breaker:NAME.';
-comment on column weir.health_check.node is 'The node that it is about; empty: the whole service.';
+comment on column weir.health_check.component is
+  'What was checked: database, listener, loops (of a node); frontier, promotion, leases, partitions, horizon, chores, '
+  'breaker:NAME.';
+comment on column weir.health_check.node is 'The node that the check is about; empty: the whole service.';
 comment on column weir.health_check.at is 'When it was checked.';
-comment on column weir.health_check.ok is 'It was well.';
-comment on column weir.health_check.seconds is 'How long the component took to answer, where that was measured.';
-comment on column weir.health_check.message is 'What was wrong.';
+comment on column weir.health_check.ok is 'The check passed.';
+comment on column weir.health_check.seconds is 'How long the component took to answer, where that is measured.';
+comment on column weir.health_check.message is 'What was wrong, if the check failed.';
 
--- How a circuit breaker changes its state: by what it hears of the jobs, and by hand.
---
--- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0041_breaker_flow.sql.
-
--- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop as often. A node with nothing to do, as most
--- are most of the time, then costs the database next to nothing. While the snapshot is the one of the look before, no transaction that wrote anything has ended, in
--- any database, and there is nothing new to see.
+-- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop
+-- as often. A node with nothing to do, as most are most of the time, then costs the database next to nothing. While the
+-- snapshot is the one of the look before, no transaction that wrote anything has ended, in any database, and there is
+-- nothing new to see.
 
 create index queue_governed on weir.queue (id) where governed;
 create index queue_resume_at on weir.queue (resume_at) where resume_at is not null;
 
--- The trigger's body lives in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at
--- commit, so that the breaker's lock is held only for a moment and the judge sees all that was committed before.
+-- The trigger's body is in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at commit, so that the
+-- breaker's lock is short and the evaluation sees all that was committed before.
 -- +goose StatementBegin
 create function weir.evaluate_breaker_sample() returns trigger language plpgsql as $$ begin return null; end $$;
 -- +goose StatementEnd
@@ -1465,3 +1505,10 @@ comment on table weir.schema_source is
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
+
+-- goose makes the table before it applies the first file.
+comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
+comment on column weir.migration.id is 'Order of the rows.';
+comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
+comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
+comment on column weir.migration.tstamp is 'When it was applied, in UTC.';

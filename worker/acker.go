@@ -62,10 +62,14 @@ type ackResult struct {
 
 func newAcker(client *rest.Client, log *slog.Logger) *acker {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &acker{client: client, log: log, outage: outage{log: log, what: "sending acks"}, answers: make(chan ackAnswer, 1), ctx: ctx, cancel: cancel}
+	return &acker{
+		client: client, log: log, outage: outage{log: log, what: "sending acks"},
+		answers: make(chan ackAnswer, 1), ctx: ctx, cancel: cancel,
+	}
 }
 
-// sendAcks sends the acks that wait. While there is more work in hand it lets them gather a little, and returns when to try again.
+// sendAcks sends the acks that wait. While there is more work in hand it lets them gather a little, and returns when to
+// try again.
 func (w *Worker) sendAcks() (gathered <-chan time.Time) {
 	more := w.running+len(w.queue) > 0 && !w.stopping && len(w.ended) < 4*w.Slots
 	if left := time.Until(w.endedAt.Add(gatherFor)); more && len(w.ended) > 0 && left > 0 {
@@ -86,7 +90,7 @@ func (w *Worker) acked(a ackAnswer) {
 			w.count(h)
 		case ackStale, ackNotFound:
 			w.tally.lost++
-			w.log.Warn("an ack came too late: the lease had run out, or an earlier try succeeded and its answer was lost",
+			w.log.Warn("an ack came too late: the lease had run out, or an earlier try succeeded without an answer",
 				"job", h.job.ID, "outcome", h.ack.Outcome)
 		default:
 			w.tally.lost++
@@ -124,8 +128,8 @@ func (r *acker) take(a ackAnswer) {
 	}
 }
 
-// send sends acks until the service has answered or ctx ends, and returns the status of each. If acks were accepted and their answer was lost,
-// they are stale the second time, which changes nothing.
+// send sends acks until the service has answered or ctx ends, and returns the status of each. If acks were accepted and
+// their answer was lost, they are stale the second time, which changes nothing.
 func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
 	type answer struct {
 		Results []struct {
@@ -180,9 +184,11 @@ func (r *acker) sendApart(ctx context.Context, acks []ack, why error) []ackResul
 	case a.Outcome == complete:
 		return r.send(ctx, []ack{a.unusable("the service refuses the result: " + why.Error())})
 	case a.Outcome == fail && a.Error.Type != "report":
-		return r.send(ctx, []ack{a.failed("report", "the command failed, and the service refuses the reason: "+why.Error())})
+		reason := "the command failed, and the service refuses the reason: " + why.Error()
+		return r.send(ctx, []ack{a.failed("report", reason)})
 	}
-	r.log.Error("the service refuses an ack; the job's lease will run out", "job", a.ID, "outcome", a.Outcome, "error", why)
+	r.log.Error("the service refuses an ack; the job's lease will run out",
+		"job", a.ID, "outcome", a.Outcome, "error", why)
 	return []ackResult{{a, ackRefused}}
 }
 

@@ -87,7 +87,7 @@ begin
     end if;
   end if;
   if state.phase = 'open' then
-    -- Count what is unclaimed before reading which jobs were claimed: a claim in between counts twice rather than never.
+    -- Count unclaimed jobs before reading which were claimed: a claim in between counts twice rather than never.
     select * into demand from weir.admission_demand(q, state, wanted);
     available := demand.unclaimed;
     if demand.met then

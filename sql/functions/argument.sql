@@ -65,7 +65,7 @@ exception when datetime_field_overflow or invalid_datetime_format or invalid_tim
   return 'must be a time that exists, as in 2026-01-31T09:30:00Z';
 end $$;
 
--- A character that is no good in a name of a line is no good here: see 0028_limit.sql.
+-- A character that is no good in a name of a line is no good here: see line.sql.
 create or replace function weir.label_problem(value jsonb) returns text language sql immutable as $$
   select case when value is null or jsonb_typeof(value) = 'null' then null
     when jsonb_typeof(value) <> 'string' or length(value #>> '{}') not between 1 and 200 then 'must be a string of 1 to 200 characters'

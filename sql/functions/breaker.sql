@@ -77,10 +77,11 @@ begin
   perform weir.ensure_breakers(array[set_breaker.name]);
   b := weir.lock_breaker(set_breaker.name);
   if replace then
-    settings := '{"failure_threshold": 5, "failure_ratio": null, "min_calls": 10, "window_seconds": 60, "open_seconds": 60, "half_open_probes": 1, "close_after": 1, "counts": {},
-      "while_open": {"policy": "hold"}, "ramp_per_second": 10, "ramp_factor": 2}'::jsonb
+    settings := '{"failure_threshold": 5, "failure_ratio": null, "min_calls": 10, "window_seconds": 60,
+        "open_seconds": 60, "half_open_probes": 1, "close_after": 1, "counts": {}, "while_open": {"policy": "hold"},
+        "ramp_per_second": 10, "ramp_factor": 2}'::jsonb
       || jsonb_build_object('max_open_seconds', greatest(900, (settings ->> 'open_seconds')::float8))
-        || jsonb_strip_nulls(settings);
+      || coalesce((select jsonb_object_agg(e.key, e.value) from jsonb_each(settings) e where e.value <> 'null'), '{}');
   end if;
   b.failure_ratio := case when settings ->> 'failure_ratio' is not null then (settings ->> 'failure_ratio')::float8
     when settings ->> 'failure_threshold' is not null then null else b.failure_ratio end;
@@ -103,10 +104,9 @@ begin
   update weir.breaker x set failure_threshold = b.failure_threshold, failure_ratio = b.failure_ratio,
     min_calls = b.min_calls, window_seconds = b.window_seconds, open_seconds = b.open_seconds,
     max_open_seconds = b.max_open_seconds, half_open_probes = b.half_open_probes, close_after = b.close_after,
-      counts = b.counts, while_open = b.while_open,
-    ramp_per_second = b.ramp_per_second, ramp_factor = b.ramp_factor,
-    release_from = case when x.state = 'open' then now_at else x.release_from end, released = case
-      when x.state = 'open' then 0 else x.released end
+    counts = b.counts, while_open = b.while_open, ramp_per_second = b.ramp_per_second, ramp_factor = b.ramp_factor,
+    release_from = case when x.state = 'open' then now_at else x.release_from end,
+    released = case when x.state = 'open' then 0 else x.released end
   where x.id = b.id;
   if b.while_open ->> 'policy' = 'reroute' then
     perform pg_advisory_xact_lock(hashtext('weir'), hashtext('reroute'));

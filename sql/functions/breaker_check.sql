@@ -60,15 +60,15 @@ begin
     or not weir.is_queue_name(while_open ->> 'queue')) then
     return array['while_open.queue', 'must be the name of a queue'];
   elsif policy = 'complete_default' and not while_open ? 'result' then
-    return array['while_open.result', 'is required by policy complete_default: any JSON'];
+    return array['while_open.result', 'must be set, to any JSON: policy complete_default requires it'];
   elsif pg_column_size(while_open -> 'result') > 65536 then
     return array['while_open.result', 'must be at most 64 KiB'];
   elsif policy = 'throttle' and (while_open ->> 'per_second' is null
     or weir.number_problem(while_open -> 'per_second', 0.001, 100000) is not null) then
-    return array['while_open.per_second', 'is required by policy throttle: a number from 0.001 to 100000'];
+    return array['while_open.per_second', 'must be a number from 0.001 to 100000: policy throttle requires it'];
   elsif policy = 'postpone' and (while_open ->> 'delay_seconds' is null
     or weir.number_problem(while_open -> 'delay_seconds', 0.1, 604800) is not null) then
-    return array['while_open.delay_seconds', 'is required by policy postpone: a number from 0.1 to 604800'];
+    return array['while_open.delay_seconds', 'must be a number from 0.1 to 604800: policy postpone requires it'];
   elsif while_open ->> 'until' is not null and weir.time_problem(while_open -> 'until') is not null then
     return array['while_open.until', weir.time_problem(while_open -> 'until')];
   elsif weir.number_problem(while_open -> 'for_seconds', 0.1, 31536000) is not null then
@@ -83,8 +83,8 @@ comment on function weir.while_open_problem(jsonb) is
 
 create or replace function weir.breaker_problem(settings jsonb) returns text[] language plpgsql stable as $$
 declare
-  known constant text[] :=
-    '{failure_threshold,failure_ratio,min_calls,window_seconds,open_seconds,max_open_seconds,half_open_probes,close_after,counts,while_open,ramp_per_second,ramp_factor}';
+  known constant text[] := array['failure_threshold', 'failure_ratio', 'min_calls', 'window_seconds', 'open_seconds',
+    'max_open_seconds', 'half_open_probes', 'close_after', 'counts', 'while_open', 'ramp_per_second', 'ramp_factor'];
 begin
   if jsonb_typeof(settings) is distinct from 'object' then
     return array['settings', 'must be a JSON object'];

@@ -99,36 +99,8 @@ begin
   holding := coalesce(policies[own] ->> 'policy' = 'hold', false);
   low := case when holding then array_fill(versions[own], array[10]) else after end;
   loop
-    if holding then
-      with next as materialized (
-        select r.* from generate_series(10, 1, -1) c cross join lateral (
-          select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through
-            from weir.job_ready x
-          where x.queue_id = claim_gated.ready_id and x.priority = c and x.seq > low[c] and x.let_through is not null
-            and x.let_through = versions[own]
-          order by x.seq limit look for update skip locked) r
-        limit look
-      )
-      select array_agg(n.tid) as tids, array_agg(n.job_id) as ids, array_agg(n.seq) as seqs,
-        array_agg(n.attempt) as attempts, array_agg(n.priority) as priorities,
-        array_agg(n.let_through) as passes, min(n.job_id) as lowest, max(n.job_id) as highest, count(*)::int as n
-          into seen from next n;
-    else
-      with next as materialized (
-        select r.* from generate_series(10, 1, -1) c cross join lateral (
-          select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through
-            from weir.job_ready x
-          where x.queue_id = claim_gated.ready_id and x.priority = c and x.seq > low[c] order by x.seq limit look
-            for update skip locked) r
-        limit look
-      ), taken as (
-        delete from weir.job_ready r where r.ctid = any (array(select n.tid from next n where not sifting))
-      )
-      select array_agg(n.tid) as tids, array_agg(n.job_id) as ids, array_agg(n.seq) as seqs,
-        array_agg(n.attempt) as attempts, array_agg(n.priority) as priorities,
-        array_agg(n.let_through) as passes, min(n.job_id) as lowest, max(n.job_id) as highest, count(*)::int as n
-          into seen from next n;
-    end if;
+    select * into seen from weir.read_ready_jobs(claim_gated.ready_id, low, look,
+      case when holding then versions[own] end, take => not holding and not sifting);
     exit when seen.n = 0;
     -- A version that no breaker has: one of them changed its state after it was read, and its probes would be diverted.
     if exists (select from unnest(seen.passes) u(pass) where u.pass <> all (versions)) then
@@ -139,8 +111,8 @@ begin
     select array_agg(u.n) as ns, array_agg(j.breaker) as names into named from unnest(seen.ids) with ordinality u(id, n)
     cross join lateral (select x.breaker from weir.job x
       where x.id = u.id and x.id between seen.lowest and seen.highest and x.breaker is not null offset 0) j;
-    -- none of them has a gated breaker
     if own is null and not coalesce(named.names && names, false) and not sifting then
+      -- None of them has a gated breaker, and all are taken.
       ids := seen.ids;
       tokens := seen.seqs;
       attempts := array(select (a + 1)::smallint from unnest(seen.attempts) a);
@@ -150,8 +122,8 @@ begin
     -- For each job: 0 stays, -1 stays and is degraded, otherwise the position of the breaker that diverts it.
     decisions := array(
       select case
-          when f.gate is null or f.pass = versions[f.gate] or policies[f.gate] ->> 'policy' = 'reroute'
-            and policies[f.gate] ->> 'queue' = queue_name then 0
+          when f.gate is null or f.pass = versions[f.gate] then 0
+          when policies[f.gate] ->> 'policy' = 'reroute' and policies[f.gate] ->> 'queue' = queue_name then 0
           when policies[f.gate] ->> 'policy' = 'degraded' then -1
           else f.gate end
       from (
@@ -161,13 +133,14 @@ begin
       ) f order by f.n);
     select coalesce(array_agg(u.tid), '{}') as tids, coalesce(array_agg(u.id), '{}') as ids, array_agg(u.seq) as seqs,
       array_agg((u.attempt + 1)::smallint) as attempts,
-      array_agg(u.priority) as priorities, array_agg(u.id) filter (where u.way = -1) as weak into stay
-    from (select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.priorities, decisions) u(tid, id,
-      seq, attempt, priority, way)
-      where u.way <= 0 limit share - cardinality(ids)) u;
+      array_agg(u.priority) as priorities, array_agg(u.id) filter (where u.gate = -1) as weak into stay
+    from (
+      select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.priorities, decisions)
+        u(tid, id, seq, attempt, priority, gate)
+      where u.gate <= 0 limit share - cardinality(ids)) u;
     if holding or sifting then
       delete from weir.job_ready r where r.ctid = any (stay.tids
-        || array(select u.tid from unnest(seen.tids, decisions) u(tid, way) where u.way > 0));
+        || array(select u.tid from unnest(seen.tids, decisions) u(tid, gate) where u.gate > 0));
     end if;
     ids := ids || stay.ids;
     tokens := tokens || stay.seqs;
@@ -175,13 +148,14 @@ begin
     priorities := priorities || stay.priorities;
     degraded := degraded || stay.weak;
     for gone in
-      select u.way, u.priority, array_agg(u.id) as ids,
+      select u.gate, u.priority, array_agg(u.id) as ids,
         array_agg(u.seq - case when u.pass is null then 0 else 4611686018427387904 end) as seqs,
         array_agg(u.attempt) as attempts, count(*)::int as n
-      from unnest(seen.ids, seen.seqs, seen.attempts, seen.priorities, seen.passes, decisions) u(id, seq, attempt,
-        priority, pass, way) where u.way > 0 group by u.way, u.priority order by u.way, u.priority desc
+      from unnest(seen.ids, seen.seqs, seen.attempts, seen.priorities, seen.passes, decisions)
+        u(id, seq, attempt, priority, pass, gate)
+      where u.gate > 0 group by u.gate, u.priority order by u.gate, u.priority desc
     loop
-      perform weir.divert_jobs(gate_ids[gone.way], names[gone.way], policies[gone.way], claim_gated.queue_id,
+      perform weir.divert_jobs(gate_ids[gone.gate], names[gone.gate], policies[gone.gate], claim_gated.queue_id,
         gone.priority, gone.ids, gone.seqs, gone.attempts);
       if ready_id <> queue_id then  -- the queue has limits, and these jobs are no longer in flight
         perform weir.on_admitted_jobs_removed(gone.ids, queue_id);
@@ -198,6 +172,47 @@ end $$;
 comment on function weir.claim_gated(int, int, text, int, bigint[], int, int) is
   'Internal. A claim from one queue while a breaker is gated: takes up to `share` jobs, and diverts up to `budget` '
   'jobs of gated breakers.';
+
+-- Locks: the rows, skip locked.
+create or replace function weir.read_ready_jobs(ready_id int, after bigint[], most int, version bigint, take boolean,
+  out tids tid[], out ids bigint[], out seqs bigint[], out attempts smallint[], out priorities smallint[],
+  out passes bigint[], out lowest bigint, out highest bigint, out n int)
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off set enable_nestloop = off
+  set enable_mergejoin = off as $$
+begin
+  if version is not null then
+    with next as materialized (
+      select r.* from generate_series(10, 1, -1) c cross join lateral (
+        select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through
+        from weir.job_ready x
+        where x.queue_id = read_ready_jobs.ready_id and x.priority = c and x.seq > after[c]
+          and x.let_through is not null and x.let_through = version
+        order by x.seq limit most for update skip locked) r
+      limit most
+    )
+    select array_agg(x.tid), array_agg(x.job_id), array_agg(x.seq), array_agg(x.attempt), array_agg(x.priority),
+        array_agg(x.let_through), min(x.job_id), max(x.job_id), count(*)::int
+      into tids, ids, seqs, attempts, priorities, passes, lowest, highest, n from next x;
+  else
+    with next as materialized (
+      select r.* from generate_series(10, 1, -1) c cross join lateral (
+        select x.ctid as tid, coalesce(x.job_id, x.seq) as job_id, x.seq, x.attempt, x.priority, x.let_through
+        from weir.job_ready x
+        where x.queue_id = read_ready_jobs.ready_id and x.priority = c and x.seq > after[c]
+        order by x.seq limit most for update skip locked) r
+      limit most
+    ), taken as (
+      delete from weir.job_ready r where r.ctid = any (array(select x.tid from next x where take))
+    )
+    select array_agg(x.tid), array_agg(x.job_id), array_agg(x.seq), array_agg(x.attempt), array_agg(x.priority),
+        array_agg(x.let_through), min(x.job_id), max(x.job_id), count(*)::int
+      into tids, ids, seqs, attempts, priorities, passes, lowest, highest, n from next x;
+  end if;
+end $$;
+comment on function weir.read_ready_jobs(int, bigint[], int, bigint, boolean) is
+  'Internal. Locks up to `most` available jobs by priority and place, those let through by this version or (null) any, '
+  'and deletes them from job_ready if take is set. n: how many.';
 
 -- For jobs that a claim has just taken out of job_ready. No attempt is counted. A rerouted job belongs to its new queue
 -- from then on. A job that was let through before has a negative seq (2^62 below its place), so it comes back before

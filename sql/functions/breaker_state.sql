@@ -35,7 +35,7 @@ begin
   update weir.breaker x set state = b.state, gated = b.gated, wants_probes = b.wants_probes, version = b.version,
     changed_at = b.changed_at, release_from = b.release_from, released = b.released,
     release_after = b.release_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at,
-      pinned = b.pinned, pinned_until = b.pinned_until,
+    pinned = b.pinned, pinned_until = b.pinned_until,
     changes = x.changes + 1, times_opened = x.times_opened + case when b.state = 'open' then 1 else 0 end
   where x.id = b.id;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason, detail)
@@ -70,8 +70,8 @@ create or replace function weir.record_breaker_outcomes(job_ids bigint[], breake
 set jit = off set enable_seqscan = off as $$
 begin
   if errors is null and not exists (select from weir.breaker_probe) then
-    insert into weir.breaker_sample (breaker_id, ok, failed) select u.breaker_id, count(*), 0
-      from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
+    insert into weir.breaker_sample (breaker_id, ok, failed)
+    select u.breaker_id, count(*), 0 from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
   else
     with probes as (
       delete from weir.breaker_probe p where p.job_id = any (job_ids) returning p.job_id, p.breaker_id, p.version
@@ -80,8 +80,9 @@ begin
     )
     insert into weir.breaker_sample (breaker_id, ok, failed, version)
     select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
-    from (select u.job_id, u.breaker_id, case when errors is not null
-      then weir.is_counted_failure(b.counts, u.error) end as failed
+    from (
+      select u.job_id, u.breaker_id,
+        case when errors is not null then weir.is_counted_failure(b.counts, u.error) end as failed
       from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join told b on b.id = u.breaker_id) c
     left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
     where c.failed is not false
@@ -133,8 +134,8 @@ begin
   if seen.failed >= b.failure_threshold
      or seen.failed > 0 and seen.ok + seen.failed >= b.min_calls
        and seen.failed >= b.failure_ratio * (seen.ok + seen.failed) then
-    perform weir.set_breaker_state(b, 'open', null, format('%s of %s calls failed within %s seconds', seen.failed,
-      seen.ok + seen.failed, b.window_seconds),
+    perform weir.set_breaker_state(b, 'open', null,
+      format('%s of %s calls failed within %s seconds', seen.failed, seen.ok + seen.failed, b.window_seconds),
       jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
     return true;
   end if;

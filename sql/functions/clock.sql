@@ -68,7 +68,7 @@ declare
   slot timestamptz;
   repaired int := 0;
 begin
-  update weir.schedule x set last_slot_at = least(x.last_slot_at, now_at), judged_at = least(x.judged_at, now_at) where x.last_slot_at > now_at or x.judged_at > now_at;
+  update weir.schedule x set last_slot_at = least(x.last_slot_at, now_at), misfires_checked_at = least(x.misfires_checked_at, now_at) where x.last_slot_at > now_at or x.misfires_checked_at > now_at;
   for s in select x.* from weir.schedule x where x.deleted_at is null and x.paused_at is null and (x.runs >= x.max_runs) is not true for update skip locked loop
     slot := (weir.next_slot(s, now_at)).slot_at;
     if slot is not null and (s.next_slot_at <= slot) is not true then
@@ -93,8 +93,8 @@ begin
     perform pg_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q));
     update weir.line l set tokens_at = least(l.tokens_at, now_at), rest_until = least(l.rest_until, now_at) where l.queue_id = q and (l.tokens_at > ahead or l.rest_until > ahead);
     update weir.admission a set since = least(a.since, now_at), tokens_at = least(a.tokens_at, now_at), demanded_at = least(a.demanded_at, now_at - interval '2 s'),
-      rested_until = least(a.rested_until, now_at - interval '2 s'), passed_at = least(a.passed_at, now_at - interval '2 s'), rate_until = null
-    where a.queue_id = q and greatest(a.since, a.tokens_at, a.demanded_at, a.passed_at, a.rested_until) > ahead;
+      rested_until = least(a.rested_until, now_at - interval '2 s'), inbox_read_at = least(a.inbox_read_at, now_at - interval '2 s'), rate_until = null
+    where a.queue_id = q and greatest(a.since, a.tokens_at, a.demanded_at, a.inbox_read_at, a.rested_until) > ahead;
   end loop;
 end $$;
 comment on function weir.clock_stepped_back(boolean) is 'Internal. Whether the database''s clock went back: sure, or by the times that were written last.';

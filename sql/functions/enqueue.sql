@@ -104,7 +104,7 @@ begin
           e.job ->> 'kind', coalesce(e.job -> 'args', '{}'), e.job ->> 'tenant', e.job ->> 'concurrency_key'
         from (select x.job, case when cardinality(names) = 1 then 1 else array_position(names, coalesce(x.job ->> 'queue', 'default')) end as q from jsonb_array_elements(jobs) x(job)) e
         returning id, queue_id, priority, max_attempts, timeout_seconds, tenant, concurrency_key
-      ), lines as (  -- see 0028_limit.sql
+      ), lines as (  -- see line.sql
         insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
         select f.id, f.queue_id, f.priority, 0, 'line', weir.line_name(line_bys[array_position(queue_ids, f.queue_id)], f.tenant, f.concurrency_key), f.id from facts f
         returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq
@@ -170,7 +170,7 @@ begin
     select i.id, i.run_at, queue_ids[i.q], i.priority, 0 from input i where not i.duplicate and i.run_at > now_at
   ), held as (
     insert into weir.job_held (job_id, queue_id, priority, attempt, reason) select i.id, queue_ids[i.q], i.priority, 0, 'dependency' from input i where enqueue_batch.workflow_id is not null and i.held
-  ), lines as (  -- of queues with limits: see 0028_limit.sql
+  ), lines as (  -- of queues with limits: see line.sql
     insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
     select i.id, queue_ids[i.q], i.priority, 0, 'line', weir.line_name(line_bys[i.q], i.job ->> 'tenant', i.job ->> 'concurrency_key'), i.id
     from input i where governed and line_bys[i.q] is not null and not i.duplicate and not i.held and (i.run_at is null or i.run_at <= now_at)

@@ -1,6 +1,6 @@
 -- A change of a queue's limits while jobs wait and run. Passes of the admitter carry it out, batch by batch, until
--- lines, tenants and admitted jobs are as the new limits say. No limit is exceeded on the way, because admitted jobs
--- that nobody has claimed go back first.
+-- lines, tenants and admitted jobs are as the new limits say. No limit is exceeded on the way, because unclaimed jobs
+-- go back first.
 --
 -- The phases (weir.admission.phase):
 --   adopting  the queue has just become governed: leases of jobs that are running get a line
@@ -61,7 +61,7 @@ begin
   perform weir.on_admitted_jobs_removed(ids, queue.id);
 end $$;
 comment on function weir.unadmit_jobs(weir.queue) is
-  'Internal. Puts admitted jobs that nobody has claimed back to where passes find jobs to line up.';
+  'Internal. Puts admitted, unclaimed jobs back to where passes find jobs to line up.';
 
 -- A transaction that was writing leases when the queue became governed may be claiming from it as from a plain queue.
 -- The phase lasts until all of these have ended, 10 s at most. Locks: leases without a line, skip locked.

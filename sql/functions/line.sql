@@ -144,7 +144,7 @@ declare
 begin
   select * into h from weir.job_held x where x.job_id = why_line.job_id and x.reason = 'line';
   if not found then
-    message := 'it is about to enter its line';
+    message := 'it has not entered its line yet';
     detail := '{}';
     return;
   end if;

@@ -2,14 +2,14 @@
 select b.breaker::text as name, b.state::text as state, b.since::timestamptz as since,
   b.recovering::boolean as recovering, greatest(b.next_probe_at) as next_probe_at,
   b.openings::int as openings, coalesce(b.pinned, '')::text as pinned, greatest(b.pinned_until) as pinned_until,
-    b.window_ok::bigint as window_ok, b.window_failed::bigint as window_failed,
+  b.window_ok::bigint as window_ok, b.window_failed::bigint as window_failed,
   b.held::bigint as held, b.probes::bigint as probes, b.policy::text as policy, b.queues::text[] as queues,
   coalesce(b.failure_threshold, 0)::int as failure_threshold, coalesce(b.failure_ratio, 0)::float8 as failure_ratio,
-    b.min_calls::int as min_calls, b.window_seconds::int as window_seconds,
+  b.min_calls::int as min_calls, b.window_seconds::int as window_seconds,
   b.open_seconds::float8 as open_seconds, b.max_open_seconds::float8 as max_open_seconds,
-    b.half_open_probes::int as half_open_probes, b.close_after::int as close_after,
+  b.half_open_probes::int as half_open_probes, b.close_after::int as close_after,
   b.counts::jsonb as counts, b.while_open::jsonb as while_open, b.ramp_per_second::float8 as ramp_per_second,
-    b.ramp_factor::float8 as ramp_factor, b.created_at::timestamptz as created_at,
+  b.ramp_factor::float8 as ramp_factor, b.created_at::timestamptz as created_at,
   b.times_opened::bigint as times_opened, b.changes::bigint as changes
 from weir.breakers b
 where b.breaker > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or b.breaker = sqlc.narg(name))

@@ -1,9 +1,9 @@
--- Limits and lines: see migrations/0028_limit.sql and 0035_admit.sql.
+-- Limits, and the lines in which jobs wait for them.
 
 -- name: Admissions :many
 select a.queue::text as queue, a.governed::boolean as governed, a.busy::boolean as busy from weir.admissions() a;
 
--- Nothing is lost with a pass that is lost: it is made again. So its commit does not wait for the disk.
+-- A pass that a crash undoes is made again, so its commit need not wait for the disk.
 -- name: Admit :one
 select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by,
   coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more,
@@ -32,13 +32,13 @@ select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.
   l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
   greatest(l.concurrency) as concurrency, greatest(l.per_second) as per_second, l.open::boolean as open
 from weir.lines l
-where l.queue = sqlc.arg(queue)::text and l.line = any (array(select n
-  from weir.line_names(sqlc.arg(queue)::text, sqlc.arg(after)::text, sqlc.arg(max_lines)::int) n))
+where l.queue = sqlc.arg(queue)::text and l.line = any (array(
+  select n from weir.line_names(sqlc.arg(queue)::text, sqlc.arg(after)::text, sqlc.arg(max_lines)::int) n))
 order by l.line;
 
 -- name: CountInFlight :many
 select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting,
   a.admitted::bigint as admitted
-from weir.queue q cross join lateral (select x.* from weir.admission x where x.queue_id = q.id order by x.tick desc
-  limit 1) a
+from weir.queue q
+cross join lateral (select x.* from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
 where q.governed;

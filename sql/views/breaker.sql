@@ -1,4 +1,4 @@
--- Views: breaker
+-- Views of circuit breakers and of their history.
 
 create or replace view weir.breakers as
 select b.name as breaker, b.state, b.changed_at as since, b.state = 'closed' and b.gated as recovering,
@@ -18,21 +18,21 @@ cross join lateral (
   where s.breaker_id = b.id and s.at > statement_timestamp() - make_interval(secs => b.window_seconds)) w
 where b.deleted_at is null;
 comment on view weir.breakers is
-  'One row a circuit breaker: its state, the calls of its window, what it holds, and its settings.';
+  'One row for each circuit breaker: its state, the calls in its window, the jobs that it holds, and its settings.';
 comment on column weir.breakers.breaker is 'Its name.';
-comment on column weir.breakers.since is 'When it came into its state.';
-comment on column weir.breakers.recovering is 'It has closed, and jobs that it held are still coming back.';
-comment on column weir.breakers.window_ok is 'Calls that went well within its window.';
-comment on column weir.breakers.window_failed is 'Calls that failed within its window.';
+comment on column weir.breakers.since is 'When it entered its state.';
+comment on column weir.breakers.recovering is 'It has closed, and held jobs are still coming back.';
+comment on column weir.breakers.window_ok is 'Successful calls in its window.';
+comment on column weir.breakers.window_failed is 'Failed calls in its window.';
 comment on column weir.breakers.held is
-  'Jobs that it holds (weir.job_held), counted up to 10,000; those of a queue that it holds whole are not among them.';
-comment on column weir.breakers.probes is 'Probes that are under way.';
-comment on column weir.breakers.policy is 'What becomes of its jobs at this moment, if it is not closed.';
-comment on column weir.breakers.queues is 'The queues whose breaker it is.';
+  'Jobs that it holds (weir.job_held), counted up to 10,000; without those of a queue that it holds as a whole.';
+comment on column weir.breakers.probes is 'Probes under way.';
+comment on column weir.breakers.policy is 'The policy for its jobs at this moment, if it is not closed.';
+comment on column weir.breakers.queues is 'The queues that have it as their breaker.';
 
 create or replace view weir.breaker_events as
 select e.id, e.at, e.breaker, e.event, e.from_state, e.state, e.by, e.reason, e.detail from weir.breaker_event e;
-comment on view weir.breaker_events is 'The history of the circuit breakers: each change, who made it and why.';
+comment on view weir.breaker_events is 'The history of circuit breakers: each change, its author and its reason.';
 
 do $do$
 declare

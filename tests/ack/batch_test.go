@@ -170,6 +170,7 @@ func TestInvalidAckAmongManyChangesNothing(t *testing.T) {
 }
 
 func TestTenThousandAcksInOneCall(t *testing.T) {
+	weirtest.Long(t, "it acks ten thousand jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const n = 10000

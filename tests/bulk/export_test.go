@@ -13,6 +13,7 @@ import (
 )
 
 func TestJobsAreExported(t *testing.T) {
+	weirtest.Long(t, "it exports 25 MB")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.Exec(`select weir.enqueue('k', jsonb_build_object('n', i, 'text', 'a "quoted", line' || chr(10) || 'and ünicode', 'null', null), queue => 'q', options => '{"tags": ["x"]}') from generate_series(1, 1300) i`)

@@ -9,6 +9,7 @@ import (
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for circuit breakers: thousands of them, of which a few have something to do.
 func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	const settings = `{"half_open_probes": 5, "close_after": 5, "ramp_per_second": 200, "ramp_factor": 1, "window_seconds": 10}`

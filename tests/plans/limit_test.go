@@ -8,6 +8,7 @@ import (
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for queues with limits: two with thousands of lines each.
 func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")

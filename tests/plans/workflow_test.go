@@ -9,6 +9,7 @@ import (
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for workflows: thousands of them, in every state that they have on their way.
 func TestWorkflowCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")

@@ -78,6 +78,7 @@ func purgeCancelsAvailableJobsREST(t *testing.T) {
 }
 
 func TestPurgeCancelsJobsOfOneState(t *testing.T) {
+	weirtest.Long(t, "it makes a database for each state")
 	t.Parallel()
 	for state, want := range map[string]string{
 		"available": "available 2", "scheduled": "scheduled 1", "retryable": "retryable 1", "held": "held 1", "waiting": "available 2, held 1, retryable 1, scheduled 1",

@@ -27,7 +27,7 @@ func NewServer(t testing.TB) *embedded.Server {
 // NewServerWith is NewServer with PostgreSQL settings beside those that all servers of the tests have.
 func NewServerWith(t testing.TB, settings map[string]string) *embedded.Server {
 	t.Helper()
-	Long(t)
+	Long(t, "it starts a server")
 	s := startServer(t, embedded.Config{DataDir: serverFolder(t), Settings: settings})
 
 	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
