@@ -14,7 +14,7 @@ create or replace function weir.clock_stepped_back(sure boolean default false) r
     or exists (select from weir.health_check h where h.at > clock_timestamp() + interval '5 s')
 $$;
 
--- Locks: rows of job_lease, worker_sign, job_scheduled, schedule and others, each skip locked where a call may hold one for long.
+-- Locks: rows of job_lease, worker_seen, job_scheduled, schedule and others, each skip locked where a call may hold one for long.
 create or replace function weir.recover_clock(sure boolean default false, out leases int, out retries int, out schedules int) language plpgsql as $$
 declare
   now_at timestamptz := clock_timestamp();
@@ -25,7 +25,7 @@ begin
     return;
   end if;
 
-  update weir.worker_sign s set first_seen_at = least(s.first_seen_at, now_at), last_seen_at = least(s.last_seen_at, now_at), counted_from = least(s.counted_from, now_at)
+  update weir.worker_seen s set first_seen_at = least(s.first_seen_at, now_at), last_seen_at = least(s.last_seen_at, now_at), counted_from = least(s.counted_from, now_at)
   where s.last_seen_at > ahead or s.counted_from > now_at;
   -- A whole lease from now: its worker has that long to send a heartbeat.
   update weir.job_lease l set leased_at = least(l.leased_at, now_at), expires_at = now_at + least(make_interval(secs => l.lease_seconds), l.expires_at - l.leased_at)
