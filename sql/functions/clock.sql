@@ -42,7 +42,7 @@ begin
   update weir.operation o set next_at = now_at where o.finished_at is null and o.next_at > ahead + make_interval(secs => coalesce(1 / o.rate_per_second, 0) + 1);
   update weir.workflow w set deadline_at = now_at + (w.deadline_at - w.created_at) where w.created_at > ahead and w.finished_at is null and w.deadline_at > now_at;
   update weir.workflow_wait x set until = now_at + (x.until - h.held_at) from weir.job_held h where h.job_id = x.job_id and h.held_at > ahead and x.until > now_at;
-  update weir.webhook w set cursor_at = least(w.cursor_at, now_at), looked_at = least(w.looked_at, now_at) where w.cursor_at > ahead or w.looked_at > ahead;
+  update weir.webhook w set cursor_at = least(w.cursor_at, now_at), scanned_at = least(w.scanned_at, now_at) where w.cursor_at > ahead or w.scanned_at > ahead;
   update weir.webhook_delivery d set next_at = now_at + (d.next_at - greatest(d.tried_at, d.created_at))
   where d.state = 'pending' and d.next_at > now_at and greatest(d.tried_at, d.created_at) > ahead;
 
