@@ -98,7 +98,7 @@ begin
     begin
       if true <> all (workflows) then
         select array_agg(b.job_id order by b.n), array_agg(b.duplicate order by b.n) into job_ids, duplicates
-        from weir.enqueue_batch(to_jsonb(jobs), schedules => names, slots => slots) with ordinality b(job_id, duplicate, priority, max_attempts, timeout_seconds, run_at, created_at, n);
+        from weir.enqueue_batch(to_jsonb(jobs), schedules => names, slots => slots) with ordinality b(job_id, duplicate, priority, max_attempts, timeout_seconds, run_at, created_at, state, n);
       end if;
     exception when others then
       if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
