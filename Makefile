@@ -10,8 +10,9 @@ BENCH_ARGS   ?=
 
 SETUP        := scripts/setup go
 
-# Tests spend half of their time waiting for clocks and for PostgreSQL, so run more of them at once than there are CPUs.
-PARALLEL     := $(shell n=$$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2); echo $$(( n > 4 ? n : 4 )))
+# Tests of one package that run at once. `go test` runs as many packages at once as there are processors. Tests spend half of
+# their time waiting, so two processors carry eight of them.
+PARALLEL     := 4
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)

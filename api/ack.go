@@ -3,7 +3,10 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"reflect"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -63,7 +66,7 @@ func (a *API) registerAcks() {
 		OperationID: "completeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/complete", Tags: []string{tagWork},
 		Summary:     "A job is done",
 		Description: "Ends the job, and keeps its result. Exactly one completion of a lease is accepted: with a token that no longer holds the lease, nothing changes.",
-	}, shown{
+	}, documented{
 		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
 		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
 	}, a.completeJob)
@@ -71,23 +74,24 @@ func (a *API) registerAcks() {
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
 		Summary:     "An attempt failed",
 		Description: "The job is tried again after a while, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, it is dead. The answer says which.",
-	}, shown{
+	}, documented{
 		body: FailRequest{Token: 4711, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
 	}, a.failJob)
 	registerBody(a, huma.Operation{
 		OperationID: "snoozeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/snooze", Tags: []string{tagWork},
 		Summary: "Not now: put a job off", Description: "The job is available again after a delay. The attempt does not count.",
-	}, shown{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
+	}, documented{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "releaseJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/release", Tags: []string{tagWork},
 		Summary: "Give a job back", Description: "The job is available again at once, for any worker. The attempt does not count. A worker that shuts down releases what it has.",
-	}, shown{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
-	registerBody(a, huma.Operation{
+	}, documented{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
+	register(a, huma.Operation{
 		OperationID: "ackJobs", Method: http.MethodPost, Path: "/v1/acks", Tags: []string{tagWork},
 		Summary: "Say what became of many jobs",
 		Description: "Does what completeJob, failJob, snoozeJob and releaseJob do, for up to 10,000 jobs in one transaction. " +
 			"A token that no longer holds its lease is refused alone, with a status of its own in the answer; a body that is not valid changes nothing at all.",
-	}, shown{
+	}, documented{
+		bodyType: reflect.TypeFor[AckBatch](),
 		body: AckBatch{Acks: []jobs.Ack{
 			{ID: 4711, Token: 4711, Outcome: jobs.Complete, Result: json.RawMessage(`{"message_id": "m-1"}`)},
 			{ID: 4712, Token: 4712, Outcome: jobs.Fail, Error: &jobs.Failure{Message: "connection refused", Type: "SMTPError"}},
@@ -113,6 +117,7 @@ func (a *API) completeJob(ctx context.Context, in *jobBodyInput, b *CompleteRequ
 }
 
 func (a *API) failJob(ctx context.Context, in *jobBodyInput, b *FailRequest) (*ackOutput, error) {
+	cleanFailure(&b.Error)
 	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Fail, Error: &b.Error, Retry: b.Retry, RetryInSeconds: b.RetryInSeconds})
 }
 
@@ -135,10 +140,61 @@ func (a *API) ack(ctx context.Context, ack jobs.Ack) (*ackOutput, error) {
 	return &ackOutput{Body: result}, nil
 }
 
-func (a *API) ackJobs(ctx context.Context, _ *bodyInput, b *AckBatch) (*acksOutput, error) {
+// ackJobs refuses a body that does not match its schema, but an ack whose values cannot be stored fails alone.
+func (a *API) ackJobs(ctx context.Context, in *bodyInput) (*acksOutput, error) {
+	b, problems, err := decodeWithProblems[AckBatch](ctx, a, in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	for i := range b.Acks {
+		if failure := b.Acks[i].Error; failure != nil {
+			cleanFailure(failure)
+		}
+	}
+	if len(problems) > 0 {
+		return a.ackOthers(ctx, b.Acks, problems)
+	}
 	results, err := a.engine.Ack(ctx, b.Acks)
 	if err != nil {
 		return nil, err
 	}
 	return &acksOutput{Body: AckResults{Results: results}}, nil
 }
+
+// ackOthers answers the acks that have a problem with it, and hands on the others.
+func (a *API) ackOthers(ctx context.Context, acks []jobs.Ack, problems []bodyProblem) (*acksOutput, error) {
+	invalid := make(map[int]*jobs.AckError, len(problems))
+	for _, p := range problems {
+		if invalid[p.index] == nil {
+			field := strings.TrimPrefix(p.Location, fmt.Sprintf("body.acks[%d].", p.index))
+			invalid[p.index] = &jobs.AckError{Field: field, Message: field + " " + p.Message}
+		}
+	}
+	var others []jobs.Ack
+	for i, ack := range acks {
+		if invalid[i] == nil {
+			others = append(others, ack)
+		}
+	}
+	accepted, err := a.engine.Ack(ctx, others)
+	if err != nil {
+		return nil, err
+	}
+	results := make([]jobs.AckResult, len(acks))
+	for i, ack := range acks {
+		if invalid[i] != nil {
+			results[i] = jobs.AckResult{ID: ack.ID, Status: jobs.AckInvalid, Error: invalid[i]}
+			continue
+		}
+		results[i], accepted = accepted[0], accepted[1:]
+	}
+	return &acksOutput{Body: AckResults{Results: results}}, nil
+}
+
+// cleanFailure makes a report of a failure storable: it must not be lost because of its text.
+func cleanFailure(f *jobs.Failure) {
+	f.Message, f.Type, f.Stack = cleanText(f.Message), cleanText(f.Type), cleanText(f.Stack)
+}
+
+// cleanText replaces zero characters, which PostgreSQL cannot store. Half surrogate pairs have been replaced when the body was read.
+func cleanText(s string) string { return strings.ReplaceAll(s, "\x00", "\uFFFD") }

@@ -48,7 +48,8 @@ type API struct {
 
 	mux     *http.ServeMux
 	huma    huma.API
-	bodies  map[reflect.Type]*huma.Schema // of all types that decode is for
+	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
+	times   map[string][]string           // by route: the query parameters that are times
 	origins *http.CrossOriginProtection
 	metrics *metrics
 }
@@ -89,7 +90,7 @@ func describe(c Config) *API {
 	mux := http.NewServeMux()
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
-		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
+		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
 	}
 	a.registerJobs()
 	a.registerTimelines()

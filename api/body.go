@@ -1,20 +1,25 @@
 package api
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
+	"runtime/debug"
+	"strings"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
-	quick "github.com/goccy/go-json"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/weirhq/weir/jobs"
 )
 
-// Bodies do not go the way that huma has for them, which is to decode each twice, payloads and all. They come to register as a Payload
-// and are validated by huma's own validator, against the schema that the OpenAPI document shows, from an outline.
+// Huma would decode each body twice, payloads included. So bodies come to register as a Payload, and huma's validator checks them
+// against the schema of the OpenAPI document by way of a bodyTree.
 
 // Payload is the body of an input, as it came. Its bytes are good until the operation returns.
 type Payload struct {
@@ -27,52 +32,108 @@ type bodyInput struct {
 	Payload
 }
 
-// decode reads a body: all that its schema says of it is true then.
+// jsonOptions leave to bodyTree what depends on the place in the body: payloads may repeat names.
+var jsonOptions = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
+// decode reads a body. Afterwards all that its schema says of it is true.
 func decode[B any](ctx context.Context, a *API, text []byte) (*B, error) {
-	body, misfit := unmarshal[B](text)
-	var syntax *json.SyntaxError
-	if errors.As(misfit, &syntax) {
-		return nil, newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", syntax.Offset))
+	body, problems, err := decodeWithProblems[B](ctx, a, text)
+	if err != nil {
+		return nil, err
+	}
+	if len(problems) > 0 {
+		return nil, refuse(ctx, problems)
+	}
+	return body, nil
+}
+
+// decodeWithProblems is decode for an operation that accepts the rest of a body in which some payloads cannot be stored. It returns those.
+func decodeWithProblems[B any](ctx context.Context, a *API, text []byte) (*B, []bodyProblem, error) {
+	if p := malformed(ctx, text); p != nil {
+		return nil, nil, p
 	}
 	schema := a.bodies[reflect.TypeFor[B]()]
-	o := &outline{text: text, schemas: a.schemas()}
-	tree := o.value(schema)
-	if o.twice {
-		return nil, invalidAt(ctx, "body", "names a property twice")
-	}
+	b := &bodyTree{text: text, schemas: a.schemas()}
+	tree := b.value(schema)
 	var found huma.ValidateResult
 	place := huma.NewPathBuffer(make([]byte, 0, 128), 0)
 	place.Push("body")
 	huma.Validate(a.schemas(), schema, place, huma.ModeWriteToServer, tree, &found)
 	if len(found.Errors) > 0 {
-		return nil, refusal(ctx, http.StatusUnprocessableEntity, "", found.Errors)
+		return nil, nil, refusal(ctx, http.StatusUnprocessableEntity, "", found.Errors)
 	}
-	if o.huge != "" {
-		return nil, invalidAt(ctx, o.huge, "has a number with an exponent beyond 999")
+	for _, p := range b.problems {
+		if !p.ofPayload {
+			return nil, nil, refuse(ctx, b.problems)
+		}
 	}
-	if misfit != nil {
-		return nil, unread(ctx, misfit)
+	body := new(B)
+	if err := json.Unmarshal(text, body, jsonOptions); err != nil {
+		return nil, nil, misfit(ctx, err)
 	}
-	return body, nil
+	return body, b.problems, nil
 }
 
-// unmarshal is json.Unmarshal in a fourth of its time. Both take and refuse the same texts, but only the standard library says well what is wrong.
-func unmarshal[B any](text []byte) (*B, error) {
-	body := new(B)
-	err := quick.Unmarshal(text, body)
-	if err != nil {
-		body = new(B)
-		err = json.Unmarshal(text, body)
+// malformed says where a text stops being JSON, or is nil.
+func malformed(ctx context.Context, text []byte) *Problem {
+	in := jsontext.NewDecoder(bytes.NewBuffer(text), jsonOptions)
+	_, err := in.ReadValue() // in one go, which is faster than SkipValue
+	if err == nil {
+		if _, more := in.ReadToken(); more == nil || errors.As(more, new(*jsontext.SyntacticError)) {
+			return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d: more follows its value", in.InputOffset()))
+		}
+		if i := invalidUTF8(text); i >= 0 {
+			return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d: it is not UTF-8", i))
+		}
+		return nil
 	}
-	return body, err
+	at := int64(len(text))
+	var syntax *jsontext.SyntacticError
+	if errors.As(err, &syntax) {
+		at = syntax.ByteOffset
+	}
+	return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", at))
+}
+
+func invalidUTF8(text []byte) int {
+	if utf8.Valid(text) {
+		return -1
+	}
+	for i := 0; ; {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size <= 1 {
+			return i
+		}
+		i += size
+	}
+}
+
+// refuse makes one problem of what a bodyTree found.
+func refuse(ctx context.Context, problems []bodyProblem) *Problem {
+	code, detail := jobs.InvalidArgument, "the request is not valid"
+	var errs []ProblemError
+	for _, p := range problems {
+		if p.tooLarge && isArgs(p.Location) {
+			code, detail = argsTooLarge, strings.TrimPrefix(p.Location, "body.")+" "+p.Message
+		}
+		errs = append(errs, p.ProblemError)
+	}
+	return newProblem(ctx, code, detail, errs...)
 }
 
 // decodeApart decodes on a goroutine of its own, which takes the deep stack with it that decoding needs. The one that then waits, perhaps with ten
 // thousand others, keeps a small one.
 func decodeApart[B any](ctx context.Context, a *API, text []byte) (body *B, err error) {
-	crash := make(chan any, 1)
+	crash := make(chan error, 1)
 	go func() {
-		defer func() { crash <- recover() }()
+		defer func() {
+			c := recover()
+			if c == nil {
+				crash <- nil
+				return
+			}
+			crash <- &crashed{cause: c, stack: debug.Stack()}
+		}()
 		body, err = decode[B](ctx, a, text)
 	}()
 	if c := <-crash; c != nil {
@@ -81,29 +142,28 @@ func decodeApart[B any](ctx context.Context, a *API, text []byte) (body *B, err 
 	return body, err
 }
 
-// unread says why a body that is valid has no place in its Go type. What encoding/json says of it might quote the value.
-func unread(ctx context.Context, err error) *Problem {
-	var mismatch *json.UnmarshalTypeError
-	if errors.As(err, &mismatch) { // to a schema, 5.0 and 5e0 are integers
-		return invalidAt(ctx, "body."+mismatch.Field, "must be a whole number, written without fraction and exponent")
+// misfit says why a body that is valid has no place in its Go type. The decoder's own message might quote the value.
+func misfit(ctx context.Context, err error) *Problem {
+	var mismatch *json.SemanticError
+	if !errors.As(err, &mismatch) {
+		return invalidAt(ctx, "body", "cannot be read")
 	}
-	return invalidAt(ctx, "body", "has an id or token that is too large")
+	place := placeOf(mismatch.JSONPointer)
+	if mismatch.JSONKind == jsontext.KindNumber { // to a schema, 5.0 and 5e0 are integers
+		return invalidAt(ctx, place, "must be a whole number, written without fraction and exponent")
+	}
+	return invalidAt(ctx, place, "is too large to be an id or token")
 }
 
-// jsonFormat is how answers are written.
-var jsonFormat = huma.Format{
-	Marshal: func(w io.Writer, v any) error {
-		e := quick.NewEncoder(deaf{w})
-		e.SetEscapeHTML(false)
-		return e.Encode(v)
-	},
-	Unmarshal: quick.Unmarshal,
-}
-
-// deaf is a writer to a client that may have gone. That is no error: the encoder writes once, when everything is encoded.
-type deaf struct{ io.Writer }
-
-func (d deaf) Write(b []byte) (int, error) {
-	_, _ = d.Writer.Write(b)
-	return len(b), nil
+// placeOf turns /acks/1/token into body.acks[1].token. No member that a Go type knows is named by a number.
+func placeOf(pointer jsontext.Pointer) string {
+	place := "body"
+	for name := range pointer.Tokens() {
+		if strings.Trim(name, "0123456789") == "" {
+			place += "[" + name + "]"
+		} else {
+			place += "." + name
+		}
+	}
+	return place
 }

@@ -79,44 +79,44 @@ func (a *API) registerBreakers() {
 	register(a, huma.Operation{
 		OperationID: "listBreakers", Method: http.MethodGet, Path: "/v1/breakers", Tags: tags,
 		Summary: "List circuit breakers", Description: "The circuit breakers by name, each with its state, the calls of its window, and its settings.",
-	}, shown{answer: BreakerPage{Items: []jobs.Breaker{open}}}, a.listBreakers)
+	}, documented{answer: BreakerPage{Items: []jobs.Breaker{open}}}, a.listBreakers)
 	register(a, huma.Operation{
 		OperationID: "getBreaker", Method: http.MethodGet, Path: "/v1/breakers/{name}", Tags: tags,
 		Summary: "Ask a circuit breaker", Description: "Its state, for a worker that would use the dependency outside of a job, and for people.",
-	}, shown{answer: open, problems: missing}, a.getBreaker)
+	}, documented{answer: open, problems: missing}, a.getBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "putBreaker", Method: http.MethodPut, Path: "/v1/breakers/{name}", Tags: tags,
 		Summary: "Set all settings of a circuit breaker", Description: "Makes it where there is none. Settings that are not named go back to weir's defaults. Its state stays.",
-	}, shown{body: settings, answer: open}, a.putBreaker)
+	}, documented{body: settings, answer: open}, a.putBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "editBreaker", Method: http.MethodPatch, Path: "/v1/breakers/{name}", Tags: tags,
 		Summary: "Change settings of a circuit breaker", Description: "Changes the settings that are named and leaves the rest. `counts` and `while_open` are replaced whole.",
-	}, shown{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: missing}, a.editBreaker)
+	}, documented{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: missing}, a.editBreaker)
 	register(a, huma.Operation{
 		OperationID: "deleteBreaker", Method: http.MethodDelete, Path: "/v1/breakers/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a circuit breaker", Description: "One that is closed, holds no jobs and is no queue's. The next job that names it makes it anew.",
-	}, shown{problems: []jobs.Code{jobs.BreakerNotFound, jobs.BreakerInUse}}, a.deleteBreaker)
+	}, documented{problems: []jobs.Code{jobs.BreakerNotFound, jobs.BreakerInUse}}, a.deleteBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "tripBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/trip", Tags: tags,
 		Summary: "Open a circuit breaker", Description: "By hand. It is probed as if its samples had opened it; to keep it open, pin it.",
-	}, shown{body: jobs.BreakerTrip{By: "ann", Reason: "they announced maintenance", OpenSeconds: new(600.0)}, optional: true, answer: open, problems: pinned}, a.tripBreaker)
+	}, documented{body: jobs.BreakerTrip{By: "ann", Reason: "they announced maintenance", OpenSeconds: new(600.0)}, optional: true, answer: open, problems: pinned}, a.tripBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "resetBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/reset", Tags: tags,
 		Summary: "Close a circuit breaker", Description: "By hand. What it has seen so far no longer counts, and the jobs that it held come back at its ramp.",
-	}, shown{body: jobs.BreakerReset{By: "ann", Reason: "their status page is green"}, optional: true, answer: closed, problems: pinned}, a.resetBreaker)
+	}, documented{body: jobs.BreakerReset{By: "ann", Reason: "their status page is green"}, optional: true, answer: closed, problems: pinned}, a.resetBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "pinBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/pin", Tags: tags,
 		Summary: "Fix the state of a circuit breaker", Description: "It stays open or closed whatever its samples say, for a time or until it is unpinned (`none`). One that was pinned open is probed at once then.",
-	}, shown{body: jobs.BreakerPin{State: "open", By: "ann", Reason: "maintenance until noon", ForSeconds: new(7200.0)}, answer: open, problems: missing}, a.pinBreaker)
+	}, documented{body: jobs.BreakerPin{State: "open", By: "ann", Reason: "maintenance until noon", ForSeconds: new(7200.0)}, answer: open, problems: missing}, a.pinBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "reportToBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/report", Tags: tags,
 		Summary:     "Say how calls of a dependency went",
 		Description: "For calls that are no job's: those of jobs are known. A failure may open the breaker; while it is half-open, what is reported counts as that of a probe does.",
-	}, shown{body: jobs.BreakerReport{Outcome: "failure", Error: &jobs.Failure{Type: "Timeout", Message: "no answer within 2 s"}}, answer: open, problems: missing}, a.reportToBreaker)
+	}, documented{body: jobs.BreakerReport{Outcome: "failure", Error: &jobs.Failure{Type: "Timeout", Message: "no answer within 2 s"}}, answer: open, problems: missing}, a.reportToBreaker)
 	register(a, huma.Operation{
 		OperationID: "listBreakerEvents", Method: http.MethodGet, Path: "/v1/breakers/{name}/events", Tags: tags,
 		Summary: "See what happened to a circuit breaker", Description: "Each change of the last 90 days, the newest first: what, when, by whom and why.",
-	}, shown{answer: BreakerEventPage{Items: []jobs.BreakerEvent{exampleBreakerEvent()}}, problems: missing}, a.listBreakerEvents)
+	}, documented{answer: BreakerEventPage{Items: []jobs.BreakerEvent{exampleBreakerEvent()}}, problems: missing}, a.listBreakerEvents)
 }
 
 func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPageOutput, error) {
@@ -124,15 +124,12 @@ func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPage
 	if err != nil {
 		return nil, err
 	}
-	breakers, err := a.engine.Breakers(ctx, in.State, after, in.Limit+1) // one more, to know whether this is the last page
+	breakers, err := a.engine.Breakers(ctx, in.State, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &breakerPageOutput{Body: BreakerPage{Items: breakers}}
-	if len(breakers) > in.Limit {
-		out.Body.Items = breakers[:in.Limit]
-		out.Body.NextCursor = cursorTo("breakers", breakers[in.Limit-1].Name)
-	}
+	out := &breakerPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breakers", breakers, func(last jobs.Breaker) string { return last.Name })
 	return out, nil
 }
 
@@ -173,23 +170,16 @@ func (a *API) reportToBreaker(ctx context.Context, in *breakerBodyInput, report 
 }
 
 func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*breakerEventPageOutput, error) {
-	after, err := in.position(ctx, "breaker events")
+	before, err := in.before(ctx, "breaker events")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.Limit+1)
+	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &breakerEventPageOutput{Body: BreakerEventPage{Items: events}}
-	if len(events) > in.Limit {
-		out.Body.Items = events[:in.Limit]
-		out.Body.NextCursor = cursorTo("breaker events", events[in.Limit-1].ID.String())
-	}
+	out := &breakerEventPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breaker events", events, func(last jobs.BreakerEvent) string { return last.ID.String() })
 	return out, nil
 }
 

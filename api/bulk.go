@@ -30,9 +30,9 @@ func (a *API) registerBulk() {
 		Summary: "Cancel, run again or reprioritise many jobs",
 		Description: "Starts an operation that does so to the jobs that pass the filter, in the order of their ids. It goes on whatever becomes of this node. A job that has moved " +
 			"meanwhile, so that it cannot be done, is left as it is and counts as `failed` at the end.",
-	}, shown{
+	}, documented{
 		body:   BulkRequest{Action: "cancel", Filter: jobs.Filter{Queue: "mail", State: jobs.Scheduled}, By: "ann"},
-		answer: started, also: map[int]alsoSay{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", dry}},
+		answer: started, also: map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", dry}},
 	}, a.changeJobs)
 }
 

@@ -40,45 +40,22 @@ func requestID(r *http.Request) string {
 	return id
 }
 
-// answer notes what becomes of a ResponseWriter.
-type answer struct {
-	http.ResponseWriter
-	status int // 0: nothing is written yet
-	bytes  int64
-}
-
-func (a *answer) WriteHeader(status int) {
-	if a.status == 0 || a.status < 200 {
-		a.status = status
-	}
-	a.ResponseWriter.WriteHeader(status)
-}
-
-func (a *answer) Write(b []byte) (int, error) {
-	if a.status == 0 {
-		a.status = http.StatusOK
-	}
-	n, err := a.ResponseWriter.Write(b)
-	a.bytes += int64(n)
-	return n, err
-}
-
-// Unwrap is for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
-
-// ServeHTTP answers a request, and sees to it that it is counted and logged however it ends.
+// ServeHTTP answers a request, and counts and logs it however it ends.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	c := &call{id: requestID(r)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
-	out := &answer{ResponseWriter: w}
+	out := newAnswer(w)
 	out.Header().Set("X-Request-Id", c.id)
 	out.Header().Set("X-Content-Type-Options", "nosniff")
 	a.metrics.inFlight.Inc()
 	defer func() {
 		cut := a.recovered(recover(), out, r, c)
-		if out.status == 0 {
-			out.status = http.StatusOK
+		switch {
+		case !cut:
+			out.finish()
+		case out.status == 0:
+			out.status = http.StatusInternalServerError
 		}
 		took := time.Since(began)
 		a.metrics.inFlight.Dec()
@@ -91,19 +68,34 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.dispatch(out, w, r)
 }
 
-// recovered answers after a panic. It says whether the connection must be cut, because part of an answer is out already.
+// crashed is a panic of another goroutine, with the stack of that one.
+type crashed struct {
+	cause any
+	stack []byte
+}
+
+func (c *crashed) Error() string { return fmt.Sprintf("%v\n%s", c.cause, c.stack) }
+
+// recovered answers after a panic. It reports whether to cut the connection, because part of an answer has been sent.
 func (a *API) recovered(crash any, out *answer, r *http.Request, c *call) (cut bool) {
 	if crash == nil {
 		return false
 	}
-	if err, ok := crash.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+	err, isError := crash.(error)
+	var elsewhere *crashed
+	switch {
+	case isError && errors.Is(err, http.ErrAbortHandler):
+		return true
+	case errors.As(err, &elsewhere):
+		c.err = fmt.Errorf("panic: %w", elsewhere)
+	default:
+		c.err = fmt.Errorf("panic: %v\n%s", crash, debug.Stack())
+	}
+	if out.sent {
 		return true
 	}
-	c.err = fmt.Errorf("panic: %v\n%s", crash, debug.Stack())
-	if out.status != 0 {
-		return true
-	}
-	problemOf(r.Context(), c.err).write(out)
+	out.status = 0
+	problemOf(r.Context(), c.err, func(string) string { return "" }).write(out)
 	return false
 }
 

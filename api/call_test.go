@@ -90,7 +90,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		"an error of nothing":    {method: "POST", target: "/v1/acks", body: `{"acks": [{"id": "1", "token": "1", "outcome": "fail", "error": {}}]}`, code: jobs.InvalidArgument, location: "body.acks[0].error"},
 		"job 0":                  {method: "POST", target: "/v1/jobs/0/complete", body: `{"token": "1"}`, code: jobs.JobNotFound},
 		"a token of letters":     {method: "POST", target: "/v1/jobs/1/complete", body: `{"token": "` + secret + `"}`, code: jobs.InvalidArgument, location: "body.token"},
-		"a token too large":      {method: "POST", target: "/v1/jobs/1/release", body: `{"token": "81547471181547471181547471"}`, code: jobs.InvalidArgument, location: "body"},
+		"a token too large":      {method: "POST", target: "/v1/jobs/1/release", body: `{"token": "81547471181547471181547471"}`, code: jobs.InvalidArgument, location: "body.token"},
 		"an edit of nothing":     {method: "PATCH", target: "/v1/jobs/1", body: `{}`, code: jobs.InvalidArgument, location: "body"},
 		"an id of letters":       {method: "GET", target: "/v1/jobs/" + secret, code: jobs.InvalidArgument, location: "path.id"},
 		"a queue's bad name":     {method: "GET", target: "/v1/queues/a%20" + secret, code: jobs.InvalidArgument, location: "path.name"},

@@ -13,6 +13,22 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
+// DeadLetterPath is the path of one dead letter.
+type DeadLetterPath struct {
+	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The id of the job that died." example:"4711"`
+}
+
+func (p DeadLetterPath) id() jobs.ID { return idOf(p.ID) }
+
+func (p DeadLetterPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.DeadLetterNotFound, "dead letter")
+}
+
+type deadLetterBodyInput struct {
+	DeadLetterPath
+	Payload
+}
+
 type deadInput struct {
 	Queue       string    `query:"queue" maxLength:"128" doc:"Only letters of this queue."`
 	Kind        string    `query:"kind" maxLength:"200" doc:"Only letters of this kind."`
@@ -64,7 +80,7 @@ type DeadPurgeRequest struct {
 }
 
 type deadPurgeInput struct {
-	JobPath
+	DeadLetterPath
 	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job."`
 }
 
@@ -77,39 +93,39 @@ func (a *API) registerDead() {
 	started, purge := exampleOperation(), exampleOperation()
 	started.State, started.Done, started.StartedAt = "pending", 0, nil
 	purge.Kind, purge.State, purge.Done, purge.StartedAt, purge.RatePerSecond = jobs.PurgeDead, "pending", 0, nil, 0
-	dry := func(o jobs.Operation) map[int]alsoSay {
+	dry := func(o jobs.Operation) map[int]otherSuccess {
 		o.ID, o.State = 0, jobs.OperationDryRun
-		return map[int]alsoSay{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", o}}
+		return map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", o}}
 	}
 	register(a, huma.Operation{
 		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead", Tags: tags,
 		Summary: "List dead letters", Description: "Jobs that died and were neither run again nor purged, and that pass all the filters given; the last that died first. " +
 			"A search that takes long ends its page early, so that a page may be empty although more pages follow.",
-	}, shown{answer: DeadLetterPage{Items: []jobs.DeadLetter{letter}}}, a.listDead)
+	}, documented{answer: DeadLetterPage{Items: []jobs.DeadLetter{letter}}}, a.listDead)
 	register(a, huma.Operation{
 		OperationID: "getDeadLetter", Method: http.MethodGet, Path: "/v1/dead/{id}", Tags: tags,
 		Summary: "Look at a dead letter", Description: "The job that died, with the errors of all its attempts and all that happened to it.",
-	}, shown{answer: jobs.DeadLetterHistory{DeadLetter: letter, Timeline: []jobs.Moment{
+	}, documented{answer: jobs.DeadLetterHistory{DeadLetter: letter, Timeline: []jobs.Moment{
 		{At: exampleTime, Event: "enqueued"}, {At: exampleTime, Event: "started", Attempt: 5, Worker: "mailer-1"}, {At: exampleLater, Event: "dead", Attempt: 5, Worker: "mailer-1", Cause: "failed"},
 	}}, problems: missing}, a.getDead)
 	registerBody(a, huma.Operation{
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead/{id}/redrive", Tags: tags,
 		Summary: "Run a dead letter again", Description: "The job becomes available now, under the same id, with its attempts from 0. It says from then on how often it was run again, and by whom.",
-	}, shown{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: missing}, a.redriveOne)
+	}, documented{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: missing}, a.redriveOne)
 	registerBody(a, huma.Operation{
 		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead/redrive", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Run many dead letters again",
 		Description: "Starts an operation that runs those again that pass the filter and died before now, the oldest first, as fast as is asked. " +
 			"It goes on whatever becomes of this node; no letter is run again twice, not even one that dies once more meanwhile.",
-	}, shown{body: DeadRedriveRequest{Filter: filter, By: "ann", RatePerSecond: 50}, answer: started, also: dry(started)}, a.redriveMany)
+	}, documented{body: DeadRedriveRequest{Filter: filter, By: "ann", RatePerSecond: 50}, answer: started, also: dry(started)}, a.redriveMany)
 	register(a, huma.Operation{
 		OperationID: "purgeDeadLetter", Method: http.MethodDelete, Path: "/v1/dead/{id}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Purge a dead letter", Description: "Removes the letter. Its job stays dead until its retention is over.",
-	}, shown{problems: missing}, a.purgeOne)
+	}, documented{problems: missing}, a.purgeOne)
 	registerBody(a, huma.Operation{
 		OperationID: "purgeDeadLetters", Method: http.MethodPost, Path: "/v1/dead/purge", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Purge many dead letters", Description: "Starts an operation that removes those that pass the filter and died before now. Count them first with `dry_run`.",
-	}, shown{body: DeadPurgeRequest{Filter: filter, By: "ann"}, answer: purge, also: dry(purge)}, a.purgeMany)
+	}, documented{body: DeadPurgeRequest{Filter: filter, By: "ann"}, answer: purge, also: dry(purge)}, a.purgeMany)
 }
 
 func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, error) {
@@ -140,7 +156,7 @@ func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, err
 	return out, nil
 }
 
-func (a *API) getDead(ctx context.Context, in *JobPath) (*deadOutput, error) {
+func (a *API) getDead(ctx context.Context, in *DeadLetterPath) (*deadOutput, error) {
 	letter, err := a.engine.DeadLetter(ctx, in.id())
 	if err != nil {
 		return nil, err
@@ -148,7 +164,7 @@ func (a *API) getDead(ctx context.Context, in *JobPath) (*deadOutput, error) {
 	return &deadOutput{Body: letter}, nil
 }
 
-func (a *API) redriveOne(ctx context.Context, in *jobBodyInput, body *RedriveRequest) (*jobOutput, error) {
+func (a *API) redriveOne(ctx context.Context, in *deadLetterBodyInput, body *RedriveRequest) (*jobOutput, error) {
 	return jobAnswer(a.engine.Redrive(ctx, in.id(), body.By, body.KeepAttempts))
 }
 

@@ -7,7 +7,10 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/weirhq/weir/jobs"
 )
@@ -86,11 +89,17 @@ func (a *API) unwelcome(r *http.Request) *Problem {
 			return newProblem(ctx, unsupportedMediaType, "send the body with Content-Type: application/json")
 		}
 	}
-	return badQuery(ctx, r.URL.RawQuery)
+	if p := pathProblem(ctx, r); p != nil {
+		return p
+	}
+	if p := headerProblem(ctx, r); p != nil {
+		return p
+	}
+	return badQuery(ctx, r.URL.RawQuery, a.times[r.Pattern])
 }
 
-// badQuery refuses what huma would pass over: a filter that is dropped lists everything.
-func badQuery(ctx context.Context, query string) *Problem {
+// badQuery refuses what huma ignores, as a list without one of its filters has everything, and times in a form that bodies do not take.
+func badQuery(ctx context.Context, query string, times []string) *Problem {
 	if query == "" {
 		return nil
 	}
@@ -105,10 +114,25 @@ func badQuery(ctx context.Context, query string) *Problem {
 			errs = append(errs, ProblemError{"query." + name, "is given more than once"})
 		case given[0] == "" && name != "cursor": // an empty cursor is the first page's
 			errs = append(errs, ProblemError{"query." + name, "is empty: leave it out"})
+		case textProblem(given[0]) != "":
+			errs = append(errs, ProblemError{"query." + name, textProblem(given[0])})
+		case slices.Contains(times, name) && timeProblem(given[0]) != "":
+			errs = append(errs, ProblemError{"query." + name, timeProblem(given[0])})
 		}
 	}
 	if len(errs) > 0 {
 		return newProblem(ctx, jobs.InvalidArgument, "the request is not valid", errs...)
 	}
 	return nil
+}
+
+// textProblem says why PostgreSQL cannot store a text.
+func textProblem(s string) string {
+	switch {
+	case strings.IndexByte(s, 0) >= 0:
+		return "has a zero character, which cannot be stored"
+	case !utf8.ValidString(s):
+		return "is not UTF-8"
+	}
+	return ""
 }

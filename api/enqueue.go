@@ -47,15 +47,15 @@ func (a *API) registerEnqueueing() {
 		Summary: "Enqueue a job",
 		Description: "Stores a job, and answers once it is committed. It waits in its queue until a worker claims it, or first for its time if it has " +
 			"`run_at` or `delay_seconds`. Where its unique key or `Idempotency-Key` is known, nothing is stored, and the answer is 200 with the job that has the key.",
-	}, shown{
+	}, documented{
 		body: exampleNewJob(), answer: exampleJob(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull, jobs.Overloaded},
-		also: map[int]alsoSay{http.StatusOK: {"The unique key was taken: the job that has it", duplicate}},
+		also: map[int]otherSuccess{http.StatusOK: {"The unique key was taken: the job that has it", duplicate}},
 	}, a.enqueueJob)
 	register(a, huma.Operation{
 		OperationID: "enqueueJobs", Method: http.MethodPost, Path: "/v1/jobs/batch", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
 		Summary:     "Enqueue many jobs at once",
 		Description: "Stores up to 10,000 jobs in one transaction: all of them or, where one is not valid, none. It is by far the quickest way.",
-	}, shown{
+	}, documented{
 		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
 		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull, jobs.Overloaded},
 	}, a.enqueueJobs)
@@ -77,12 +77,11 @@ func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob
 // enqueueJobs leaves the validation to the database, which has to do it for those who enqueue with SQL. Ten thousand jobs are validated
 // there once, and not decoded here at all.
 func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
-	batch, err := unmarshal[map[string][]json.RawMessage](in.RawBody)
-	if err != nil || (*batch)["jobs"] == nil || len(*batch) > 1 {
-		_, err := decode[JobBatch](ctx, a, in.RawBody) // says what is wrong
-		return nil, cmp.Or(err, error(invalidAt(ctx, "body", "expected an object with jobs")))
+	batch, err := readBatch(ctx, a, in.RawBody)
+	if err != nil {
+		return nil, err
 	}
-	done, err := a.engine.EnqueueBatch(ctx, (*batch)["jobs"])
+	done, err := a.engine.EnqueueBatch(ctx, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -94,4 +93,52 @@ func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, er
 		}
 	}
 	return out, nil
+}
+
+// readBatch splits the body of enqueueJobs into its jobs. It checks what the database cannot: names that are given twice, of which jsonb keeps
+// the last, the form of times, and values that PostgreSQL would refuse without naming their place.
+func readBatch(ctx context.Context, a *API, text []byte) ([]json.RawMessage, error) {
+	if p := malformed(ctx, text); p != nil {
+		return nil, p
+	}
+	b := &bodyTree{text: text, schemas: a.schemas(), walkOnly: true, path: make([]step, 0, 8)}
+	jobs, ok := b.jobs(a.bodies[reflect.TypeFor[JobBatch]()].Properties["jobs"].Items)
+	if !ok {
+		_, err := decode[JobBatch](ctx, a, text) // says what is wrong
+		return nil, cmp.Or(err, error(invalidAt(ctx, "body", "expected an object with jobs")))
+	}
+	if len(b.problems) > 0 {
+		return nil, refuse(ctx, b.problems)
+	}
+	return jobs, nil
+}
+
+// jobs walks {"jobs": [...]} and returns the text of each element; ok is false for a body of another form.
+func (b *bodyTree) jobs(schema *huma.Schema) (texts []json.RawMessage, ok bool) {
+	b.space()
+	if b.text[b.at] != '{' {
+		return nil, false
+	}
+	for b.at++; b.more('}'); {
+		name := b.name()
+		if string(name) != "jobs" || ok {
+			return nil, false
+		}
+		b.space()
+		b.at++ // the colon
+		b.space()
+		if b.text[b.at] != '[' {
+			return nil, false
+		}
+		b.path = append(b.path, step{name: name})
+		for b.at++; b.more(']'); {
+			b.path = append(b.path, step{index: len(texts)})
+			start := b.at
+			b.value(schema)
+			texts = append(texts, json.RawMessage(b.text[start:b.at]))
+			b.path = b.path[:1]
+		}
+		ok = true
+	}
+	return texts, ok
 }

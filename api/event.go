@@ -35,7 +35,7 @@ func (a *API) registerEvents() {
 			"A stream that cannot keep up is closed: connect again and go on from the last `id`. Where one goes on, an event may be told twice.\n\n" +
 			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and of circuit breakers are told, within a second, from when " +
 			"the stream begins; they are not kept to resume from.",
-	}, shown{}, a.streamEvents)
+	}, documented{}, a.streamEvents)
 	// OpenAPI has no word for a stream: the schema is that of each event.
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {
 		Schema: a.schemas().Schema(reflect.TypeFor[StreamedEvent](), true, ""),
@@ -70,17 +70,22 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		c.SetHeader("Content-Type", "text/event-stream")
 		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
-		if err := writeEvents(ctx, c.BodyWriter(), listener); err != nil {
+		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
 			callOf(ctx).err = err
 		}
 	}}, nil
 }
 
+// streamPatience is how long a stream waits for a client that does not read. It is short because it delays the shutdown of a node, and
+// because the client can resume.
+const streamPatience = 5 * time.Second
+
 // writeEvents writes events until the stream ends, and flushes after each portion.
-func writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener) error {
+func (a *API) writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener) error {
 	flush := func() error { return nil }
-	if rw, ok := w.(http.ResponseWriter); ok {
-		flush = http.NewResponseController(rw).Flush
+	if out, ok := w.(*answer); ok {
+		out.patience = streamPatience
+		flush = out.FlushError
 	}
 	text := []byte("retry: 1000\n\n")
 	for {
@@ -99,9 +104,13 @@ func writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener)
 		}
 		text = text[:0]
 		for _, ev := range events {
+			if len(ev.Text) == 0 {
+				a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
+				continue
+			}
 			text = appendEvent(text, ev)
 		}
-		if len(events) == 0 {
+		if len(text) == 0 {
 			text = append(text, ": alive\n\n"...)
 		}
 	}

@@ -146,7 +146,7 @@ func exampleSlots() []jobs.ScheduleSlot {
 	before, moved := time.Date(2026, 3, 28, 1, 30, 0, 0, time.UTC), time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC)
 	return []jobs.ScheduleSlot{
 		{UTC: &before, Local: "2026-03-28T02:30:00+01:00", FiresAt: &before},
-		{UTC: &moved, Local: "2026-03-29T03:00:00+02:00", FiresAt: &moved, Note: "moved: the clocks leave out 2026-03-29 02:30:00"},
+		{UTC: &moved, Local: "2026-03-29T03:00:00+02:00", FiresAt: &moved, Note: "moved: DST skips 2026-03-29 02:30:00"},
 	}
 }
 

@@ -29,12 +29,12 @@ func (a *API) registerExports() {
 		OperationID: "exportJobs", Method: http.MethodPost, Path: "/v1/jobs/export", Tags: []string{tagJobs}, DefaultStatus: http.StatusAccepted,
 		Summary:     "Export jobs",
 		Description: "Starts an operation that writes down the jobs that pass the filter, each as it is at that moment, in the order of their ids. When it has ended its result can be had for a day.",
-	}, shown{body: ExportRequest{Filter: jobs.Filter{Queue: "mail"}, Format: "csv"}, answer: started}, a.exportJobs)
+	}, documented{body: ExportRequest{Filter: jobs.Filter{Queue: "mail"}, Format: "csv"}, answer: started}, a.exportJobs)
 	const path = "/v1/operations/{id}/result"
 	register(a, huma.Operation{
 		OperationID: "getOperationResult", Method: http.MethodGet, Path: path, Tags: []string{tagOperations},
 		Summary: "Have the result of an export", Description: "What an export has written, streamed. It is kept for a day.",
-	}, shown{problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationRunning, jobs.ResultNotFound}}, a.getResult)
+	}, documented{problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationRunning, jobs.ResultNotFound}}, a.getResult)
 	text := &huma.Schema{Type: huma.TypeString}
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
 		"application/x-ndjson": {Schema: text, Example: `{"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "args": {"order": 42}}` + "\n"},

@@ -74,15 +74,15 @@ func (a *API) registerHealth() {
 	register(a, huma.Operation{
 		OperationID: "getLiveness", Method: http.MethodGet, Path: "/livez", Tags: []string{tagService},
 		Summary: "Does the node live?", Description: "It answers, whatever the database does. A node that does not answer this should be started anew.",
-	}, shown{answer: ok, alone: true}, a.getLiveness)
+	}, documented{answer: ok, alone: true}, a.getLiveness)
 	register(a, huma.Operation{
 		OperationID: "getReadiness", Method: http.MethodGet, Path: "/readyz", Tags: []string{tagService},
 		Summary: "Should the node be sent requests?", Description: "503 while the database is out of reach or not migrated, and while the node is shutting down.",
-	}, shown{answer: Readiness{Status: "ok", Components: []ReadyComponent{{Name: "database", Status: "ok"}, {Name: "listener", Status: "ok"}, {Name: "loops", Status: "ok"}}}}, a.getReadiness)
+	}, documented{answer: Readiness{Status: "ok", Components: []ReadyComponent{{Name: "database", Status: "ok"}, {Name: "listener", Status: "ok"}, {Name: "loops", Status: "ok"}}}}, a.getReadiness)
 	register(a, huma.Operation{
 		OperationID: "getInfo", Method: http.MethodGet, Path: "/v1/info", Tags: []string{tagService},
 		Summary: "What is this node?", Description: "Versions, and since when it runs.",
-	}, shown{answer: Info{
+	}, documented{answer: Info{
 		Version: "0.1.0", GoVersion: "go1.26.8", DatabaseVersion: "15.8", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", StartedAt: exampleTime,
 	}, alone: true}, a.getInfo)
 }
@@ -94,14 +94,14 @@ func (a *API) registerComponents() {
 		Summary: "See how each component is",
 		Description: "The parts of the service and the circuit breakers, each with its last hundred checks, which come every ten seconds, and their success rate. Any node answers for all. " +
 			"To decide about a node, ask `/livez` and `/readyz`.",
-	}, shown{answer: Components{Status: "failing", Components: []jobs.Component{
+	}, documented{answer: Components{Status: "failing", Components: []jobs.Component{
 		{Name: "breaker:stripe", Status: jobs.HealthFailing, Since: exampleTime, CheckedAt: exampleLater, Message: "it is open", Checks: 100, SuccessRate: 0.96, History: []jobs.HealthCheck{{At: exampleLater, Message: "it is open"}}},
 		{Name: "database", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", Status: jobs.HealthOK, Since: exampleTime, CheckedAt: exampleLater, Checks: 100, SuccessRate: 1, History: []jobs.HealthCheck{{At: exampleLater, OK: true, Seconds: &seconds}}},
 	}}}, a.getHealth)
 	register(a, huma.Operation{
 		OperationID: "getResilience", Method: http.MethodGet, Path: "/v1/health/summary", Tags: []string{tagService},
 		Summary: "See how well the service stands", Description: "A score from 0 to 100 and a word, from the components and the circuit breakers. A node whose checks ended more than half a minute ago has ended, and does not count.",
-	}, shown{answer: jobs.Resilience{
+	}, documented{answer: jobs.Resilience{
 		Status: "degraded", Score: 92.1, Components: 9, Failing: []string{"breaker:stripe"}, Breakers: jobs.ResilienceOfGates{Closed: 3, Open: 1, OpenedLastDay: 2, ClosedLastDay: 1, HeldJobs: 1200},
 	}}, a.getResilience)
 }

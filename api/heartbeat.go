@@ -26,13 +26,16 @@ func (a *API) registerHeartbeats() {
 		Summary: "Keep a job's lease",
 		Description: "Moves the end of the lease, though never beyond the timeout of the attempt. A worker that works longer than its lease sends one well before it ends, " +
 			"and learns here that somebody cancelled the job.",
-	}, shown{
+	}, documented{
 		body:   HeartbeatRequest{Token: 4711, LeaseSeconds: 30, Progress: &jobs.Progress{Percent: 40, Message: "200 of 500 rows"}},
 		answer: jobs.BeatResult{LeaseExpiresAt: exampleLater}, problems: []jobs.Code{jobs.StaleToken, jobs.JobNotFound},
 	}, a.heartbeatJob)
 }
 
 func (a *API) heartbeatJob(ctx context.Context, in *jobBodyInput, b *HeartbeatRequest) (*heartbeatOutput, error) {
+	if b.Progress != nil {
+		b.Progress.Message = cleanText(b.Progress.Message)
+	}
 	result, err := a.engine.Heartbeat(ctx, jobs.Beat{ID: in.id(), Token: b.Token, LeaseSeconds: b.LeaseSeconds, Progress: b.Progress})
 	if err != nil {
 		return nil, err

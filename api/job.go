@@ -16,11 +16,13 @@ type JobPath struct {
 	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The job's id." example:"4711"`
 }
 
-// id of a number that is too large is the largest there can be, which is no job's either.
-func (p JobPath) id() jobs.ID {
-	return idOf(p.ID)
+func (p JobPath) id() jobs.ID { return idOf(p.ID) }
+
+func (p JobPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.JobNotFound, "job")
 }
 
+// idOf reads an id. One that is too large becomes the largest, which nothing has.
 func idOf(digits string) jobs.ID {
 	n, _ := strconv.ParseInt(digits, 10, 64)
 	return jobs.ID(n)
@@ -91,35 +93,35 @@ func (a *API) registerJobs() {
 		Summary: "Look at a job",
 		Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts. With `wait_seconds` the answer comes as soon " +
 			"as the job has ended, or after that time with the job as it is then.",
-	}, shown{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
+	}, documented{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
 	register(a, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{tagJobs},
 		Summary: "List jobs",
 		Description: "Jobs that pass all the filters given, newest first. A search that takes long ends its page early, so that a page may be " +
 			"empty although more pages follow. A parameter that is not known is refused.",
-	}, shown{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
+	}, documented{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
 	child := exampleJob()
 	child.ID, child.ParentID = 4712, 4711
 	register(a, huma.Operation{
 		OperationID: "listChildren", Method: http.MethodGet, Path: "/v1/jobs/{id}/children", Tags: []string{tagJobs},
 		Summary: "List the children of a job", Description: "The jobs that were enqueued with this one as their `parent_id`, newest first.",
-	}, shown{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
+	}, documented{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
 	registerBody(a, huma.Operation{
 		OperationID: "editJob", Method: http.MethodPatch, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
 		Summary:     "Change a job that waits",
 		Description: "Changes what is named and leaves the rest. A job that is available goes to the end of its priority. A job that runs or has ended cannot be changed.",
-	}, shown{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
+	}, documented{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
 	register(a, huma.Operation{
 		OperationID: "cancelJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/cancel", Tags: []string{tagJobs},
 		Summary: "Cancel a job",
 		Description: "A job that waits is cancelled at once. One that runs goes on: its worker learns of it with its next heartbeat, and the job is cancelled " +
 			"when the worker gives it up or its lease ends.",
-	}, shown{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
+	}, documented{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
 	registerBody(a, huma.Operation{
 		OperationID: "retryJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/retry", Tags: []string{tagJobs},
 		Summary:     "Run a job again now",
 		Description: "A job that has ended, or waits for a time, becomes available now, under the same id. Its attempts so far count, unless they are reset.",
-	}, shown{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
+	}, documented{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
 }
 
 func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
@@ -128,7 +130,7 @@ func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
 }
 
 func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {
-	before, err := in.before(ctx)
+	before, err := in.before(ctx, "jobs")
 	if err != nil {
 		return nil, err
 	}
@@ -145,37 +147,25 @@ func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, erro
 		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
 		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,
 	}, before, in.Limit)
-	return jobPageAnswer(page, err)
+	return jobPageAnswer("jobs", page, err)
 }
 
 func (a *API) listChildren(ctx context.Context, in *childrenInput) (*jobPageOutput, error) {
-	before, err := in.before(ctx)
+	before, err := in.before(ctx, "jobs")
 	if err != nil {
 		return nil, err
 	}
-	return jobPageAnswer(a.engine.Children(ctx, in.id(), before, in.Limit))
+	page, err := a.engine.Children(ctx, in.id(), before, in.Limit)
+	return jobPageAnswer("jobs", page, err)
 }
 
-// before is the id that a page of jobs begins below; 0: with the newest.
-func (p Paging) before(ctx context.Context) (jobs.ID, error) {
-	after, err := p.position(ctx, "jobs")
-	if err != nil || after == "" {
-		return 0, err
-	}
-	var before jobs.ID
-	if before.UnmarshalText([]byte(after)) != nil || before == 0 {
-		return 0, badCursor(ctx)
-	}
-	return before, nil
-}
-
-func jobPageAnswer(page jobs.Page, err error) (*jobPageOutput, error) {
+func jobPageAnswer(list string, page jobs.Page, err error) (*jobPageOutput, error) {
 	if err != nil {
 		return nil, err
 	}
 	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
 	if page.Next != 0 {
-		out.Body.NextCursor = cursorTo("jobs", page.Next.String())
+		out.Body.NextCursor = cursorTo(list, page.Next.String())
 	}
 	return out, nil
 }

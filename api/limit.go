@@ -69,27 +69,27 @@ func (a *API) registerLimits() {
 	register(a, huma.Operation{
 		OperationID: "listQueueLimits", Method: http.MethodGet, Path: "/v1/queues/{name}/limits", Tags: tags,
 		Summary: "List the limits of single keys and tenants", Description: "Those that hold in place of the queue's own `limits`, which are for each key and tenant.",
-	}, shown{answer: LimitOverridePage{Items: []jobs.LimitOverride{key, tenant}}, problems: missing}, a.listQueueLimits)
+	}, documented{answer: LimitOverridePage{Items: []jobs.LimitOverride{key, tenant}}, problems: missing}, a.listQueueLimits)
 	registerBody(a, huma.Operation{
 		OperationID: "putKeyLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags,
 		Summary: "Set the limits of one key", Description: "What is not given is as for all keys. In force within a second.",
-	}, shown{body: jobs.KeyLimit{Concurrency: key.Concurrency, Rate: key.Rate}, answer: key, problems: missing}, a.putKeyLimit)
+	}, documented{body: jobs.KeyLimit{Concurrency: key.Concurrency, Rate: key.Rate}, answer: key, problems: missing}, a.putKeyLimit)
 	register(a, huma.Operation{
 		OperationID: "deleteKeyLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Take the limits of one key away", Description: "Those for all keys hold for it again. That it had none is no error.",
-	}, shown{problems: missing}, a.deleteKeyLimit)
+	}, documented{problems: missing}, a.deleteKeyLimit)
 	registerBody(a, huma.Operation{
 		OperationID: "putTenantLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags,
 		Summary: "Set the share of one tenant", Description: "In place of the weight that the queue's limits give it. In force within a second.",
-	}, shown{body: jobs.TenantLimit{Weight: tenant.Weight, Concurrency: tenant.Concurrency}, answer: tenant, problems: missing}, a.putTenantLimit)
+	}, documented{body: jobs.TenantLimit{Weight: tenant.Weight, Concurrency: tenant.Concurrency}, answer: tenant, problems: missing}, a.putTenantLimit)
 	register(a, huma.Operation{
 		OperationID: "deleteTenantLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Take the share of one tenant away", Description: "It has what the queue's limits give it again. That it had none is no error.",
-	}, shown{problems: missing}, a.deleteTenantLimit)
+	}, documented{problems: missing}, a.deleteTenantLimit)
 	register(a, huma.Operation{
 		OperationID: "listQueueLines", Method: http.MethodGet, Path: "/v1/queues/{name}/lines", Tags: tags,
 		Summary: "See who waits in a queue with limits", Description: "One line a key, a tenant, or both, as the limits tell them apart: how many wait in it, how many are in flight, and how many may be.",
-	}, shown{answer: LinePage{Items: []jobs.Line{{Key: "order-42", Waiting: 12, InFlight: 2, Concurrency: new(2)}}}, problems: missing}, a.listQueueLines)
+	}, documented{answer: LinePage{Items: []jobs.Line{{Key: "order-42", Waiting: 12, InFlight: 2, Concurrency: new(2)}}}, problems: missing}, a.listQueueLines)
 }
 
 func (a *API) listQueueLimits(ctx context.Context, in *queuePagingInput) (*limitOverridePageOutput, error) {
@@ -103,20 +103,17 @@ func (a *API) listQueueLimits(ctx context.Context, in *queuePagingInput) (*limit
 	} else {
 		after.Key = name
 	}
-	overrides, err := a.engine.LimitOverrides(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	overrides, err := a.engine.LimitOverrides(ctx, in.Name, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &limitOverridePageOutput{Body: LimitOverridePage{Items: overrides}}
-	if len(overrides) > in.Limit {
-		out.Body.Items = overrides[:in.Limit]
-		last := overrides[in.Limit-1]
+	out := &limitOverridePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "limits", overrides, func(last jobs.LimitOverride) string {
 		if last.Tenant != "" {
-			out.Body.NextCursor = cursorTo("limits", "tenant:"+last.Tenant)
-		} else {
-			out.Body.NextCursor = cursorTo("limits", "key:"+last.Key)
+			return "tenant:" + last.Tenant
 		}
-	}
+		return "key:" + last.Key
+	})
 	return out, nil
 }
 
@@ -147,14 +144,11 @@ func (a *API) listQueueLines(ctx context.Context, in *queuePagingInput) (*linePa
 	if err != nil {
 		return nil, err
 	}
-	lines, err := a.engine.Lines(ctx, in.Name, after, in.Limit+1) // one more, to know whether this is the last page
+	lines, err := a.engine.Lines(ctx, in.Name, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &linePageOutput{Body: LinePage{Items: lines}}
-	if len(lines) > in.Limit {
-		out.Body.Items = lines[:in.Limit]
-		out.Body.NextCursor = cursorTo("lines", lines[in.Limit-1].Position())
-	}
+	out := &linePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "lines", lines, func(last jobs.Line) string { return last.Position() })
 	return out, nil
 }

@@ -90,20 +90,20 @@ func (idSchema) Schema(huma.Registry) *huma.Schema {
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
 
-// shown is what the document shows of an operation besides its types.
-type shown struct {
-	body     any             // an example of the body
-	answer   any             // an example of the answer
-	bodyType reflect.Type    // of an input with a Payload; registerBody knows it
-	optional bool            // the body may be left out
-	problems []jobs.Code     // besides those that every operation may have
-	also     map[int]alsoSay // other statuses with the type of the answer
-	alone    bool            // it needs no database
-	waits    bool            // it may wait for long
+// documented is what the document shows of an operation besides its types.
+type documented struct {
+	body     any                  // an example of the body
+	answer   any                  // an example of the answer
+	bodyType reflect.Type         // of an input with a Payload; registerBody knows it
+	optional bool                 // the body may be left out
+	problems []jobs.Code          // besides those that every operation may have
+	also     map[int]otherSuccess // other statuses with the type of the answer
+	alone    bool                 // it needs no database
+	waits    bool                 // it may wait for long
 }
 
-// alsoSay is another way in which an operation may succeed.
-type alsoSay struct {
+// otherSuccess is another way in which an operation may succeed.
+type otherSuccess struct {
 	description string
 	answer      any
 }
@@ -112,11 +112,11 @@ type alsoSay struct {
 func registerBody[I, B, O any, P interface {
 	*I
 	payload() []byte
-}](a *API, op huma.Operation, s shown, handler func(context.Context, *I, *B) (*O, error)) {
+}](a *API, op huma.Operation, s documented, handler func(context.Context, *I, *B) (*O, error)) {
 	s.bodyType = reflect.TypeFor[B]()
 	register(a, op, s, func(ctx context.Context, in *I) (*O, error) {
 		text := P(in).payload()
-		if len(text) == 0 && s.optional {
+		if s.optional && isNothing(text) {
 			return handler(ctx, in, new(B))
 		}
 		read := decode[B]
@@ -131,8 +131,13 @@ func registerBody[I, B, O any, P interface {
 	})
 }
 
+// isNothing says whether an optional body is left out, or null, which some clients send instead.
+func isNothing(text []byte) bool {
+	return len(text) == 0 || string(bytes.TrimSpace(text)) == "null"
+}
+
 // register adds an operation. A handler's errors become problems here.
-func register[I, O any](a *API, op huma.Operation, s shown, handler func(context.Context, *I) (*O, error)) {
+func register[I, O any](a *API, op huma.Operation, s documented, handler func(context.Context, *I) (*O, error)) {
 	op.MaxBodyBytes = a.maxBody + 1 // http.MaxBytesReader is exact and comes first
 	op.BodyReadTimeout = bodyPatience
 	status := op.DefaultStatus
@@ -157,10 +162,19 @@ func register[I, O any](a *API, op huma.Operation, s shown, handler func(context
 		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
 	a.showProblems(&op, codes)
+	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
+	a.times[op.Method+" "+op.Path] = params.times
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		if path, ok := any(in).(interface {
+			missing(context.Context) *Problem
+		}); ok {
+			if p := path.missing(ctx); p != nil {
+				return nil, p
+			}
+		}
 		out, err := handler(ctx, in)
 		if err != nil {
-			return nil, problemOf(ctx, err)
+			return nil, problemOf(ctx, err, params.place)
 		}
 		return out, nil
 	})

@@ -14,6 +14,10 @@ type OperationPath struct {
 	ID string `path:"id" pattern:"^[0-9]+$" maxLength:"30" doc:"The operation's id." example:"7"`
 }
 
+func (p OperationPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.OperationNotFound, "operation")
+}
+
 type operationOutput struct {
 	Body jobs.Operation
 }
@@ -47,35 +51,28 @@ func (a *API) registerOperations() {
 	register(a, huma.Operation{
 		OperationID: "listOperations", Method: http.MethodGet, Path: "/v1/operations", Tags: tags,
 		Summary: "List operations", Description: "Work on many jobs that goes on in the background, or did in the last 30 days; the newest first.",
-	}, shown{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
+	}, documented{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
 	register(a, huma.Operation{
 		OperationID: "getOperation", Method: http.MethodGet, Path: "/v1/operations/{id}", Tags: tags,
 		Summary: "See how far an operation is", Description: "`done` grows towards `total`. What is done stays done, whatever becomes of the operation.",
-	}, shown{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
+	}, documented{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
 	register(a, huma.Operation{
 		OperationID: "cancelOperation", Method: http.MethodPost, Path: "/v1/operations/{id}/cancel", Tags: tags,
 		Summary: "Cancel an operation", Description: "It does no more from now on. What it did stays done.",
-	}, shown{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
+	}, documented{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
 }
 
 func (a *API) listOperations(ctx context.Context, in *operationsInput) (*operationPageOutput, error) {
-	after, err := in.position(ctx, "operations")
+	before, err := in.before(ctx, "operations")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Operations(ctx, jobs.OperationFilter{Kind: in.Kind, State: in.State}, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Operations(ctx, jobs.OperationFilter{Kind: in.Kind, State: in.State}, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &operationPageOutput{Body: OperationPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("operations", found[in.Limit-1].ID.String())
-	}
+	out := &operationPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "operations", found, func(last jobs.Operation) string { return last.ID.String() })
 	return out, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
 )
 
 // Paging is how every list is asked for. Its cursor is opaque: what is in it may change.
@@ -16,9 +18,9 @@ type Paging struct {
 	Cursor string `query:"cursor" maxLength:"400" doc:"The next_cursor of the page before. Keep the filters as they were."`
 }
 
-// cursorTo makes the cursor of a list, which after names the last item of a page of.
-func cursorTo(list, after string) *string {
-	cursor := base64.RawURLEncoding.EncodeToString([]byte(list + ":" + after))
+// cursorTo makes the cursor of a list, where position names the last item of a page.
+func cursorTo(list, position string) *string {
+	cursor := base64.RawURLEncoding.EncodeToString([]byte(list + ":" + position))
 	return &cursor
 }
 
@@ -29,13 +31,13 @@ func (p Paging) position(ctx context.Context, list string) (string, error) {
 	}
 	text, err := base64.RawURLEncoding.DecodeString(p.Cursor)
 	after, mine := strings.CutPrefix(string(text), list+":")
-	if err != nil || !mine || after == "" {
+	if err != nil || !mine || after == "" || textProblem(after) != "" {
 		return "", badCursor(ctx)
 	}
 	return after, nil
 }
 
-// count is the position of a list whose cursors say how many items came before; 0 for the first page.
+// count is the position of a list whose cursors are the number of items before; 0 for the first page.
 func (p Paging) count(ctx context.Context, list string) (int, error) {
 	position, err := p.position(ctx, list)
 	if err != nil || position == "" {
@@ -46,6 +48,36 @@ func (p Paging) count(ctx context.Context, list string) (int, error) {
 		return 0, badCursor(ctx)
 	}
 	return after, nil
+}
+
+// before is the position of a list whose cursors are ids, newest first: the page begins below it. 0 for the first page.
+func (p Paging) before(ctx context.Context, list string) (jobs.ID, error) {
+	position, err := p.position(ctx, list)
+	if err != nil || position == "" {
+		return 0, err
+	}
+	var id jobs.ID
+	if id.UnmarshalText([]byte(position)) != nil || id == 0 {
+		return 0, badCursor(ctx)
+	}
+	return id, nil
+}
+
+// oneMore is how many items to ask for: one beyond the page tells whether another page follows.
+func (p Paging) oneMore() int { return p.Limit + 1 }
+
+// trim makes a page of the items that oneMore asked for, and its next cursor. position names an item in a cursor.
+func trim[T any](p Paging, list string, items []T, position func(T) string) ([]T, *string) {
+	if len(items) <= p.Limit {
+		return items, nil
+	}
+	items = items[:p.Limit]
+	return items, cursorTo(list, position(items[p.Limit-1]))
+}
+
+// trimCounted is trim for a list whose cursors are the number of items before.
+func trimCounted[T any](p Paging, list string, items []T, before int) ([]T, *string) {
+	return trim(p, list, items, func(T) string { return strconv.Itoa(before + p.Limit) })
 }
 
 func badCursor(ctx context.Context) *Problem {

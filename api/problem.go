@@ -49,7 +49,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.OperationNotFound:   {http.StatusNotFound, "There is no such operation", "there is no operation 7"},
 	jobs.WorkflowNotFound:    {http.StatusNotFound, "There is no such workflow", "there is no workflow 4711"},
 	jobs.BreakerNotFound:     {http.StatusNotFound, "There is no such circuit breaker", "there is no breaker 'stripe'"},
-	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "there is no schedule 'nightly-report'"},
+	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "schedule 'nightly-report' does not exist"},
 	jobs.OperationRunning:    {http.StatusConflict, "The operation has not ended", "operation 7 has not ended"},
 	jobs.ResultNotFound:      {http.StatusNotFound, "There is no such result", "the result of operation 7 is not kept any more"},
 	jobs.WebhookNotFound:     {http.StatusNotFound, "There is no such webhook", `there is no webhook "billing"`},
@@ -160,7 +160,8 @@ func (p *Problem) write(w http.ResponseWriter) {
 }
 
 // problemOf turns an error of the engine into an answer. What is not the caller's doing is left for the log in full.
-func problemOf(ctx context.Context, err error) *Problem {
+// place turns the engine's name of a value into its location in the request.
+func problemOf(ctx context.Context, err error, place func(field string) string) *Problem {
 	var p *Problem
 	if errors.As(err, &p) {
 		return p
@@ -177,12 +178,12 @@ func problemOf(ctx context.Context, err error) *Problem {
 		callOf(ctx).err = err
 	}
 	code := e.Code
-	if code == jobs.InvalidArgument && (e.Field == "args" || strings.HasSuffix(e.Field, ".args")) {
+	if code == jobs.InvalidArgument && isArgs(e.Field) {
 		code = argsTooLarge // args may be any JSON: their size is all that can be wrong with them
 	}
 	var errs []ProblemError
-	if e.Field != "" {
-		errs = []ProblemError{{"body." + e.Field, e.Message}}
+	if at := place(e.Field); at != "" {
+		errs = []ProblemError{{at, e.Message}}
 	}
 	p = newProblem(ctx, code, e.Message, errs...)
 	if e.Code != jobs.InvalidArgument {
@@ -190,6 +191,9 @@ func problemOf(ctx context.Context, err error) *Problem {
 	}
 	return p
 }
+
+// isArgs says whether a place is that of the args of a job.
+func isArgs(place string) bool { return place == "args" || strings.HasSuffix(place, ".args") }
 
 // init has huma answer with our problems, and be exact: the case of a field's name counts, and an array is not null.
 func init() {
@@ -236,7 +240,7 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 // plain puts in plain words what huma says in Go's.
 func plain(message string) string {
 	if strings.HasPrefix(message, "invalid date/time") {
-		return "must be a time as in RFC 3339, such as 2026-01-31T09:00:00Z (in a URL, + is %2B)"
+		return timeMessage
 	}
 	return message
 }

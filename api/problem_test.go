@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -41,6 +42,29 @@ func TestEveryKindOfProblemIsWhole(t *testing.T) {
 	}
 }
 
+func inBody(field string) string { return (&parameters{hasBody: true}).place(field) }
+
+func TestFieldOfTheEngineIsFoundInTheRequest(t *testing.T) {
+	t.Parallel()
+	a := describe(Config{})
+	for _, c := range []struct {
+		input, body reflect.Type
+		field, want string
+	}{
+		{reflect.TypeFor[eventsInput](), nil, "Last-Event-ID", "header.Last-Event-ID"},
+		{reflect.TypeFor[getJobInput](), nil, "wait_seconds", "query.wait_seconds"},
+		{reflect.TypeFor[workerBodyInput](), reflect.TypeFor[jobs.WorkerSettings](), "name", "path.name"},
+		{reflect.TypeFor[workerBodyInput](), reflect.TypeFor[jobs.WorkerSettings](), "queues[1]", "body.queues[1]"},
+		{reflect.TypeFor[bodyInput](), reflect.TypeFor[NewSchedule](), "name", "body.name"},
+		{reflect.TypeFor[JobPath](), nil, "priority", ""},
+		{reflect.TypeFor[JobPath](), nil, "", ""},
+	} {
+		if got := a.parametersOf(c.input, c.body).place(c.field); got != c.want {
+			t.Errorf("%s of %s with body %v: %q, want %q", c.field, c.input, c.body, got, c.want)
+		}
+	}
+}
+
 func TestEngineErrorsBecomeProblems(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -68,7 +92,7 @@ func TestEngineErrorsBecomeProblems(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := problemOf(context.Background(), c.err)
+			p := problemOf(context.Background(), c.err, inBody)
 			location := ""
 			if len(p.Errors) > 0 {
 				location = p.Errors[0].Location
@@ -87,7 +111,7 @@ func TestWhatIsNotTheCallersDoingIsKeptForTheLog(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{errors.New("a defect"), &jobs.Error{Code: jobs.Unavailable, Message: "away"}} {
 		c := &call{id: "r1"}
-		p := problemOf(context.WithValue(context.Background(), callKey{}, c), err)
+		p := problemOf(context.WithValue(context.Background(), callKey{}, c), err, inBody)
 		if !errors.Is(c.err, err) || p.RequestID != "r1" {
 			t.Errorf("%v: kept %v, request id %q", err, c.err, p.RequestID)
 		}
@@ -99,7 +123,7 @@ func TestAClientThatWentIsNoFailure(t *testing.T) {
 	c := &call{}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), callKey{}, c))
 	cancel()
-	if p := problemOf(ctx, ctx.Err()); p.Status != statusClientGone || c.err != nil {
+	if p := problemOf(ctx, ctx.Err(), inBody); p.Status != statusClientGone || c.err != nil {
 		t.Errorf("%+v, kept %v", p, c.err)
 	}
 }

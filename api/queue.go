@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 
@@ -35,7 +36,7 @@ type queueBodyInput struct {
 
 // PurgeRequest says which jobs of a queue to cancel.
 type PurgeRequest struct {
-	State  jobs.State `json:"state" enum:"available,scheduled,retryable,held,waiting" doc:"Those that wait in this state; waiting: all of these."`
+	State  jobs.State `json:"state,omitempty" enum:"available,scheduled,retryable,held,waiting" doc:"Cancel the jobs in this state; waiting: in all of these. Defaults to available."`
 	DryRun bool       `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
 }
 
@@ -57,43 +58,43 @@ func (a *API) registerQueues() {
 	register(a, huma.Operation{
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags,
 		Summary: "List queues", Description: "The queues by name, each with its settings and how many jobs are where. Counting takes about a second for ten million waiting jobs.",
-	}, shown{answer: QueuePage{Items: []jobs.Queue{exampleQueue()}}}, a.listQueues)
+	}, documented{answer: QueuePage{Items: []jobs.Queue{exampleQueue()}}}, a.listQueues)
 	register(a, huma.Operation{
 		OperationID: "getQueue", Method: http.MethodGet, Path: "/v1/queues/{name}", Tags: tags,
 		Summary: "Look at a queue", Description: "A queue's settings, and how many jobs are where.",
-	}, shown{answer: exampleQueue(), problems: missing}, a.getQueue)
+	}, documented{answer: exampleQueue(), problems: missing}, a.getQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "putQueue", Method: http.MethodPut, Path: "/v1/queues/{name}", Tags: tags,
 		Summary: "Set all settings of a queue", Description: "Makes the queue where there is none. Settings that are not named go back to weir's defaults. Jobs that are enqueued already keep what they have.",
-	}, shown{body: settings, answer: set}, a.putQueue)
+	}, documented{body: settings, answer: set}, a.putQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "editQueue", Method: http.MethodPatch, Path: "/v1/queues/{name}", Tags: tags,
 		Summary: "Change settings of a queue", Description: "Changes the settings that are named and leaves the rest. Jobs that are enqueued already keep what they have.",
-	}, shown{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: missing}, a.editQueue)
+	}, documented{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: missing}, a.editQueue)
 	register(a, huma.Operation{
 		OperationID: "deleteQueue", Method: http.MethodDelete, Path: "/v1/queues/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a queue without jobs", Description: "Its settings go with it. The next job of that name makes it anew.",
-	}, shown{problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.deleteQueue)
+	}, documented{problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.deleteQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "pauseQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/pause", Tags: tags,
 		Summary: "Pause a queue",
 		Description: "From now on claims take nothing from it, until it is resumed or the time to resume has come, by the database's clock. Jobs that run go on, and " +
 			"enqueueing does too. Of a queue that is paused already, the reason and the end are replaced.",
-	}, shown{body: jobs.Pause{Reason: "the mail server is down", ResumeInSeconds: new(30.0)}, optional: true, answer: paused, problems: missing}, a.pauseQueue)
+	}, documented{body: jobs.Pause{Reason: "the mail server is down", ResumeInSeconds: new(30.0)}, optional: true, answer: paused, problems: missing}, a.pauseQueue)
 	register(a, huma.Operation{
 		OperationID: "resumeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/resume", Tags: tags,
 		Summary: "Resume a queue", Description: "Ends a pause. Claims that wait get its jobs at once.",
-	}, shown{answer: exampleQueue(), problems: missing}, a.resumeQueue)
+	}, documented{answer: exampleQueue(), problems: missing}, a.resumeQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "purgeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/purge", Tags: tags,
 		Summary: "Cancel all jobs of a queue that wait",
 		Description: "Cancels the jobs that are available, or that wait in another state; those that run are left alone. `dry_run` only counts them. Many jobs are cancelled in " +
 			"several transactions.",
-	}, shown{body: PurgeRequest{State: jobs.Available}, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
+	}, documented{body: PurgeRequest{State: jobs.Available}, optional: true, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
 	register(a, huma.Operation{
 		OperationID: "getQueueStats", Method: http.MethodGet, Path: "/v1/queues/{name}/stats", Tags: tags,
 		Summary: "See how deep, how old and how fast a queue is", Description: "Its jobs by where they are, what ended in the last 1, 5 and 60 minutes, and what failed most often in the last day.",
-	}, shown{answer: exampleQueueStats(), problems: missing}, a.getQueueStats)
+	}, documented{answer: exampleQueueStats(), problems: missing}, a.getQueueStats)
 }
 
 func (a *API) listQueues(ctx context.Context, in *Paging) (*queuePageOutput, error) {
@@ -101,15 +102,12 @@ func (a *API) listQueues(ctx context.Context, in *Paging) (*queuePageOutput, err
 	if err != nil {
 		return nil, err
 	}
-	queues, err := a.engine.Queues(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	queues, err := a.engine.Queues(ctx, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &queuePageOutput{Body: QueuePage{Items: queues}}
-	if len(queues) > in.Limit {
-		out.Body.Items = queues[:in.Limit]
-		out.Body.NextCursor = cursorTo("queues", queues[in.Limit-1].Name)
-	}
+	out := &queuePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(*in, "queues", queues, func(last jobs.Queue) string { return last.Name })
 	return out, nil
 }
 
@@ -142,7 +140,7 @@ func (a *API) resumeQueue(ctx context.Context, in *QueuePath) (*queueOutput, err
 }
 
 func (a *API) purgeQueue(ctx context.Context, in *queueBodyInput, b *PurgeRequest) (*purgeOutput, error) {
-	purged, err := a.engine.PurgeQueue(ctx, in.Name, b.State, b.DryRun)
+	purged, err := a.engine.PurgeQueue(ctx, in.Name, cmp.Or(b.State, jobs.Available), b.DryRun)
 	if err != nil {
 		return nil, err
 	}

@@ -118,15 +118,12 @@ func (a *API) listSchedules(ctx context.Context, in *schedulesInput) (*scheduleP
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State}, after, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State}, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &schedulePageOutput{Body: SchedulePage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("schedules", found[in.Limit-1].Name)
-	}
+	out := &schedulePageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "schedules", found, func(last jobs.Schedule) string { return last.Name })
 	return out, nil
 }
 
@@ -193,16 +190,14 @@ func (a *API) listScheduleRuns(ctx context.Context, in *runsInput) (*runPageOutp
 		}
 		from = jobs.SlotPosition{Slot: time.UnixMicro(micros), Manual: manual == "true"}
 	}
-	runs, err := a.engine.ScheduleRuns(ctx, in.Name, in.Outcome, from, in.Limit+1)
+	runs, err := a.engine.ScheduleRuns(ctx, in.Name, in.Outcome, from, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &runPageOutput{Body: ScheduleRunPage{Items: runs}}
-	if len(runs) > in.Limit {
-		out.Body.Items = runs[:in.Limit]
-		last := runs[in.Limit-1]
-		out.Body.NextCursor = cursorTo("runs", fmt.Sprintf("%d,%t", last.Slot.UnixMicro(), last.Manual))
-	}
+	out := &runPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "runs", runs, func(last jobs.ScheduleRun) string {
+		return fmt.Sprintf("%d,%t", last.Slot.UnixMicro(), last.Manual)
+	})
 	return out, nil
 }
 
@@ -235,55 +230,55 @@ func (a *API) registerSchedules() {
 	register(a, huma.Operation{
 		OperationID: "listSchedules", Method: http.MethodGet, Path: "/v1/schedules", Tags: tags,
 		Summary: "List schedules", Description: "The schedules by name, each with its next slot.",
-	}, shown{answer: SchedulePage{Items: []jobs.Schedule{schedule}}}, a.listSchedules)
+	}, documented{answer: SchedulePage{Items: []jobs.Schedule{schedule}}}, a.listSchedules)
 	registerBody(a, huma.Operation{
 		OperationID: "createSchedule", Method: http.MethodPost, Path: "/v1/schedules", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Make a schedule", Description: "From now on each of its slots makes a job, once, whatever the number of nodes. Slots up to now are none of it.",
-	}, shown{body: NewSchedule{Name: schedule.Name, ScheduleDefinition: definition}, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, argsTooLarge}}, a.createSchedule)
+	}, documented{body: NewSchedule{Name: schedule.Name, ScheduleDefinition: definition}, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, argsTooLarge}}, a.createSchedule)
 	register(a, huma.Operation{
 		OperationID: "getSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}", Tags: tags,
 		Summary: "Look at a schedule", Description: "Its definition, its next slot, and what keeps it.",
-	}, shown{answer: schedule, problems: missing}, a.getSchedule)
+	}, documented{answer: schedule, problems: missing}, a.getSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "putSchedule", Method: http.MethodPut, Path: "/v1/schedules/{name}", Tags: tags,
 		Summary:     "Set the whole definition of a schedule",
 		Description: "Makes the schedule where there is none. What is not said goes back to its default, but for a pause, and the anchor of an interval. It takes effect at once, and no slot fires twice for it.",
-	}, shown{body: definition, answer: schedule, problems: []jobs.Code{argsTooLarge}}, a.putSchedule)
+	}, documented{body: definition, answer: schedule, problems: []jobs.Code{argsTooLarge}}, a.putSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "editSchedule", Method: http.MethodPatch, Path: "/v1/schedules/{name}", Tags: tags,
 		Summary:     "Change a schedule",
 		Description: "Changes what is named, and leaves the rest; null puts back a default. It takes effect at once, and no slot fires twice for it.",
-	}, shown{body: ScheduleChanges{Cron: new("0 3 * * *")}, answer: schedule, problems: wrong}, a.editSchedule)
+	}, documented{body: ScheduleChanges{Cron: new("0 3 * * *")}, answer: schedule, problems: wrong}, a.editSchedule)
 	register(a, huma.Operation{
 		OperationID: "deleteSchedule", Method: http.MethodDelete, Path: "/v1/schedules/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a schedule", Description: "The jobs that it made stay as they are.",
-	}, shown{problems: missing}, a.deleteSchedule)
+	}, documented{problems: missing}, a.deleteSchedule)
 	register(a, huma.Operation{
 		OperationID: "pauseSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/pause", Tags: tags,
 		Summary: "Pause a schedule", Description: "It fires nothing until it is resumed.",
-	}, shown{answer: paused, problems: missing}, a.pauseSchedule)
+	}, documented{answer: paused, problems: missing}, a.pauseSchedule)
 	register(a, huma.Operation{
 		OperationID: "resumeSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/resume", Tags: tags,
 		Summary: "Resume a schedule", Description: "Its slots fire again from now on; those of the pause do not.",
-	}, shown{answer: schedule, problems: missing}, a.resumeSchedule)
+	}, documented{answer: schedule, problems: missing}, a.resumeSchedule)
 	register(a, huma.Operation{
 		OperationID: "triggerSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/trigger", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary:     "Run a schedule now",
 		Description: "Makes its job, or submits its workflow, at once, even if it is paused or finished or its last run is active. Its slots go on as if nothing had been.",
-	}, shown{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
+	}, documented{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
 	register(a, huma.Operation{
 		OperationID: "previewSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}/preview", Tags: tags,
 		Summary: "See when a schedule fires", Description: "Its next slots, by UTC and by the clocks of its zone, with a note where one is moved or skipped because these are put forward or back.",
-	}, shown{answer: slots, problems: missing}, a.previewSchedule)
+	}, documented{answer: slots, problems: missing}, a.previewSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "previewDefinition", Method: http.MethodPost, Path: "/v1/schedules/preview", Tags: tags,
 		Summary: "See when a schedule would fire", Description: "The same for a definition that is not saved. It needs no job.",
-	}, shown{
+	}, documented{
 		body:   SchedulePreview{ScheduleDefinition: jobs.ScheduleDefinition{Cron: "30 2 * * *", Timezone: "Europe/Berlin"}, From: &exampleTime, Count: 3},
 		answer: slots,
 	}, a.previewDefinition)
 	register(a, huma.Operation{
 		OperationID: "listScheduleRuns", Method: http.MethodGet, Path: "/v1/schedules/{name}/runs", Tags: tags,
 		Summary: "See what a schedule did", Description: "The slots that were dealt with in the last week, the latest first, with the state of the job that each made; and older ones whose jobs are still there.",
-	}, shown{answer: ScheduleRunPage{Items: []jobs.ScheduleRun{run}}, problems: missing}, a.listScheduleRuns)
+	}, documented{answer: ScheduleRunPage{Items: []jobs.ScheduleRun{run}}, problems: missing}, a.listScheduleRuns)
 }

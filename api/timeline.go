@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -35,7 +34,7 @@ func (a *API) registerTimelines() {
 		Summary: "See what happened to a job",
 		Description: "Every moment of its life with its cause, in order: when it was enqueued, became available and was started, how each attempt ended, what people did to it, " +
 			"and how it ended. It is there as long as the job is kept.",
-	}, shown{answer: Timeline{Items: []jobs.Moment{
+	}, documented{answer: Timeline{Items: []jobs.Moment{
 		{At: at(0), Event: "enqueued", Detail: json.RawMessage(`{"queue": "mail", "priority": 8}`)},
 		{At: at(0), Event: "available", Cause: "enqueued"},
 		{At: at(1), Event: "started", Attempt: 1, Worker: "mailer-2"},
@@ -51,14 +50,11 @@ func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*timelineOutp
 	if err != nil {
 		return nil, err
 	}
-	moments, err := a.engine.Timeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	moments, err := a.engine.Timeline(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &timelineOutput{Body: Timeline{Items: moments}}
-	if len(moments) > in.Limit {
-		out.Body.Items = moments[:in.Limit]
-		out.Body.NextCursor = cursorTo("timeline", strconv.Itoa(after+in.Limit))
-	}
+	out := &timelineOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "timeline", moments, after)
 	return out, nil
 }

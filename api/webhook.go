@@ -84,7 +84,7 @@ func (a *API) registerWebhooks() {
 	register(a, huma.Operation{
 		OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Tags: tags,
 		Summary: "List webhooks", Description: "The webhooks by name, without their secrets.",
-	}, shown{answer: WebhookPage{Items: []jobs.Webhook{hook}}}, a.listWebhooks)
+	}, documented{answer: WebhookPage{Items: []jobs.Webhook{hook}}}, a.listWebhooks)
 	registerBody(a, huma.Operation{
 		OperationID: "createWebhook", Method: http.MethodPost, Path: "/v1/webhooks", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Make a webhook",
@@ -92,44 +92,44 @@ func (a *API) registerWebhooks() {
 			"Webhooks says, with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. An answer of 200 to 299 within `timeout_seconds` is success; " +
 			"otherwise it is tried again for a day, with growing pauses. Redirects are not followed, and addresses that are not public are refused. " +
 			"The answer has the `secret`, which is not shown again.",
-	}, shown{
+	}, documented{
 		body:   NewWebhook{Name: "billing", URL: "https://hooks.example.com/weir", Events: []string{"completed", "dead"}, Queues: []string{"mail"}},
 		answer: made, problems: []jobs.Code{jobs.WebhookExists},
 	}, a.createWebhook)
 	register(a, huma.Operation{
 		OperationID: "getWebhook", Method: http.MethodGet, Path: "/v1/webhooks/{name}", Tags: tags,
 		Summary: "Look at a webhook", Description: "Its settings, whether it is enabled, and how much it is yet to be told.",
-	}, shown{answer: hook, problems: missing}, a.getWebhook)
+	}, documented{answer: hook, problems: missing}, a.getWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "editWebhook", Method: http.MethodPatch, Path: "/v1/webhooks/{name}", Tags: tags,
 		Summary: "Change settings of a webhook", Description: "Changes the settings that are named and leaves the rest. What is pending already goes to the new address.",
-	}, shown{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: missing}, a.editWebhook)
+	}, documented{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: missing}, a.editWebhook)
 	register(a, huma.Operation{
 		OperationID: "deleteWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a webhook", Description: "Tells it nothing more, and forgets what it was told.",
-	}, shown{problems: missing}, a.deleteWebhook)
+	}, documented{problems: missing}, a.deleteWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "rotateWebhookSecret", Method: http.MethodPost, Path: "/v1/webhooks/{name}/rotate", Tags: tags,
 		Summary: "Give a webhook a new secret", Description: "The answer has it, and it is not shown again. For `keep_old_seconds` each message is signed with both.",
-	}, shown{body: RotateRequest{KeepOldSeconds: new(3600.0)}, optional: true, answer: made, problems: missing}, a.rotateWebhook)
+	}, documented{body: RotateRequest{KeepOldSeconds: new(3600.0)}, optional: true, answer: made, problems: missing}, a.rotateWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "disableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/disable", Tags: tags,
 		Summary: "Tell a webhook nothing for a while", Description: "What is pending fails, and what happens from now on is not told, not even later.",
-	}, shown{body: DisableRequest{Reason: "moving house"}, optional: true, answer: disabled, problems: missing}, a.disableWebhook)
+	}, documented{body: DisableRequest{Reason: "moving house"}, optional: true, answer: disabled, problems: missing}, a.disableWebhook)
 	register(a, huma.Operation{
 		OperationID: "enableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/enable", Tags: tags,
 		Summary: "Tell a webhook again", Description: "Of what happens from now on.",
-	}, shown{answer: hook, problems: missing}, a.enableWebhook)
+	}, documented{answer: hook, problems: missing}, a.enableWebhook)
 	test := exampleDelivery()
 	test.Event, test.EventID, test.JobID, test.State, test.Attempts, test.Status, test.DurationSeconds, test.TriedAt = "test", "test-0f9e8a6c-7f0e-4c39-a9a1-6f3e0f7b8a11", 0, "pending", 0, 0, 0, nil
 	register(a, huma.Operation{
 		OperationID: "testWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/test", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Send a webhook a test", Description: "Sends an event named `test`, even while the webhook is disabled. Its deliveries say what came of it, usually within a second or two.",
-	}, shown{answer: test, problems: missing}, a.testWebhook)
+	}, documented{answer: test, problems: missing}, a.testWebhook)
 	register(a, huma.Operation{
 		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/v1/webhooks/{name}/deliveries", Tags: tags,
 		Summary: "See what a webhook was told", Description: "The deliveries of the last week, newest first, with the status of the last answer and how long it took.",
-	}, shown{answer: DeliveryPage{Items: []jobs.Delivery{exampleDelivery()}}, problems: missing}, a.listDeliveries)
+	}, documented{answer: DeliveryPage{Items: []jobs.Delivery{exampleDelivery()}}, problems: missing}, a.listDeliveries)
 }
 
 func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput, error) {
@@ -137,15 +137,12 @@ func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput,
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Webhooks(ctx, after, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Webhooks(ctx, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &webhookPageOutput{Body: WebhookPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("webhooks", found[in.Limit-1].Name)
-	}
+	out := &webhookPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(*in, "webhooks", found, func(last jobs.Webhook) string { return last.Name })
 	return out, nil
 }
 
@@ -192,23 +189,16 @@ func (a *API) testWebhook(ctx context.Context, in *WebhookPath) (*deliveryOutput
 }
 
 func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*deliveryPageOutput, error) {
-	after, err := in.position(ctx, "deliveries")
+	before, err := in.before(ctx, "deliveries")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &deliveryPageOutput{Body: DeliveryPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("deliveries", found[in.Limit-1].ID.String())
-	}
+	out := &deliveryPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "deliveries", found, func(last jobs.Delivery) string { return last.ID.String() })
 	return out, nil
 }
 

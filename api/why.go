@@ -25,7 +25,7 @@ func (a *API) registerWhy() {
 		Summary: "See why a job does not run now",
 		Description: "Each reason that holds for a job that waits, in words and as a code: the time it is scheduled for, a paused queue, jobs that come before it, no worker, and so on. " +
 			"Of a job that runs or has ended it says that.",
-	}, shown{answer: Why{Reasons: []jobs.Reason{
+	}, documented{answer: Why{Reasons: []jobs.Reason{
 		{Code: "queue_paused", Message: "queue mail is paused: the mail server is down", Detail: json.RawMessage(`{"paused_at": "2026-01-31T09:00:00Z", "reason": "the mail server is down"}`)},
 		{Code: "backlog_ahead", Message: "1200 jobs of its queue come before it", Detail: json.RawMessage(`{"ahead": 1200, "or_more": false}`)},
 	}}, problems: []jobs.Code{jobs.JobNotFound}}, a.getWhy)

@@ -96,55 +96,55 @@ func (a *API) registerWorkers() {
 	register(a, huma.Operation{
 		OperationID: "listWorkers", Method: http.MethodGet, Path: "/v1/workers", Tags: tags,
 		Summary: "List workers", Description: "Workers that registered or claimed, by name: whether they are well, and how many jobs they have.",
-	}, shown{answer: WorkerPage{Items: []jobs.Worker{listed}}}, a.listWorkers)
+	}, documented{answer: WorkerPage{Items: []jobs.Worker{listed}}}, a.listWorkers)
 	register(a, huma.Operation{
 		OperationID: "getWorker", Method: http.MethodGet, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Look at a worker", Description: "A worker, how many jobs it has, and what it did in the last hour or another span of time.",
-	}, shown{answer: exampleWorker(), problems: missing}, a.getWorker)
+	}, documented{answer: exampleWorker(), problems: missing}, a.getWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "registerWorker", Method: http.MethodPut, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Register a worker",
 		Description: "A worker says what it is and how many jobs it may have at once. Nobody needs to: a claim by an unknown worker makes it known, without a limit. " +
 			"What is not named goes back to its default. A pause or drain stays, until the worker is resumed.",
-	}, shown{body: settings, answer: plain}, a.registerWorker)
+	}, documented{body: settings, answer: plain}, a.registerWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "editWorker", Method: http.MethodPatch, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Change what is known of a worker", Description: "Changes what is named and leaves the rest. A smaller capacity takes no job back.",
-	}, shown{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: missing}, a.editWorker)
+	}, documented{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: missing}, a.editWorker)
 	register(a, huma.Operation{
 		OperationID: "removeWorker", Method: http.MethodDelete, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Remove a worker",
 		Description: "Its jobs go back to their queues at once and lose no attempt; its tokens are stale from then on. A job that it is just completing is left to that. " +
 			"Should it claim again, it is known again: to keep a worker that lives from getting jobs, pause or drain it.",
-	}, shown{answer: jobs.WorkerRemoval{Released: 3}, problems: missing}, a.removeWorker)
+	}, documented{answer: jobs.WorkerRemoval{Released: 3}, problems: missing}, a.removeWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "heartbeatWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/heartbeat", Tags: tags,
 		Summary: "Say that a worker lives",
 		Description: "A worker that is silent for 30 s is shown as lost; claims, and heartbeats of its jobs, are signs of life too. Here it learns whether it is paused or to end. " +
 			"It keeps no job's lease: for that there are the heartbeats of jobs.",
-	}, shown{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10), Registered: true}, problems: missing}, a.heartbeatWorker)
+	}, documented{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10), Registered: true}, problems: missing}, a.heartbeatWorker)
 	register(a, huma.Operation{
 		OperationID: "pauseWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/pause", Tags: tags,
 		Summary: "Pause a worker", Description: "From now on its claims get nothing. It goes on with what it has.",
-	}, shown{answer: paused, problems: missing}, a.pauseWorker)
+	}, documented{answer: paused, problems: missing}, a.pauseWorker)
 	register(a, huma.Operation{
 		OperationID: "resumeWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/resume", Tags: tags,
 		Summary: "Resume a worker", Description: "Ends a pause and a drain. Its claims that wait look for jobs at once.",
-	}, shown{answer: plain, problems: missing}, a.resumeWorker)
+	}, documented{answer: plain, problems: missing}, a.resumeWorker)
 	register(a, huma.Operation{
 		OperationID: "drainWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/drain", Tags: tags,
 		Summary: "Drain a worker", Description: "It is to finish what it has, and end: from now on its claims get nothing. It is done when it is draining and `running` is 0.",
-	}, shown{answer: draining, problems: missing}, a.drainWorker)
+	}, documented{answer: draining, problems: missing}, a.drainWorker)
 	register(a, huma.Operation{
 		OperationID: "listWorkerJobs", Method: http.MethodGet, Path: "/v1/workers/{name}/jobs", Tags: tags,
 		Summary: "List what a worker has now", Description: "The jobs that it has, newest first.",
-	}, shown{answer: JobPage{Items: []jobs.Job{running}}, problems: missing}, a.listWorkerJobs)
+	}, documented{answer: JobPage{Items: []jobs.Job{running}}, problems: missing}, a.listWorkerJobs)
 	register(a, huma.Operation{
 		OperationID: "listWorkerHistory", Method: http.MethodGet, Path: "/v1/workers/{name}/history", Tags: tags,
 		Summary: "List what a worker did before",
 		Description: "Its attempts that have ended, the last one first, as far back as jobs are kept. They are found by time: where it did little among many others the search takes long, " +
 			"and ends its page early, so that a page may be empty although more pages follow.",
-	}, shown{answer: AttemptPage{Items: []jobs.Attempt{exampleAttempt()}}, problems: missing}, a.listWorkerHistory)
+	}, documented{answer: AttemptPage{Items: []jobs.Attempt{exampleAttempt()}}, problems: missing}, a.listWorkerHistory)
 }
 
 func (a *API) listWorkers(ctx context.Context, in *workersInput) (*workerPageOutput, error) {
@@ -153,15 +153,12 @@ func (a *API) listWorkers(ctx context.Context, in *workersInput) (*workerPageOut
 		return nil, err
 	}
 	filter := jobs.WorkerFilter{State: in.State, Queue: in.Queue, Hostname: in.Hostname, Window: seconds(in.WindowSeconds)}
-	workers, err := a.engine.Workers(ctx, filter, after, in.Limit+1) // one more, to know whether this is the last page
+	workers, err := a.engine.Workers(ctx, filter, after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workerPageOutput{Body: WorkerPage{Items: workers}}
-	if len(workers) > in.Limit {
-		out.Body.Items = workers[:in.Limit]
-		out.Body.NextCursor = cursorTo("workers", workers[in.Limit-1].Name)
-	}
+	out := &workerPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workers", workers, func(last jobs.Worker) string { return last.Name })
 	return out, nil
 }
 
@@ -215,23 +212,12 @@ func workerAnswer(worker jobs.Worker, err error) (*workerOutput, error) {
 }
 
 func (a *API) listWorkerJobs(ctx context.Context, in *workerPageInput) (*jobPageOutput, error) {
-	after, err := in.position(ctx, "worker-jobs")
+	before, err := in.before(ctx, "worker-jobs")
 	if err != nil {
 		return nil, err
-	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
 	}
 	page, err := a.engine.WorkerJobs(ctx, in.Name, before, in.Limit)
-	if err != nil {
-		return nil, err
-	}
-	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
-	if page.Next != 0 {
-		out.Body.NextCursor = cursorTo("worker-jobs", page.Next.String())
-	}
-	return out, nil
+	return jobPageAnswer("worker-jobs", page, err)
 }
 
 func (a *API) listWorkerHistory(ctx context.Context, in *workerPageInput) (*attemptPageOutput, error) {

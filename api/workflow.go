@@ -17,6 +17,10 @@ type WorkflowPath struct {
 
 func (p WorkflowPath) id() jobs.ID { return idOf(p.ID) }
 
+func (p WorkflowPath) missing(ctx context.Context) *Problem {
+	return missing(ctx, p.ID, jobs.WorkflowNotFound, "workflow")
+}
+
 type submitInput struct {
 	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"The same submission sent again with the same key answers with the workflow of the first, for 24 hours."`
 	Payload
@@ -103,38 +107,38 @@ func (a *API) registerWorkflows() {
 		Description: "Stores a workflow with all its steps in one transaction, and answers once it is committed. Steps without dependencies are available at once; each other one is let go " +
 			"in the transaction in which the last that it waits for ends. Cycles, unknown and duplicate names are refused before anything is stored, with the place, and of a cycle its path. " +
 			"With an `Idempotency-Key` that is known nothing is stored, and the answer is 200 with the workflow of the first submission.",
-	}, shown{
+	}, documented{
 		body: exampleNewWorkflow(), answer: exampleWorkflow(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull},
-		also: map[int]alsoSay{http.StatusOK: {"The idempotency key is known: the workflow of the first submission", again}},
+		also: map[int]otherSuccess{http.StatusOK: {"The idempotency key is known: the workflow of the first submission", again}},
 	}, a.submitWorkflow)
 	register(a, huma.Operation{
 		OperationID: "listWorkflows", Method: http.MethodGet, Path: "/v1/workflows", Tags: tags,
 		Summary: "List workflows", Description: "Workflows that pass the filters, newest first, with how far each is.",
-	}, shown{answer: WorkflowPage{Items: []jobs.Workflow{exampleWorkflow()}, NextCursor: cursorTo("workflows", "4700")}}, a.listWorkflows)
+	}, documented{answer: WorkflowPage{Items: []jobs.Workflow{exampleWorkflow()}, NextCursor: cursorTo("workflows", "4700")}}, a.listWorkflows)
 	register(a, huma.Operation{
 		OperationID: "getWorkflow", Method: http.MethodGet, Path: "/v1/workflows/{id}", Tags: tags,
 		Summary: "Look at a workflow", Description: "Its state, how far it is, and why it failed if it did. Its steps are at `/v1/workflows/{id}/steps`, what waits for what at `/v1/workflows/{id}/graph`.",
-	}, shown{answer: over, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflow)
+	}, documented{answer: over, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "cancelWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/cancel", Tags: tags,
 		Summary:     "Cancel a workflow",
 		Description: "What waits is cancelled at once. The workers of what runs learn of it at their next heartbeat; when the last has ended, the workflow is cancelled.",
-	}, shown{body: CancelWorkflowRequest{Compensate: true}, optional: true, answer: stopping, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded}}, a.cancelWorkflow)
+	}, documented{body: CancelWorkflowRequest{Compensate: true}, optional: true, answer: stopping, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded}}, a.cancelWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "retryWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/retry", Tags: tags,
 		Summary:     "Run what failed of a workflow again",
 		Description: "All steps that did not complete or were compensated, and those that depend on them, run again with their attempts counted from 0 and the deadline anew. What completed keeps its result. The id stays.",
-	}, shown{body: RetryWorkflowRequest{By: "ann"}, optional: true, answer: exampleWorkflow(), problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded, jobs.WorkflowNotFailed}}, a.retryWorkflow)
+	}, documented{body: RetryWorkflowRequest{By: "ann"}, optional: true, answer: exampleWorkflow(), problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded, jobs.WorkflowNotFailed}}, a.retryWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "forkWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary:     "Fork a workflow from some of its steps",
 		Description: "Submits a copy in which the steps named, all that did not complete, and all that depend on those run again. The others are completed in it from the start, with the results that they had.",
-	}, shown{body: ForkRequest{From: []string{"charge"}}, answer: fork, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.forkWorkflow)
+	}, documented{body: ForkRequest{From: []string{"charge"}}, answer: fork, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.forkWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "signalWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/signals/{name}", Tags: tags,
 		Summary:     "Send a signal to a workflow",
 		Description: "Every step that waits for the signal of this name, now or later, completes with the payload as its result. Of several signals of one name the newest counts for those that wait later.",
-	}, shown{
+	}, documented{
 		body: SignalRequest{Payload: json.RawMessage(`{"by": "ann"}`)}, optional: true, answer: SignalAnswer{Ended: 1}, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded},
 	}, a.signalWorkflow)
 }
@@ -156,23 +160,16 @@ func submittedAnswer(w jobs.Workflow, err error) (*submittedOutput, error) {
 }
 
 func (a *API) listWorkflows(ctx context.Context, in *workflowsInput) (*workflowPageOutput, error) {
-	after, err := in.position(ctx, "workflows")
+	before, err := in.before(ctx, "workflows")
 	if err != nil {
 		return nil, err
 	}
-	var before jobs.ID
-	if after != "" && (before.UnmarshalText([]byte(after)) != nil || before == 0) {
-		return nil, badCursor(ctx)
-	}
-	found, err := a.engine.Workflows(ctx, jobs.WorkflowFilter{State: in.State, Name: in.Name}, before, in.Limit+1) // one more, to know whether this is the last page
+	found, err := a.engine.Workflows(ctx, jobs.WorkflowFilter{State: in.State, Name: in.Name}, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workflowPageOutput{Body: WorkflowPage{Items: found}}
-	if len(found) > in.Limit {
-		out.Body.Items = found[:in.Limit]
-		out.Body.NextCursor = cursorTo("workflows", found[in.Limit-1].ID.String())
-	}
+	out := &workflowPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workflows", found, func(last jobs.Workflow) string { return last.ID.String() })
 	return out, nil
 }
 

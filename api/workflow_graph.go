@@ -6,7 +6,6 @@ import (
 	"mime"
 	"net/http"
 	"reflect"
-	"strconv"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -52,13 +51,13 @@ func (a *API) registerWorkflowGraphs() {
 		Summary: "See what waits for what in a workflow",
 		Description: "The steps with their states and times, the edges between them, and the critical path: the steps that its length follows from. " +
 			"With `Accept: text/vnd.mermaid` the answer is a Mermaid flowchart, which many tools draw.",
-	}, shown{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
+	}, documented{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[jobs.Graph](), true, ""), Example: example}}
 	register(a, huma.Operation{
 		OperationID: "getWorkflowTimeline", Method: http.MethodGet, Path: "/v1/workflows/{id}/timeline", Tags: []string{tagWorkflows},
 		Summary:     "See what happened to a workflow",
 		Description: "The moments of the workflow (`workflow_submitted`, `workflow_signal`, `workflow_failed` and others) and those of all its jobs, in one order.",
-	}, shown{answer: WorkflowTimeline{Items: []jobs.WorkflowMoment{
+	}, documented{answer: WorkflowTimeline{Items: []jobs.WorkflowMoment{
 		{Moment: jobs.Moment{At: exampleTime, Event: "workflow_submitted", Detail: json.RawMessage(`{"name": "order", "steps": 3}`)}},
 		{Moment: jobs.Moment{At: exampleTime, Event: "enqueued", Detail: json.RawMessage(`{"queue": "default", "priority": 5}`)}, Step: "reserve", JobID: 4710},
 		{Moment: jobs.Moment{At: exampleLater, Event: "started", Attempt: 1, Worker: "stock-1"}, Step: "reserve", JobID: 4710},
@@ -89,14 +88,11 @@ func (a *API) getWorkflowTimeline(ctx context.Context, in *workflowTimelineInput
 	if err != nil {
 		return nil, err
 	}
-	moments, err := a.engine.WorkflowTimeline(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	moments, err := a.engine.WorkflowTimeline(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &workflowTimelineOutput{Body: WorkflowTimeline{Items: moments}}
-	if len(moments) > in.Limit {
-		out.Body.Items = moments[:in.Limit]
-		out.Body.NextCursor = cursorTo("workflow timeline", strconv.Itoa(after+in.Limit))
-	}
+	out := &workflowTimelineOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "workflow timeline", moments, after)
 	return out, nil
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -67,19 +66,19 @@ func (a *API) registerWorkflowSteps() {
 	register(a, huma.Operation{
 		OperationID: "listWorkflowSteps", Method: http.MethodGet, Path: "/v1/workflows/{id}/steps", Tags: []string{tagWorkflows},
 		Summary: "List the steps of a workflow", Description: "Each with its job's state and what came of it.",
-	}, shown{answer: WorkflowStepPage{Items: []jobs.WorkflowStep{exampleWorkflowStep()}}, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.listWorkflowSteps)
+	}, documented{answer: WorkflowStepPage{Items: []jobs.WorkflowStep{exampleWorkflowStep()}}, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.listWorkflowSteps)
 	registerBody(a, huma.Operation{
 		OperationID: "addSteps", Method: http.MethodPost, Path: "/v1/workflows/{id}/steps", Tags: []string{tagWorkflows}, DefaultStatus: http.StatusCreated,
 		Summary: "Add steps to a running workflow",
 		Description: "Only a running step of it can, with the token of its lease. To add steps and complete in one transaction, give them to completeJob as `add_steps`: " +
 			"then there is no moment at which the step has ended and its successors are not there.",
-	}, shown{body: AddStepsRequest{JobID: 4711, Token: 4711, Steps: []jobs.NewStep{added}}, answer: AddedSteps{JobIDs: []jobs.ID{4720}}, problems: refusals}, a.addSteps)
+	}, documented{body: AddStepsRequest{JobID: 4711, Token: 4711, Steps: []jobs.NewStep{added}}, answer: AddedSteps{JobIDs: []jobs.ID{4720}}, problems: refusals}, a.addSteps)
 	registerBody(a, huma.Operation{
 		OperationID: "startWorkflow", Method: http.MethodPost, Path: "/v1/jobs/{id}/workflow", Tags: []string{tagWork}, DefaultStatus: http.StatusCreated,
 		Summary: "Start a workflow and wait for it",
 		Description: "A running step of a workflow starts another one. Its attempt is over then and its worker free; it is held until that workflow is over, and then completes with " +
 			"`{workflow_id, state, results}`, where the results are those of the last steps by name, or is dead or cancelled as that workflow failed or was cancelled.",
-	}, shown{
+	}, documented{
 		body:   StartWorkflowRequest{Token: 4711, Workflow: jobs.NewWorkflow{Name: "shipment", Steps: []jobs.NewStep{{Name: "pack", Kind: "pack"}}}},
 		answer: child, problems: refusals,
 	}, a.startWorkflow)
@@ -88,7 +87,7 @@ func (a *API) registerWorkflowSteps() {
 		Summary: "List what a step depends on",
 		Description: "The steps that a step of a workflow depends on, with their states, results and errors. A claim has the results of those that completed; " +
 			"this tells the others apart, and pages where they are too large together. Of a job that is no step the list is empty.",
-	}, shown{answer: DependencyPage{Items: []jobs.Dependency{{Step: "reserve", JobID: 4710, State: jobs.Completed, Result: json.RawMessage(`{"shelf": 7}`)}}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listDependencies)
+	}, documented{answer: DependencyPage{Items: []jobs.Dependency{{Step: "reserve", JobID: 4710, State: jobs.Completed, Result: json.RawMessage(`{"shelf": 7}`)}}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listDependencies)
 }
 
 func (a *API) listWorkflowSteps(ctx context.Context, in *workflowStepsInput) (*workflowStepPageOutput, error) {
@@ -131,14 +130,11 @@ func (a *API) listDependencies(ctx context.Context, in *timelineInput) (*depende
 	if err != nil {
 		return nil, err
 	}
-	list, err := a.engine.Dependencies(ctx, in.id(), after, in.Limit+1) // one more, to know whether this is the last page
+	list, err := a.engine.Dependencies(ctx, in.id(), after, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
-	out := &dependencyPageOutput{Body: DependencyPage{Items: list}}
-	if len(list) > in.Limit {
-		out.Body.Items = list[:in.Limit]
-		out.Body.NextCursor = cursorTo("dependencies", strconv.Itoa(after+in.Limit))
-	}
+	out := &dependencyPageOutput{}
+	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "dependencies", list, after)
 	return out, nil
 }

@@ -55,7 +55,9 @@ func read[T any](ctx context.Context, s *Session, f answerFlags, call rest.Call)
 }
 
 // show makes a call and prints its answer: as it came with --json, or by print.
-func show[T any](ctx context.Context, s *Session, f answerFlags, call rest.Call, print func(p *printer, answer *T)) error {
+func show[T any](
+	ctx context.Context, s *Session, f answerFlags, call rest.Call, print func(p *printer, answer *T),
+) error {
 	answer, err := f.ask(ctx, s, call)
 	if err != nil {
 		return err
@@ -77,8 +79,27 @@ func write[T any](s *Session, f answerFlags, answer json.RawMessage, print func(
 	return p.flush()
 }
 
-// list reads a list up to a number of items and prints it: as one page with --json, or as a table, or the sentence empty if there is nothing.
-func list[T any](ctx context.Context, s *Session, f answerFlags, call rest.Call, limit int, empty string, table layout[T]) error {
+// list reads a list up to a number of items and prints it: as one page with --json, or as a table, or the sentence
+// empty if there is nothing.
+func list[T any](
+	ctx context.Context, s *Session, f answerFlags, call rest.Call, limit int, empty string, table layout[T],
+) error {
+	return showList(ctx, s, f, call, limit, func(p *printer, items []T, more bool) {
+		if len(items) == 0 {
+			p.line("%s", empty)
+			return
+		}
+		table.print(p, items)
+		if more {
+			p.line("\nThere are more: --limit %d shows twice as many.", 2*limit)
+		}
+	})
+}
+
+// showList reads a list up to a number of items and prints it: as one page with --json, or by print.
+func showList[T any](
+	ctx context.Context, s *Session, f answerFlags, call rest.Call, limit int, print func(p *printer, items []T, more bool),
+) error {
 	page, err := f.page(ctx, s, call, limit)
 	if err != nil || f.JSON {
 		return orWriteJSON(s, err, page)
@@ -88,14 +109,7 @@ func list[T any](ctx context.Context, s *Session, f answerFlags, call rest.Call,
 		return err
 	}
 	p := newPrinter(s)
-	if len(items) == 0 {
-		p.line("%s", empty)
-		return p.flush()
-	}
-	table.print(p, items)
-	if page.NextCursor != nil {
-		p.line("\nThere are more: --limit %d shows twice as many.", 2*limit)
-	}
+	print(p, items, page.NextCursor != nil)
 	return p.flush()
 }
 

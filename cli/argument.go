@@ -56,7 +56,8 @@ func readJSON(given string, stdin io.Reader) (json.RawMessage, error) {
 	return text, nil
 }
 
-// parseSettings makes an object of name=value pairs. A value is JSON, or otherwise a string; a dot in a name leads into an object.
+// parseSettings makes an object of name=value pairs. A value is JSON, or otherwise a string; a dot in a name leads into
+// an object.
 func parseSettings(pairs []string) (map[string]any, error) {
 	settings := map[string]any{}
 	for _, pair := range pairs {

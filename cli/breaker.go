@@ -93,8 +93,8 @@ func (c *listBreakers) Run(ctx context.Context, s *Session) error {
 
 // breakerSettings are the settings that are printed, in this order.
 var breakerSettings = []string{
-	"failure_threshold", "failure_ratio", "min_calls", "window_seconds", "open_seconds", "max_open_seconds", "half_open_probes", "close_after",
-	"counts", "while_open", "ramp_per_second", "ramp_factor", "queues",
+	"failure_threshold", "failure_ratio", "min_calls", "window_seconds", "open_seconds", "max_open_seconds",
+	"half_open_probes", "close_after", "counts", "while_open", "ramp_per_second", "ramp_factor", "queues",
 }
 
 type showBreaker struct{ breakerFlags }
@@ -137,7 +137,9 @@ func (f reasonFlags) body(s *Session) map[string]any {
 
 // change makes a call that answers with the circuit breaker, and prints its status.
 func (f breakerFlags) change(ctx context.Context, s *Session, call rest.Call) error {
-	return show(ctx, s, f.answerFlags, call, func(p *printer, b *breaker) { p.line("circuit breaker %s is %s", b.Name, b.status(p)) })
+	return show(ctx, s, f.answerFlags, call, func(p *printer, b *breaker) {
+		p.line("circuit breaker %s is %s", b.Name, b.status(p))
+	})
 }
 
 type tripBreaker struct {
@@ -233,7 +235,8 @@ type deleteBreaker struct {
 func (c *deleteBreaker) Run(ctx context.Context, s *Session) error {
 	return c.remove(ctx, s, c.yesFlag, removal{
 		find: rest.Get(c.path()), delete: rest.Delete(c.path()).With("by", c.name(s)),
-		question: "Delete circuit breaker " + c.Name + " and its settings?", gone: "circuit breaker " + c.Name + " is gone",
+		question: "Delete circuit breaker " + c.Name + " and its settings?",
+		gone:     "circuit breaker " + c.Name + " is gone",
 	})
 }
 
@@ -264,5 +267,6 @@ type listBreakerEvents struct {
 
 // Run lists the events of the circuit breaker.
 func (c *listBreakerEvents) Run(ctx context.Context, s *Session) error {
-	return list(ctx, s, c.answerFlags, rest.Get(c.path("events")), int(c.Limit), "There are no events yet.", breakerEventTable)
+	call := rest.Get(c.path("events"))
+	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no events yet.", breakerEventTable)
 }

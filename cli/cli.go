@@ -1,10 +1,11 @@
-// Package cli holds the client commands of weir: those that call a node over HTTP and print its answer. The struct tags describe the command
-// line to kong; cmd/weir assembles and runs it.
+// Package cli holds the client commands of weir: those that call a node over HTTP and print its answer. The struct tags
+// describe the command line to kong; cmd/weir assembles and runs it.
 //
-// It talks to a node like any other client, and must not import api, jobs, db or migrations. It reads no environment: a Session says what the
-// terminal can show and who its user is.
+// It talks to a node like any other client, and must not import api, jobs, db or migrations. It reads no environment: a
+// Session says what the terminal can show and who its user is.
 //
-// A file is a noun. A command's flags are a struct, its Run makes one call and prints the answer through show or list, which also serve --json.
+// A file is a noun. A command's flags are a struct, its Run makes one call and prints the answer through show or list,
+// which also serve --json.
 package cli
 
 // Commands are the client commands.

@@ -33,7 +33,8 @@ type deadFilter struct {
 
 // filter adds the filter to a call's query.
 func (f deadFilter) filter(call rest.Call) rest.Call {
-	call = call.With("queue", f.Queue).With("kind", f.Kind).With("tenant", f.Tenant).With("tag", f.Tag).With("error_type", f.ErrorType).With("q", f.Text)
+	call = call.With("queue", f.Queue).With("kind", f.Kind).With("tenant", f.Tenant).With("tag", f.Tag)
+	call = call.With("error_type", f.ErrorType).With("q", f.Text)
 	if !f.DiedAfter.IsZero() {
 		call = call.With("died_after", f.DiedAfter.Format(time.RFC3339Nano))
 	}
@@ -211,14 +212,15 @@ func (c *purgeDead) Run(ctx context.Context, s *Session) error {
 			return err
 		}
 	}
-	question := "Purge " + countOf(len(ids), "dead letter") + " (" + terminal.Shorten(strings.Join(ids, ", "), 200) + ")?"
+	named := terminal.Shorten(strings.Join(ids, ", "), 200)
+	question := "Purge " + countOf(len(ids), "dead letter") + " (" + named + ")?"
 	if err := s.Confirm(c.Yes, question, "nothing was purged"); err != nil {
 		return err
 	}
 	for _, job := range c.IDs {
 		call := rest.Delete(deadPath(job)).With("by", c.name(s))
-		err := show(ctx, s, c.answerFlags, call, func(p *printer, _ *struct{}) { p.line("dead letter %s is gone", string(job)) })
-		if err != nil {
+		gone := func(p *printer, _ *struct{}) { p.line("dead letter %s is gone", string(job)) }
+		if err := show(ctx, s, c.answerFlags, call, gone); err != nil {
 			return err
 		}
 	}
@@ -228,11 +230,12 @@ func (c *purgeDead) Run(ctx context.Context, s *Session) error {
 // purgeMatching counts, asks, and purges.
 func (c *purgeDead) purgeMatching(ctx context.Context, s *Session) error {
 	if !c.Yes && !c.DryRun {
-		_, would, err := read[operation](ctx, s, c.answerFlags, rest.Post("/v1/dead/purge", deadOperation{Filter: c.deadFilter, DryRun: true}))
+		call := rest.Post("/v1/dead/purge", deadOperation{Filter: c.deadFilter, DryRun: true})
+		_, would, err := read[operation](ctx, s, c.answerFlags, call)
 		if err != nil {
 			return err
 		}
-		if err := s.Confirm(false, "Purge "+would.things(would.Total)+"?", "nothing was purged"); err != nil {
+		if err := s.Confirm(false, "Purge "+would.total()+"?", "nothing was purged"); err != nil {
 			return err
 		}
 	}

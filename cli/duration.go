@@ -41,8 +41,8 @@ func roughly(d time.Duration) string {
 	}
 }
 
-// seconds is a number of seconds as a duration.
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+// Seconds is a number of seconds as a duration.
+func Seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
 
 func localTime(t time.Time) string { return t.Local().Format(timeFormat + " MST") }
 
@@ -65,7 +65,7 @@ func (d *duration) UnmarshalText(text []byte) error {
 		if err != nil || !(math.Abs(number) < math.MaxInt64/1e9) {
 			return fmt.Errorf("%q is not a duration: give seconds, or a unit as in 90s, 5m, 2h", text)
 		}
-		parsed = seconds(number)
+		parsed = Seconds(number)
 	}
 	if parsed < 0 {
 		return fmt.Errorf("%q is negative", text)

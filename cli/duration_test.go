@@ -25,7 +25,9 @@ func TestRelativeTimesAreRough(t *testing.T) {
 
 func TestDurationsHaveUnitsOrAreSeconds(t *testing.T) {
 	t.Parallel()
-	for text, want := range map[string]time.Duration{"90": 90 * time.Second, "0.5": 500 * time.Millisecond, "5m": 5 * time.Minute, "0": 0, "2h30m": 150 * time.Minute} {
+	for text, want := range map[string]time.Duration{
+		"90": 90 * time.Second, "0.5": 500 * time.Millisecond, "5m": 5 * time.Minute, "0": 0, "2h30m": 150 * time.Minute,
+	} {
 		var d duration
 		if err := d.UnmarshalText([]byte(text)); err != nil || time.Duration(d) != want {
 			t.Errorf("%q is %v, %v; want %v", text, time.Duration(d), err, want)

@@ -51,8 +51,9 @@ func (c *enqueueCommand) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	body := newJob{
-		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, DelaySeconds: c.Delay.seconds(), RunAt: c.RunAt, MaxAttempts: c.MaxAttempts,
-		Breaker: c.Breaker, Tags: c.Tag, ParentID: c.Parent, ResultTTL: int(c.ResultTTL.seconds()),
+		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, DelaySeconds: c.Delay.seconds(), RunAt: c.RunAt,
+		MaxAttempts: c.MaxAttempts, Breaker: c.Breaker, Tags: c.Tag, ParentID: c.Parent,
+		ResultTTL: int(c.ResultTTL.seconds()),
 	}
 	if c.UniqueKey != "" {
 		body.Unique = &uniqueKey{Key: c.UniqueKey}

@@ -33,7 +33,8 @@ func (c *limitQueue) Run(ctx context.Context, s *Session) error {
 	case c.Off && c.one() != "":
 		return c.off(ctx, s)
 	case c.one() == "":
-		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: map[string]any{"limits": limits}})
+		body := map[string]any{"limits": limits}
+		return c.change(ctx, s, rest.Call{Method: http.MethodPatch, Path: c.path(), Body: body})
 	}
 	call := rest.Call{Method: http.MethodPut, Path: c.onePath(), Body: limits}
 	return show(ctx, s, c.answerFlags, call, func(p *printer, _ *limitOverride) {

@@ -24,6 +24,7 @@ type operation struct {
 	State      string     `json:"state"`
 	By         string     `json:"by"`
 	Total      int64      `json:"total"`
+	TotalExact bool       `json:"total_exact"`
 	Done       int64      `json:"done"`
 	Failed     int64      `json:"failed"`
 	CreatedAt  time.Time  `json:"created_at"`
@@ -32,8 +33,8 @@ type operation struct {
 
 // verbs says what each kind of operation does, as in "1200 dead letters redriven".
 var verbs = map[string]string{
-	"redrive_dead": "redriven", "purge_dead": "purged",
-	"bulk_cancel": "cancelled", "bulk_retry": "retried", "bulk_reprioritise": "reprioritised", "export_jobs": "exported",
+	"redrive_dead": "redriven", "purge_dead": "purged", "export_jobs": "exported",
+	"bulk_cancel": "cancelled", "bulk_retry": "retried", "bulk_reprioritise": "reprioritised",
 }
 
 func (o *operation) verb() string {
@@ -51,16 +52,25 @@ func (o *operation) things(n int64) string {
 	return countOf(n, "job")
 }
 
+// total is how many there are, as far as they were counted.
+func (o *operation) total() string {
+	if o.TotalExact {
+		return o.things(o.Total)
+	}
+	return "at least " + o.things(o.Total)
+}
+
 func (o *operation) print(p *printer) {
+	state := p.state(o.State)
 	switch {
 	case o.State == "dry_run":
-		p.line("%s would be %s", o.things(o.Total), o.verb())
+		p.line("%s would be %s", o.total(), o.verb())
 	case o.FinishedAt == nil:
-		p.line("operation %s is %s: %d of %s %s", o.ID, p.state(o.State), o.Done, o.things(o.Total), o.verb())
+		p.line("operation %s is %s: %d of %s %s", o.ID, state, o.Done, o.total(), o.verb())
 	case o.Failed > 0:
-		p.line("operation %s is %s: %s %s, %d no longer existed", o.ID, p.state(o.State), o.things(o.Done), o.verb(), o.Failed)
+		p.line("operation %s is %s: %s %s, %d no longer existed", o.ID, state, o.things(o.Done), o.verb(), o.Failed)
 	default:
-		p.line("operation %s is %s: %s %s", o.ID, p.state(o.State), o.things(o.Done), o.verb())
+		p.line("operation %s is %s: %s %s", o.ID, state, o.things(o.Done), o.verb())
 	}
 }
 
@@ -76,7 +86,8 @@ func (f answerFlags) follow(ctx context.Context, s *Session, answer json.RawMess
 	}
 	var bar *progressbar.ProgressBar
 	if s.Progress {
-		bar = progressbar.NewOptions64(o.Total, progressbar.OptionSetWriter(s.Err), progressbar.OptionSetDescription(o.verb()),
+		bar = progressbar.NewOptions64(o.Total,
+			progressbar.OptionSetWriter(s.Err), progressbar.OptionSetDescription(o.verb()),
 			progressbar.OptionShowCount(), progressbar.OptionFullWidth(), progressbar.OptionClearOnFinish())
 		defer func() { _ = bar.Finish() }()
 	}

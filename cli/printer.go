@@ -11,7 +11,8 @@ import (
 	"github.com/weirhq/weir/terminal"
 )
 
-// printer writes for people. Every text that it prints is first made safe for a terminal. It keeps the first error, which flush returns.
+// printer writes for people. Every text that it prints is first made safe for a terminal. It keeps the first error,
+// which flush returns.
 type printer struct {
 	out   *bufio.Writer
 	paint terminal.Painter
@@ -67,7 +68,8 @@ func (p *printer) cell(value any) string {
 	return fmt.Sprint(value)
 }
 
-// table is a table under way. A cell with colours must be the last of its row: the others are aligned by their number of bytes.
+// table is a table under way. A cell with colours must be the last of its row: the others are aligned by their number
+// of bytes.
 type table struct {
 	*printer
 	rows *tabwriter.Writer

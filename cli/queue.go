@@ -72,7 +72,7 @@ var queueTable = layout[queue]{
 	row: func(p *printer, q *queue) []any {
 		oldest := ""
 		if q.Available > 0 {
-			oldest = roughly(seconds(q.OldestAvailableSeconds))
+			oldest = roughly(Seconds(q.OldestAvailableSeconds))
 		}
 		return []any{q.Name, q.Available, q.Running, q.Scheduled, q.Retryable, q.Held, q.Dead, oldest, q.status(p)}
 	},
@@ -90,8 +90,8 @@ type showQueue struct{ queueFlags }
 
 // queueSettings are the settings that are printed, in this order.
 var queueSettings = []string{
-	"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds", "dead_letter_queue",
-	"max_depth", "breaker", "limits",
+	"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds",
+	"dead_letter_queue", "max_depth", "breaker", "limits",
 }
 
 // queueWindow is what a queue did in the last so many seconds.
@@ -106,7 +106,8 @@ type queueWindow struct {
 var queueWindowTable = layout[queueWindow]{
 	columns: []string{"LAST", "COMPLETED", "DEAD", "CANCELLED", "PER SECOND"},
 	row: func(_ *printer, w *queueWindow) []any {
-		return []any{seconds(w.WindowSeconds), w.Completed, w.Dead, w.Cancelled, fmt.Sprintf("%.2f", w.CompletedPerSecond)}
+		rate := fmt.Sprintf("%.2f", w.CompletedPerSecond)
+		return []any{Seconds(w.WindowSeconds), w.Completed, w.Dead, w.Cancelled, rate}
 	},
 }
 
@@ -137,7 +138,9 @@ func (c *showQueue) Run(ctx context.Context, s *Session) error {
 
 // change makes a call that answers with the queue, and prints its status.
 func (f queueFlags) change(ctx context.Context, s *Session, call rest.Call) error {
-	return show(ctx, s, f.answerFlags, call, func(p *printer, q *queue) { p.line("queue %s is %s", q.Name, q.status(p)) })
+	return show(ctx, s, f.answerFlags, call, func(p *printer, q *queue) {
+		p.line("queue %s is %s", q.Name, q.status(p))
+	})
 }
 
 type pauseQueue struct {

@@ -56,7 +56,7 @@ type schedule struct {
 func (s *schedule) timing() string {
 	switch {
 	case s.EverySeconds != 0:
-		return "every " + roughly(seconds(s.EverySeconds))
+		return "every " + roughly(Seconds(s.EverySeconds))
 	case s.At != nil:
 		return "at " + s.At.Format(time.RFC3339)
 	}

@@ -90,7 +90,9 @@ func (c *createSchedule) Run(ctx context.Context, s *Session) error {
 		return err
 	}
 	d := c.definition()
-	d["job"] = newJob{Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, MaxAttempts: c.MaxAttempts, Tags: c.Tag}
+	d["job"] = newJob{
+		Kind: c.Kind, Queue: c.Queue, Args: args, Priority: c.Priority, MaxAttempts: c.MaxAttempts, Tags: c.Tag,
+	}
 	d.text("misfire", c.Misfire)
 	d.text("overlap", c.Overlap)
 	d.number("max_runs", c.MaxRuns)
@@ -112,7 +114,8 @@ type applySchedules struct {
 
 // scheduleProgress are the members of a schedule's answer that are not part of its definition.
 var scheduleProgress = []string{
-	"name", "state", "next_at", "next_local", "due_at", "last_at", "runs", "waiting_for", "tries", "problem", "paused_at", "created_at", "updated_at",
+	"name", "state", "next_at", "next_local", "due_at", "last_at", "runs", "waiting_for", "tries", "problem",
+	"paused_at", "created_at", "updated_at",
 }
 
 // Run creates or replaces each schedule in the file.
@@ -131,7 +134,8 @@ func (c *applySchedules) Run(ctx context.Context, s *Session) error {
 		for _, name := range scheduleProgress {
 			delete(d, name)
 		}
-		if err := c.changeSchedule(ctx, s, rest.Call{Method: http.MethodPut, Path: schedulePath(names[i]), Body: d}); err != nil {
+		call := rest.Call{Method: http.MethodPut, Path: schedulePath(names[i]), Body: d}
+		if err := c.changeSchedule(ctx, s, call); err != nil {
 			return fmt.Errorf("schedule %s: %w", terminal.OneLine(names[i]), err)
 		}
 	}

@@ -69,7 +69,7 @@ var scheduleRunTable = layout[scheduleRun]{
 		if r.Manual {
 			outcome += " by hand"
 		} else if r.made() != "" {
-			late = roughly(seconds(r.LatenessSeconds))
+			late = roughly(Seconds(r.LatenessSeconds))
 		}
 		if r.UntilAt != nil {
 			why = fmt.Sprintf("all before %s: %s", localTime(*r.UntilAt), why)

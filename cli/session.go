@@ -27,8 +27,8 @@ func (e *UsageError) Error() string { return e.message }
 // Usagef makes a UsageError.
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Sprintf(format, args...)} }
 
-// Confirm asks a question, unless yes was given on the command line, and returns an error if the answer is no. undone says what did not
-// happen, as in "nothing was deleted".
+// Confirm asks a question, unless yes was given on the command line, and returns an error if the answer is no. undone
+// says what did not happen, as in "nothing was deleted".
 func (s *Session) Confirm(yes bool, question, undone string) error {
 	if yes {
 		return nil

@@ -27,22 +27,7 @@ type moment struct {
 
 // Run draws the job's timeline.
 func (c *showMoments) Run(ctx context.Context, s *Session) error {
-	return showTimeline(ctx, s, c.answerFlags, c.path("timeline"), printTimeline)
-}
-
-// showTimeline reads a timeline to its end and prints it.
-func showTimeline[T any](ctx context.Context, s *Session, f answerFlags, path string, print func(*printer, []T)) error {
-	page, err := f.page(ctx, s, rest.Get(path), rest.All)
-	if err != nil || f.JSON {
-		return orWriteJSON(s, err, page)
-	}
-	moments, err := decodeItems[T](page)
-	if err != nil {
-		return err
-	}
-	p := newPrinter(s)
-	print(p, moments)
-	return p.flush()
+	return showList(ctx, s, c.answerFlags, rest.Get(c.path("timeline")), rest.All, printTimeline)
 }
 
 // The marks of a timeline, which show how far an attempt reaches.
@@ -60,7 +45,7 @@ const (
 var attemptEnds = []string{"failed", "timed_out", "lost", "snoozed", "released", "completed"}
 
 // printTimeline draws one line a moment: when it was, how long after the one before, and a mark.
-func printTimeline(p *printer, moments []moment) {
+func printTimeline(p *printer, moments []moment, _ bool) {
 	t := p.table("TIME", "AFTER", "", "WHAT")
 	var began, last time.Time // began: of the attempt that runs
 	var days dayHeads

@@ -84,7 +84,8 @@ func (c *addWebhook) Run(ctx context.Context, s *Session) error {
 	return c.showSecret(ctx, s, rest.Post("/v1/webhooks", c))
 }
 
-// showSecret makes a call that creates a secret, and prints it: it is not shown again. Standard output has the secret alone.
+// showSecret makes a call that creates a secret, and prints it: it is not shown again. Standard output has the secret
+// alone.
 func (f answerFlags) showSecret(ctx context.Context, s *Session, call rest.Call) error {
 	return show(ctx, s, f, call, func(p *printer, h *webhook) {
 		fmt.Fprintf(s.Err, "the secret of webhook %s, which is not shown again:\n", terminal.OneLine(h.Name))
@@ -169,7 +170,8 @@ func (c *listDeliveries) Run(ctx context.Context, s *Session) error {
 			if d.Error != "" {
 				state += ": " + d.Error
 			}
-			return []any{d.ID, d.Event, d.JobID, d.CreatedAt, d.Attempts, d.Status, fmt.Sprintf("%.3f", d.Duration), state}
+			took := fmt.Sprintf("%.3f", d.Duration)
+			return []any{d.ID, d.Event, d.JobID, d.CreatedAt, d.Attempts, d.Status, took, state}
 		},
 	})
 }

@@ -87,20 +87,24 @@ func (c *listWorkers) Run(ctx context.Context, s *Session) error {
 	empty := "There are no such workers: a worker is known from its first claim."
 	table := workerTable
 	if c.WindowSeconds > 0 {
-		table.footer = "DONE, FAILED and BUSY count the last " + roughly(seconds(c.WindowSeconds)) + "; BUSY adds up all jobs of a worker."
+		window := roughly(Seconds(c.WindowSeconds))
+		table.footer = "DONE, FAILED and BUSY count the last " + window + "; BUSY adds up all jobs of a worker."
 	}
 	return list(ctx, s, c.answerFlags, call, rest.All, empty, table)
 }
 
 var workerTable = layout[worker]{
-	columns: []string{"WORKER", "RUNNING", "CAPACITY", "LOAD", "DONE", "FAILED", "BUSY", "SEEN", "HOST", "VERSION", "QUEUES", "STATE"},
+	columns: []string{
+		"WORKER", "RUNNING", "CAPACITY", "LOAD", "DONE", "FAILED", "BUSY", "SEEN", "HOST", "VERSION", "QUEUES", "STATE",
+	},
 	row: func(p *printer, w *worker) []any {
 		var done, failed, busy any = "", "", ""
 		if w.Stats != nil {
-			done, failed, busy = w.Stats.Completed, w.Stats.Failed, seconds(w.Stats.BusySeconds)
+			done, failed, busy = w.Stats.Completed, w.Stats.Failed, Seconds(w.Stats.BusySeconds)
 		}
 		return []any{
-			w.Name, w.Running, w.capacity(), w.load(), done, failed, busy, w.LastSeen, w.Hostname, w.Version, strings.Join(w.Queues, ","), p.state(w.State),
+			w.Name, w.Running, w.capacity(), w.load(), done, failed, busy, w.LastSeen, w.Hostname, w.Version,
+			strings.Join(w.Queues, ","), p.state(w.State),
 		}
 	},
 }
@@ -156,7 +160,11 @@ func (w *worker) print(p *printer) {
 	t.row(safe("state"), p.state(w.State)+safe(", last seen "+relative(p.now, w.LastSeen)))
 	t.property("jobs", "%d, capacity %s", w.Running, w.capacity())
 	for _, property := range [][2]string{
-		{"load", w.load()}, {"registered", localTime(w.Registered)}, {"host", w.Hostname}, {"version", w.Version}, {"queues", strings.Join(w.Queues, ", ")},
+		{"load", w.load()},
+		{"registered", localTime(w.Registered)},
+		{"host", w.Hostname},
+		{"version", w.Version},
+		{"queues", strings.Join(w.Queues, ", ")},
 	} {
 		if property[1] != "" {
 			t.property(property[0], "%s", property[1])
@@ -166,8 +174,8 @@ func (w *worker) print(p *printer) {
 		t.property("label", "%s=%s", label, w.Labels[label])
 	}
 	if w.Stats != nil {
-		window := "in the last " + roughly(seconds(w.Stats.WindowSeconds))
-		t.property(window, "%d done, %d failed, busy for %s", w.Stats.Completed, w.Stats.Failed, roughly(seconds(w.Stats.BusySeconds)))
+		window, busy := roughly(Seconds(w.Stats.WindowSeconds)), roughly(Seconds(w.Stats.BusySeconds))
+		t.property("in the last "+window, "%d done, %d failed, busy for %s", w.Stats.Completed, w.Stats.Failed, busy)
 	}
 	t.end()
 }
@@ -231,7 +239,8 @@ func (c *removeWorker) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	question := "Remove worker " + c.Name + "? It has " + countOf(w.Running, "job") + ", which other workers may run at once."
+	has := countOf(w.Running, "job")
+	question := "Remove worker " + c.Name + "? It has " + has + ", which other workers may run at once."
 	if err := s.Confirm(c.Yes, question, "nothing was removed"); err != nil {
 		return err
 	}

@@ -66,7 +66,8 @@ func (w *workflow) print(p *printer) {
 	if w.Failure != nil {
 		failure = "; " + terminal.Shorten(terminal.OneLine(w.Failure.Message), 160)
 	}
-	p.line("workflow %s %s is %s: %g %% of %s%s", w.ID, w.Name, p.state(w.State), w.Progress, countOf(w.Steps, "step"), failure)
+	steps := countOf(w.Steps, "step")
+	p.line("workflow %s %s is %s: %g %% of %s%s", w.ID, w.Name, p.state(w.State), w.Progress, steps, failure)
 }
 
 type listWorkflows struct {
@@ -82,8 +83,8 @@ func (c *listWorkflows) Run(ctx context.Context, s *Session) error {
 	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no such workflows.", layout[workflow]{
 		columns: []string{"WORKFLOW", "NAME", "DONE", "STEPS", "DEAD", "RUNNING", "SUBMITTED", "TOOK", "STATE"},
 		row: func(p *printer, w *workflow) []any {
-			done := fmt.Sprintf("%g %%", w.Progress)
-			return []any{w.ID, terminal.Shorten(w.Name, 40), done, w.Steps, w.Dead, w.Running, w.CreatedAt, w.took(p.now), p.state(w.State)}
+			name, done := terminal.Shorten(w.Name, 40), fmt.Sprintf("%g %%", w.Progress)
+			return []any{w.ID, name, done, w.Steps, w.Dead, w.Running, w.CreatedAt, w.took(p.now), p.state(w.State)}
 		},
 	})
 }
@@ -187,15 +188,17 @@ type workflowMoment struct {
 
 // Run shows the timeline.
 func (c *showWorkflowMoments) Run(ctx context.Context, s *Session) error {
-	return showTimeline(ctx, s, c.answerFlags, c.path("timeline"), func(p *printer, moments []workflowMoment) {
-		t := p.table("TIME", "STEP", "WHAT")
-		var days dayHeads
-		for _, m := range moments {
-			days.print(t, m.At, 2)
-			t.row(clock(m.At), m.Step, m.describe(-1))
-		}
-		t.end()
-	})
+	return showList(ctx, s, c.answerFlags, rest.Get(c.path("timeline")), rest.All, printWorkflowTimeline)
+}
+
+func printWorkflowTimeline(p *printer, moments []workflowMoment, _ bool) {
+	t := p.table("TIME", "STEP", "WHAT")
+	var days dayHeads
+	for _, m := range moments {
+		days.print(t, m.At, 2)
+		t.row(clock(m.At), m.Step, m.describe(-1))
+	}
+	t.end()
 }
 
 type showWorkflow struct {

@@ -41,11 +41,12 @@ type graphEdge struct {
 }
 
 var stateMarks = map[string]string{
-	"completed": "●", "running": "◐", "dead": "✗", "cancelled": "⊘", "available": "○", "scheduled": "◷", "retryable": "↻", "held": "·",
+	"completed": "●", "running": "◐", "dead": "✗", "cancelled": "⊘",
+	"available": "○", "scheduled": "◷", "retryable": "↻", "held": "·",
 }
 
-// draw draws the workflow as a tree: each step below the deepest step that it depends on, its other dependencies named at the end of its line.
-// If more than similar steps stand side by side, those with the same state are drawn as one.
+// draw draws the workflow as a tree: each step below the deepest step that it depends on, its other dependencies named
+// at the end of its line. If more than similar steps stand side by side, those with the same state are drawn as one.
 func (g *graph) draw(p *printer, w *workflow, similar int) {
 	w.print(p)
 	p.line("%s\n", w.summary(p.now))
@@ -58,7 +59,7 @@ func (g *graph) draw(p *printer, w *workflow, similar int) {
 	d.end()
 	if len(g.CriticalPath) > 1 {
 		path := terminal.Shorten(terminal.OneLine(strings.Join(g.CriticalPath, " → ")), 200)
-		p.line("\ncritical path (*): %s, %s", path, roughly(seconds(g.Seconds)))
+		p.line("\ncritical path (*): %s, %s", path, roughly(Seconds(g.Seconds)))
 	}
 }
 

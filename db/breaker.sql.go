@@ -12,7 +12,8 @@ import (
 )
 
 const breakerEventsSince = `-- name: BreakerEventsSince :many
-select e.id::bigint as id, e.at::timestamptz as at, e.breaker::text as breaker, e.event::text as event, e.state::text as state, coalesce(e.by, '')::text as by, coalesce(e.reason, '')::text as reason
+select e.id::bigint as id, e.at::timestamptz as at, e.breaker::text as breaker, e.event::text as event,
+  e.state::text as state, coalesce(e.by, '')::text as by, coalesce(e.reason, '')::text as reason
 from weir.breaker_events e where e.at > $1::timestamptz order by e.id
 `
 
@@ -69,9 +70,11 @@ func (q *Queries) DeleteBreaker(ctx context.Context, arg DeleteBreakerParams) er
 }
 
 const listBreakerEvents = `-- name: ListBreakerEvents :many
-select e.id::bigint as id, e.at::timestamptz as at, e.breaker::text as breaker, e.event::text as event, e.from_state::text as from_state, e.state::text as state,
+select e.id::bigint as id, e.at::timestamptz as at, e.breaker::text as breaker, e.event::text as event,
+  e.from_state::text as from_state, e.state::text as state,
   coalesce(e.by, '')::text as by, coalesce(e.reason, '')::text as reason, coalesce(e.detail, '{}')::jsonb as detail
-from weir.breaker_events e where e.breaker = $1::text and e.id < $2::bigint order by e.id desc limit $3::int
+from weir.breaker_events e where e.breaker = $1::text and e.id < $2::bigint
+  order by e.id desc limit $3::int
 `
 
 type ListBreakerEventsParams struct {
@@ -123,15 +126,21 @@ func (q *Queries) ListBreakerEvents(ctx context.Context, arg ListBreakerEventsPa
 }
 
 const listBreakers = `-- name: ListBreakers :many
-select b.breaker::text as name, b.state::text as state, b.since::timestamptz as since, b.recovering::boolean as recovering, greatest(b.next_probe_at) as next_probe_at,
-  b.openings::int as openings, coalesce(b.pinned, '')::text as pinned, greatest(b.pinned_until) as pinned_until, b.window_ok::bigint as window_ok, b.window_failed::bigint as window_failed,
+select b.breaker::text as name, b.state::text as state, b.since::timestamptz as since,
+  b.recovering::boolean as recovering, greatest(b.next_probe_at) as next_probe_at,
+  b.openings::int as openings, coalesce(b.pinned, '')::text as pinned, greatest(b.pinned_until) as pinned_until,
+  b.window_ok::bigint as window_ok, b.window_failed::bigint as window_failed,
   b.held::bigint as held, b.probes::bigint as probes, b.policy::text as policy, b.queues::text[] as queues,
-  coalesce(b.failure_threshold, 0)::int as failure_threshold, coalesce(b.failure_ratio, 0)::float8 as failure_ratio, b.min_calls::int as min_calls, b.window_seconds::int as window_seconds,
-  b.open_seconds::float8 as open_seconds, b.max_open_seconds::float8 as max_open_seconds, b.half_open_probes::int as half_open_probes, b.close_after::int as close_after,
-  b.counts::jsonb as counts, b.while_open::jsonb as while_open, b.ramp_per_second::float8 as ramp_per_second, b.ramp_factor::float8 as ramp_factor, b.created_at::timestamptz as created_at,
+  coalesce(b.failure_threshold, 0)::int as failure_threshold, coalesce(b.failure_ratio, 0)::float8 as failure_ratio,
+  b.min_calls::int as min_calls, b.window_seconds::int as window_seconds,
+  b.open_seconds::float8 as open_seconds, b.max_open_seconds::float8 as max_open_seconds,
+  b.half_open_probes::int as half_open_probes, b.close_after::int as close_after,
+  b.counts::jsonb as counts, b.while_open::jsonb as while_open, b.ramp_per_second::float8 as ramp_per_second,
+  b.ramp_factor::float8 as ramp_factor, b.created_at::timestamptz as created_at,
   b.times_opened::bigint as times_opened, b.changes::bigint as changes
 from weir.breakers b
-where b.breaker > $1::text and ($2::text is null or b.breaker = $2) and ($3::text is null or b.state = $3)
+where b.breaker > $1::text and ($2::text is null or b.breaker = $2)
+  and ($3::text is null or b.state = $3)
 order by b.breaker limit $4::int
 `
 
@@ -230,7 +239,8 @@ func (q *Queries) ListBreakers(ctx context.Context, arg ListBreakersParams) ([]L
 }
 
 const pinBreaker = `-- name: PinBreaker :exec
-select weir.pin_breaker($1::text, $2::text, $3::text, $4::text, $5::float8)
+select weir.pin_breaker($1::text, $2::text, $3::text, $4::text,
+  $5::float8)
 `
 
 type PinBreakerParams struct {
@@ -253,7 +263,8 @@ func (q *Queries) PinBreaker(ctx context.Context, arg PinBreakerParams) error {
 }
 
 const reportBreaker = `-- name: ReportBreaker :one
-select weir.report_breaker($1::text, $2::text, $3::jsonb, $4::int)::text
+select weir.report_breaker($1::text, $2::text, $3::jsonb,
+  $4::int)::text
 `
 
 type ReportBreakerParams struct {
@@ -291,7 +302,8 @@ func (q *Queries) ResetBreaker(ctx context.Context, arg ResetBreakerParams) erro
 }
 
 const setBreaker = `-- name: SetBreaker :exec
-select weir.set_breaker($1::text, $2::jsonb, $3::boolean, $4::text)
+select weir.set_breaker($1::text, $2::jsonb, $3::boolean,
+  $4::text)
 `
 
 type SetBreakerParams struct {
@@ -350,7 +362,8 @@ func (q *Queries) TickBreakers(ctx context.Context, most int32) (TickBreakersRow
 }
 
 const tripBreaker = `-- name: TripBreaker :exec
-select weir.trip_breaker($1::text, $2::text, $3::text, $4::float8)
+select weir.trip_breaker($1::text, $2::text, $3::text,
+  $4::float8)
 `
 
 type TripBreakerParams struct {

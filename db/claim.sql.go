@@ -12,8 +12,12 @@ import (
 )
 
 const claimBatch = `-- name: ClaimBatch :many
-select job_id::bigint, token::bigint, kind::text, queue::text, args::jsonb, attempt::smallint, max_attempts::smallint, timeout_seconds::int,
-  lease_expires_at::timestamptz, priority::smallint, tags::text[], metadata::jsonb, created_at::timestamptz, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal, dependencies::jsonb, degraded::boolean
+select coalesce(job_id, 0)::bigint as job_id, coalesce(token, 0)::bigint as token, coalesce(kind, '')::text as kind,
+  coalesce(queue, '')::text as queue, args::jsonb, coalesce(attempt, 0)::smallint as attempt,
+  coalesce(max_attempts, 0)::smallint as max_attempts, coalesce(timeout_seconds, 0)::int as timeout_seconds,
+  coalesce(lease_expires_at, 'epoch')::timestamptz as lease_expires_at, coalesce(priority, 0)::smallint as priority, tags::text[],
+  metadata::jsonb, coalesce(created_at, 'epoch')::timestamptz as created_at, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal,
+  dependencies::jsonb, coalesce(degraded, false)::boolean as degraded
 from weir.claim_batch($1::text[], $2::text[], $3::int[], $4::int[],
   $5::bigint, $6::bigint[])
 `
@@ -48,6 +52,7 @@ type ClaimBatchRow struct {
 	Degraded       bool
 }
 
+// A row with a refusal has no job.
 func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]ClaimBatchRow, error) {
 	rows, err := q.db.Query(ctx, claimBatch,
 		arg.Queues,

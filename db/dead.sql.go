@@ -12,14 +12,19 @@ import (
 )
 
 const countDead = `-- name: CountDead :one
-select weir.count_dead($1::jsonb)::bigint
+select weir.count_dead($1::jsonb)::bigint as total, clock_timestamp()::timestamptz as now
 `
 
-func (q *Queries) CountDead(ctx context.Context, filter json.RawMessage) (int64, error) {
+type CountDeadRow struct {
+	Total int64
+	Now   time.Time
+}
+
+func (q *Queries) CountDead(ctx context.Context, filter json.RawMessage) (CountDeadRow, error) {
 	row := q.db.QueryRow(ctx, countDead, filter)
-	var column_1 int64
-	err := row.Scan(&column_1)
-	return column_1, err
+	var i CountDeadRow
+	err := row.Scan(&i.Total, &i.Now)
+	return i, err
 }
 
 const deadCandidates = `-- name: DeadCandidates :many

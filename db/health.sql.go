@@ -11,10 +11,15 @@ import (
 )
 
 const breakerSummary = `-- name: BreakerSummary :one
-select count(*) filter (where b.state = 'closed')::bigint as closed, count(*) filter (where b.state = 'open')::bigint as open, count(*) filter (where b.state = 'half_open')::bigint as half_open,
-  count(*) filter (where b.pinned is not null)::bigint as pinned, count(*) filter (where b.state = 'closed' and b.gated)::bigint as recovering,
-  (select count(*) from weir.breaker_event e where e.event = 'opened' and e.at > now() - interval '24 hours')::bigint as opened_last_day,
-  (select count(*) from weir.breaker_event e where e.event = 'closed' and e.at > now() - interval '24 hours')::bigint as closed_last_day,
+select count(*) filter (where b.state = 'closed')::bigint as closed,
+  count(*) filter (where b.state = 'open')::bigint as open,
+  count(*) filter (where b.state = 'half_open')::bigint as half_open,
+  count(*) filter (where b.pinned is not null)::bigint as pinned,
+    count(*) filter (where b.state = 'closed' and b.gated)::bigint as recovering,
+  (select count(*) from weir.breaker_event e where e.event = 'opened'
+    and e.at > now() - interval '24 hours')::bigint as opened_last_day,
+  (select count(*) from weir.breaker_event e where e.event = 'closed'
+    and e.at > now() - interval '24 hours')::bigint as closed_last_day,
   (select count(*) from (select from weir.job_held h where h.reason = 'breaker' limit 10000) x)::bigint as held
 from weir.breaker b where b.deleted_at is null
 `
@@ -58,8 +63,10 @@ func (q *Queries) CheckHealth(ctx context.Context) (bool, error) {
 }
 
 const healthChecks = `-- name: HealthChecks :many
-select c.component::text as component, c.node::text as node, c.at::timestamptz as at, c.ok::boolean as ok, greatest(c.seconds) as seconds, coalesce(c.message, '')::text as message
-from (select x.component, x.node, x.at, x.ok, x.seconds, x.message, row_number() over (partition by x.component, x.node order by x.at desc) as n from weir.health_check x where $1::text is null or x.component = $1) c
+select c.component::text as component, c.node::text as node, c.at::timestamptz as at, c.ok::boolean as ok,
+  greatest(c.seconds) as seconds, coalesce(c.message, '')::text as message
+from (select x.component, x.node, x.at, x.ok, x.seconds, x.message, row_number() over (partition by x.component, x.node order by x.at desc) as n from weir.health_check x
+  where $1::text is null or x.component = $1) c
 where c.n <= $2::int order by c.component, c.node, c.at desc
 `
 
@@ -105,9 +112,12 @@ func (q *Queries) HealthChecks(ctx context.Context, arg HealthChecksParams) ([]H
 }
 
 const listHealth = `-- name: ListHealth :many
-select h.component::text as component, h.node::text as node, h.ok::boolean as ok, h.checked_at::timestamptz as checked_at, coalesce(h.message, '')::text as message, h.checks::int as checks,
-  h.passed::int as passed, h.success_rate::float8 as success_rate, h.since::timestamptz as since, (h.checked_at < clock_timestamp() - interval '35 s')::boolean as silent
-from weir.health h where $1::text is null or h.component = $1 order by h.component, h.node
+select h.component::text as component, h.node::text as node, h.ok::boolean as ok,
+  h.checked_at::timestamptz as checked_at, coalesce(h.message, '')::text as message, h.checks::int as checks,
+  h.passed::int as passed, h.success_rate::float8 as success_rate, h.since::timestamptz as since,
+    (h.checked_at < clock_timestamp() - interval '35 s')::boolean as silent
+from weir.health h where $1::text is null or h.component = $1
+  order by h.component, h.node
 `
 
 type ListHealthRow struct {
@@ -154,11 +164,12 @@ func (q *Queries) ListHealth(ctx context.Context, component *string) ([]ListHeal
 	return items, nil
 }
 
-const noteHealth = `-- name: NoteHealth :exec
-select weir.note_health($1::text, $2::text, $3::boolean, $4::float8, $5::text)
+const recordHealth = `-- name: RecordHealth :exec
+select weir.record_health($1::text, $2::text, $3::boolean,
+  $4::float8, $5::text)
 `
 
-type NoteHealthParams struct {
+type RecordHealthParams struct {
 	Component string
 	Node      string
 	Ok        bool
@@ -166,8 +177,8 @@ type NoteHealthParams struct {
 	Message   *string
 }
 
-func (q *Queries) NoteHealth(ctx context.Context, arg NoteHealthParams) error {
-	_, err := q.db.Exec(ctx, noteHealth,
+func (q *Queries) RecordHealth(ctx context.Context, arg RecordHealthParams) error {
+	_, err := q.db.Exec(ctx, recordHealth,
 		arg.Component,
 		arg.Node,
 		arg.Ok,

@@ -21,7 +21,7 @@ type AdmissionsRow struct {
 	Busy     bool
 }
 
-// Limits and lines: see migrations/0028_limit.sql and 0035_admit.sql.
+// Limits, and the lines in which jobs wait for them.
 func (q *Queries) Admissions(ctx context.Context) ([]AdmissionsRow, error) {
 	rows, err := q.db.Query(ctx, admissions)
 	if err != nil {
@@ -43,9 +43,11 @@ func (q *Queries) Admissions(ctx context.Context) ([]AdmissionsRow, error) {
 }
 
 const admit = `-- name: Admit :one
-select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by, coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more,
+select a.admitted::int as admitted, a.waiting::int as waiting, coalesce(a.held_by, '')::text as held_by,
+  coalesce(a.next_in, -1)::float8 as next_in, a.more::boolean as more,
   coalesce(a.available, -1)::int as available
-from (select set_config('synchronous_commit', 'off', true) as done) s cross join lateral weir.admit($1::text, $2::int) a
+from (select set_config('synchronous_commit', 'off', true) as done) s
+  cross join lateral weir.admit($1::text, $2::int) a
 where s.done is not null
 `
 
@@ -63,7 +65,7 @@ type AdmitRow struct {
 	Available int32
 }
 
-// Nothing is lost with a pass that is lost: it is made again. So its commit does not wait for the disk.
+// A pass that a crash undoes is made again, so its commit need not wait for the disk.
 func (q *Queries) Admit(ctx context.Context, arg AdmitParams) (AdmitRow, error) {
 	row := q.db.QueryRow(ctx, admit, arg.Queue, arg.Wanted)
 	var i AdmitRow
@@ -79,7 +81,8 @@ func (q *Queries) Admit(ctx context.Context, arg AdmitParams) (AdmitRow, error) 
 }
 
 const checkLimits = `-- name: CheckLimits :many
-select c.queue::text as queue, coalesce(c.line, '')::text as line, c.problem::text as problem, c.counted::bigint as counted, c.found::bigint as found from weir.check_limits($1::boolean) c
+select c.queue::text as queue, coalesce(c.line, '')::text as line, c.problem::text as problem,
+  c.counted::bigint as counted, c.found::bigint as found from weir.check_limits($1::boolean) c
 `
 
 type CheckLimitsRow struct {
@@ -117,8 +120,10 @@ func (q *Queries) CheckLimits(ctx context.Context, repair bool) ([]CheckLimitsRo
 }
 
 const countInFlight = `-- name: CountInFlight :many
-select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting, a.admitted::bigint as admitted
-from weir.queue q cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.news_after, x.news_among, x.in_flight, x.lines_waiting, x.virtual_time, x.passed, x.tokens, x.tokens_at, x.ready_after, x.tip, x.asked_at, x.ahead, x.rested_until, x.passed_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
+select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting,
+  a.admitted::bigint as admitted
+from weir.queue q
+cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.inbox_xmax, x.inbox_xip, x.in_flight, x.lines_waiting, x.virtual_time, x.served_turns, x.tokens, x.tokens_at, x.ready_after, x.last_seq, x.demanded_at, x.prefetch, x.rested_until, x.inbox_read_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
 where q.governed
 `
 
@@ -155,10 +160,12 @@ func (q *Queries) CountInFlight(ctx context.Context) ([]CountInFlightRow, error)
 }
 
 const listLines = `-- name: ListLines :many
-select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.key, '')::text as key, l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
+select l.line::text as line, coalesce(l.tenant, '')::text as tenant, coalesce(l.key, '')::text as key,
+  l.waiting::bigint as waiting, l.in_flight::bigint as in_flight,
   greatest(l.concurrency) as concurrency, greatest(l.per_second) as per_second, l.open::boolean as open
 from weir.lines l
-where l.queue = $1::text and l.line = any (array(select n from weir.line_names($1::text, $2::text, $3::int) n))
+where l.queue = $1::text and l.line = any (array(
+  select n from weir.line_names($1::text, $2::text, $3::int) n))
 order by l.line
 `
 
@@ -209,9 +216,11 @@ func (q *Queries) ListLines(ctx context.Context, arg ListLinesParams) ([]ListLin
 }
 
 const listOverrides = `-- name: ListOverrides :many
-select o.what::text as what, o.name::text as name, greatest(o.concurrency) as concurrency, greatest(o.per_second) as per_second, greatest(o.burst) as burst, greatest(o.weight) as weight
+select o.what::text as what, o.name::text as name, greatest(o.concurrency) as concurrency,
+  greatest(o.per_second) as per_second, greatest(o.burst) as burst, greatest(o.weight) as weight
 from weir.limit_override o
-where o.queue_id = weir.queue_id($1::text) and (o.what, o.name) > ($2::text, $3::text)
+where o.queue_id = weir.queue_id($1::text)
+  and (o.what, o.name) > ($2::text, $3::text)
 order by o.what, o.name limit $4::int
 `
 

@@ -132,12 +132,18 @@ type WeirOperation struct {
 	RequestedBy *string
 	// At most so many a second; null: as fast as they can be done.
 	RatePerSecond *float64
-	// How many there were when it was asked for, as far as they could be counted within two seconds.
+	// How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.
 	Total int64
+	// Whether total is exact. If not, counting took too long: there are at least as many.
+	TotalExact bool
 	// How many are done.
 	Done int64
 	// At its end: how many of total it did not find any more, because somebody else was quicker.
 	Failed int64
+	// How many pieces an export has in weir.operation_result.
+	Pieces int32
+	// When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.
+	ReadAt *time.Time
 	// When it was asked for.
 	CreatedAt time.Time
 	// When its first batch began.

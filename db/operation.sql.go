@@ -8,6 +8,7 @@ package db
 import (
 	"context"
 	"encoding/json"
+	"time"
 )
 
 const cancelOperation = `-- name: CancelOperation :exec
@@ -20,7 +21,7 @@ func (q *Queries) CancelOperation(ctx context.Context, operationID int64) error 
 }
 
 const countJobsPassing = `-- name: CountJobsPassing :one
-select c.total::bigint as total, c.exact::boolean as exact from weir.count_jobs($1::jsonb, $2::text) c
+select c.total::bigint as total, c.exact::boolean as exact, clock_timestamp()::timestamptz as now from weir.count_jobs($1::jsonb, $2::text) c
 `
 
 type CountJobsPassingParams struct {
@@ -31,12 +32,13 @@ type CountJobsPassingParams struct {
 type CountJobsPassingRow struct {
 	Total int64
 	Exact bool
+	Now   time.Time
 }
 
 func (q *Queries) CountJobsPassing(ctx context.Context, arg CountJobsPassingParams) (CountJobsPassingRow, error) {
 	row := q.db.QueryRow(ctx, countJobsPassing, arg.Filter, arg.Kind)
 	var i CountJobsPassingRow
-	err := row.Scan(&i.Total, &i.Exact)
+	err := row.Scan(&i.Total, &i.Exact, &i.Now)
 	return i, err
 }
 
@@ -66,7 +68,7 @@ func (q *Queries) IdleOperations(ctx context.Context) ([]int64, error) {
 }
 
 const listOperations = `-- name: ListOperations :many
-select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, done, failed, created_at, started_at, finished_at, next_at, passed_at, passed_id, until_id from weir.operation o
+select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, done, failed, pieces, read_at, created_at, started_at, finished_at, next_at, passed_at, passed_id, until_id from weir.operation o
 where o.id < $1::bigint and ($2::bigint is null or o.id = $2)
   and ($3::text is null or o.kind = $3) and ($4::text is null or o.state = $4)
 order by o.id desc limit $5::int
@@ -105,8 +107,11 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 			&i.RequestedBy,
 			&i.RatePerSecond,
 			&i.Total,
+			&i.TotalExact,
 			&i.Done,
 			&i.Failed,
+			&i.Pieces,
+			&i.ReadAt,
 			&i.CreatedAt,
 			&i.StartedAt,
 			&i.FinishedAt,
@@ -126,7 +131,7 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 }
 
 const operationResult = `-- name: OperationResult :one
-select r.body::text from weir.operation_result r where r.operation_id = $1::bigint and r.n = $2::int
+select coalesce(weir.read_export($1::bigint, $2::int), '')::text
 `
 
 type OperationResultParams struct {
@@ -136,9 +141,9 @@ type OperationResultParams struct {
 
 func (q *Queries) OperationResult(ctx context.Context, arg OperationResultParams) (string, error) {
 	row := q.db.QueryRow(ctx, operationResult, arg.OperationID, arg.N)
-	var r_body string
-	err := row.Scan(&r_body)
-	return r_body, err
+	var column_1 string
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const optionsProblem = `-- name: OptionsProblem :one

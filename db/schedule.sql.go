@@ -35,7 +35,8 @@ func (q *Queries) EditSchedule(ctx context.Context, arg EditScheduleParams) erro
 }
 
 const fireDue = `-- name: FireDue :one
-select f.handled::int as handled, f.fired::int as fired, f.looked_until::timestamptz as looked_until, f.lateness::float8[] as lateness,
+select f.handled::int as handled, f.fired::int as fired, f.looked_until::timestamptz as looked_until,
+  f.lateness::float8[] as lateness,
   coalesce(extract(epoch from f.next_due_at - clock_timestamp()), 3600)::float8 as next_in_seconds
 from weir.fire_due($1::int, $2::timestamptz) f
 `
@@ -67,11 +68,14 @@ func (q *Queries) FireDue(ctx context.Context, arg FireDueParams) (FireDueRow, e
 }
 
 const listSchedules = `-- name: ListSchedules :many
-select s.name::text as name, s.state::text as state, greatest(s.next_at) as next_at, coalesce(s.next_local, '')::text as next_local, greatest(s.due_at) as due_at, greatest(s.last_at) as last_at, s.runs::int as runs,
-  coalesce(s.waiting_for, 0)::bigint as waiting_for, s.tries::int as tries, coalesce(s.problem, '')::text as problem, greatest(s.paused_at) as paused_at, s.created_at::timestamptz as created_at,
+select s.name::text as name, s.state::text as state, greatest(s.next_at) as next_at,
+  coalesce(s.next_local, '')::text as next_local, greatest(s.due_at) as due_at, greatest(s.last_at) as last_at,
+  s.runs::int as runs, coalesce(s.waiting_for, 0)::bigint as waiting_for, s.tries::int as tries,
+  coalesce(s.problem, '')::text as problem, greatest(s.paused_at) as paused_at, s.created_at::timestamptz as created_at,
   s.updated_at::timestamptz as updated_at, s.definition::jsonb as definition
 from weir.schedules s
-where s.name > $1::text and ($2::text is null or s.name = $2) and ($3::text is null or s.state = $3)
+where s.name > $1::text and ($2::text is null or s.name = $2)
+  and ($3::text is null or s.state = $3)
 order by s.name limit $4::int
 `
 
@@ -149,8 +153,11 @@ func (q *Queries) PauseSchedule(ctx context.Context, name string) error {
 }
 
 const previewDefinition = `-- name: PreviewDefinition :many
-select p.slot_at::timestamptz as slot_at, p.local::text as local, greatest(p.due_at) as due_at, p.skipped::boolean as skipped, coalesce(p.note, '')::text as note
-from weir.preview_definition($1::jsonb - '{name,from,count}'::text[], $2::int, $3::timestamptz, $4::text) with ordinality p(slot_at, local, due_at, skipped, note, n)
+select p.slot_at::timestamptz as slot_at, p.local::text as local, greatest(p.due_at) as due_at,
+  p.skipped::boolean as skipped, coalesce(p.note, '')::text as note
+from weir.preview_definition($1::jsonb - '{name,from,count}'::text[], $2::int,
+    $3::timestamptz, $4::text)
+  with ordinality p(slot_at, local, due_at, skipped, note, n)
 order by p.n
 `
 
@@ -201,8 +208,11 @@ func (q *Queries) PreviewDefinition(ctx context.Context, arg PreviewDefinitionPa
 }
 
 const previewSchedule = `-- name: PreviewSchedule :many
-select p.slot_at::timestamptz as slot_at, p.local::text as local, greatest(p.due_at) as due_at, p.skipped::boolean as skipped, coalesce(p.note, '')::text as note
-from weir.preview_schedule($1::text, $2::int, $3::timestamptz) with ordinality p(slot_at, local, due_at, skipped, note, n) order by p.n
+select p.slot_at::timestamptz as slot_at, p.local::text as local, greatest(p.due_at) as due_at,
+  p.skipped::boolean as skipped, coalesce(p.note, '')::text as note
+from weir.preview_schedule($1::text, $2::int, $3::timestamptz)
+  with ordinality p(slot_at, local, due_at, skipped, note, n)
+order by p.n
 `
 
 type PreviewScheduleParams struct {
@@ -255,11 +265,15 @@ func (q *Queries) ResumeSchedule(ctx context.Context, name string) error {
 }
 
 const scheduleRuns = `-- name: ScheduleRuns :many
-select r.slot::timestamptz as slot, r.manual::boolean as manual, r.outcome::text as outcome, coalesce(r.job_id, 0)::bigint as job_id, coalesce(r.job_state::text, '')::text as job_state,
-  r.due_at::timestamptz as due_at, r.fired_at::timestamptz as fired_at, greatest(r.until_at) as until_at, coalesce(r.detail, '')::text as detail, coalesce(r.workflow_id, 0)::bigint as workflow_id
+select r.slot::timestamptz as slot, r.manual::boolean as manual, r.outcome::text as outcome,
+  coalesce(r.job_id, 0)::bigint as job_id, coalesce(r.job_state::text, '')::text as job_state,
+  r.due_at::timestamptz as due_at, r.fired_at::timestamptz as fired_at, greatest(r.until_at) as until_at,
+  coalesce(r.detail, '')::text as detail, coalesce(r.workflow_id, 0)::bigint as workflow_id
 from weir.schedule_runs r
-where r.schedule_id = (select s.id from weir.schedules s where s.name = $1::text) and (r.slot, r.manual) < ($2::timestamptz, $3::boolean)
-  and ($4::text is null or r.outcome = $4) and ($5::bigint is null or r.manual and $5 in (r.job_id, r.workflow_id))
+where r.schedule_id = (select s.id from weir.schedules s where s.name = $1::text)
+  and (r.slot, r.manual) < ($2::timestamptz, $3::boolean)
+  and ($4::text is null or r.outcome = $4)
+  and ($5::bigint is null or r.manual and $5 in (r.job_id, r.workflow_id))
 order by r.slot desc, r.manual desc limit $6::int
 `
 
@@ -334,7 +348,7 @@ type SetScheduleParams struct {
 	Replace    bool
 }
 
-// Definitions come as they were sent, so that what is not said can be told from what is; the functions read them.
+// Definitions are passed on as they were sent, so that the functions can tell an absent field from null.
 func (q *Queries) SetSchedule(ctx context.Context, arg SetScheduleParams) error {
 	_, err := q.db.Exec(ctx, setSchedule, arg.Name, arg.Definition, arg.Replace)
 	return err

@@ -135,15 +135,13 @@ func FindProgram(name string) string {
 
 // cached lists the folders where scripts/setup keeps programs.
 func cached() []string {
-	cache := os.Getenv("XDG_CACHE_HOME")
-	if !filepath.IsAbs(cache) {
+	cache, err := os.UserCacheDir()
+	home, homeErr := os.UserHomeDir()
+	switch {
+	case os.Geteuid() == 0 && (err != nil || homeErr == nil && strings.HasPrefix(cache, home+"/")):
 		cache = "/var/cache" // root's home is closed to the user that the server runs as
-		if os.Geteuid() != 0 {
-			var err error
-			if cache, err = os.UserCacheDir(); err != nil {
-				return nil // the user has no home
-			}
-		}
+	case err != nil:
+		return nil // the user has no home
 	}
 	dirs, _ := filepath.Glob(filepath.Join(cache, "weir", "programs", "*", "bin"))
 	return dirs

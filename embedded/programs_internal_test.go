@@ -11,8 +11,12 @@ import (
 
 // If scripts/setup cannot install PostgreSQL and PgBouncer, it keeps a copy in the cache.
 func TestUsersCacheIsSearchedLast(t *testing.T) {
-	cache := t.TempDir()
-	t.Setenv("XDG_CACHE_HOME", cache)
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	cache, err := os.UserCacheDir() // on macOS it is in HOME
+	if err != nil {
+		t.Fatal(err)
+	}
 	before := candidates()
 	bin := filepath.Join(cache, "weir", "programs", "some", "bin")
 	if err := os.MkdirAll(bin, 0o755); err != nil {

@@ -53,31 +53,37 @@ const (
 	AckOK       AckStatus = "ok"
 	AckStale    AckStatus = "stale_token"
 	AckNotFound AckStatus = "not_found"
+	AckInvalid  AckStatus = "invalid" // only Ack answers this; AckOne returns an Error
 )
 
 // AckResult says what became of an ack.
 type AckResult struct {
 	ID     ID         `json:"id" doc:"The job."`
-	Status AckStatus  `json:"status" enum:"ok,stale_token,not_found" doc:"ok, or why nothing changed."`
+	Status AckStatus  `json:"status" enum:"ok,stale_token,not_found,invalid" doc:"ok, or why nothing changed."`
 	State  State      `json:"state,omitempty" doc:"The job's new state, if it was a fail."`
 	RunAt  *time.Time `json:"run_at,omitempty" doc:"When it is tried again, if it is retryable."`
+	Error  *AckError  `json:"error,omitempty" doc:"With invalid: what is wrong with the ack."`
+}
+
+// AckError says what is wrong with one ack of several.
+type AckError struct {
+	Field   string `json:"field" doc:"The field of the ack that is wrong." example:"result"`
+	Message string `json:"message" doc:"What is wrong with it. It does not quote the value."`
 }
 
 // MaxBatch is how many jobs or acks one call takes.
 const MaxBatch = 10000
 
-const maxResult = 1 << 20
-
-// Ack ends many leases in one transaction and answers in the same order; smaller calls that arrive together are committed together. A stale ack fails alone.
+// Ack ends many leases in one transaction and answers in the same order; smaller calls that arrive together are committed together. A stale or invalid ack fails alone.
 // Errors: InvalidArgument, Overloaded.
 func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
-	for i, a := range acks {
-		if a.check("") != nil {
-			return nil, a.check(fmt.Sprintf("acks[%d].", i))
-		}
-	}
 	if len(acks) == 0 {
 		return []AckResult{}, nil
+	}
+	for _, a := range acks {
+		if a.check() != nil {
+			return e.ackValid(ctx, acks)
+		}
 	}
 	if e.acks.several.Fills(acks) {
 		results, err := e.ack(ctx, e.pool, acks)
@@ -85,6 +91,25 @@ func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	}
 	results, err := e.acks.several.All(ctx, acks)
 	return results, fromDB("acknowledging", err)
+}
+
+// ackValid is Ack for a call in which some acks are invalid.
+func (e *Engine) ackValid(ctx context.Context, acks []Ack) ([]AckResult, error) {
+	results := make([]AckResult, len(acks))
+	var valid []Ack
+	var at []int
+	for i, a := range acks {
+		if err := a.check(); err != nil {
+			results[i] = AckResult{ID: a.ID, Status: AckInvalid, Error: &AckError{Field: err.Field, Message: err.Message}}
+			continue
+		}
+		valid, at = append(valid, a), append(at, i)
+	}
+	accepted, err := e.Ack(ctx, valid)
+	for i, r := range accepted {
+		results[at[i]] = r
+	}
+	return results, err
 }
 
 func (e *Engine) ackTogether(ctx context.Context, acks []Ack) ([]AckResult, error) {
@@ -127,7 +152,7 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	if ack.ID <= 0 {
 		return AckResult{}, refusalOf(ack.ID, false)
 	}
-	if err := ack.check(""); err != nil {
+	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
 	result, err := e.acks.single.One(ctx, ack)
@@ -180,31 +205,28 @@ func (e *Engine) ackResults(ctx context.Context, acks []Ack, accepted map[lease]
 	return results, nil
 }
 
-// check refuses what SQL could not tell the caller the place of.
-func (a Ack) check(prefix string) error {
-	at := func(field string) string { return prefix + field }
+// check refuses what SQL would refuse without naming its place.
+func (a Ack) check() *Error {
 	const tenYears = 315360000
 	switch {
 	case a.ID <= 0:
-		return invalid(at("id"), "is required")
+		return invalid("id", "is required")
 	case a.Token <= 0:
-		return invalid(at("token"), "is required")
-	case a.Outcome == Complete && len(a.Result) > maxResult:
-		return invalid(at("result"), "must be at most 1 MiB")
+		return invalid("token", "is required")
 	case a.Outcome == Fail && (a.Error == nil || a.Error.Message == ""):
-		return invalid(at("error.message"), "is required with outcome fail")
+		return invalid("error.message", "is required with outcome fail")
 	case a.Outcome == Fail && a.RetryInSeconds != nil && !within(*a.RetryInSeconds, 0, tenYears):
-		return invalid(at("retry_in_seconds"), "must be from 0 to 315360000")
+		return invalid("retry_in_seconds", "must be from 0 to 315360000")
 	case a.Outcome == Snooze && a.DelaySeconds == nil:
-		return invalid(at("delay_seconds"), "is required with outcome snooze")
+		return invalid("delay_seconds", "is required with outcome snooze")
 	case a.Outcome == Snooze && !within(*a.DelaySeconds, 0, tenYears):
-		return invalid(at("delay_seconds"), "must be from 0 to 315360000")
+		return invalid("delay_seconds", "must be from 0 to 315360000")
 	}
 	switch a.Outcome {
 	case Complete, Fail, Snooze, Release:
 		return nil
 	}
-	return invalid(at("outcome"), "must be complete, fail, snooze or release")
+	return invalid("outcome", "must be complete, fail, snooze or release")
 }
 
 // bytes is about how much of it goes to the database beside its id and token.

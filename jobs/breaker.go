@@ -114,7 +114,7 @@ func (e *Engine) Breaker(ctx context.Context, name string) (Breaker, error) {
 		return Breaker{}, err
 	}
 	if len(breakers) == 0 {
-		return Breaker{}, &Error{Code: BreakerNotFound, Message: fmt.Sprintf("there is no breaker %q", name), Hint: "A breaker comes into being with its first job, or when its settings are put."}
+		return Breaker{}, &Error{Code: BreakerNotFound, Message: fmt.Sprintf("there is no breaker %q", name), Hint: "The first job that names a breaker creates it, and so does PUT of its settings."}
 	}
 	return breakers[0], nil
 }

@@ -63,6 +63,7 @@ var sqlStates = map[string]Code{
 	"WR015": WorkerNotFound,
 	"WR020": OperationNotFound,
 	"WR021": OperationEnded,
+	"WR022": ResultNotFound,
 	"WR040": WebhookNotFound,
 	"WR041": WebhookExists,
 	"WR050": WorkflowNotFound,

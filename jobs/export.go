@@ -2,14 +2,11 @@ package jobs
 
 import (
 	"context"
-	"errors"
-
-	"github.com/jackc/pgx/v5"
 
 	"github.com/weirhq/weir/db"
 )
 
-// Export is what an operation wrote, piece by piece.
+// Export reads what an operation wrote, piece by piece.
 type Export struct {
 	Format string // ndjson or csv
 
@@ -18,7 +15,7 @@ type Export struct {
 	next int32
 }
 
-// Export returns what an export wrote. Errors: OperationNotFound, OperationRunning, ResultNotFound (it is no export, or what it wrote is kept no longer).
+// Export opens the result of an export. Errors: OperationNotFound, OperationRunning, ResultNotFound (it is no export, or its result has been removed).
 func (e *Engine) Export(ctx context.Context, id ID) (*Export, error) {
 	operation, err := e.Operation(ctx, id)
 	if err != nil {
@@ -34,28 +31,19 @@ func (e *Engine) Export(ctx context.Context, id ID) (*Export, error) {
 	if operation.Options != nil && operation.Options.Format != "" {
 		x.Format = operation.Options.Format
 	}
-	if operation.Done > 0 {
-		if _, err := x.read(ctx, 1); err != nil {
-			return nil, err
-		}
-	}
-	return x, nil
+	_, err = x.read(ctx, 1)
+	return x, err
 }
 
-// Next returns the next piece: whole lines. An empty one is the end.
+// Next returns the next piece: whole lines. An empty one is the end. Errors: ResultNotFound, if a piece has been removed.
 func (x *Export) Next(ctx context.Context) (string, error) {
-	body, err := x.read(ctx, x.next)
-	if CodeOf(err) == ResultNotFound {
-		return "", nil
-	}
+	piece, err := x.read(ctx, x.next)
 	x.next++
-	return body, err
+	return piece, err
 }
 
+// read keeps the export for another hour.
 func (x *Export) read(ctx context.Context, n int32) (string, error) {
-	body, err := x.e.q.OperationResult(ctx, db.OperationResultParams{OperationID: int64(x.id), N: n})
-	if errors.Is(err, pgx.ErrNoRows) {
-		return "", &Error{Code: ResultNotFound, Message: "the result of operation " + x.id.String() + " is not kept any more", Hint: "Results are kept for a day. Export once more."}
-	}
-	return body, fromDB("reading an export", err)
+	piece, err := x.e.q.OperationResult(ctx, db.OperationResultParams{OperationID: int64(x.id), N: n})
+	return piece, fromDB("reading an export", err)
 }

@@ -182,6 +182,6 @@ func problemOf(err error) string {
 func (e *Engine) saveCheck(ctx context.Context, c Check) error {
 	limited, cancel := context.WithTimeout(ctx, healthLimit)
 	defer cancel()
-	err := e.loops.NoteHealth(limited, db.NoteHealthParams{Component: c.Name, Node: e.node, Ok: c.Message == "", Seconds: nonZero(c.seconds), Message: nonZero(c.Message)})
+	err := e.loops.RecordHealth(limited, db.RecordHealthParams{Component: c.Name, Node: e.node, Ok: c.Message == "", Seconds: nonZero(c.seconds), Message: nonZero(c.Message)})
 	return fromDB("saving a check of a component", err)
 }

@@ -39,7 +39,8 @@ type Operation struct {
 	KeepAttempts  bool              `json:"keep_attempts,omitempty" doc:"Of a redrive: the attempts so far count."`
 	By            string            `json:"by,omitempty" doc:"Who asked for it, if they said."`
 	RatePerSecond float64           `json:"rate_per_second,omitempty" doc:"At most so many a second; absent: as fast as they can be done."`
-	Total         int64             `json:"total" doc:"How many there were when it was asked for, as far as they could be counted within two seconds; it grows if there turn out to be more."`
+	Total         int64             `json:"total" doc:"How many it is about, as counted when it was asked for. If total_exact is false, counting took more than two seconds and there are at least as many: total grows with done, and is exact at the end."`
+	TotalExact    bool              `json:"total_exact" doc:"Whether total is exact."`
 	Done          int64             `json:"done" doc:"How many are done."`
 	Failed        int64             `json:"failed" doc:"At its end: how many it did not find any more, because somebody else was quicker."`
 	CreatedAt     time.Time         `json:"created_at" doc:"When it was asked for."`
@@ -89,9 +90,10 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 		return Operation{}, fmt.Errorf("encoding options: %w", err)
 	}
 	if r.DryRun {
-		total, err := e.countFor(ctx, r, filter, options)
+		counted, err := e.countFor(ctx, r, filter, options)
 		return Operation{
-			Kind: r.Kind, State: OperationDryRun, Filter: filter, Options: optionsOf(options), KeepAttempts: r.KeepAttempts, By: r.By, RatePerSecond: r.RatePerSecond, Total: total, CreatedAt: time.Now().UTC(),
+			Kind: r.Kind, State: OperationDryRun, Filter: filter, Options: optionsOf(options), KeepAttempts: r.KeepAttempts, By: r.By, RatePerSecond: r.RatePerSecond,
+			Total: counted.Total, TotalExact: counted.Exact, CreatedAt: counted.Now.UTC(),
 		}, err
 	}
 	id, err := e.q.StartOperation(ctx, db.StartOperationParams{
@@ -103,21 +105,24 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 	return e.Operation(ctx, ID(id))
 }
 
-// countFor is how many dead letters or jobs an operation would be about, jobs as far as they can be counted within two seconds.
-func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (int64, error) {
+// countFor counts the dead letters or jobs that an operation would be about; jobs for two seconds, after which the count is not exact.
+func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (db.CountJobsPassingRow, error) {
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
-		total, err := e.q.CountDead(ctx, filter)
-		return total, fromDB("counting dead letters", err)
-	}
-	counted, err := e.q.CountJobsPassing(ctx, db.CountJobsPassingParams{Filter: filter, Kind: string(r.Kind)})
-	if err != nil {
-		return 0, fromDB("counting jobs", err)
+		counted, err := e.q.CountDead(ctx, filter)
+		return db.CountJobsPassingRow{Total: counted.Total, Exact: true, Now: counted.Now}, fromDB("counting dead letters", err)
 	}
 	problem, err := e.q.OptionsProblem(ctx, db.OptionsProblemParams{Kind: string(r.Kind), Filter: filter, Options: options})
-	if err == nil && len(problem) == 2 {
-		return 0, invalid(problem[0], problem[1])
+	if err != nil {
+		return db.CountJobsPassingRow{}, fromDB("checking an operation", err)
 	}
-	return counted.Total, fromDB("checking an operation", err)
+	if len(problem) == 2 {
+		return db.CountJobsPassingRow{}, invalid(problem[0], problem[1])
+	}
+	counted, err := e.q.CountJobsPassing(ctx, db.CountJobsPassingParams{Filter: filter, Kind: string(r.Kind)})
+	if limit := int64(r.Options.Limit); limit > 0 && counted.Total >= limit {
+		counted.Total, counted.Exact = limit, true
+	}
+	return counted, fromDB("counting jobs", err)
 }
 
 func optionsOf(text json.RawMessage) *OperationOptions {
@@ -160,7 +165,7 @@ func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams)
 	for i, r := range rows {
 		operations[i] = Operation{
 			ID: ID(r.ID), Kind: OperationKind(r.Kind), State: OperationState(r.State), KeepAttempts: r.KeepAttempts, By: value(r.RequestedBy), RatePerSecond: value(r.RatePerSecond),
-			Total: r.Total, Done: r.Done, Failed: r.Failed, CreatedAt: r.CreatedAt.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
+			Total: r.Total, TotalExact: r.TotalExact, Done: r.Done, Failed: r.Failed, CreatedAt: r.CreatedAt.UTC(), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt),
 			Filter: r.Filter, Options: optionsOf(r.Options),
 		}
 	}

@@ -90,7 +90,7 @@ func (e *Engine) Schedule(ctx context.Context, name string) (Schedule, error) {
 		return Schedule{}, err
 	}
 	if len(found) == 0 {
-		return Schedule{}, &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("there is no schedule %q", name)}
+		return Schedule{}, &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("schedule %q does not exist", name)}
 	}
 	return found[0], nil
 }
@@ -141,7 +141,7 @@ func (e *Engine) TriggerSchedule(ctx context.Context, name string) (ScheduleRun,
 	}
 	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{Name: name, Before: endOfTime, MadeID: &id, MaxRuns: 1})
 	if err == nil && len(runs) == 0 {
-		err = &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("there is no schedule %q", name), Hint: "It was deleted just now."}
+		err = &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("schedule %q does not exist", name), Hint: "It was deleted just now."}
 	}
 	if err != nil {
 		return ScheduleRun{}, err

@@ -14,7 +14,7 @@ type ScheduleSlot struct {
 	Local   string     `json:"local" doc:"The same by the clocks of the schedule's zone; of a slot that is skipped, the time that does not exist." example:"2026-03-29T03:00:00+02:00"`
 	FiresAt *time.Time `json:"fires_at,omitempty" doc:"When it fires: the slot plus its jitter."`
 	Skipped bool       `json:"skipped,omitempty" doc:"It does not fire; the note says why."`
-	Note    string     `json:"note,omitempty" doc:"Why it is moved or skipped, or that its time comes twice." example:"moved: the clocks leave out 2026-03-29 02:30:00"`
+	Note    string     `json:"note,omitempty" doc:"Why it is moved or skipped, or that its time comes twice." example:"moved: DST skips 2026-03-29 02:30:00"`
 }
 
 // SlotOutcome is what became of a slot.

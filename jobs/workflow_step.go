@@ -104,7 +104,7 @@ func addSteps(ctx context.Context, q *db.Queries, id, token ID, steps []NewStep)
 
 // CompleteAndAdd completes a step that adds steps to its workflow, in one transaction. Errors: those of AddSteps; the place of a step is add_steps[3].
 func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (AckResult, error) {
-	if err := ack.check(""); err != nil {
+	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
 	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {

@@ -75,13 +75,21 @@ comment on column weir.queue.retention_seconds is 'How long a job is kept after 
 comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
 comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
 comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
-comment on column weir.queue.limits is 'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: none. weir.limit_override has those of single ones.';
-comment on column weir.queue.line_by is 'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has none. Worked out by weir.govern.';
+comment on column weir.queue.limits is
+  'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: '
+  'none. weir.limit_override has the limits of single keys and tenants.';
+comment on column weir.queue.line_by is
+  'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has no limits. Set by '
+  'weir.recompute_limits.';
 comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
-comment on column weir.queue.governed is 'It has limits: its jobs wait in lines and are admitted as those allow.';
-comment on column weir.queue.admitted_id is 'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had limits.';
+comment on column weir.queue.governed is 'It has limits: its jobs wait in lines, and are admitted as the limits allow.';
+comment on column weir.queue.admitted_id is
+  'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had '
+  'limits.';
 comment on column weir.queue.ready_id is 'Claims take its jobs from weir.job_ready under this id: id, or admitted_id while it is governed.';
-comment on column weir.queue.breaker_id is 'The circuit breaker (weir.breaker.id) of jobs that name none, which while it is open holds the whole queue, or does with its jobs what its policy says; null: none.';
+comment on column weir.queue.breaker_id is
+  'The circuit breaker (weir.breaker.id) of jobs that name none; null: none. While it is open it holds the whole '
+  'queue, or does with its jobs what its policy says.';
 comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
 comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
@@ -242,8 +250,10 @@ comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a 
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
-comment on column weir.job_lease.followed is 'It is a step of a workflow, so something follows when it ends or goes back (weir.on_jobs_ended); null: it is none.';
-comment on column weir.job_lease.line is 'The line that it is in flight for, where its queue has limits: see 0028_limit.sql; null: its queue had none when it was claimed.';
+comment on column weir.job_lease.followed is
+  'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
+comment on column weir.job_lease.line is
+  'The line for which it is in flight (weir.line_name); null: its queue had no limits when it was claimed.';
 comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
 comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
@@ -502,8 +512,11 @@ create table weir.operation (
   requested_by text,
   rate_per_second float8 constraint rate_is_one_a_day_to_100_thousand_a_second check (rate_per_second between 1.0 / 86400 and 100000),
   total bigint not null,
+  total_exact boolean not null default true,
   done bigint not null default 0,
   failed bigint not null default 0,
+  pieces int not null default 0,
+  read_at timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   started_at timestamptz,
   finished_at timestamptz,
@@ -522,7 +535,10 @@ comment on column weir.operation.options is 'What else was asked for: {priority}
 comment on column weir.operation.keep_attempts is 'With redrive_dead: the attempts so far count.';
 comment on column weir.operation.requested_by is 'Who asked for it, if they said.';
 comment on column weir.operation.rate_per_second is 'At most so many a second; null: as fast as they can be done.';
-comment on column weir.operation.total is 'How many there were when it was asked for, as far as they could be counted within two seconds.';
+comment on column weir.operation.total is 'How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.';
+comment on column weir.operation.total_exact is 'Whether total is exact. If not, counting took too long: there are at least as many.';
+comment on column weir.operation.pieces is 'How many pieces an export has in weir.operation_result.';
+comment on column weir.operation.read_at is 'When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.';
 comment on column weir.operation.done is 'How many are done.';
 comment on column weir.operation.failed is 'At its end: how many of total it did not find any more, because somebody else was quicker.';
 comment on column weir.operation.created_at is 'When it was asked for.';
@@ -544,11 +560,12 @@ comment on column weir.operation_result.operation_id is 'weir.operation.id';
 comment on column weir.operation_result.n is 'The place of the piece: 1, 2, …';
 comment on column weir.operation_result.body is 'Whole lines.';
 
--- Schedules: when jobs are to come about by themselves. This file has the tables and the clock's arithmetic; 0024 makes, changes and fires schedules.
+-- Schedules: rows that make jobs or submit workflows at set times.
 --
--- One evaluator, here, whoever asks: the preview, the firing, REST and SQL all go through weir.next_slot. A cron expression is read once, into
--- masks (weir.cron_fields). A time zone is the list of its changes (weir.time_zone), which the program carries and `weir migrate up` brings: neither
--- PostgreSQL's nor a node's own zone data has a say, so no two of them can differ. docs/decisions/0006-schedules.md has the reasons.
+-- The preview, the firing, REST and SQL all ask weir.next_slot for times. A cron expression is parsed once, into masks
+-- (weir.cron_fields). A time zone is the list of its clock changes (weir.time_zone), which the program carries and
+-- `weir migrate up` loads. PostgreSQL's and the node's own zone data are not used, so they cannot disagree.
+-- docs/decisions/0006-schedules.md has the reasons.
 --
 -- Lock order: weir.schedule, then what enqueueing and cancelling lock.
 
@@ -558,20 +575,23 @@ create table weir.time_zone (
   offsets int[] not null,
   version text not null
 );
--- As they are: an array that is compressed is unpacked for each of its elements that is looked at.
+-- Stored uncompressed: a compressed array is unpacked for each element that is read.
 alter table weir.time_zone alter column changes set storage plain, alter column offsets set storage plain;
-comment on table weir.time_zone is 'The time zones that schedules know, with every change of their clocks from 2000 to 2100. Brought by weir migrate up.';
-comment on column weir.time_zone.name is 'Its name in the IANA time zone database.';
-comment on column weir.time_zone.changes is 'When its clocks changed or will, in order; the first is -infinity.';
-comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC, each from the change of the same place on.';
-comment on column weir.time_zone.version is 'The release of the IANA time zone database that this is from, such as 2025c.';
+comment on table weir.time_zone is
+  'The time zones of schedules, with every clock change from 2000 to 2100. weir migrate up loads them.';
+comment on column weir.time_zone.name is 'Name in the IANA time zone database.';
+comment on column weir.time_zone.changes is 'When its clocks change, in order; the first is -infinity.';
+comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC from the change at the same place on.';
+comment on column weir.time_zone.version is 'Release of the IANA time zone database, such as 2025c.';
 
 create type weir.cron_fields as (
-  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint, nth_weekdays bigint, last_weekdays bigint, both_days boolean
+  seconds bigint, minutes bigint, hours bigint, days bigint, last_days bigint, months bigint, weekdays bigint,
+  nth_weekdays bigint, last_weekdays bigint, both_days boolean
 );
 comment on type weir.cron_fields is
-  'A cron expression, read: for each field a mask with a bit for each number that it takes in. last_days: days before the end of the month, 0 being the last. '
-  'nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day of the week must both match, otherwise one of them is enough.';
+  'A parsed cron expression: each field is a mask with a bit for each number that it includes. last_days: days before the '
+  'end of the month, 0 being the last. nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day '
+  'of the week must both match; otherwise one of them is enough.';
 
 create table weir.schedule (
   id bigint generated by default as identity constraint schedule_pkey primary key,
@@ -602,46 +622,50 @@ create table weir.schedule (
   last_run_at timestamptz,
   next_slot_at timestamptz,
   due_at timestamptz,
-  judged_at timestamptz,
+  misfires_checked_at timestamptz,
   waiting_for bigint,
   tries int not null default 0,
   problem text
 ) with (fillfactor = 70);
 create unique index schedule_name on weir.schedule (name) where deleted_at is null;
 create index schedule_due on weir.schedule (due_at) where due_at is not null;
-comment on table weir.schedule is 'One row a schedule: when, what, and how far it is. For reading there is weir.schedules.';
-comment on column weir.schedule.id is 'Names it in weir.schedule_slot.';
-comment on column weir.schedule.name is 'What people and programs call it; free again once it is deleted.';
-comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields; or null.';
-comment on column weir.schedule.fields is 'The same, read.';
-comment on column weir.schedule.every_seconds is 'Its slots are so many seconds apart, whatever the clocks say; or null.';
-comment on column weir.schedule.anchor is 'With every_seconds: a slot is then, and the others are counted from it.';
-comment on column weir.schedule.at is 'Its one slot; or null.';
-comment on column weir.schedule.timezone is 'The zone whose clocks it goes by, weir.time_zone.name.';
-comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch; placeholders are filled in.';
-comment on column weir.schedule.workflow is 'The workflow that each slot submits instead.';
-comment on column weir.schedule.jitter_seconds is 'A slot fires up to so much later, always the same for one slot.';
-comment on column weir.schedule.starts_at is 'No slot before.';
-comment on column weir.schedule.ends_at is 'No slot then or later.';
-comment on column weir.schedule.max_runs is 'It is finished after so many runs; null: no limit.';
-comment on column weir.schedule.dst_gap is 'What becomes of a time that the clocks leave out: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
-comment on column weir.schedule.dst_overlap is 'How often a time runs that comes twice: once or twice; null: twice if it runs in every hour, otherwise once.';
-comment on column weir.schedule.misfire is 'What becomes of slots that nobody fired within a minute: skip, latest or all.';
-comment on column weir.schedule.misfire_limit is 'With misfire all: of the missed slots only so many, the latest, still run.';
+comment on table weir.schedule is 'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
+comment on column weir.schedule.id is 'Refers to it in weir.schedule_slot.';
+comment on column weir.schedule.name is 'Its name; free again once it is deleted.';
+comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields, or null.';
+comment on column weir.schedule.fields is 'The cron expression, parsed.';
+comment on column weir.schedule.every_seconds is 'The interval between its slots in seconds of real time, or null.';
+comment on column weir.schedule.anchor is 'With every_seconds: one of its slots, from which the others are counted.';
+comment on column weir.schedule.at is 'Its only slot, or null.';
+comment on column weir.schedule.timezone is 'The zone of its cron expression, weir.time_zone.name.';
+comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch, with placeholders.';
+comment on column weir.schedule.workflow is 'The workflow that each slot submits, in place of a job.';
+comment on column weir.schedule.jitter_seconds is 'A slot fires up to this many seconds late; the delay of one slot never changes.';
+comment on column weir.schedule.starts_at is 'No slot comes before this time.';
+comment on column weir.schedule.ends_at is 'No slot comes at or after this time.';
+comment on column weir.schedule.max_runs is 'It finishes after this many runs; null: no limit.';
+comment on column weir.schedule.dst_gap is
+  'Local times skipped by DST: run_after or skip; null: skip if it runs in every hour, otherwise run_after.';
+comment on column weir.schedule.dst_overlap is
+  'Local times that DST repeats: once or twice; null: twice if it runs in every hour, otherwise once.';
+comment on column weir.schedule.misfire is 'Slots that no node fired within a minute: skip, latest or all.';
+comment on column weir.schedule.misfire_limit is 'With misfire all: the number of missed slots that still run, the latest ones.';
 comment on column weir.schedule.overlap is 'What a slot does while the run before is active: allow, skip, wait or cancel.';
-comment on column weir.schedule.created_at is 'When it was made.';
-comment on column weir.schedule.updated_at is 'When its definition was last changed.';
-comment on column weir.schedule.paused_at is 'Since when it is paused.';
-comment on column weir.schedule.deleted_at is 'When it was deleted; the row goes with the last of its slots.';
-comment on column weir.schedule.runs is 'Slots that made a job; triggers by hand do not count.';
-comment on column weir.schedule.last_slot_at is 'All its slots up to then are dealt with.';
+comment on column weir.schedule.created_at is 'When it was created.';
+comment on column weir.schedule.updated_at is 'When its definition last changed.';
+comment on column weir.schedule.paused_at is 'When it was paused; null: it is not.';
+comment on column weir.schedule.deleted_at is 'When it was deleted; the row is removed with the last of its slots.';
+comment on column weir.schedule.runs is 'Slots that made a job; manual triggers do not count.';
+comment on column weir.schedule.last_slot_at is 'All its slots up to this one are done.';
 comment on column weir.schedule.last_run_at is 'The last slot that made a job.';
-comment on column weir.schedule.next_slot_at is 'The slot that is next; null: paused or finished.';
-comment on column weir.schedule.due_at is 'When to look at it: next_slot_at plus its jitter, or later where that slot waits or is tried again.';
-comment on column weir.schedule.judged_at is 'When it was last decided which of its missed slots still run: those up to then are to, late as they are.';
-comment on column weir.schedule.waiting_for is 'The next slot waits for the end of this job or workflow.';
-comment on column weir.schedule.tries is 'How often the next slot was refused.';
-comment on column weir.schedule.problem is 'Why it was, the last time.';
+comment on column weir.schedule.next_slot_at is 'The next slot; null: it is paused or finished.';
+comment on column weir.schedule.due_at is
+  'When to handle it next: next_slot_at plus its jitter, or later while that slot waits or is tried again.';
+comment on column weir.schedule.misfires_checked_at is
+  'When the misfire policy was last applied. Slots up to then still fire, however late.';
+comment on column weir.schedule.waiting_for is 'The job or workflow that must end before the next slot fires.';
+comment on column weir.schedule.tries is 'How many times the next slot was refused.';
+comment on column weir.schedule.problem is 'Why it was refused the last time.';
 
 create table weir.schedule_slot (
   schedule_id bigint not null,
@@ -658,18 +682,29 @@ create table weir.schedule_slot (
 );
 create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc) where outcome in ('enqueued', 'duplicate');
 create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
-comment on table weir.schedule_slot is 'What became of each slot, written in the transaction of its job. Its primary key lets no slot fire twice.';
+comment on table weir.schedule_slot is
+  'What each slot did, written in the transaction of its job. The primary key lets no slot fire twice.';
 comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
-comment on column weir.schedule_slot.slot_at is 'The time that the schedule names; of a trigger by hand, when that was.';
-comment on column weir.schedule_slot.manual is 'Somebody triggered it.';
+comment on column weir.schedule_slot.slot_at is 'The time of the slot, or of the manual trigger.';
+comment on column weir.schedule_slot.manual is 'It was triggered by hand.';
 comment on column weir.schedule_slot.outcome is
-  'enqueued: it made a job or a workflow. duplicate: its job''s unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued.';
-comment on column weir.schedule_slot.due_at is 'When it was to fire: the slot plus its jitter.';
-comment on column weir.schedule_slot.fired_at is 'When it was dealt with.';
-comment on column weir.schedule_slot.until_at is 'Of missed slots: the row is about all from slot_at until before then; null: to the last.';
-comment on column weir.schedule_slot.job_id is 'The job that it made, or of a duplicate the one that has the key.';
+  'enqueued: it made a job or a workflow. duplicate: the unique key of its job was taken. skipped: the run before was '
+  'active. missed: no node fired it in time. refused: its job or workflow could not be enqueued.';
+comment on column weir.schedule_slot.due_at is 'When it should fire: the slot plus its jitter.';
+comment on column weir.schedule_slot.fired_at is 'When it was handled.';
+comment on column weir.schedule_slot.until_at is
+  'Of missed slots: the row stands for all slots from slot_at to before this time; null: to the last.';
+comment on column weir.schedule_slot.job_id is 'The job that it made, or for a duplicate the job that has the key.';
 comment on column weir.schedule_slot.workflow_id is 'The workflow that it submitted.';
-comment on column weir.schedule_slot.detail is 'Why it made none, or what else it did.';
+comment on column weir.schedule_slot.detail is 'Why it made no job, or what else it did.';
+
+create type weir.firing as (
+  schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb, detail text,
+  punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz
+);
+comment on type weir.firing is
+  'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule afterwards. '
+  'punctual: it neither waited nor was tried before.';
 
 -- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who asks how fast, how long or
 -- how often reads a million rows. A chore calls weir.roll_up; the views add what is not rolled up yet, so they are right without it, only slower.
@@ -1035,15 +1070,8 @@ comment on column weir.workflow_event.event is 'What happened.';
 comment on column weir.workflow_event.name is 'Of a signal its name, else of the step that it is about.';
 comment on column weir.workflow_event.detail is 'Of a signal its payload; of a retry how the workflow had ended; of others what more there is to say.';
 
--- Limits: how much of a queue, of one key or of one tenant may be in flight, how fast, and who gets which share.
---
--- A queue with limits is governed. Its jobs wait in lines (job_held, reason line), one line a key or a tenant or both, and the admitter
--- (0035_admit.sql) moves them to where claims look. Which line a job waits in depends on what the limits tell apart (weir.queue.line_by), so a line's name
--- begins with that: '0' (nothing: one line), '1' and the key, '2' and the tenant, '3', the tenant, the character 31 and the key.
---
--- What is enqueued goes straight into its line, with a note of it in line_news. Whatever becomes available in any other way (a delay that is over, a retry,
--- a release) is put into job_ready under the queue's id, as in a queue without limits; there the admitter finds it, and nobody else looks. Claims
--- read job_ready under the queue's admitted_id.
+-- Limits: how many jobs of a queue, of each key or of one tenant may be in flight, how fast they start, and how tenants
+-- share the queue. sql/functions/line.sql and admission.sql say how.
 
 create table weir.limit_override (
   queue_id int not null,
@@ -1055,19 +1083,24 @@ create table weir.limit_override (
   weight float8 constraint weight_is_above_0 check (weight > 0),
   constraint limit_override_pkey primary key (queue_id, what, name)
 );
-comment on table weir.limit_override is 'Limits of single keys and tenants, in place of those that weir.queue.limits has for all. weir.limits shows both.';
+comment on table weir.limit_override is
+  'Limits of single keys and tenants, which replace those in weir.queue.limits. weir.limits shows both.';
 comment on column weir.limit_override.queue_id is 'weir.queue.id';
 comment on column weir.limit_override.what is 'key or tenant.';
-comment on column weir.limit_override.name is 'Which.';
-comment on column weir.limit_override.concurrency is 'So many of its jobs may be in flight; null: as the queue says for all keys.';
-comment on column weir.limit_override.per_second is 'So many of its jobs are admitted a second in the long run; null: as the queue says for all keys.';
-comment on column weir.limit_override.burst is 'So many at once, after a rest.';
-comment on column weir.limit_override.weight is 'The tenant''s share, in proportion to those of the others that wait; null: as the queue says.';
+comment on column weir.limit_override.name is 'The key or tenant.';
+comment on column weir.limit_override.concurrency is
+  'How many of its jobs may be in flight; null: as the queue says for each.';
+comment on column weir.limit_override.per_second is
+  'How many of its jobs are admitted per second in the long run; null: as the queue says for each key.';
+comment on column weir.limit_override.burst is 'How many are admitted at once after a pause.';
+comment on column weir.limit_override.weight is
+  'The tenant''s share, relative to the other tenants with waiting jobs; null: as the queue says.';
 
 create sequence weir.line_tick as bigint;
-comment on sequence weir.line_tick is 'Draws the versions of lines and their turns.';
--- Written only by the admitter of the queue, one session at a time; a change is a new row in place of the old. Read newest first, which costs one index
--- probe however many dead rows lie behind. Rows of lines where nothing waits and nothing is in flight are removed.
+comment on sequence weir.line_tick is 'Draws the versions of lines, and their turns.';
+-- Written only by passes of weir.admit, one session at a time. A change is a new row in place of the old one, read
+-- newest first, which costs one index probe however many dead rows lie behind it. A line where no job waits or is in
+-- flight has no row.
 create table weir.line (
   queue_id int not null,
   name text collate "C" not null,
@@ -1086,43 +1119,54 @@ create table weir.line (
 ) with (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 create index line_open on weir.line (queue_id, tenant, priority, turn) where turn is not null;
 create index line_resting on weir.line (queue_id, rest_until) where rest_until is not null;
-comment on table weir.line is 'One row a line where something waits or is in flight, as the admitter last left it. weir.lines shows them as they are now.';
+comment on table weir.line is
+  'One row for each line where jobs wait or are in flight, as the last pass of the admitter left it. weir.lines shows '
+  'them as they are now.';
 comment on column weir.line.queue_id is 'weir.queue.id';
 comment on column weir.line.name is 'weir.line_name of its jobs; job_held.key of those that wait in it.';
 comment on column weir.line.tick is 'Drawn from line_tick at each change.';
 comment on column weir.line.tenant is 'The tenant whose share it uses; empty: none.';
-comment on column weir.line.in_flight is 'How many of its jobs are in flight, and what line_news says of them is yet to be taken off: in job_ready under the queue''s admitted_id, in job_lease, or in line_reservation.';
-comment on column weir.line.waiting is 'About how many jobs wait in it: those that were cancelled are noticed late.';
-comment on column weir.line.priorities is 'The priorities of the jobs that wait in it, the highest first; empty: nothing waits.';
-comment on column weir.line.floors is 'For each of these priorities: the jobs that wait have an id (job_held.seq) above this.';
-comment on column weir.line.turn is 'Its place among the open lines of its tenant and priority, drawn from line_tick; null: nothing waits, or a limit of its own keeps it closed.';
-comment on column weir.line.priority is 'The highest of priorities, while it is open.';
-comment on column weir.line.tokens is 'What its rate allows at once, at tokens_at; null: it has no rate.';
-comment on column weir.line.tokens_at is 'When that was so.';
-comment on column weir.line.rest_until is 'It has a rate, and is looked at again then.';
+comment on column weir.line.in_flight is
+  'How many of its jobs are in flight: in job_ready under the queue''s admitted_id, in job_lease, or in '
+  'line_reservation. Jobs whose end is still in admission_inbox are included.';
+comment on column weir.line.waiting is 'About how many jobs wait in it: cancelled jobs are noticed late.';
+comment on column weir.line.priorities is
+  'The priorities of the jobs that wait in it, the highest first; empty: no job waits.';
+comment on column weir.line.floors is
+  'For each of these priorities: the waiting jobs have an id (job_held.seq) above this.';
+comment on column weir.line.turn is
+  'Its place among the open lines of its tenant and priority, drawn from line_tick; null: no job waits, or a limit of '
+  'its own keeps it closed.';
+comment on column weir.line.priority is 'The first of priorities, while the line is open.';
+comment on column weir.line.tokens is 'How many jobs its rate allowed at tokens_at; null: it has no rate.';
+comment on column weir.line.tokens_at is 'When tokens was computed.';
+comment on column weir.line.rest_until is
+  'When its rate allows a job again, or its bucket is full: a pass then checks it. Null: it has no rate, or is open.';
 
 create table weir.tenant_share (
   queue_id int not null,
   tenant text collate "C" not null,
   tick bigint not null,
-  open int not null,
+  open_lines int not null,
   in_flight int not null,
   start float8 not null,
-  takes boolean not null,
-  passed bigint[] not null,
+  eligible boolean not null,
+  served_turns bigint[] not null,
   constraint tenant_share_pkey primary key (queue_id, tenant, tick)
 );
-create index tenant_share_start on weir.tenant_share (queue_id, start) where takes;
-comment on table weir.tenant_share is 'One row a tenant with lines, where tenants are told apart, as the admitter last left it: whose turn is next.';
+create index tenant_share_start on weir.tenant_share (queue_id, start) where eligible;
+comment on table weir.tenant_share is
+  'One row for each tenant with lines, where tenants are told apart, as the last pass left it.';
 comment on column weir.tenant_share.queue_id is 'weir.queue.id';
-comment on column weir.tenant_share.tenant is 'Which; empty: jobs without a tenant.';
+comment on column weir.tenant_share.tenant is 'The tenant; empty: jobs without a tenant.';
 comment on column weir.tenant_share.tick is 'Drawn from line_tick at each change.';
-comment on column weir.tenant_share.open is 'Its open lines.';
-comment on column weir.tenant_share.in_flight is 'Its jobs in flight.';
+comment on column weir.tenant_share.open_lines is 'How many of its lines are open.';
+comment on column weir.tenant_share.in_flight is 'How many of its jobs are in flight.';
 comment on column weir.tenant_share.start is
-  'Its place in virtual time, which each of its jobs moves on by 1/weight: start-time fair queueing (P. Goyal, H. Vin, H. Cheng, 1996). The lowest is served next.';
-comment on column weir.tenant_share.takes is 'It has open lines, and its own concurrency has room.';
-comment on column weir.tenant_share.passed is 'For priority 1 to 10: its open lines have a turn above this.';
+  'Its place in virtual time, which each of its jobs moves on by 1/weight: start-time fair queueing. The lowest is '
+  'served next.';
+comment on column weir.tenant_share.eligible is 'It has open lines, and its own concurrency has room.';
+comment on column weir.tenant_share.served_turns is 'For priority 1 to 10: its open lines have a turn above this.';
 
 create table weir.admission (
   queue_id int not null,
@@ -1132,48 +1176,59 @@ create table weir.admission (
   phase text not null constraint phase_is_known check (phase in ('adopting', 'sorting', 'open', 'closing')),
   since timestamptz not null,
   holders text[] not null default '{}',
-  news_after bigint not null,
-  news_among bigint[] not null default '{}',
+  inbox_xmax bigint not null,
+  inbox_xip bigint[] not null default '{}',
   in_flight int not null default 0,
   lines_waiting int not null default 0,
   virtual_time float8 not null default 0,
-  passed bigint[] not null,
+  served_turns bigint[] not null,
   tokens float8,
   tokens_at timestamptz,
   ready_after bigint[] not null,
-  tip bigint not null default 0,
-  asked_at timestamptz not null default '-infinity',
-  ahead int not null,
+  last_seq bigint not null default 0,
+  demanded_at timestamptz not null default '-infinity',
+  prefetch int not null,
   rested_until timestamptz not null default '-infinity',
-  passed_at timestamptz not null default '-infinity',
+  inbox_read_at timestamptz not null default '-infinity',
   rate_until timestamptz,
   admitted bigint not null default 0,
   constraint admission_pkey primary key (queue_id, tick)
 );
-comment on table weir.admission is 'One row a governed queue: how the admitter left it. Written only by the admitter; read newest first.';
+comment on table weir.admission is
+  'One row for each governed queue: the state of its admitter. Written only by weir.admit; read newest first.';
 comment on column weir.admission.queue_id is 'weir.queue.id';
 comment on column weir.admission.tick is 'Drawn from line_tick at each change.';
-comment on column weir.admission.version is 'The weir.queue.limits_version that it goes by.';
-comment on column weir.admission.line_by is 'The weir.queue.line_by that its lines were made by.';
+comment on column weir.admission.version is 'The weir.queue.limits_version that it applies.';
+comment on column weir.admission.line_by is 'The weir.queue.line_by of its lines.';
 comment on column weir.admission.phase is
-  'adopting: the queue has just become governed, and what runs already is taken into account; sorting: what waits is put into other lines; open: it admits; closing: what waits goes back to where a plain queue has it.';
+  'adopting: the queue has just become governed, and running jobs get a line; sorting: waiting jobs move to other '
+  'lines; open: it admits; closing: waiting jobs go back to job_ready. See limit_change.sql.';
 comment on column weir.admission.since is 'When the phase began.';
-comment on column weir.admission.holders is 'While adopting: the transactions (pid:virtual transaction id) that may still claim as from a plain queue.';
-comment on column weir.admission.news_after is 'It has read the news of all transactions below this id that are not in news_among.';
-comment on column weir.admission.news_among is 'The transactions below news_after that were under way when it last read the news.';
+comment on column weir.admission.holders is
+  'While adopting: the transactions (pid:virtual transaction id) that may still claim as from a queue without limits.';
+comment on column weir.admission.inbox_xmax is
+  'It has read the inbox rows of all transactions below this id, except those in inbox_xip.';
+comment on column weir.admission.inbox_xip is
+  'The transactions below inbox_xmax that had not ended when it last read the inbox.';
 comment on column weir.admission.in_flight is 'Jobs in flight: admitted, and neither ended nor back in a line.';
-comment on column weir.admission.lines_waiting is 'Lines where something waits.';
-comment on column weir.admission.passed is 'Where no tenants are told apart: as weir.tenant_share.passed.';
-comment on column weir.admission.virtual_time is 'No tenant''s start is below this.';
-comment on column weir.admission.tokens is 'What the queue''s rate allows at once, at tokens_at. Claims take from it, not admissions; what is admitted and not claimed is set apart.';
-comment on column weir.admission.tokens_at is 'When that was so.';
-comment on column weir.admission.ready_after is 'For priority 1 to 10: what it has admitted and nobody has claimed has a seq above this.';
-comment on column weir.admission.tip is 'All that it has admitted has a seq up to this.';
-comment on column weir.admission.asked_at is 'When a claim last asked for a pass and got something. Until a second later nothing is admitted ahead of claims.';
-comment on column weir.admission.ahead is 'How many it admits ahead of claims that did not ask.';
-comment on column weir.admission.rested_until is 'Lines that rested until then have been looked at.';
-comment on column weir.admission.passed_at is 'When it last looked at what came and went.';
-comment on column weir.admission.rate_until is 'The queue''s rate allows nothing before; null: it does not keep anything.';
+comment on column weir.admission.lines_waiting is 'Lines where jobs wait.';
+comment on column weir.admission.served_turns is
+  'As weir.tenant_share.served_turns, where the limits do not tell tenants apart.';
+comment on column weir.admission.virtual_time is 'No eligible tenant''s start is below this.';
+comment on column weir.admission.tokens is
+  'How many jobs the queue''s rate allowed at tokens_at. Claims take tokens, not admissions; a pass reserves one for '
+  'each job that is admitted and unclaimed.';
+comment on column weir.admission.tokens_at is 'When tokens was computed.';
+comment on column weir.admission.ready_after is
+  'For priority 1 to 10: admitted jobs that are unclaimed have a seq above this.';
+comment on column weir.admission.last_seq is 'The highest seq of a job that it admitted.';
+comment on column weir.admission.demanded_at is
+  'When a claim last asked for a pass and got jobs. For a second after that, the loop admits nothing ahead of claims.';
+comment on column weir.admission.prefetch is 'How many jobs the loop keeps admitted ahead of claims.';
+comment on column weir.admission.rested_until is 'Lines that rested until then have been checked.';
+comment on column weir.admission.inbox_read_at is 'When it last read the inbox to its end.';
+comment on column weir.admission.rate_until is
+  'The queue''s rate allows no job before this; null: the rate holds nothing.';
 comment on column weir.admission.admitted is 'Jobs admitted so far.';
 
 create table weir.line_reservation (
@@ -1182,55 +1237,61 @@ create table weir.line_reservation (
   name text collate "C" not null
 );
 comment on table weir.line_reservation is
-  'Jobs that wait for another attempt and keep their line in the meantime, because it has a limit of one: nothing else of it runs until they have ended. They are in job_scheduled, or in job_ready under the queue''s id.';
+  'Jobs that wait for another attempt and keep their line, because it allows one job in flight: no other job of the '
+  'line runs until they have ended. They wait in job_scheduled, or in job_ready under the queue''s id.';
 comment on column weir.line_reservation.job_id is 'weir.job.id';
 comment on column weir.line_reservation.queue_id is 'weir.queue.id';
 comment on column weir.line_reservation.name is 'The line.';
--- What others tell the admitter. Nobody waits for anybody here: rows are inserted in the transactions of those who enqueue and complete, found by the id of
--- their transaction, and deleted by the admitter when it has read them.
-create table weir.line_news (
+-- What other transactions tell the admitter. Enqueues and acks insert a row in their own transaction, so they never
+-- wait for the admitter. A pass finds the rows by the id of their transaction, and deletes what it has read.
+create table weir.admission_inbox (
   queue_id int not null,
   xid bigint not null default pg_current_xact_id()::text::bigint,
-  came text[],
+  arrived text[],
   priorities smallint[],
   floors bigint[],
   counts int[],
-  went text[],
-  went_jobs bigint[],
+  departed text[],
+  departed_jobs bigint[],
   claimed int,
   claimed_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
--- They are read once, and soon: compressing them would cost more than all else about them.
-alter table weir.line_news alter came set storage external, alter priorities set storage external, alter floors set storage external, alter counts set storage external,
-  alter went set storage external, alter went_jobs set storage external;
-create index line_news_xid on weir.line_news (queue_id, xid);
-comment on table weir.line_news is 'What happened to lines and the admitter does not know yet: one row a statement that put jobs into lines, took jobs out of flight, or claimed at a rate.';
-comment on column weir.line_news.queue_id is 'weir.queue.id';
-comment on column weir.line_news.xid is 'The transaction that it happened in.';
-comment on column weir.line_news.came is 'Lines that jobs came to.';
-comment on column weir.line_news.priorities is 'The priorities of those jobs, one row a line and priority.';
-comment on column weir.line_news.floors is 'Just below the lowest id among them.';
-comment on column weir.line_news.counts is 'How many came.';
-comment on column weir.line_news.went is 'Lines of jobs that are no longer in flight, one entry a job.';
-comment on column weir.line_news.went_jobs is 'Those jobs.';
-comment on column weir.line_news.claimed is 'Of a queue with a rate: how many were claimed.';
-comment on column weir.line_news.claimed_at is 'When they were.';
+-- Rows are read once, and soon, so compressing them would cost more than it saves.
+alter table weir.admission_inbox
+  alter arrived set storage external, alter priorities set storage external, alter floors set storage external,
+  alter counts set storage external, alter departed set storage external, alter departed_jobs set storage external;
+create index admission_inbox_xid on weir.admission_inbox (queue_id, xid);
+comment on table weir.admission_inbox is
+  'Changes that the admitter has not read yet: one row for each statement that put jobs into lines, ended jobs in '
+  'flight, or claimed at a rate.';
+comment on column weir.admission_inbox.queue_id is 'weir.queue.id';
+comment on column weir.admission_inbox.xid is 'The transaction that wrote the row.';
+comment on column weir.admission_inbox.arrived is 'Lines that jobs entered.';
+comment on column weir.admission_inbox.priorities is
+  'The priorities of those jobs: one entry for each line and priority.';
+comment on column weir.admission_inbox.floors is 'One less than the lowest id among them.';
+comment on column weir.admission_inbox.counts is 'How many jobs entered.';
+comment on column weir.admission_inbox.departed is
+  'Lines of jobs that are no longer in flight: one entry for each job.';
+comment on column weir.admission_inbox.departed_jobs is 'Those jobs.';
+comment on column weir.admission_inbox.claimed is 'In a queue with a rate: how many jobs were claimed.';
+comment on column weir.admission_inbox.claimed_at is 'When they were claimed.';
+
+create type weir.line_changes as (names text[], priorities smallint[], floors bigint[], counts int[], departed text[],
+  departed_counts int[]);
+comment on type weir.line_changes is
+  'Internal, for the admitter. counts[i] jobs of priorities[i] with ids above floors[i] entered the line names[i] '
+  '(null and 0: only check the line); departed_counts[i] jobs of the line departed[i] are no longer in '
+  'flight.';
 
 create type weir.line_exit as (queue_id int, job_id bigint, name text, waits boolean);
-comment on type weir.line_exit is 'Internal. A job that has left its lease or its place: its queue, its line, and whether it goes back to waiting.';
+comment on type weir.line_exit is
+  'Internal. A job that is no longer leased or admitted: its queue, its line, and whether it waits for another '
+  'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
--- Circuit breakers: whether the things that jobs depend on are well, and what follows when one is not.
---
---               failures reach the threshold                 the wait is over
---   closed ────────────────────────────────────▶ open ──────────────────────────▶ half_open
---      ▲                                           ▲                                 │   │
---      │                                           └── a probe fails: wait longer ───┘   │
---      └──────────────────────────────── enough probes succeed ──────────────────────────┘
---
--- A breaker is gated while it is open, half_open, or closed with jobs still on their way back: only then do claims look at it (0037_breaker_policy.sql). Every
--- change is made under a transaction-level advisory lock on the breaker, which its holder got by trying, so that one session of all makes it and
--- nobody waits. The lock is held for moments only: samples are judged by a trigger that runs at the commit, however long the transaction was.
+-- Circuit breakers: they watch the failures of the things that jobs depend on, and hold the jobs while a dependency
+-- fails. sql/functions/breaker.sql shows the states, breaker_policy.sql and breaker_flow.sql what happens to the jobs.
 
 create table weir.breaker (
   id int generated always as identity constraint breaker_pkey primary key,
@@ -1239,16 +1300,22 @@ create table weir.breaker (
   failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
   failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
   min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),
-  window_seconds int not null default 60 constraint window_is_1_second_to_1_hour check (window_seconds between 1 and 3600),
-  open_seconds float8 not null default 60 constraint open_is_a_tenth_of_a_second_to_1_day check (open_seconds between 0.1 and 86400),
-  max_open_seconds float8 not null default 900 constraint max_open_is_open_to_1_day check (max_open_seconds between open_seconds and 86400),
-  half_open_probes int not null default 1 constraint half_open_probes_is_1_to_1000 check (half_open_probes between 1 and 1000),
+  window_seconds int not null default 60
+    constraint window_is_1_second_to_1_hour check (window_seconds between 1 and 3600),
+  open_seconds float8 not null default 60
+    constraint open_is_a_tenth_of_a_second_to_1_day check (open_seconds between 0.1 and 86400),
+  max_open_seconds float8 not null default 900
+    constraint max_open_is_open_to_1_day check (max_open_seconds between open_seconds and 86400),
+  half_open_probes int not null default 1
+    constraint half_open_probes_is_1_to_1000 check (half_open_probes between 1 and 1000),
   close_after int not null default 1 constraint close_after_is_1_to_1000 check (close_after between 1 and 1000),
   counts jsonb not null default '{}',
   while_open jsonb not null default '{"policy": "hold"}',
-  ramp_per_second float8 not null default 10 constraint ramp_is_a_tenth_to_100_thousand_a_second check (ramp_per_second between 0.1 and 100000),
+  ramp_per_second float8 not null default 10
+    constraint ramp_is_a_tenth_to_100_thousand_a_second check (ramp_per_second between 0.1 and 100000),
   ramp_factor float8 not null default 2 constraint ramp_factor_is_1_to_10 check (ramp_factor between 1 and 10),
-  state text not null default 'closed' constraint breaker_state_is_known check (state in ('closed', 'open', 'half_open')),
+  state text not null default 'closed'
+    constraint breaker_state_is_known check (state in ('closed', 'open', 'half_open')),
   gated boolean not null default false,
   version bigint not null default 0,
   changed_at timestamptz not null default clock_timestamp(),
@@ -1260,48 +1327,63 @@ create table weir.breaker (
   changes bigint not null default 0,
   pinned text constraint pinned_open_or_closed check (pinned in ('open', 'closed')),
   pinned_until timestamptz,
-  flow_from timestamptz not null default clock_timestamp(),
-  flow_count float8 not null default 0,
-  flow_after bigint[] not null default '{}',
+  release_from timestamptz not null default clock_timestamp(),
+  released float8 not null default 0,
+  release_after bigint[] not null default '{}',
   created_at timestamptz not null default clock_timestamp(),
   deleted_at timestamptz,
   constraint a_threshold_or_a_ratio check ((failure_threshold is null) <> (failure_ratio is null))
 );
--- All that a claim asks while every breaker is closed: one probe of an empty index.
+-- While every breaker is closed, a claim probes this empty index and does no more.
 create index breaker_gated on weir.breaker (id) where gated;
 create index breaker_pinned_until on weir.breaker (pinned_until) where pinned_until is not null;
-comment on table weir.breaker is 'One row a circuit breaker: its settings and its state. The view weir.breakers shows both.';
+comment on table weir.breaker is
+  'One row for each circuit breaker: its settings and its state. The view weir.breakers shows both.';
 comment on column weir.breaker.id is 'The short name that leases and samples use.';
 comment on column weir.breaker.name is 'The dependency: letters, digits, and _ . : - ; at most 128 characters.';
-comment on column weir.breaker.failure_threshold is 'It opens at so many failures in the window; null: failure_ratio decides.';
-comment on column weir.breaker.failure_ratio is 'It opens when this part of the calls in the window failed, of at least min_calls; null: failure_threshold decides.';
-comment on column weir.breaker.min_calls is 'With failure_ratio: fewer calls in the window say nothing.';
-comment on column weir.breaker.window_seconds is 'The sliding window. Samples are kept for an hour, so it is no longer than that.';
-comment on column weir.breaker.open_seconds is 'How long it stays open before it lets a probe through, the first time; then twice as long each time, less up to a fifth at random,';
-comment on column weir.breaker.max_open_seconds is 'but never longer than this.';
-comment on column weir.breaker.half_open_probes is 'Half-open it lets so many jobs through at once.';
-comment on column weir.breaker.close_after is 'It closes when so many probes have succeeded.';
-comment on column weir.breaker.counts is 'Which errors count as failures: {types, pattern, except_types}; see weir.set_breaker.';
-comment on column weir.breaker.while_open is 'What becomes of its jobs while it is open: {policy, …}; see weir.set_breaker.';
-comment on column weir.breaker.ramp_per_second is 'When it has closed, the jobs that were held come back at this rate,';
-comment on column weir.breaker.ramp_factor is 'which is multiplied by this each second.';
+comment on column weir.breaker.failure_threshold is
+  'It opens at this many failures in the window; null: failure_ratio decides.';
+comment on column weir.breaker.failure_ratio is
+  'It opens when this part of the calls in the window failed, if there were min_calls; null: failure_threshold '
+  'decides.';
+comment on column weir.breaker.min_calls is 'With failure_ratio: it does not open at fewer calls in the window.';
+comment on column weir.breaker.window_seconds is
+  'The sliding window. Samples are kept for an hour, so it is at most that.';
+comment on column weir.breaker.open_seconds is
+  'How long it stays open before its first probe. The wait doubles each time that it opens again, less up to a fifth '
+  'at random.';
+comment on column weir.breaker.max_open_seconds is 'The longest wait before a probe.';
+comment on column weir.breaker.half_open_probes is 'How many probes it lets through at once while half-open.';
+comment on column weir.breaker.close_after is 'It closes when this many probes have succeeded.';
+comment on column weir.breaker.counts is
+  'Which errors count as failures: {types, pattern, except_types}; see weir.set_breaker.';
+comment on column weir.breaker.while_open is
+  'What happens to its jobs while it is open: {policy, …}; see weir.set_breaker.';
+comment on column weir.breaker.ramp_per_second is 'After it closed, held jobs come back at this rate at first.';
+comment on column weir.breaker.ramp_factor is 'The rate is multiplied by this every second.';
 comment on column weir.breaker.state is 'closed, open or half_open.';
-comment on column weir.breaker.gated is 'Claims ask before they hand out its jobs: it is not closed, or jobs that were held are still coming back.';
-comment on column weir.breaker.version is 'Drawn from job_id_seq at each change of state. Jobs that are let through carry it (weir.job_ready.let_through), and have places above it.';
-comment on column weir.breaker.changed_at is 'When it came into its state.';
-comment on column weir.breaker.opened_at is 'When it last opened after having been closed.';
-comment on column weir.breaker.openings is 'How often it has opened in a row; the wait grows with it. It is in the same row until it has stayed closed for a window.';
+comment on column weir.breaker.gated is
+  'Claims check its jobs: it is not closed, or jobs that it held are still coming back.';
+comment on column weir.breaker.version is
+  'Drawn from job_id_seq at each change of state. Jobs that are let through carry it (weir.job_ready.let_through), '
+  'and have places above it.';
+comment on column weir.breaker.changed_at is 'When it entered its state.';
+comment on column weir.breaker.opened_at is 'When it last opened after it had been closed.';
+comment on column weir.breaker.openings is
+  'How many times in a row it has opened; the wait grows with it. The row ends when it stays closed for a window.';
 comment on column weir.breaker.next_probe_at is 'While it is open: when it becomes half_open; null while it is pinned.';
-comment on column weir.breaker.wants_probes is 'It is half_open and lacks jobs to probe with, so that those to come are held for a moment whatever the policy.';
-comment on column weir.breaker.times_opened is 'How often it has opened.';
-comment on column weir.breaker.changes is 'How often it has changed its state.';
-comment on column weir.breaker.pinned is 'Somebody has fixed its state: open or closed, whatever the samples say.';
-comment on column weir.breaker.pinned_until is 'When the pin ends by itself; null: it does not.';
-comment on column weir.breaker.flow_from is 'Since when jobs are let through at a rate,';
-comment on column weir.breaker.flow_count is 'how many of those that were due since then have been let through,';
-comment on column weir.breaker.flow_after is 'and how far in the line of each priority, 1 to 10.';
-comment on column weir.breaker.created_at is 'When its first job, or its settings, came.';
-comment on column weir.breaker.deleted_at is 'Set by delete_breaker: hidden, settings back to the defaults; the next job that names it brings it back.';
+comment on column weir.breaker.wants_probes is
+  'It is half_open and lacks jobs for probes, so new jobs are held for a moment whatever the policy.';
+comment on column weir.breaker.times_opened is 'How many times it has opened.';
+comment on column weir.breaker.changes is 'How many times it has changed its state.';
+comment on column weir.breaker.pinned is 'The state that it is pinned to: open or closed, whatever the samples say.';
+comment on column weir.breaker.pinned_until is 'When the pin ends; null: when it is unpinned.';
+comment on column weir.breaker.release_from is 'Since when it releases jobs at a rate.';
+comment on column weir.breaker.released is 'How many of the jobs due since then it has released.';
+comment on column weir.breaker.release_after is 'For priority 1 to 10: the seq of the last held job that it released.';
+comment on column weir.breaker.created_at is 'When the first job or setting named it.';
+comment on column weir.breaker.deleted_at is
+  'Set by delete_breaker: hidden, settings at their defaults. The next job that names it brings it back.';
 
 create table weir.breaker_sample (
   breaker_id int not null,
@@ -1312,14 +1394,17 @@ create table weir.breaker_sample (
   summed boolean
 ) with (autovacuum_vacuum_scale_factor = 0.05);
 create index breaker_sample_at on weir.breaker_sample (breaker_id, at);
-create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- who has something to judge?
-comment on table weir.breaker_sample is 'How calls of a dependency went: appended, one row a breaker and batch; sweep_breakers sums up those of a second, and removes them after an hour.';
+create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- breakers with something to evaluate
+comment on table weir.breaker_sample is
+  'Outcomes of calls of a dependency: one row for each breaker and batch. sweep_breakers sums those of a second, and '
+  'removes them after an hour.';
 comment on column weir.breaker_sample.breaker_id is 'weir.breaker.id';
-comment on column weir.breaker_sample.at is 'When it was written; of a sum, when its last was.';
-comment on column weir.breaker_sample.ok is 'Calls that went well.';
+comment on column weir.breaker_sample.at is 'When it was written; of a sum, the last of its rows.';
+comment on column weir.breaker_sample.ok is 'Calls that succeeded.';
 comment on column weir.breaker_sample.failed is 'Calls that failed with an error that counts.';
-comment on column weir.breaker_sample.version is 'Of probes and reports: the half-open state that they are about (weir.breaker.version).';
-comment on column weir.breaker_sample.summed is 'It is the sum of those of a second; null: it is not.';
+comment on column weir.breaker_sample.version is
+  'Of probes and reports: the half-open state (weir.breaker.version) that they belong to.';
+comment on column weir.breaker_sample.summed is 'True: the sum of the rows of a second. Null: a single row.';
 
 create table weir.breaker_probe (
   breaker_id int not null,
@@ -1329,10 +1414,10 @@ create table weir.breaker_probe (
   constraint breaker_probe_pkey primary key (job_id, breaker_id)
 );
 create index breaker_probe_of_breaker on weir.breaker_probe (breaker_id, version);
-comment on table weir.breaker_probe is 'Jobs that are let through to see whether the dependency is well again, until they have ended.';
+comment on table weir.breaker_probe is 'Jobs that were let through to test the dependency, until they have ended.';
 comment on column weir.breaker_probe.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_probe.job_id is 'weir.job.id';
-comment on column weir.breaker_probe.version is 'The half-open state that it is a probe of (weir.breaker.version).';
+comment on column weir.breaker_probe.version is 'The half-open state (weir.breaker.version) that it is a probe of.';
 comment on column weir.breaker_probe.sent_at is 'When it was let through.';
 
 create table weir.breaker_event (
@@ -1340,7 +1425,8 @@ create table weir.breaker_event (
   at timestamptz not null default clock_timestamp(),
   breaker_id int not null,
   breaker text not null,
-  event text not null constraint breaker_event_is_known check (event in ('opened', 'half_opened', 'closed', 'recovered', 'pinned', 'unpinned', 'set', 'deleted')),
+  event text not null constraint breaker_event_is_known check (
+    event in ('opened', 'half_opened', 'closed', 'recovered', 'pinned', 'unpinned', 'set', 'deleted')),
   from_state text not null,
   state text not null,
   by text,
@@ -1349,23 +1435,19 @@ create table weir.breaker_event (
 );
 create index breaker_event_of_breaker on weir.breaker_event (breaker, id);
 create index breaker_event_at on weir.breaker_event (at);
-comment on table weir.breaker_event is 'The history of the breakers: each change, who made it and why. Kept for 90 days.';
+comment on table weir.breaker_event is
+  'The history of the breakers: each change, who made it and why. Kept for 90 days.';
 comment on column weir.breaker_event.id is 'Grows with time.';
 comment on column weir.breaker_event.at is 'When it happened.';
 comment on column weir.breaker_event.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_event.breaker is 'The breaker''s name.';
-comment on column weir.breaker_event.event is 'opened, half_opened, closed, recovered (all jobs that were held are back), pinned, unpinned, set (its settings), deleted.';
+comment on column weir.breaker_event.event is
+  'opened, half_opened, closed, recovered (all held jobs are back), pinned, unpinned, set (its settings), deleted.';
 comment on column weir.breaker_event.from_state is 'Its state before.';
 comment on column weir.breaker_event.state is 'Its state since.';
-comment on column weir.breaker_event.by is 'Who did it, if somebody did and said so.';
+comment on column weir.breaker_event.by is 'Who made it, if given.';
 comment on column weir.breaker_event.reason is 'Why, in words.';
-comment on column weir.breaker_event.detail is 'More: ok and failed of the window, wait_seconds, settings.';
-
--- What becomes of a breaker's jobs while it is open. How they come back is in 0041_breaker_flow.sql.
---
--- A job's breaker is the one that it names itself, or else its queue's. A claim that meets a job whose breaker is gated takes it out of job_ready and puts it where the
--- policy says, so that no claim meets it again; only a queue whose own breaker holds is left as it is, and passed over as if it were paused. Jobs that may run all
--- the same carry the breaker's version in job_ready.let_through: probes, and those that come back at a rate. With the next change of state that is void.
+comment on column weir.breaker_event.detail is 'More: ok and failed calls of the window, wait_seconds, settings.';
 
 create index job_held_breaker on weir.job_held (key, priority, seq) where reason = 'breaker';
 create index job_ready_let_through on weir.job_ready (queue_id, priority, seq) where let_through is not null;
@@ -1376,13 +1458,14 @@ create table weir.breaker_result (
   job_id bigint not null,
   constraint breaker_result_pkey primary key (breaker_id, fingerprint, job_id)
 );
-comment on table weir.breaker_result is 'Which jobs have completed with a result, for breakers whose policy is complete_last_result. Appended; the newest of a fingerprint counts, older ones are swept.';
+comment on table weir.breaker_result is
+  'Which jobs completed with a result, for breakers with policy complete_last_result. The newest of a fingerprint '
+  'counts, older ones are swept.';
 comment on column weir.breaker_result.breaker_id is 'weir.breaker.id';
 comment on column weir.breaker_result.fingerprint is 'The MD5 of the job''s kind and args.';
 comment on column weir.breaker_result.job_id is 'weir.job.id; its outcome has the result.';
 
--- Health: whether the parts of the service do their work. Each part is checked every ten seconds, and its last hundred checks are kept, so that every node can show
--- what any of them saw. What can be seen in the database is checked by one session for all nodes; what belongs to a node, that node checks itself.
+-- Health: whether the parts of the service work, by their last hundred checks. See sql/functions/health.sql.
 
 create table weir.health_check (
   component text not null,
@@ -1394,31 +1477,30 @@ create table weir.health_check (
   constraint health_check_pkey primary key (component, node, at)
 );
 comment on table weir.health_check is 'The last hundred checks of each component. The view weir.health sums them up.';
-comment on column weir.health_check.component is 'What was checked: database, listener, loops (of a node); frontier, promotion, leases, partitions, horizon, chores, breaker:NAME.';
-comment on column weir.health_check.node is 'The node that it is about; empty: the whole service.';
+comment on column weir.health_check.component is
+  'What was checked: database, listener, loops (of a node); frontier, promotion, leases, partitions, horizon, chores, '
+  'breaker:NAME.';
+comment on column weir.health_check.node is 'The node that the check is about; empty: the whole service.';
 comment on column weir.health_check.at is 'When it was checked.';
-comment on column weir.health_check.ok is 'It was well.';
-comment on column weir.health_check.seconds is 'How long the component took to answer, where that was measured.';
-comment on column weir.health_check.message is 'What was wrong.';
+comment on column weir.health_check.ok is 'The check passed.';
+comment on column weir.health_check.seconds is 'How long the component took to answer, where that is measured.';
+comment on column weir.health_check.message is 'What was wrong, if the check failed.';
 
--- How a circuit breaker changes its state: by what it hears of the jobs, and by hand.
---
--- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0041_breaker_flow.sql.
-
--- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop as often. A node with nothing to do, as most
--- are most of the time, then costs the database next to nothing. While the snapshot is the one of the look before, no transaction that wrote anything has ended, in
--- any database, and there is nothing new to see.
+-- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each loop
+-- as often. A node with nothing to do, as most are most of the time, then costs the database next to nothing. While the
+-- snapshot is the one of the look before, no transaction that wrote anything has ended, in any database, and there is
+-- nothing new to see.
 
 create index queue_governed on weir.queue (id) where governed;
 create index queue_resume_at on weir.queue (resume_at) where resume_at is not null;
 
--- The trigger's body lives in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at
--- commit, so that the breaker's lock is held only for a moment and the judge sees all that was committed before.
+-- The trigger's body is in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at commit, so that the
+-- breaker's lock is short and the evaluation sees all that was committed before.
 -- +goose StatementBegin
-create function weir.judge_sample() returns trigger language plpgsql as $$ begin return null; end $$;
+create function weir.evaluate_breaker_sample() returns trigger language plpgsql as $$ begin return null; end $$;
 -- +goose StatementEnd
-create constraint trigger judge_at_commit after insert on weir.breaker_sample deferrable initially deferred
-  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.judge_sample();
+create constraint trigger evaluate_at_commit after insert on weir.breaker_sample deferrable initially deferred
+  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.evaluate_breaker_sample();
 
 create table weir.schema_source (
   name text primary key,
@@ -1430,3 +1512,10 @@ comment on table weir.schema_source is
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
+
+-- goose makes the table before it applies the first file.
+comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
+comment on column weir.migration.id is 'Order of the rows.';
+comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
+comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
+comment on column weir.migration.tstamp is 'When it was applied, in UTC.';

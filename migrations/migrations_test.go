@@ -62,7 +62,7 @@ func TestUpAppliesAFunctionThatDiffers(t *testing.T) {
 	pool := d.Pool
 	whole := objects(t, d)
 	_, err := pool.Exec(t.Context(), `
-		create or replace function weir.low_bit(mask bigint) returns int language sql immutable as 'select 0';
+		create or replace function weir.lowest_bit(mask bigint) returns int language sql immutable as 'select 0';
 		update weir.schema_source set checksum = 'other' where name = 'functions/cron.sql'`)
 	check(t, err)
 	state, err := migrations.Read(t.Context(), d.URL)

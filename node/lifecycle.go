@@ -9,8 +9,9 @@ import (
 // closeTimeout bounds the end of chores, loops and connections, once the last reply is out.
 const closeTimeout = 15 * time.Second
 
-// Run serves until asked is done. Then it stops in this order: no more claims, "not ready", no more connections, replies finished, chores
-// and loops ended, database connections closed. When insisted is done too, it cuts off the replies under way and returns at once.
+// Run serves until asked is done. Then it stops in this order: no more claims, "not ready", no more connections,
+// replies finished, chores and loops ended, database connections closed. When insisted is done too, it cuts off the
+// replies under way and returns at once.
 func (n *Node) Run(asked, insisted context.Context) error {
 	background, endBackground := context.WithCancel(context.Background())
 	var working sync.WaitGroup

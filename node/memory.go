@@ -8,15 +8,16 @@ import (
 )
 
 const (
-	// memoryGoal is the size that a node stays below by collecting garbage more often, as long as what is live leaves room for that.
+	// memoryGoal is the size that a node stays below by collecting garbage more often, as long as what is live leaves
+	// room for that.
 	memoryGoal = 256 << 20
 
 	// memoryInterval is how often the limit is recomputed.
 	memoryInterval = 2 * time.Second
 )
 
-// tuneMemory sets the garbage collector's limit until ctx ends. Collections are rare while little memory is in use, which saves processor
-// time, and frequent near memoryGoal.
+// tuneMemory sets the garbage collector's limit until ctx ends. Collections are rare while little memory is in use,
+// which saves processor time, and frequent near memoryGoal.
 func tuneMemory(ctx context.Context) {
 	debug.SetGCPercent(200)
 	ticks := time.NewTicker(memoryInterval)
@@ -31,8 +32,8 @@ func tuneMemory(ctx context.Context) {
 	}
 }
 
-// memoryLimit gives a node that needs about memoryGoal (ten thousand waiting calls do) little on top of it. A node that needs much more gets
-// twice what it needs: otherwise it would spend all its time collecting.
+// memoryLimit gives a node that needs about memoryGoal (ten thousand waiting calls do) little on top of it. A node that
+// needs much more gets twice what it needs: otherwise it would spend all its time collecting.
 func memoryLimit(needed int64) int64 {
 	if needed > memoryGoal*3/2 {
 		return 2 * needed

@@ -1,8 +1,8 @@
-// Package node is one running node of weir: the engine with its loops, the chores, and the HTTP server in front of them, from the first
-// connection to an orderly end. The commands serve and dev both run one.
+// Package node is one running node of weir: the engine with its loops, the chores, and the HTTP server in front of
+// them, from the first connection to an orderly end. The commands serve and dev both run one.
 //
-// It takes everything that it needs as a Config: it reads no flags and no environment. It must not import cli or worker, which are clients
-// of a node and talk to it over HTTP.
+// It takes everything that it needs as a Config: it reads no flags and no environment. It must not import cli or
+// worker, which are clients of a node and talk to it over HTTP.
 package node
 
 import (
@@ -58,7 +58,8 @@ type Node struct {
 	cancel context.CancelFunc // ends every request
 }
 
-// New makes a Node. It connects to the database when it is first used; Run makes it serve. If New fails, it has closed the listener.
+// New makes a Node. It connects to the database when it is first used; Run makes it serve. If New fails, it has closed
+// the listener.
 func New(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.DirectURL == "" {
 		c.DirectURL = c.DatabaseURL
@@ -71,9 +72,11 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	processes := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
+	registry.MustRegister(collectors.NewGoCollector(), processes)
 	n.engine, err = jobs.Open(ctx, jobs.Config{
-		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections, Logger: c.Logger, Metrics: registry,
+		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections,
+		Logger: c.Logger, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err

@@ -15,8 +15,8 @@ const (
 	// headerTimeout bounds how long a client may take to send a request's header.
 	headerTimeout = 10 * time.Second
 
-	// idleTimeout is how long a connection without a request stays open. It is longer than load balancers keep theirs, so that the node is
-	// never the one that closes a connection while a request is on its way.
+	// idleTimeout is how long a connection without a request stays open. It is longer than load balancers keep theirs,
+	// so that the node is never the one that closes a connection while a request is on its way.
 	idleTimeout = 3 * time.Minute
 )
 
@@ -37,7 +37,8 @@ func Listen(ctx context.Context, address string) (net.Listener, error) {
 	var config net.ListenConfig
 	listener, err := config.Listen(ctx, "tcp", address)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		return nil, fmt.Errorf("%s is in use by another program, perhaps another weir: stop it, or choose another address with --addr", address)
+		return nil, fmt.Errorf("%s is in use by another program, perhaps another weir: "+
+			"stop it, or choose another address with --addr", address)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %q: %w", address, err)

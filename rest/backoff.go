@@ -10,7 +10,8 @@ const (
 	maxBackoff = 5 * time.Second
 )
 
-// Backoff is the wait before the next attempt of a call: it doubles from 100 ms to 5 s. Its zero value is ready for use.
+// Backoff is the wait before the next attempt of a call: it doubles from 100 ms to 5 s. Its zero value is ready for
+// use.
 type Backoff struct{ last time.Duration }
 
 // Next is how long to wait now.

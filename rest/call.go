@@ -39,8 +39,8 @@ func (c Call) With(name, value string) Call {
 	return c
 }
 
-// Path joins segments below /v1. A segment may be any text: a name with a slash in it stays one segment, and so do the names "." and "..",
-// which HTTP clients and servers would otherwise resolve.
+// Path joins segments below /v1. A segment may be any text: a name with a slash in it stays one segment, and so do the
+// names "." and "..", which HTTP clients and servers would otherwise resolve.
 func Path(segments ...string) string {
 	var path strings.Builder
 	path.WriteString("/v1")

@@ -1,5 +1,5 @@
-// Package rest calls a node's REST API over HTTP, for the client commands and the worker. It knows how to send a call, how to read a
-// problem, and how to page through a list; it knows no resource.
+// Package rest calls a node's REST API over HTTP, for the client commands and the worker. It knows how to send a call,
+// how to read a problem, and how to page through a list; it knows no resource.
 //
 // It must not import api, jobs, db or migrations: what it relies on is what every client can rely on.
 package rest
@@ -43,7 +43,9 @@ func New(address, version string) (*Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxConnsPerHost = maxConnections
 	transport.MaxIdleConnsPerHost = maxConnections
-	return &Client{base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, http: &http.Client{Transport: transport}}, nil
+	return &Client{
+		base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, http: &http.Client{Transport: transport},
+	}, nil
 }
 
 // CheckURL returns an error unless an address can be that of a service.
@@ -58,7 +60,8 @@ func CheckURL(address string) error {
 // URL is the service's address.
 func (c *Client) URL() string { return c.base }
 
-// Do makes a call and decodes its answer as a T; json.RawMessage keeps it as it came. An answer that refuses the call becomes a *Problem.
+// Do makes a call and decodes its answer as a T; json.RawMessage keeps it as it came. An answer that refuses the call
+// becomes a *Problem.
 func Do[T any](ctx context.Context, c *Client, call Call) (T, error) {
 	var answer T
 	text, err := c.exchange(ctx, call)
@@ -138,7 +141,8 @@ func (c *Client) explain(err error) error {
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.As(err, &dial) && dial.Op == "dial":
-		return fmt.Errorf("nothing answers at %s (%w): start weir with weir dev, or give its address with --url or WEIR_URL", c.base, dial.Err)
+		return fmt.Errorf("nothing answers at %s (%w): "+
+			"start weir with weir dev, or give its address with --url or WEIR_URL", c.base, dial.Err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not answer in time", c.base)
 	}

@@ -38,7 +38,8 @@ func TestProblemIsOneLine(t *testing.T) {
 	t.Parallel()
 	p := &Problem{Title: "Invalid value", Detail: "the request is not valid", Hint: "Read the docs."}
 	p.Errors = []ProblemError{{Message: "must be from\x1b[31m 1\n to 10", Location: "body.priority"}}
-	if got, want := p.Error(), "the request is not valid: priority must be from[31m 1 to 10 (Read the docs.)"; got != want {
+	const want = "the request is not valid: priority must be from[31m 1 to 10 (Read the docs.)"
+	if got := p.Error(); got != want {
 		t.Errorf("%q; want %q", got, want)
 	}
 }
@@ -69,8 +70,11 @@ func TestListStopsAtItsLimitAndAtTheEnd(t *testing.T) {
 
 func TestAnswerOfAnotherServiceIsExplained(t *testing.T) {
 	t.Parallel()
-	client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) { http.Error(w, "<html>", http.StatusBadGateway) })
-	if _, err := Do[Page](context.Background(), client, Get("/v1/jobs")); Status(err) != http.StatusBadGateway || Refused(err) {
+	client := newTestClient(t, func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "<html>", http.StatusBadGateway)
+	})
+	_, err := Do[Page](context.Background(), client, Get("/v1/jobs"))
+	if Status(err) != http.StatusBadGateway || Refused(err) {
 		t.Errorf("the error is %v", err)
 	}
 	client = newTestClient(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") })

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -24,11 +25,12 @@ const (
 	gatherFor = 10 * time.Millisecond
 )
 
-// The statuses of an ack; the first three are the service's words.
+// The statuses of an ack; the first four are the service's words.
 const (
 	ackOK       = "ok"
 	ackStale    = "stale_token"
 	ackNotFound = "not_found"
+	ackInvalid  = "invalid"
 	ackRefused  = "refused" // the service refuses it in every form
 	ackUnsent   = "unsent"
 )
@@ -60,10 +62,14 @@ type ackResult struct {
 
 func newAcker(client *rest.Client, log *slog.Logger) *acker {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &acker{client: client, log: log, outage: outage{log: log, what: "sending acks"}, answers: make(chan ackAnswer, 1), ctx: ctx, cancel: cancel}
+	return &acker{
+		client: client, log: log, outage: outage{log: log, what: "sending acks"},
+		answers: make(chan ackAnswer, 1), ctx: ctx, cancel: cancel,
+	}
 }
 
-// sendAcks sends the acks that wait. While there is more work in hand it lets them gather a little, and returns when to try again.
+// sendAcks sends the acks that wait. While there is more work in hand it lets them gather a little, and returns when to
+// try again.
 func (w *Worker) sendAcks() (gathered <-chan time.Time) {
 	more := w.running+len(w.queue) > 0 && !w.stopping && len(w.ended) < 4*w.Slots
 	if left := time.Until(w.endedAt.Add(gatherFor)); more && len(w.ended) > 0 && left > 0 {
@@ -84,7 +90,7 @@ func (w *Worker) acked(a ackAnswer) {
 			w.count(h)
 		case ackStale, ackNotFound:
 			w.tally.lost++
-			w.log.Warn("an ack came too late: the lease had run out, or an earlier try succeeded and its answer was lost",
+			w.log.Warn("an ack came too late: the lease had run out, or an earlier try succeeded without an answer",
 				"job", h.job.ID, "outcome", h.ack.Outcome)
 		default:
 			w.tally.lost++
@@ -122,12 +128,15 @@ func (r *acker) take(a ackAnswer) {
 	}
 }
 
-// send sends acks until the service has answered or ctx ends, and returns the status of each. If acks were accepted and their answer was lost,
-// they are stale the second time, which changes nothing.
+// send sends acks until the service has answered or ctx ends, and returns the status of each. If acks were accepted and
+// their answer was lost, they are stale the second time, which changes nothing.
 func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
 	type answer struct {
 		Results []struct {
 			Status string `json:"status"`
+			Error  struct {
+				Message string `json:"message"`
+			} `json:"error"`
 		} `json:"results"`
 	}
 	var answered answer
@@ -154,8 +163,12 @@ func (r *acker) send(ctx context.Context, acks []ack) []ackResult {
 	results := make([]ackResult, len(acks))
 	for i, a := range acks {
 		results[i] = ackResult{a, ackUnsent}
-		if sent {
-			results[i].status = answered.Results[i].Status
+		if !sent {
+			continue
+		}
+		results[i].status = answered.Results[i].Status
+		if results[i].status == ackInvalid {
+			results[i] = r.sendApart(ctx, acks[i:i+1], errors.New(answered.Results[i].Error.Message))[0]
 		}
 	}
 	return results
@@ -171,9 +184,11 @@ func (r *acker) sendApart(ctx context.Context, acks []ack, why error) []ackResul
 	case a.Outcome == complete:
 		return r.send(ctx, []ack{a.unusable("the service refuses the result: " + why.Error())})
 	case a.Outcome == fail && a.Error.Type != "report":
-		return r.send(ctx, []ack{a.failed("report", "the command failed, and the service refuses the reason: "+why.Error())})
+		reason := "the command failed, and the service refuses the reason: " + why.Error()
+		return r.send(ctx, []ack{a.failed("report", reason)})
 	}
-	r.log.Error("the service refuses an ack; the job's lease will run out", "job", a.ID, "outcome", a.Outcome, "error", why)
+	r.log.Error("the service refuses an ack; the job's lease will run out",
+		"job", a.ID, "outcome", a.Outcome, "error", why)
 	return []ackResult{{a, ackRefused}}
 }
 

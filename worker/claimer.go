@@ -12,8 +12,8 @@ const (
 	// claimWait is how long a claim waits at the service for a job.
 	claimWait = 30 * time.Second
 
-	// aheadFor is how much work is claimed ahead of need, as a time: enough to keep the slots busy during a claim, and too little for a job to
-	// wait here that another worker could run.
+	// aheadFor is how much work is claimed ahead of need, as a time: enough to keep the slots busy during a claim, and
+	// too little for a job to wait here that another worker could run.
 	aheadFor = 500 * time.Millisecond
 
 	// maxClaim is the most jobs that one claim may ask for.
@@ -64,8 +64,8 @@ func (c *claimer) ran(took time.Duration) {
 	c.meanRun += (took - c.meanRun) / 8
 }
 
-// ahead is how many jobs to hold besides those that run: what the slots work off in aheadFor, up to maxAhead. It is 0 until the first run has
-// ended.
+// ahead is how many jobs to hold besides those that run: what the slots work off in aheadFor, up to maxAhead. It is 0
+// until the first run has ended.
 func (c *claimer) ahead() int {
 	if c.meanRun <= 0 {
 		return 0
@@ -76,8 +76,9 @@ func (c *claimer) ahead() int {
 // maxAhead is the most jobs that a worker with this number of slots holds besides those that run.
 func maxAhead(slots int) int { return max(2*slots, 8) }
 
-// wanted is how many jobs to claim now, given how many are held, and whether to wait for them. A claim waits only for slots that are idle.
-// Ahead of need it asks again when half of the jobs ahead are used up, and not after a claim that returned nothing.
+// wanted is how many jobs to claim now, given how many are held, and whether to wait for them. A claim waits only for
+// slots that are idle. Ahead of need it asks again when half of the jobs ahead are used up, and not after a claim that
+// returned nothing.
 func (c *claimer) wanted(held int, now time.Time) (limit int, patient bool) {
 	if c.underWay || now.Before(c.notUntil) {
 		return 0, false

@@ -34,8 +34,10 @@ func TestClaimerAsksForFreeSlotsAndSomeAhead(t *testing.T) {
 		"long runs, nothing free":          {slots: 4, held: 4, meanRun: time.Minute},
 		"long runs, one slot free":         {slots: 4, held: 3, meanRun: time.Minute, limit: 1, patient: true},
 		"nothing came the last time":       {slots: 4, held: 4, meanRun: time.Millisecond, dry: true},
-		"nothing came, a slot free":        {slots: 4, held: 3, meanRun: time.Millisecond, dry: true, limit: 9, patient: true},
-		"very many slots":                  {slots: 1000, meanRun: time.Millisecond, limit: maxClaim, patient: true},
+		"nothing came, a slot free": {
+			slots: 4, held: 3, meanRun: time.Millisecond, dry: true, limit: 9, patient: true,
+		},
+		"very many slots": {slots: 1000, meanRun: time.Millisecond, limit: maxClaim, patient: true},
 	} {
 		claims := newTestClaimer(c.slots)
 		claims.meanRun, claims.dry = c.meanRun, c.dry

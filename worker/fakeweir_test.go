@@ -3,7 +3,6 @@ package worker
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -15,28 +14,31 @@ import (
 	"github.com/weirhq/weir/rest"
 )
 
-// fakeWeir is a service that does what a test wants of it, in ways that a real one cannot be brought to.
+// fakeWeir is a service that fails on demand, in ways that a real one cannot be made to.
 type fakeWeir struct {
 	*httptest.Server
 
 	mu        sync.Mutex
 	ready     []*claimedJob
 	given     map[string]*claimedJob // by token
-	claims    []int                  // the limits that were asked for
+	claims    []int                  // the limit of each
 	acks      map[string]ack         // by token, the accepted ones
 	requests  int                    // of acks
 	cancelled map[string]bool
 	lost      map[string]bool
 	refuse    func(ack) bool
-	down      int // so many calls are answered with 503
-	forget    int // so many requests of acks are accepted, and their answer is lost
+	down      int // this many calls are answered with 503
+	forget    int // this many requests of acks are accepted, and their answer is lost
 }
 
 func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
-	f := &fakeWeir{given: map[string]*claimedJob{}, acks: map[string]ack{}, cancelled: map[string]bool{}, lost: map[string]bool{}}
+	f := &fakeWeir{
+		given: map[string]*claimedJob{}, acks: map[string]ack{}, cancelled: map[string]bool{}, lost: map[string]bool{},
+	}
 	for i := range jobs {
 		f.ready = append(f.ready, &claimedJob{
-			ID: fmt.Sprint(i + 1), Token: fmt.Sprint(i + 1), Kind: "k", Queue: "q", Args: json.RawMessage(fmt.Sprint(i + 1)), Attempt: 1, MaxAttempts: 5, TimeoutSeconds: 60,
+			ID: fmt.Sprint(i + 1), Token: fmt.Sprint(i + 1), Kind: "k", Queue: "q",
+			Args: json.RawMessage(fmt.Sprint(i + 1)), Attempt: 1, MaxAttempts: 5, TimeoutSeconds: 60,
 		})
 	}
 	mux := http.NewServeMux()
@@ -45,7 +47,7 @@ func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
 	mux.HandleFunc("POST /v1/jobs/{id}/heartbeat", f.heartbeat)
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if f.unavailable() {
-			sayNo(w, http.StatusServiceUnavailable, "not now")
+			refuseWith(w, http.StatusServiceUnavailable, "not now")
 			return
 		}
 		mux.ServeHTTP(w, r)
@@ -103,7 +105,7 @@ func (f *fakeWeir) ack(w http.ResponseWriter, r *http.Request) {
 	f.requests++
 	for _, a := range body.Acks {
 		if f.refuse != nil && f.refuse(a) {
-			sayNo(w, http.StatusUnprocessableEntity, "a value is malformed")
+			refuseWith(w, http.StatusUnprocessableEntity, "a value is malformed")
 			return
 		}
 	}
@@ -114,7 +116,7 @@ func (f *fakeWeir) ack(w http.ResponseWriter, r *http.Request) {
 			status = ackStale
 		} else {
 			f.acks[a.Token] = a
-			// What waited too long for a slot, as it does where the machine stalls, is given out again.
+			// A job that waited too long for a slot, as on a machine that stalls, is given out again.
 			if job := f.given[a.Token]; a.Outcome == release && job != nil && !f.cancelled[a.ID] {
 				again := *job
 				again.Token += "+"
@@ -134,19 +136,20 @@ func (f *fakeWeir) heartbeat(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost[r.PathValue("id")] {
-		sayNo(w, http.StatusConflict, "the lease is not held with this token")
+		refuseWith(w, http.StatusConflict, "the lease is not held with this token")
 		return
 	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"lease_expires_at": time.Now(), "cancel_requested": f.cancelled[r.PathValue("id")]})
+	cancelled := f.cancelled[r.PathValue("id")]
+	_ = json.NewEncoder(w).Encode(map[string]any{"lease_expires_at": time.Now(), "cancel_requested": cancelled})
 }
 
-func sayNo(w http.ResponseWriter, status int, detail string) {
+func refuseWith(w http.ResponseWriter, status int, detail string) {
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(map[string]any{"status": status, "title": http.StatusText(status), "detail": detail})
 }
 
-// outcomes says how many acks of each outcome came in.
+// outcomes is how many acks of each outcome were accepted.
 func (f *fakeWeir) outcomes() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -154,19 +157,19 @@ func (f *fakeWeir) outcomes() string {
 	for _, a := range f.acks {
 		counts[a.Outcome]++
 	}
-	return strings.TrimSuffix(fmt.Sprintf("complete %d, fail %d, release %d", counts[complete], counts[fail], counts[release]), "\n")
+	return fmt.Sprintf("complete %d, fail %d, release %d", counts[complete], counts[fail], counts[release])
 }
 
-// ended says how many jobs came to an end of each kind.
+// ended is how many jobs completed and failed.
 func (f *fakeWeir) ended() string {
 	ended, _, _ := strings.Cut(f.outcomes(), ", release")
 	return ended
 }
 
-// worker makes a worker of this service that runs a shell script.
+// worker makes a worker of this service that runs a shell script for each job.
 func (f *fakeWeir) worker(t *testing.T, slots int, script string) *Worker {
 	return New(Config{
-		Client: f.client(t), Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Name: "w", Queues: []string{"q"}, Slots: slots, LeaseSeconds: 1,
-		Grace: time.Second, Program: *shell(script),
+		Client: f.client(t), Logger: slog.New(slog.DiscardHandler), Name: "w", Queues: []string{"q"}, Slots: slots,
+		LeaseSeconds: 1, Grace: time.Second, Program: *shell(script),
 	})
 }

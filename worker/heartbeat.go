@@ -38,17 +38,19 @@ func (b *heartbeats) send(held map[string]*heldJob, now time.Time) {
 			continue
 		}
 		h.beating = true
+		call := rest.Post(rest.Path("jobs", h.job.ID, "heartbeat"), map[string]any{"token": h.job.Token})
 		go func() {
 			answer, err := rest.Do[struct {
 				CancelRequested bool `json:"cancel_requested"`
-			}](context.Background(), b.client, rest.Post(rest.Path("jobs", h.job.ID, "heartbeat"), map[string]any{"token": h.job.Token}))
+			}](context.Background(), b.client, call)
 			b.answers <- beatAnswer{job: h, err: err, cancelled: answer.CancelRequested}
 		}()
 	}
 }
 
-// take takes in an answer and reports whether the lease is lost. While the service cannot be reached, the worker cannot know, and the program
-// goes on: other workers cannot reach the service either, or the lease runs out and the ack is refused.
+// take takes in an answer and reports whether the lease is lost. While the service cannot be reached, the worker cannot
+// know, and the program goes on: other workers cannot reach the service either, or the lease runs out and the ack is
+// refused.
 func (b *heartbeats) take(a beatAnswer) (lost bool) {
 	a.job.beating = false
 	a.job.beatDue = time.Now().Add(b.interval)

@@ -5,7 +5,8 @@ import (
 	"time"
 )
 
-// slotWait is how long a job may wait here for a slot. Then it goes back to its queue, for others: its timeout is running.
+// slotWait is how long a job may wait here for a slot. Then it goes back to its queue, for others: its timeout is
+// running.
 const slotWait = 2 * time.Second
 
 // phase is how far the worker is with a job that it holds.
@@ -33,8 +34,8 @@ func newHeldJob(job *claimedJob, now time.Time, beatInterval time.Duration) *hel
 	return &heldJob{job: job, claimedAt: now, beatDue: now.Add(beatInterval), stop: make(chan stopReason, 2)}
 }
 
-// deadline is when the job's timeout stops the program. The service counts from the claim and takes the job back at that time, so the worker
-// is a little early: only it knows what the program wrote to standard error.
+// deadline is when the job's timeout stops the program. The service counts from the claim and takes the job back at
+// that time, so the worker is a little early: only it knows what the program wrote to standard error.
 func (h *heldJob) deadline() time.Time {
 	timeout := time.Duration(h.job.TimeoutSeconds) * time.Second
 	return h.claimedAt.Add(timeout - min(timeout/10, 500*time.Millisecond))

@@ -22,8 +22,8 @@ type outcome struct {
 	took    time.Duration
 }
 
-// ack turns the outcome into what is reported. A job that is cancelled is released, which cancels it. For a lost lease there is nothing to
-// report, and ok is false.
+// ack turns the outcome into what is reported. A job that is cancelled is released, which cancels it. For a lost lease
+// there is nothing to report, and ok is false.
 func (o outcome) ack(job *claimedJob) (a ack, ok bool) {
 	a = ack{ID: job.ID, Token: job.Token}
 	switch o.stopped {
@@ -34,7 +34,8 @@ func (o outcome) ack(job *claimedJob) (a ack, ok bool) {
 		a.Outcome = release
 		return a, true
 	case timedOut:
-		return a.failed("timeout", o.withStderr(fmt.Sprintf("ran past its timeout of %d seconds", job.TimeoutSeconds))), true
+		reason := fmt.Sprintf("ran past its timeout of %d seconds", job.TimeoutSeconds)
+		return a.failed("timeout", o.withStderr(reason)), true
 	case notStopped:
 	}
 	switch {
@@ -72,8 +73,8 @@ func (o outcome) withStderr(message string) string {
 	return message + ": " + o.stderr
 }
 
-// resultFrom makes a result of a program's output: JSON as it is, other text as a JSON string without its last line break, and nil for no
-// output.
+// resultFrom makes a result of a program's output: JSON as it is, other text as a JSON string without its last line
+// break, and nil for no output.
 func resultFrom(output []byte) (json.RawMessage, error) {
 	text := bytes.TrimSpace(output)
 	if len(text) == 0 {
@@ -93,7 +94,7 @@ func resultFrom(output []byte) (json.RawMessage, error) {
 	}
 	result := bytes.TrimSpace(encoded.Bytes())
 	if len(result) > maxResult {
-		return nil, fmt.Errorf("standard output as a JSON string is longer than %d bytes, the largest result", maxResult)
+		return nil, fmt.Errorf("standard output is longer than %d bytes as a JSON string, the largest result", maxResult)
 	}
 	return result, nil
 }

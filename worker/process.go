@@ -23,7 +23,8 @@ type Program struct {
 	Stderr io.Writer
 }
 
-// Environment is what all runs of a program have in common: the environment inherited from weir, the worker's name and the service's URL.
+// Environment is what all runs of a program have in common: the environment inherited from weir, the worker's name and
+// the service's URL.
 func Environment(inherited []string, worker, url string) []string {
 	var env []string
 	for _, variable := range inherited {
@@ -54,8 +55,8 @@ func (r stopReason) String() string {
 func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason) outcome {
 	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr}
 	cmd := &exec.Cmd{
-		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...), Stdin: job.input(), Stdout: stdout, Stderr: stderr,
-		SysProcAttr: processGroup(), WaitDelay: pipeWait,
+		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...),
+		Stdin: job.input(), Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,
 	}
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
@@ -66,7 +67,9 @@ func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReaso
 	go func() { stopped <- p.watch(cmd.Process.Pid, deadline, stop, exited) }()
 	err := cmd.Wait()
 	close(exited)
-	o := outcome{err: err, started: true, stopped: <-stopped, stdout: stdout.text, cut: stdout.cut, took: time.Since(began)}
+	o := outcome{
+		err: err, started: true, stopped: <-stopped, stdout: stdout.text, cut: stdout.cut, took: time.Since(began),
+	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		o.err = nil // it succeeded; a process that it started goes on
 	}

@@ -13,17 +13,22 @@ import (
 
 // shell is a command that runs a script.
 func shell(script string) *Program {
-	return &Program{Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: os.Environ(), KillGrace: 200 * time.Millisecond}
+	return &Program{
+		Path: "/bin/sh", Args: []string{"sh", "-c", script}, Env: os.Environ(), KillGrace: 200 * time.Millisecond,
+	}
 }
 
 func runShell(script string, stop <-chan stopReason) outcome {
-	job := &claimedJob{ID: "7", Token: "8", Kind: "k", Queue: "q", Attempt: 2, MaxAttempts: 5, Args: []byte(`{"a": 1}`), TimeoutSeconds: 60}
+	job := &claimedJob{
+		ID: "7", Token: "8", Kind: "k", Queue: "q", Attempt: 2, MaxAttempts: 5, Args: []byte(`{"a": 1}`), TimeoutSeconds: 60,
+	}
 	return shell(script).run(job, time.Now().Add(time.Minute), stop)
 }
 
 func TestProgramGetsItsJob(t *testing.T) {
 	t.Parallel()
-	e := runShell(`cat; echo "$WEIR_JOB_ID $WEIR_JOB_TOKEN $WEIR_JOB_KIND $WEIR_JOB_QUEUE $WEIR_JOB_ATTEMPT $WEIR_JOB_TAGS"`, nil)
+	e := runShell(`cat
+		echo "$WEIR_JOB_ID $WEIR_JOB_TOKEN $WEIR_JOB_KIND $WEIR_JOB_QUEUE $WEIR_JOB_ATTEMPT $WEIR_JOB_TAGS"`, nil)
 	if got, want := string(e.stdout), "{\"a\": 1}\n7 8 k q 2 []\n"; got != want || e.err != nil {
 		t.Errorf("it wrote %q, %v; want %q", got, e.err, want)
 	}
@@ -56,7 +61,8 @@ func TestFailureHasItsReason(t *testing.T) {
 func TestEndOfALongErrorIsKept(t *testing.T) {
 	t.Parallel()
 	e := runShell(`i=0; while [ $i -lt 20000 ]; do echo "line $i"; i=$((i+1)); done >&2; exit 1`, nil)
-	if !strings.HasPrefix(e.stderr, "…") || !strings.HasSuffix(e.stderr, "line 19999") || len(e.stderr) > maxStderr+len("…") {
+	if !strings.HasPrefix(e.stderr, "…") || !strings.HasSuffix(e.stderr, "line 19999") ||
+		len(e.stderr) > maxStderr+len("…") {
 		t.Errorf("kept %d bytes: %.20q … %q", len(e.stderr), e.stderr, e.stderr[len(e.stderr)-20:])
 	}
 }
@@ -84,8 +90,9 @@ func TestProgramDoesNotWaitForWhatItLeavesRunning(t *testing.T) {
 func TestStoppedProgramTakesItsProcessGroupWithIt(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
-		"one that obeys":    `sleep 60 & echo $! > "$1"; echo $$ >> "$1"; wait`,
-		"one that does not": `trap '' TERM; (trap '' TERM; sleep 60; sleep 60) & echo $! > "$1"; echo $$ >> "$1"; while :; do wait; done`,
+		"one that obeys": `sleep 60 & echo $! > "$1"; echo $$ >> "$1"; wait`,
+		"one that does not": `trap '' TERM; (trap '' TERM; sleep 60; sleep 60) & echo $! > "$1"; echo $$ >> "$1"
+			while :; do wait; done`,
 	} {
 		pids := filepath.Join(t.TempDir(), "pids")
 		c := shell(script)
@@ -129,7 +136,8 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 func TestEnvironmentDropsThatOfAnotherJob(t *testing.T) {
 	t.Parallel()
 	env := Environment([]string{"HOME=/h", "WEIR_JOB_ID=1", "WEIR_URL=http://other"}, "w", "http://here")
-	if !slices.Contains(env, "HOME=/h") || slices.Contains(env, "WEIR_JOB_ID=1") || env[len(env)-1] != "WEIR_URL=http://here" {
+	if !slices.Contains(env, "HOME=/h") || slices.Contains(env, "WEIR_JOB_ID=1") ||
+		env[len(env)-1] != "WEIR_URL=http://here" {
 		t.Errorf("it is %q", env)
 	}
 }
@@ -139,7 +147,7 @@ func read(path string) string {
 	return string(text)
 }
 
-// gone says whether a process ends soon, if it has not. One that nobody has waited for yet is gone too.
+// gone reports whether a process has ended, or does soon. A zombie counts as ended.
 func gone(pid string) bool {
 	var n int
 	if _, err := fmt.Sscan(pid, &n); err != nil {

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// aliveInterval is how often a worker says that it is alive: three times within the time after which it counts as lost.
+	// aliveInterval is how often a worker says that it is alive: three times within the time after which it counts as
+	// lost.
 	aliveInterval = 10 * time.Second
 
 	// removeTimeout bounds a worker's last call, which nothing depends on.
 	removeTimeout = 2 * time.Second
 )
 
-// registration makes the worker known to the service, and learns when it is paused or draining. The worker works without it too: errors here
-// are only logged.
+// registration makes the worker known to the service, and learns when it is paused or draining. The worker works
+// without it too: errors here are only logged.
 type registration struct {
 	client   *rest.Client
 	log      *slog.Logger

@@ -3,8 +3,8 @@ package worker
 import "time"
 
 const (
-	// lastClaim is how long, during a shutdown, a claim under way may still be answered. After that it waits at an empty queue, and can be
-	// broken off without losing jobs.
+	// lastClaim is how long, during a shutdown, a claim under way may still be answered. After that it waits at an
+	// empty queue, and can be broken off without losing jobs.
 	lastClaim = 500 * time.Millisecond
 
 	// lastAcks and lastAcksInsisted are how long a shutdown tries to send acks.

@@ -16,8 +16,8 @@ func (w *Worker) count(h *heldJob) {
 		w.tally.done++
 	case h.ack.Outcome == fail:
 		w.tally.failed++
-		w.log.Info("a job failed", "job", h.job.ID, "kind", h.job.Kind, "attempt", h.job.Attempt, "of", h.job.MaxAttempts,
-			"error", terminal.Shorten(terminal.OneLine(h.ack.Error.message()), 200))
+		w.log.Info("a job failed", "job", h.job.ID, "kind", h.job.Kind, "attempt", h.job.Attempt,
+			"of", h.job.MaxAttempts, "error", terminal.Shorten(terminal.OneLine(h.ack.Error.message()), 200))
 	case h.stopped == jobCancelled:
 		w.tally.cancelled++
 		w.log.Info("stopped a cancelled job", "job", h.job.ID, "kind", h.job.Kind)
@@ -29,9 +29,11 @@ func (w *Worker) count(h *heldJob) {
 // sumUp logs the tally, and returns an error if the worker failed or could not send all acks.
 func (w *Worker) sumUp(fatal error) error {
 	t := w.tally
-	w.log.Info("stopped", "done", t.done, "failed", t.failed, "cancelled", t.cancelled, "released", t.released, "lost", t.lost)
+	w.log.Info("stopped",
+		"done", t.done, "failed", t.failed, "cancelled", t.cancelled, "released", t.released, "lost", t.lost)
 	if fatal == nil && w.acker.unsent > 0 {
-		return fmt.Errorf("could not report %d jobs, because the service did not answer; they run again when their leases run out", w.acker.unsent)
+		return fmt.Errorf("could not report %d jobs, because the service did not answer; "+
+			"they run again when their leases run out", w.acker.unsent)
 	}
 	return fatal
 }

@@ -1,9 +1,12 @@
-// Package worker is the runtime of weir work: it claims jobs, runs a program for each, keeps their leases alive, and reports their outcomes.
+// Package worker is the runtime of weir work: it claims jobs, runs a program for each, keeps their leases alive, and
+// reports their outcomes.
 //
-// It exists apart from the client commands because it lives long and owns processes. It talks to a node over HTTP, like a worker in any
-// language, and must not import api, jobs, db or migrations. It reads no environment: what the program inherits is part of its Config.
+// It exists apart from the client commands because it lives long and owns processes. It talks to a node over HTTP, like
+// a worker in any language, and must not import api, jobs, db or migrations. It reads no environment: what the program
+// inherits is part of its Config.
 //
-// One goroutine, Worker.Run, owns all state. Calls and programs run in others and send their results to it over channels.
+// One goroutine, Worker.Run, owns all state. Calls and programs run in others and send their results to it over
+// channels.
 package worker
 
 import (
@@ -15,7 +18,8 @@ import (
 	"github.com/weirhq/weir/rest"
 )
 
-// tickInterval is how often the worker checks what is due: heartbeats, waits that are over, the deadlines of its shutdown.
+// tickInterval is how often the worker checks what is due: heartbeats, waits that are over, the deadlines of its
+// shutdown.
 const tickInterval = 100 * time.Millisecond
 
 // Config is how a Worker is set up. Everything but Ephemeral and Version is required.
@@ -73,7 +77,8 @@ func New(c Config) *Worker {
 		claimer:    newClaimer(c),
 		heartbeats: newHeartbeats(c.Client, c.Logger, c.LeaseSeconds, c.Slots),
 		acker:      newAcker(c.Client, c.Logger),
-		// Room for the jobs that run, those claimed ahead of need, and as many that have ended and whose acks are to be sent.
+		// Room for the jobs that run, those claimed ahead of need, and as many that have ended and whose acks are to be
+		// sent.
 		registration: newRegistration(c, c.Slots+2*maxAhead(c.Slots)),
 		held:         map[string]*heldJob{},
 		starts:       make(chan *heldJob, c.Slots),
@@ -81,8 +86,8 @@ func New(c Config) *Worker {
 	}
 }
 
-// Run works until asked is done, and then until every job that it holds is acked, or cannot be. When insisted is done too, it stops what runs
-// at once.
+// Run works until asked is done, and then until every job that it holds is acked, or cannot be. When insisted is done
+// too, it stops what runs at once.
 func (w *Worker) Run(asked, insisted context.Context) error {
 	for range w.Slots {
 		go w.slot()
@@ -124,7 +129,8 @@ func (w *Worker) Run(asked, insisted context.Context) error {
 			w.tick(now)
 		case <-askedDone:
 			askedDone = nil
-			w.log.Info("stopping: no more claims, waiting for what runs; a second signal ends at once", "running", w.running, "grace", w.Grace.String())
+			w.log.Info("stopping: no more claims, waiting for what runs; a second signal ends at once",
+				"running", w.running, "grace", w.Grace.String())
 			w.windDown()
 		case <-insistedDone:
 			insistedDone = nil
@@ -133,8 +139,8 @@ func (w *Worker) Run(asked, insisted context.Context) error {
 	}
 }
 
-// slot runs one program at a time. It never gives its thread back, because on Linux a program is killed when the thread that started it
-// ends; see processGroup.
+// slot runs one program at a time. It never gives its thread back, because on Linux a program is killed when the thread
+// that started it ends; see processGroup.
 func (w *Worker) slot() {
 	runtime.LockOSThread()
 	for h := range w.starts {

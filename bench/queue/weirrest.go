@@ -15,7 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/goccy/go-json"
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/valyala/fasthttp"
 )
 
@@ -137,7 +138,9 @@ func (q *weirREST) Enqueue(ctx context.Context, all []Job) error {
 	if len(all) == 1 {
 		return q.call(ctx, "/v1/jobs", fmt.Appendf(nil, `{"kind":"bench","args":%s}`, all[0].Args), nil)
 	}
-	var answer struct{ IDs []string }
+	var answer struct {
+		IDs []string `json:"ids"`
+	}
 	body := append([]byte(`{"jobs":`), weirArray(q.texts(all))...)
 	if err := q.call(ctx, "/v1/jobs/batch", append(body, '}'), &answer); err != nil {
 		return err
@@ -174,10 +177,10 @@ type restClaimer struct {
 func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 	var answer struct {
 		Jobs []struct {
-			ID    int64           `json:"id,string"`
-			Token int64           `json:"token,string"`
-			Args  json.RawMessage `json:"args"`
-		}
+			ID    int64          `json:"id,string"`
+			Token int64          `json:"token,string"`
+			Args  jsontext.Value `json:"args"`
+		} `json:"jobs"`
 	}
 	body := fmt.Appendf(nil, `{"worker":%q,"queues":["default"],"limit":%d,"wait_seconds":%g}`, c.name, limit, c.wait.Seconds())
 	if err := c.service.call(ctx, "/v1/claims", body, &answer); err != nil {
@@ -207,7 +210,11 @@ func (c *restClaimer) Complete(ctx context.Context, taken []Taken) (numbers []in
 		body = fmt.Appendf(body, `,{"id":"%d","token":"%d","outcome":"complete"}`, t.ID, t.Token)
 	}
 	body[len(`{"acks":`)] = '['
-	var answer struct{ Results []struct{ Status string } }
+	var answer struct {
+		Results []struct {
+			Status string `json:"status"`
+		} `json:"results"`
+	}
 	if err := c.service.call(ctx, "/v1/acks", append(body, "]}"...), &answer); err != nil {
 		return nil, err
 	}

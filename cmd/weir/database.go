@@ -16,8 +16,8 @@ type databaseFlags struct {
 	DatabaseURL string `help:"URL of the database: postgres://user:password@host:port/name." env:"WEIR_DATABASE_URL" required:"" placeholder:"URL"`
 }
 
-// explainConnecting says in one line why the database could not be reached: pgx gives a line for each address that it tried, or two if it
-// tried with and without TLS.
+// explainConnecting says in one line why the database could not be reached: pgx gives a line for each address that it
+// tried, or two if it tried with and without TLS.
 func explainConnecting(err error) error {
 	var connecting *pgconn.ConnectError
 	if !errors.As(err, &connecting) {

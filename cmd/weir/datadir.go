@@ -14,8 +14,8 @@ func defaultDataDir() string {
 
 // dataDirFor is defaultDataDir for any user on any system.
 //
-// PostgreSQL refuses to run as root, so root's runs as another user, who cannot enter root's home. Root therefore gets the folder that
-// services use.
+// PostgreSQL refuses to run as root, so root's runs as another user, who cannot enter root's home. Root therefore gets
+// the folder that services use.
 func dataDirFor(system string, uid int, dataHome, home string) string {
 	switch {
 	case filepath.IsAbs(dataHome):

@@ -71,7 +71,8 @@ func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) error {
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var exists bool
-	if err := conn.QueryRow(ctx, "select exists (select from pg_database where datname = $1)", devDatabase).Scan(&exists); err != nil {
+	const find = "select exists (select from pg_database where datname = $1)"
+	if err := conn.QueryRow(ctx, find, devDatabase).Scan(&exists); err != nil {
 		return fmt.Errorf("reading the list of databases: %w", err)
 	}
 	if !exists {
@@ -82,13 +83,14 @@ func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) error {
 	return migrations.Up(ctx, postgres.URL(devDatabase))
 }
 
-// devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no password.
+// devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no
+// password.
 func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	atURL := ""
 	if url != rest.DefaultURL {
 		atURL = " --url " + url
 	}
-	password := filepath.Join(postgres.DataDir(), "weir.password")
+	password, port := shellQuote(filepath.Join(postgres.DataDir(), "weir.password")), postgres.Port()
 	var b strings.Builder
 	line := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
 	line("")
@@ -96,8 +98,8 @@ func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	line("")
 	line("  REST       %s/v1", url)
 	line("  API docs   %s/docs", url)
-	line("  PostgreSQL %s on 127.0.0.1:%d, database %s, user postgres", postgres.Version(), postgres.Port(), devDatabase)
-	line("             PGPASSWORD=\"$(cat %s)\" psql -h 127.0.0.1 -p %d -U postgres %s", shellQuote(password), postgres.Port(), devDatabase)
+	line("  PostgreSQL %s on 127.0.0.1:%d, database %s, user postgres", postgres.Version(), port, devDatabase)
+	line("             PGPASSWORD=\"$(cat %s)\" psql -h 127.0.0.1 -p %d -U postgres %s", password, port, devDatabase)
 	line("  Data       %s (kept for the next run)", dataDir)
 	line("")
 	line("Enqueue a job with curl, or in SQL:")
@@ -118,7 +120,8 @@ func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 // shellQuote quotes a text so that a shell reads it as one word.
 func shellQuote(text string) string {
 	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("/._-+:@%", r)
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' ||
+			strings.ContainsRune("/._-+:@%", r)
 	}
 	if text != "" && strings.IndexFunc(text, func(r rune) bool { return !plain(r) }) < 0 {
 		return text

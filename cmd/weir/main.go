@@ -1,15 +1,19 @@
-// Command weir is all of weir in one program: a node, the migrations of its database, a worker for any program, and the client commands.
+// Command weir is all of weir in one program: a node, the migrations of its database, a worker for any program, and the
+// client commands.
 //
-// This package wires the others together. It alone reads the environment, and the flags of the commands that do not only call a node.
+// This package wires the others together. It alone reads the environment, and the flags of the commands that do not
+// only call a node.
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/user"
+	"runtime"
 	"strconv"
 	"strings"
 
@@ -36,6 +40,13 @@ type streams struct {
 	in       io.Reader
 	out, err io.Writer
 }
+
+// jsonFlag is a flag of every command that prints an answer.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Print the answer as JSON."`
+}
+
+func (s streams) writeJSON(answer any) error { return json.NewEncoder(s.out).Encode(answer) }
 
 // session is these streams for a client command.
 func (s streams) session() *cli.Session {
@@ -73,7 +84,8 @@ func run(stop *stop, std streams, args []string) int {
 		kong.Exit(func(status int) { exited = status }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true, WrapUpperBound: 100}),
 		kong.Vars{
-			"default_data_dir": defaultDataDir(), "default_concurrency": defaultConcurrency(), "own_connections": strconv.Itoa(node.OwnConnections),
+			"default_data_dir": defaultDataDir(), "default_concurrency": strconv.Itoa(runtime.NumCPU()),
+			"own_connections": strconv.Itoa(node.OwnConnections),
 		},
 		kong.Bind(stop, std, std.session()),
 		kong.BindTo(stop.asked, (*context.Context)(nil)),

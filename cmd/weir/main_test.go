@@ -47,7 +47,8 @@ func TestTheCommandLineIsWellFormed(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	var stdout, stderr bytes.Buffer
-	status := run(&stop{asked: ctx, insisted: ctx}, streams{in: strings.NewReader(""), out: &stdout, err: &stderr}, []string{"work", "--help"})
+	std := streams{in: strings.NewReader(""), out: &stdout, err: &stderr}
+	status := run(&stop{asked: ctx, insisted: ctx}, std, []string{"work", "--help"})
 	if status != 0 || !strings.Contains(stdout.String(), "WEIR_JOB_ID") {
 		t.Errorf("it ended with %d:\n%s%s", status, &stdout, &stderr)
 	}

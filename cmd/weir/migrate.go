@@ -17,7 +17,10 @@ type migrateCommand struct {
 	Status migrateStatus `cmd:"" help:"List the migrations and what is out of date."`
 }
 
-type migrateUp struct{ databaseFlags }
+type migrateUp struct {
+	databaseFlags
+	jsonFlag
+}
 
 // Run migrates. Any number of nodes may do so at once.
 func (c *migrateUp) Run(ctx context.Context, std streams) error {
@@ -32,11 +35,17 @@ func (c *migrateUp) Run(ctx context.Context, std streams) error {
 	if err != nil {
 		return err
 	}
+	if c.JSON {
+		return std.writeJSON(map[string]any{
+			"from_version": before.Version(), "version": after.Version(), "updated_files": len(before.Stale),
+		})
+	}
 	switch {
 	case before.Version() != after.Version():
 		fmt.Fprintf(std.out, "Migrated the database from version %d to %d.\n", before.Version(), after.Version())
 	case len(before.Stale) > 0:
-		fmt.Fprintf(std.out, "The database is at version %d. Updated its functions and views (%d files).\n", after.Version(), len(before.Stale))
+		fmt.Fprintf(std.out, "The database is at version %d. Updated its functions and views (%d files).\n",
+			after.Version(), len(before.Stale))
 	default:
 		fmt.Fprintf(std.out, "The database is at version %d; nothing to do.\n", after.Version())
 	}
@@ -45,6 +54,7 @@ func (c *migrateUp) Run(ctx context.Context, std streams) error {
 
 type migrateDown struct {
 	databaseFlags
+	jsonFlag
 	Yes bool `help:"Do not ask for confirmation."`
 }
 
@@ -61,17 +71,26 @@ func (c *migrateDown) Run(ctx context.Context, std streams) error {
 	if err := migrations.Down(ctx, c.DatabaseURL); err != nil {
 		return err
 	}
+	if c.JSON {
+		return std.writeJSON(map[string]any{"version": 0})
+	}
 	fmt.Fprintln(std.out, "Removed weir's schema.")
 	return nil
 }
 
-type migrateStatus struct{ databaseFlags }
+type migrateStatus struct {
+	databaseFlags
+	jsonFlag
+}
 
 // Run lists the migrations. It changes nothing.
 func (c *migrateStatus) Run(ctx context.Context, std streams) error {
 	state, err := migrations.Read(ctx, c.DatabaseURL)
 	if err != nil {
 		return err
+	}
+	if c.JSON {
+		return std.writeJSON(statusAnswer(state))
 	}
 	table := tabwriter.NewWriter(std.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "VERSION\tNAME\tAPPLIED")
@@ -93,4 +112,20 @@ func (c *migrateStatus) Run(ctx context.Context, std streams) error {
 			state.Missing(), len(state.Stale))
 	}
 	return nil
+}
+
+// statusAnswer is the state of a database's schema as JSON has it.
+func statusAnswer(state migrations.State) map[string]any {
+	type migration struct {
+		Version   int64     `json:"version"`
+		Name      string    `json:"name"`
+		AppliedAt time.Time `json:"applied_at,omitzero"`
+	}
+	list := make([]migration, len(state.Migrations))
+	for i, m := range state.Migrations {
+		list[i] = migration{m.Version, m.Name, m.AppliedAt}
+	}
+	return map[string]any{
+		"version": state.Version(), "current": state.Current(), "migrations": list, "stale_files": append([]string{}, state.Stale...),
+	}
 }

@@ -40,7 +40,9 @@ func (f nodeFlags) Validate() error {
 }
 
 // newNode makes a node from the flags. directURL reaches PostgreSQL itself, without a pooler.
-func (f nodeFlags) newNode(ctx context.Context, listener net.Listener, log *slog.Logger, databaseURL, directURL string, drain time.Duration) (*node.Node, error) {
+func (f nodeFlags) newNode(
+	ctx context.Context, listener net.Listener, log *slog.Logger, databaseURL, directURL string, drain time.Duration,
+) (*node.Node, error) {
 	webhooks, err := f.webhooks()
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/weirhq/weir/cli"
 	"github.com/weirhq/weir/migrations"
 	"github.com/weirhq/weir/node"
 )
@@ -40,7 +41,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	if err := c.checkSchema(ctx, log, direct); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, seconds(c.DrainSeconds))
+	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, cli.Seconds(c.DrainSeconds))
 	if err != nil {
 		return err
 	}

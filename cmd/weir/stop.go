@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// echoFor is how long after a signal another one counts as the same: timeout(1) sends it to the process and to its group, and some
-// wrappers forward what the terminal has already sent to the whole group.
+// echoFor is how long after a signal another one counts as the same: timeout(1) sends it to the process and to its
+// group, and some wrappers forward what the terminal has already sent to the whole group.
 const echoFor = 200 * time.Millisecond
 
-// stop is how this program is told to stop. The first signal asks for an orderly shutdown, the second insists on one at once. The system
-// handles a third: it kills the process.
+// stop is how this program is told to stop. The first signal asks for an orderly shutdown, the second insists on one at
+// once. The system handles a third: it kills the process.
 type stop struct {
 	asked    context.Context
 	insisted context.Context

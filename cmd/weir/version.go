@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -11,18 +10,18 @@ import (
 var version string
 
 type versionCommand struct {
-	JSON bool `name:"json" help:"Print it as JSON."`
+	jsonFlag
 }
 
 // Run prints the version, and what it was built from.
 func (c versionCommand) Run(std streams) error {
-	build := readBuild()
+	build, platform := readBuild(), runtime.GOOS+"/"+runtime.GOARCH
 	if c.JSON {
-		return json.NewEncoder(std.out).Encode(map[string]string{
-			"version": build.version, "commit": build.commit, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH,
+		return std.writeJSON(map[string]string{
+			"version": build.version, "commit": build.commit, "go": runtime.Version(), "platform": platform,
 		})
 	}
-	_, err := fmt.Fprintf(std.out, "weir %s\ncommit %s\n%s %s/%s\n", build.version, build.commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	_, err := fmt.Fprintf(std.out, "weir %s\ncommit %s\n%s %s\n", build.version, build.commit, runtime.Version(), platform)
 	return err
 }
 

@@ -5,10 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/weirhq/weir/cli"
 	"github.com/weirhq/weir/worker"
@@ -29,21 +26,23 @@ type workCommand struct {
 
 // Help is what weir work --help prints besides the flags.
 func (workCommand) Help() string {
-	return `weir starts the command once for each job. The command reads the job's args, JSON, from standard input. Its standard output is the
-result: JSON if it is valid JSON, otherwise a string. An exit status other than 0 fails the attempt, with the end of standard error as the
-reason, and the job is retried by its retry policy.
+	return `weir starts the command once for each job. The command reads the job's args, JSON, from standard input. Its
+standard output is the result: JSON if it is valid JSON, otherwise a string. An exit status other than 0 fails
+the attempt, with the end of standard error as the reason, and the job is retried by its retry policy.
 
-Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS, WEIR_JOB_TOKEN,
-WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED (true if its circuit breaker is open),
-WEIR_JOB_WORKER and WEIR_URL.
+Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS,
+WEIR_JOB_TOKEN, WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
+(true if its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL.
 
-weir stops a command, with all processes of its group, when its job is cancelled, passes its timeout, or is no longer leased to this
-worker. SIGTERM and SIGINT stop the worker: it claims no more jobs, gives running commands --grace-seconds, and puts the jobs that it still
-holds back into their queues; they lose no attempt. A second signal does so at once.
+weir stops a command, with all processes of its group, when its job is cancelled, passes its timeout, or is no
+longer leased to this worker. SIGTERM and SIGINT stop the worker: it claims no more jobs, gives running commands
+--grace-seconds, and puts the jobs that it still holds back into their queues; they lose no attempt. A second
+signal does so at once.
 
-The worker registers with a capacity of the jobs that it runs at once and claims ahead of need. Every ten seconds it sends a heartbeat with
-its load. weir workers pause, drain and resume tell the service whether to give it jobs; it keeps the jobs that it has, and keeps running.
-A worker with a default name is removed from the list when it ends; one that you named stays in the list.`
+The worker registers with a capacity of the jobs that it runs at once and claims ahead of need. Every ten
+seconds it sends a heartbeat with its load. weir workers pause, drain and resume tell the service whether to
+give it jobs; it keeps the jobs that it has, and keeps running. A worker with a default name is removed from the
+list when it ends; one that you named stays in the list.`
 }
 
 // Validate is called by kong.
@@ -75,10 +74,12 @@ func (c *workCommand) Run(std streams, stop *stop) error {
 	}
 	log := c.logger(std.err)
 	w := worker.New(worker.Config{
-		Client: client, Logger: log, Name: name, Ephemeral: c.Worker == "", Version: readBuild().version, Queues: c.Queue, Slots: c.Concurrency,
-		LeaseSeconds: c.LeaseSeconds, Grace: seconds(c.GraceSeconds), Program: program,
+		Client: client, Logger: log, Name: name, Ephemeral: c.Worker == "", Version: readBuild().version,
+		Queues: c.Queue, Slots: c.Concurrency, LeaseSeconds: c.LeaseSeconds, Grace: cli.Seconds(c.GraceSeconds),
+		Program: program,
 	})
-	log.Info("working", "url", client.URL(), "queues", strings.Join(c.Queue, ","), "worker", name, "concurrency", c.Concurrency)
+	log.Info("working", "url", client.URL(), "queues", strings.Join(c.Queue, ","), "worker", name,
+		"concurrency", c.Concurrency)
 	return w.Run(stop.asked, stop.insisted)
 }
 
@@ -95,17 +96,15 @@ func (c *workCommand) program(std streams, workerName, url string) (worker.Progr
 	if err != nil {
 		return worker.Program{}, usagef("cannot find the program %s: %v", args[0], errors.Unwrap(err))
 	}
-	p := worker.Program{Path: path, Args: args, Env: worker.Environment(os.Environ(), workerName, url), KillGrace: seconds(c.KillGraceSeconds)}
+	p := worker.Program{
+		Path: path, Args: args, Env: worker.Environment(os.Environ(), workerName, url),
+		KillGrace: cli.Seconds(c.KillGraceSeconds),
+	}
 	if c.ShowStderr {
 		p.Stderr = std.err
 	}
 	return p, nil
 }
-
-// seconds is a number of seconds as a duration.
-func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
-
-func defaultConcurrency() string { return strconv.Itoa(runtime.NumCPU()) }
 
 // defaultWorkerName is unique to this process on this host.
 func defaultWorkerName() string {

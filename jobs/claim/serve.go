@@ -83,7 +83,7 @@ func (c *claimer) claim(ctx context.Context, r *round) error {
 	taken := 0
 	for _, row := range rows {
 		switch {
-		case row.JobID != 0:
+		case row.Refusal == "":
 			taken++
 			c.hint.learn(c.queues, row, c.claimedAt)
 			r.jobs[row.Slot-1] = append(r.jobs[row.Slot-1], row)

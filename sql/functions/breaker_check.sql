@@ -1,4 +1,4 @@
--- breaker_check
+-- Checks of what callers say about breakers: settings, policies, and names and reasons of changes by hand.
 
 create or replace function weir.pattern_problem(pattern text) returns text language plpgsql immutable as $$
 begin
@@ -10,6 +10,7 @@ begin
 exception when invalid_regular_expression then
   return 'must be a regular expression';
 end $$;
+comment on function weir.pattern_problem(text) is 'Internal. What is wrong with a regular expression, or null.';
 
 create or replace function weir.counts_problem(counts jsonb) returns text[] language plpgsql immutable as $$
 begin
@@ -18,7 +19,8 @@ begin
   elsif jsonb_typeof(counts) <> 'object' then
     return array['counts', 'must be an object {types, pattern, except_types}'];
   elsif counts - '{types,pattern,except_types}'::text[] <> '{}' then
-    return array['counts.' || weir.first_key(counts - '{types,pattern,except_types}'::text[]), 'is unknown: counts has types, pattern and except_types'];
+    return array['counts.' || weir.first_key(counts - '{types,pattern,except_types}'::text[]),
+      'is unknown: counts has types, pattern and except_types'];
   elsif counts ? 'types' and (jsonb_typeof(counts -> 'types') = 'null' or weir.tags_problem(counts -> 'types') is not null) then
     return array['counts.types', 'must be an array of at most 50 strings of 1 to 200 characters'];
   elsif counts ? 'except_types' and (jsonb_typeof(counts -> 'except_types') = 'null' or weir.tags_problem(counts -> 'except_types') is not null) then
@@ -30,59 +32,72 @@ begin
   end if;
   return null;
 end $$;
+comment on function weir.counts_problem(jsonb) is
+  'Internal. The field of a breaker''s counts that is invalid and why, or null.';
 
-create or replace function weir.while_open_problem(way jsonb) returns text[] language plpgsql stable as $$
+create or replace function weir.while_open_problem(while_open jsonb) returns text[] language plpgsql stable as $$
 declare
-  policy text := way ->> 'policy';
+  policy text := while_open ->> 'policy';
   fields text[];
 begin
-  if way is null or jsonb_typeof(way) = 'null' then
+  if while_open is null or jsonb_typeof(while_open) = 'null' then
     return null;
-  elsif jsonb_typeof(way) <> 'object' then
+  elsif jsonb_typeof(while_open) <> 'object' then
     return array['while_open', 'must be an object {policy, …}'];
-  elsif jsonb_typeof(way -> 'policy') is distinct from 'string'
-     or policy not in ('hold', 'reroute', 'complete_last_result', 'complete_default', 'degraded', 'throttle', 'postpone') then
-    return array['while_open.policy', 'must be hold, reroute, complete_last_result, complete_default, degraded, throttle or postpone'];
+  elsif jsonb_typeof(while_open -> 'policy') is distinct from 'string'
+     or policy not in ('hold', 'reroute', 'complete_last_result', 'complete_default', 'degraded', 'throttle',
+       'postpone') then
+    return array['while_open.policy',
+      'must be hold, reroute, complete_last_result, complete_default, degraded, throttle or postpone'];
   end if;
-  fields := '{policy}'::text[] || case policy when 'hold' then '{}'::text[] when 'reroute' then '{queue,until,for_seconds}' when 'complete_last_result' then '{result,until,for_seconds}'
-    when 'complete_default' then '{result,until,for_seconds}' when 'degraded' then '{until,for_seconds}' when 'throttle' then '{per_second,until,for_seconds}' else '{delay_seconds,until,for_seconds}' end;
-  if way - fields <> '{}' then
-    return array['while_open.' || weir.first_key(way - fields), 'does not go with policy ' || policy];
-  elsif policy = 'reroute' and (jsonb_typeof(way -> 'queue') is distinct from 'string' or not weir.is_queue_name(way ->> 'queue')) then
-    return array['while_open.queue', 'must be the name of a queue: policy reroute needs one'];
-  elsif policy = 'complete_default' and not way ? 'result' then
-    return array['while_open.result', 'is what policy complete_default needs: any JSON'];
-  elsif weir.size_problem(way -> 'result', 65536) is not null then
+  fields := '{policy}'::text[] || case policy when 'hold' then '{}'::text[]
+    when 'reroute' then '{queue,until,for_seconds}' when 'complete_last_result' then '{result,until,for_seconds}'
+    when 'complete_default' then '{result,until,for_seconds}' when 'degraded' then '{until,for_seconds}'
+      when 'throttle' then '{per_second,until,for_seconds}' else '{delay_seconds,until,for_seconds}' end;
+  if while_open - fields <> '{}' then
+    return array['while_open.' || weir.first_key(while_open - fields), 'is not a field of policy ' || policy];
+  elsif policy = 'reroute' and (jsonb_typeof(while_open -> 'queue') is distinct from 'string'
+    or not weir.is_queue_name(while_open ->> 'queue')) then
+    return array['while_open.queue', 'must be the name of a queue'];
+  elsif policy = 'complete_default' and not while_open ? 'result' then
+    return array['while_open.result', 'must be set, to any JSON: policy complete_default requires it'];
+  elsif weir.size_problem(while_open -> 'result', 65536) is not null then
     return array['while_open.result', 'must be at most 64 KiB'];
-  elsif policy = 'throttle' and (way ->> 'per_second' is null or weir.number_problem(way -> 'per_second', 0.001, 100000) is not null) then
-    return array['while_open.per_second', 'must be a number from 0.001 to 100000: policy throttle needs one'];
-  elsif policy = 'postpone' and (way ->> 'delay_seconds' is null or weir.number_problem(way -> 'delay_seconds', 0.1, 604800) is not null) then
-    return array['while_open.delay_seconds', 'must be a number from 0.1 to 604800: policy postpone needs one'];
-  elsif way ->> 'until' is not null and weir.time_problem(way -> 'until') is not null then
-    return array['while_open.until', weir.time_problem(way -> 'until')];
-  elsif weir.number_problem(way -> 'for_seconds', 0.1, 31536000) is not null then
-    return array['while_open.for_seconds', weir.number_problem(way -> 'for_seconds', 0.1, 31536000)];
-  elsif way ->> 'until' is not null and way ->> 'for_seconds' is not null then
+  elsif policy = 'throttle' and (while_open ->> 'per_second' is null
+    or weir.number_problem(while_open -> 'per_second', 0.001, 100000) is not null) then
+    return array['while_open.per_second', 'must be a number from 0.001 to 100000: policy throttle requires it'];
+  elsif policy = 'postpone' and (while_open ->> 'delay_seconds' is null
+    or weir.number_problem(while_open -> 'delay_seconds', 0.1, 604800) is not null) then
+    return array['while_open.delay_seconds', 'must be a number from 0.1 to 604800: policy postpone requires it'];
+  elsif while_open ->> 'until' is not null and weir.time_problem(while_open -> 'until') is not null then
+    return array['while_open.until', weir.time_problem(while_open -> 'until')];
+  elsif weir.number_problem(while_open -> 'for_seconds', 0.1, 31536000) is not null then
+    return array['while_open.for_seconds', weir.number_problem(while_open -> 'for_seconds', 0.1, 31536000)];
+  elsif while_open ->> 'until' is not null and while_open ->> 'for_seconds' is not null then
     return array['while_open.until', 'and for_seconds exclude each other'];
   end if;
   return null;
 end $$;
+comment on function weir.while_open_problem(jsonb) is
+  'Internal. The field of a breaker''s while_open that is invalid and why, or null.';
 
 create or replace function weir.breaker_problem(settings jsonb) returns text[] language plpgsql stable as $$
 declare
-  known constant text[] := '{failure_threshold,failure_ratio,min_calls,window_seconds,open_seconds,max_open_seconds,half_open_probes,close_after,counts,while_open,ramp_per_second,ramp_factor}';
+  known constant text[] := array['failure_threshold', 'failure_ratio', 'min_calls', 'window_seconds', 'open_seconds',
+    'max_open_seconds', 'half_open_probes', 'close_after', 'counts', 'while_open', 'ramp_per_second', 'ramp_factor'];
 begin
   if jsonb_typeof(settings) is distinct from 'object' then
     return array['settings', 'must be a JSON object'];
   elsif settings - known <> '{}' then
-    return array[weir.first_key(settings - known), 'is no setting of a breaker'];
+    return array[weir.first_key(settings - known), 'is not a setting of a breaker'];
   elsif settings ->> 'failure_threshold' is not null and settings ->> 'failure_ratio' is not null then
     return array['failure_ratio', 'and failure_threshold exclude each other'];
   end if;
   return coalesce(
     (select array[p.field, p.problem] from (values
       ('failure_threshold', weir.integer_problem(settings -> 'failure_threshold', 1, 1000000)),
-      ('failure_ratio', case when weir.number_problem(settings -> 'failure_ratio', 0, 1) is not null or (settings ->> 'failure_ratio')::numeric <= 0
+      ('failure_ratio', case when weir.number_problem(settings -> 'failure_ratio', 0, 1) is not null
+        or (settings ->> 'failure_ratio')::numeric <= 0
         then 'must be a number above 0, at most 1' end),
       ('min_calls', weir.integer_problem(settings -> 'min_calls', 1, 1000000)),
       ('window_seconds', case when weir.integer_problem(settings -> 'window_seconds', 1, 3600) is not null
@@ -96,36 +111,38 @@ begin
     ) p(field, problem) where p.problem is not null limit 1),
     weir.counts_problem(settings -> 'counts'), weir.while_open_problem(settings -> 'while_open'));
 end $$;
+comment on function weir.breaker_problem(jsonb) is
+  'Internal. The setting of a breaker that is invalid and why, or null.';
 
--- Where jobs of a queue would go, if every breaker on the way were open. Those who set what leads somewhere take turns, so that two of them cannot close a circle together.
-create or replace function weir.refuse_reroute_circle(field text) returns void language plpgsql as $$
+-- Follows jobs of each queue with a breaker along policy reroute, as if every breaker were open. Callers that set a
+-- part of such a route hold one advisory lock, so that two of them cannot close a cycle together.
+create or replace function weir.refuse_reroute_cycle(field text) returns void language plpgsql as $$
 declare
-  circle text;
+  cycle text;
 begin
-  with recursive onward (first, at, way) as (
+  with recursive onward (first, at, route) as (
     select q.name, q.name, q.name from weir.queue q where q.breaker_id is not null
     union all
-    select o.first, b.while_open ->> 'queue', o.way || ' -> ' || (b.while_open ->> 'queue')
+    select o.first, b.while_open ->> 'queue', o.route || ' -> ' || (b.while_open ->> 'queue')
     from onward o join weir.queue q on q.name = o.at join weir.breaker b on b.id = q.breaker_id
-    where b.while_open ->> 'policy' = 'reroute' and (o.way = o.first or o.at <> o.first) and length(o.way) < 10000
+    where b.while_open ->> 'policy' = 'reroute' and (o.route = o.first or o.at <> o.first) and length(o.route) < 10000
   )
-  select o.way into circle from onward o where o.at = o.first and o.way <> o.first limit 1;
-  if circle is not null then
-    perform weir.refuse_argument(field, 'leads back to the same queue: ' || circle, 'A job would go round for as long as the breaker is open.');
+  select o.route into cycle from onward o where o.at = o.first and o.route <> o.first limit 1;
+  if cycle is not null then
+    perform weir.refuse_argument(field, 'leads back to the same queue: ' || cycle,
+      'Jobs would circle between the queues while the breakers are open.');
   end if;
 end $$;
+comment on function weir.refuse_reroute_cycle(text) is
+  'Internal. Raises WR010 if breakers would route jobs of a queue back to it.';
 
-create or replace function weir.check_words(by text, reason text) returns void language plpgsql immutable as $$
+create or replace function weir.check_by_and_reason(by text, reason text) returns void language plpgsql immutable as $$
 begin
-  if weir.by_problem(check_words.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(check_words.by));
-  elsif length(check_words.reason) not between 1 and 500 then
+  if weir.by_problem(check_by_and_reason.by) is not null then
+    perform weir.refuse_argument('by', weir.by_problem(check_by_and_reason.by));
+  elsif length(check_by_and_reason.reason) not between 1 and 500 then
     perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
   end if;
 end $$;
-comment on function weir.pattern_problem(text) is 'Internal. What is wrong with a regular expression, or null.';
-comment on function weir.counts_problem(jsonb) is 'Internal. What is wrong with a breaker''s counts: its field and why, or null.';
-comment on function weir.while_open_problem(jsonb) is 'Internal. What is wrong with a breaker''s while_open: its field and why, or null.';
-comment on function weir.breaker_problem(jsonb) is 'Internal. What is wrong with the settings of a breaker: the field and why, or null.';
-comment on function weir.refuse_reroute_circle(text) is 'Internal. Raises WR010 where breakers would route jobs of a queue back to it.';
-comment on function weir.check_words(text, text) is 'Internal. Raises WR010 where who or why is too long.';
+comment on function weir.check_by_and_reason(text, text) is
+  'Internal. Raises WR010 if the author or the reason of a change is too long.';

@@ -1,22 +1,26 @@
--- How a circuit breaker changes its state: by what it hears of the jobs, and by hand.
+-- How a circuit breaker changes its state: by the outcomes of jobs and reported calls, and by hand.
 --
--- Samples are judged at the commit of those who write them (docs/decisions/0010-breakers.md). What is due by time is in 0041_breaker_flow.sql.
---
+-- A sample is evaluated when the transaction that wrote it commits (docs/decisions/0010-breakers.md). Changes that are
+-- due at a time are in breaker_flow.sql.
 
--- The one way in which a breaker changes its state. The caller holds its lock and has read b since.
-create or replace function weir.turn_breaker(b weir.breaker, new_state text, by text, reason text, detail jsonb default null, wait_seconds float8 default null) returns weir.breaker
+-- Every change of state goes through here. The caller holds the breaker's lock, and has read b while it held it.
+create or replace function weir.set_breaker_state(b weir.breaker, new_state text, by text, reason text,
+  detail jsonb default null, wait_seconds float8 default null) returns weir.breaker
 language plpgsql as $$
 declare
   was text := b.state;
   now_at timestamptz := clock_timestamp();
 begin
   if new_state = 'open' then
-    -- One that opens again before it was closed for a window has never been well.
-    b.openings := case when was <> 'closed' or b.gated or b.openings > 0 and now_at < b.changed_at + make_interval(secs => b.window_seconds) then b.openings + 1 else 1 end;
-    wait_seconds := coalesce(wait_seconds, least(b.max_open_seconds, b.open_seconds * 2.0 ^ least(b.openings - 1, 60)) * (1 - 0.2 * random()));
+    -- A breaker that opens again before it was closed for a whole window had not recovered.
+    b.openings := case when was <> 'closed' or b.gated or b.openings > 0
+      and now_at < b.changed_at + make_interval(secs => b.window_seconds) then b.openings + 1 else 1 end;
+    wait_seconds := coalesce(wait_seconds, least(b.max_open_seconds, b.open_seconds * 2.0 ^ least(b.openings - 1, 60))
+      * (1 - 0.2 * random()));
     b.opened_at := case when was = 'closed' then now_at else b.opened_at end;
     b.next_probe_at := case when b.pinned is null then now_at + make_interval(secs => wait_seconds) end;
-    detail := coalesce(detail, '{}') || case when b.pinned is null then jsonb_build_object('wait_seconds', round(wait_seconds::numeric, 3)) else '{}' end;
+    detail := coalesce(detail, '{}') || case when b.pinned is null
+      then jsonb_build_object('wait_seconds', round(wait_seconds::numeric, 3)) else '{}' end;
   else
     b.next_probe_at := null;
   end if;
@@ -25,36 +29,49 @@ begin
   b.wants_probes := false;
   b.version := nextval('weir.job_id_seq');
   b.changed_at := now_at;
-  b.flow_from := now_at;
-  b.flow_count := 0;
-  b.flow_after := '{}';
-  update weir.breaker x set state = b.state, gated = b.gated, wants_probes = b.wants_probes, version = b.version, changed_at = b.changed_at, flow_from = b.flow_from, flow_count = b.flow_count,
-    flow_after = b.flow_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at, pinned = b.pinned, pinned_until = b.pinned_until,
+  b.release_from := now_at;
+  b.released := 0;
+  b.release_after := '{}';
+  update weir.breaker x set state = b.state, gated = b.gated, wants_probes = b.wants_probes, version = b.version,
+    changed_at = b.changed_at, release_from = b.release_from, released = b.released,
+    release_after = b.release_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at,
+    pinned = b.pinned, pinned_until = b.pinned_until,
     changes = x.changes + 1, times_opened = x.times_opened + case when b.state = 'open' then 1 else 0 end
   where x.id = b.id;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason, detail)
-  values (b.id, b.name, case new_state when 'open' then 'opened' when 'half_open' then 'half_opened' else 'closed' end, was, new_state, by, reason, detail);
+  values (b.id, b.name, case new_state when 'open' then 'opened' when 'half_open' then 'half_opened' else 'closed' end,
+    was, new_state, by, reason, detail);
   perform weir.wake(array(select q.name from weir.queue q where q.breaker_id = b.id));
   return b;
 end $$;
+comment on function weir.set_breaker_state(weir.breaker, text, text, text, jsonb, float8) is
+  'Internal. Changes the state of a breaker. The caller holds its lock. Returns it as it is then.';
 
-create or replace function weir.counts_error(counts jsonb, error jsonb) returns boolean language sql immutable as $$
+create or replace function weir.is_counted_failure(counts jsonb, error jsonb) returns boolean
+  language sql immutable as $$
   select case
     when counts = '{}' then coalesce(error ->> 'type', '') <> 'lost'
     when counts -> 'except_types' ? coalesce(error ->> 'type', '') then false
     when counts -> 'types' ? coalesce(error ->> 'type', '') then true
     when coalesce(error ->> 'type', '') = 'lost' then false
-    when counts ? 'pattern' then coalesce(error ->> 'message', '') ~ (counts ->> 'pattern') or coalesce(error ->> 'type', '') ~ (counts ->> 'pattern')
+    when counts ? 'pattern' then coalesce(error ->> 'message', '') ~ (counts ->> 'pattern')
+      or coalesce(error ->> 'type', '') ~ (counts ->> 'pattern')
     else not counts ? 'types'
   end
 $$;
+comment on function weir.is_counted_failure(jsonb, jsonb) is
+  'Internal. Whether an error counts as a failure: it has one of the types or matches the pattern, if either is set, '
+  'and has none of except_types. A lost lease counts only if types has lost.';
 
--- Called where attempts end whose leases name a breaker, in the same transaction. Appends; locks nothing but the rows of probes, which are about these jobs.
-create or replace function weir.hear_breakers(job_ids bigint[], breaker_ids int[], errors jsonb[] default null) returns void language plpgsql
+-- Called in the transaction that ends attempts whose leases name a breaker. It appends rows. Locks: rows of
+-- breaker_probe of these jobs.
+create or replace function weir.record_breaker_outcomes(job_ids bigint[], breaker_ids int[],
+  errors jsonb[] default null) returns void language plpgsql
 set jit = off set enable_seqscan = off as $$
 begin
   if errors is null and not exists (select from weir.breaker_probe) then
-    insert into weir.breaker_sample (breaker_id, ok, failed) select u.breaker_id, count(*), 0 from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
+    insert into weir.breaker_sample (breaker_id, ok, failed)
+    select u.breaker_id, count(*), 0 from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
   else
     with probes as (
       delete from weir.breaker_probe p where p.job_id = any (job_ids) returning p.job_id, p.breaker_id, p.version
@@ -63,92 +80,123 @@ begin
     )
     insert into weir.breaker_sample (breaker_id, ok, failed, version)
     select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
-    from (select u.job_id, u.breaker_id, case when errors is not null then weir.counts_error(b.counts, u.error) end as failed
+    from (
+      select u.job_id, u.breaker_id,
+        case when errors is not null then weir.is_counted_failure(b.counts, u.error) end as failed
       from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join told b on b.id = u.breaker_id) c
     left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
     where c.failed is not false
     group by c.breaker_id, p.version;
   end if;
-  if errors is null and exists (select from weir.breaker b where b.id = any (breaker_ids) and b.while_open ->> 'policy' = 'complete_last_result') then
-    perform weir.remember_results(job_ids, breaker_ids);
+  if errors is null and exists (select from weir.breaker b
+    where b.id = any (breaker_ids) and b.while_open ->> 'policy' = 'complete_last_result') then
+    perform weir.record_results(job_ids, breaker_ids);
   end if;
 end $$;
+comment on function weir.record_breaker_outcomes(bigint[], int[], jsonb[]) is
+  'Internal. Records for their breakers how attempts of these jobs ended: completed, or with these errors.';
 
--- Judges the samples of a breaker, if nobody else is at it. A change is made from what is committed, and so not in stricter isolation levels.
-create or replace function weir.judge_breaker(breaker_id int) returns boolean language plpgsql
+-- A change must rest on what is committed, so there is none in stricter isolation levels. Locks: the breaker
+-- (advisory), with a try.
+create or replace function weir.evaluate_breaker(breaker_id int) returns boolean language plpgsql
 set jit = off set enable_seqscan = off as $$
 declare
   b weir.breaker;
   seen record;
   since timestamptz;
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') or not pg_try_advisory_xact_lock(weir.breaker_key(judge_breaker.breaker_id)) then
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted')
+    or not pg_try_advisory_xact_lock(weir.breaker_key(evaluate_breaker.breaker_id)) then
     return false;
   end if;
-  select * into b from weir.breaker x where x.id = judge_breaker.breaker_id;
+  select * into b from weir.breaker x where x.id = evaluate_breaker.breaker_id;
   if b.pinned is not null or b.state = 'open' then
     return false;
   elsif b.state = 'half_open' then
     select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s
     where s.breaker_id = b.id and s.at >= b.changed_at and s.version = b.version;
     if seen.failed > 0 then
-      perform weir.turn_breaker(b, 'open', null, 'a probe failed', jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
+      perform weir.set_breaker_state(b, 'open', null, 'a probe failed',
+        jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
       return true;
     elsif seen.ok >= b.close_after then
-      perform weir.turn_breaker(b, 'closed', null, format('%s %s succeeded', seen.ok, case seen.ok when 1 then 'probe' else 'probes' end), jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
+      perform weir.set_breaker_state(b, 'closed', null,
+        format('%s %s succeeded', seen.ok, case seen.ok when 1 then 'probe' else 'probes' end),
+        jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
       return true;
     end if;
     return false;
   end if;
-  since := greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at);  -- before: no index is asked for what may change meanwhile
-  select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s where s.breaker_id = b.id and s.at > since and s.version is null;
+  -- a variable, because an index cannot be searched for a volatile value
+  since := greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at);
+  select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s
+    where s.breaker_id = b.id and s.at > since and s.version is null;
   if seen.failed >= b.failure_threshold
-     or seen.failed > 0 and seen.ok + seen.failed >= b.min_calls and seen.failed >= b.failure_ratio * (seen.ok + seen.failed) then
-    perform weir.turn_breaker(b, 'open', null, format('%s of %s calls failed within %s seconds', seen.failed, seen.ok + seen.failed, b.window_seconds),
+     or seen.failed > 0 and seen.ok + seen.failed >= b.min_calls
+       and seen.failed >= b.failure_ratio * (seen.ok + seen.failed) then
+    perform weir.set_breaker_state(b, 'open', null,
+      format('%s of %s calls failed within %s seconds', seen.failed, seen.ok + seen.failed, b.window_seconds),
       jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
     return true;
   end if;
   return false;
 end $$;
+comment on function weir.evaluate_breaker(int) is
+  'Internal. Opens or closes a breaker if its samples call for it, and no other session is changing it. Returns '
+  'whether it did.';
 
-create or replace function weir.judge_sample() returns trigger language plpgsql as $$
+create or replace function weir.evaluate_breaker_sample() returns trigger language plpgsql as $$
 begin
-  perform weir.judge_breaker(new.breaker_id);
+  perform weir.evaluate_breaker(new.breaker_id);
   return null;
 end $$;
+comment on function weir.evaluate_breaker_sample() is
+  'Internal. The trigger that evaluates a breaker at the commit of a sample that may change its state.';
 
-create or replace function weir.trip_breaker(name text, by text default null, reason text default null, open_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
+create or replace function weir.trip_breaker(name text, by text default null, reason text default null,
+  open_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin
-  perform weir.check_words(by, reason);
+  perform weir.check_by_and_reason(by, reason);
   if open_seconds is not null and not open_seconds between 0.1 and 31536000 then
     perform weir.refuse_argument('open_seconds', 'must be from 0.1 to 31536000');
   end if;
   b := weir.lock_breaker(trip_breaker.name);
   perform weir.refuse_pinned(b);
-  perform weir.turn_breaker(b, 'open', by, coalesce(reason, 'by hand'), null, open_seconds);
+  perform weir.set_breaker_state(b, 'open', by, coalesce(reason, 'by hand'), null, open_seconds);
 end $$;
+comment on function weir.trip_breaker(text, text, text, float8) is
+  'Opens a breaker by hand, with an author, a reason, and the seconds until it is probed (default: its settings). An '
+  'open breaker starts to wait again. Errors: WR010, WR065, WR067.';
 
-create or replace function weir.reset_breaker(name text, by text default null, reason text default null) returns void language plpgsql set enable_seqscan = off as $$
+create or replace function weir.reset_breaker(name text, by text default null, reason text default null) returns void
+  language plpgsql set enable_seqscan = off as $$
 declare
   b weir.breaker;
 begin
-  perform weir.check_words(by, reason);
+  perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(reset_breaker.name);
   perform weir.refuse_pinned(b);
-  b := weir.turn_breaker(b, 'closed', by, coalesce(reason, 'by hand'));
+  b := weir.set_breaker_state(b, 'closed', by, coalesce(reason, 'by hand'));
   update weir.breaker x set openings = 0 where x.id = b.id;
 end $$;
+comment on function weir.reset_breaker(text, text, text) is
+  'Closes a breaker by hand, with an author and a reason. Earlier samples no longer count, and held jobs come back at '
+  'its ramp. Errors: WR010, WR065, WR067.';
 
 create or replace function weir.refuse_pinned(b weir.breaker) returns void language plpgsql as $$
 begin
   if b.pinned is not null and (b.pinned_until > clock_timestamp()) is not false then
-    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned), hint = 'Unpin it first: weir.pin_breaker(name, ''none''), the same over REST, or weir breakers pin NAME none.';
+    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned),
+      hint = 'Unpin it first: weir.pin_breaker(name, ''none''), the same over REST, or weir breakers pin NAME none.';
   end if;
 end $$;
+comment on function weir.refuse_pinned(weir.breaker) is
+  'Internal. Raises WR067 breaker_pinned if the breaker is pinned.';
 
-create or replace function weir.pin_breaker(name text, state text, by text default null, reason text default null, for_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
+create or replace function weir.pin_breaker(name text, state text, by text default null, reason text default null,
+  for_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   b weir.breaker;
@@ -157,9 +205,10 @@ begin
   if state is null or state not in ('open', 'closed', 'none') then
     perform weir.refuse_argument('state', 'must be open, closed or none');
   elsif for_seconds is not null and (state = 'none' or not for_seconds between 0.1 and weir.max_seconds()) then
-    perform weir.refuse_argument('for_seconds', format('must be from 0.1 to %s, and goes with open or closed', weir.max_seconds()));
+    perform weir.refuse_argument('for_seconds', format('must be from 0.1 to %s, and goes with open or closed',
+      weir.max_seconds()));
   end if;
-  perform weir.check_words(by, reason);
+  perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(pin_breaker.name);
   was := b.state;
   if state = 'none' then
@@ -171,22 +220,31 @@ begin
   b.pinned := state;
   b.pinned_until := clock_timestamp() + make_interval(secs => for_seconds);
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason, detail)
-  values (b.id, b.name, 'pinned', was, state, by, reason, jsonb_strip_nulls(jsonb_build_object('until', b.pinned_until)));
+  values (b.id, b.name, 'pinned', was, state, by, reason,
+    jsonb_strip_nulls(jsonb_build_object('until', b.pinned_until)));
   if was <> state then
-    perform weir.turn_breaker(b, state, by, coalesce(reason, 'pinned'));
+    perform weir.set_breaker_state(b, state, by, coalesce(reason, 'pinned'));
   else
     update weir.breaker x set pinned = b.pinned, pinned_until = b.pinned_until, next_probe_at = null where x.id = b.id;
   end if;
 end $$;
+comment on function weir.pin_breaker(text, text, text, text, float8) is
+  'Pins a breaker open or closed for for_seconds, or until it is unpinned (state none), with an author and a reason. '
+  'A breaker that was pinned open is probed at once when the pin ends. Errors: WR010, WR065.';
 
--- The caller holds the lock. One that was pinned open is probed at once.
+-- A breaker that was pinned open is probed at once.
 create or replace function weir.unpin_breaker(b weir.breaker, by text, reason text) returns void language plpgsql as $$
 begin
-  update weir.breaker x set pinned = null, pinned_until = null, next_probe_at = case when x.state = 'open' then clock_timestamp() end where x.id = b.id;
-  insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason) values (b.id, b.name, 'unpinned', b.state, b.state, unpin_breaker.by, unpin_breaker.reason);
+  update weir.breaker x set pinned = null, pinned_until = null, next_probe_at = case
+    when x.state = 'open' then clock_timestamp() end where x.id = b.id;
+  insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason)
+    values (b.id, b.name, 'unpinned', b.state, b.state, unpin_breaker.by, unpin_breaker.reason);
 end $$;
+comment on function weir.unpin_breaker(weir.breaker, text, text) is
+  'Internal. Ends a pin. The caller holds the breaker''s lock.';
 
-create or replace function weir.report_breaker(name text, outcome text, error jsonb default null, calls int default 1) returns text language plpgsql set enable_seqscan = off as $$
+create or replace function weir.report_breaker(name text, outcome text, error jsonb default null, calls int default 1)
+  returns text language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
   b weir.breaker := weir.breaker_by_name(report_breaker.name);
@@ -197,15 +255,19 @@ begin
   elsif calls is null or calls not between 1 and 1000000 then
     perform weir.refuse_argument('calls', 'must be from 1 to 1000000');
   end if;
-  counted := outcome = 'success' or weir.counts_error(b.counts, coalesce(weir.bounded_error(error), '{}'));
+  counted := outcome = 'success' or weir.is_counted_failure(b.counts, coalesce(weir.bounded_error(error), '{}'));
   if counted then
     insert into weir.breaker_sample (breaker_id, ok, failed, version)
-    values (b.id, case when outcome = 'success' then calls else 0 end, case when outcome = 'failure' then calls else 0 end, case when b.state = 'half_open' then b.version end);
+    values (b.id, case when outcome = 'success' then calls else 0 end, case when outcome = 'failure' then calls
+      else 0 end, case when b.state = 'half_open' then b.version end);
   end if;
   return b.state;
 end $$;
+comment on function weir.report_breaker(text, text, jsonb, int) is
+  'Reports outcomes of calls of a dependency made outside jobs: outcome success or failure, the error as {message, '
+  'type}, and the number of calls. Returns the state of the breaker before. Errors: WR010, WR065.';
 
--- Sums up the samples of each second that is over, and removes what is older than an hour. Locks: the rows, skip locked.
+-- Locks: the rows, skip locked.
 create or replace function weir.sweep_breakers(most int default 10000) returns int language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
@@ -215,40 +277,33 @@ declare
   tids tid[];
   swept int := 0;
 begin
-  -- Those that have samples, from one to the next in the index.
+  -- Breakers with samples: a loose scan, from one id to the next in the index.
   for b in
-    with recursive heard (id) as (
+    with recursive sampled (id) as (
       (select s.breaker_id from weir.breaker_sample s order by s.breaker_id limit 1)
       union all
-      select (select s.breaker_id from weir.breaker_sample s where s.breaker_id > w.id order by s.breaker_id limit 1) from heard w where w.id is not null
+      select (select s.breaker_id from weir.breaker_sample s where s.breaker_id > w.id order by s.breaker_id limit 1)
+        from sampled w where w.id is not null
     )
-    select w.id from heard w where w.id is not null
+    select w.id from sampled w where w.id is not null
   loop
     delete from weir.breaker_sample s where s.breaker_id = b.id and s.at < now_at - interval '1 hour 1 minute';
-    tids := array(select s.ctid from weir.breaker_sample s where s.breaker_id = b.id and s.at < now_at - interval '2 s' and s.at > now_at - interval '1 minute'
+    tids := array(select s.ctid from weir.breaker_sample s
+      where s.breaker_id = b.id and s.at < now_at - interval '2 s' and s.at > now_at - interval '1 minute'
       and s.summed is null limit most for update skip locked);
     continue when cardinality(tids) < 20;
     with gone as (
       delete from weir.breaker_sample s where s.ctid = any (tids) returning s.*
     )
     insert into weir.breaker_sample (breaker_id, at, ok, failed, version, summed)
-    select g.breaker_id, max(g.at), sum(g.ok), sum(g.failed), g.version, true from gone g group by g.breaker_id, date_trunc('second', g.at), g.version;
+    select g.breaker_id, max(g.at), sum(g.ok), sum(g.failed), g.version, true from gone g
+      group by g.breaker_id, date_trunc('second', g.at), g.version;
     swept := swept + cardinality(tids);
   end loop;
-  delete from weir.breaker_event e where e.id = any (array(select x.id from weir.breaker_event x where x.at < now_at - interval '90 days' limit most for update skip locked));
+  delete from weir.breaker_event e where e.id = any (array(select x.id from weir.breaker_event x
+    where x.at < now_at - interval '90 days' limit most for update skip locked));
   return swept;
 end $$;
-comment on function weir.turn_breaker(weir.breaker, text, text, text, jsonb, float8) is 'Internal. The one way in which a breaker changes its state. The caller holds its lock.';
-comment on function weir.counts_error(jsonb, jsonb) is 'Internal. Whether an error counts as a failure: it is of one of the types or matches the pattern, if either is given, and is of none of except_types. A lost lease does only where types names lost.';
-comment on function weir.hear_breakers(bigint[], int[], jsonb[]) is 'Internal. Notes for the breakers how these jobs'' attempts ended: completed, or with these errors.';
-comment on function weir.judge_breaker(int) is 'Internal. Opens or closes a breaker if its samples say so and nobody else is just changing it. Returns whether it did.';
-comment on function weir.judge_sample() is 'Internal. Judges a breaker at the commit of a sample that may change it.';
-comment on function weir.trip_breaker(text, text, text, float8) is 'Opens a breaker by hand: who, why, and for how long before it is probed (default: its settings). One that is open waits anew. Errors: WR010, WR065, WR067.';
-comment on function weir.reset_breaker(text, text, text) is 'Closes a breaker by hand: who and why. Its samples so far do not count any more, and jobs that were held come back at its ramp. Errors: WR010, WR065, WR067.';
-comment on function weir.refuse_pinned(weir.breaker) is 'Internal. Raises WR067 breaker_pinned.';
-comment on function weir.pin_breaker(text, text, text, text, float8) is
-  'Fixes the state of a breaker to open or closed, for so many seconds or until it is unpinned (state none): who and why. One that was pinned open is probed at once when the pin ends. Errors: WR010, WR065.';
-comment on function weir.unpin_breaker(weir.breaker, text, text) is 'Internal. Ends a pin. The caller holds the breaker''s lock.';
-comment on function weir.report_breaker(text, text, jsonb, int) is
-  'Notes for a breaker how calls of its dependency went that were no jobs: outcome success or failure, the error as {message, type}, how many calls. Returns the state it was in. Errors: WR010, WR065.';
-comment on function weir.sweep_breakers(int) is 'Sums up samples of breakers by the second, and removes those of more than an hour ago, and events of more than 90 days ago. Every node calls it every few seconds. Returns how many it summed up.';
+comment on function weir.sweep_breakers(int) is
+  'Sums the samples of breakers by the second, and removes samples older than an hour and events older than 90 days. '
+  'Every node calls it every few seconds. Returns how many it summed.';

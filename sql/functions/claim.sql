@@ -5,12 +5,12 @@
 --
 
 -- Which breaker is to hear how an attempt ends: the job's own, unless it was routed away from what that stands for, or else its queue's.
-create or replace function weir.heard_by(breaker text, queue_id int, queue_name text) returns int language plpgsql stable set enable_seqscan = off as $$
+create or replace function weir.reporting_breaker(breaker text, queue_id int, queue_name text) returns int language plpgsql stable set enable_seqscan = off as $$
 begin
-  if heard_by.breaker is null then
-    return (select q.breaker_id from weir.queue q where q.id = heard_by.queue_id);
+  if reporting_breaker.breaker is null then
+    return (select q.breaker_id from weir.queue q where q.id = reporting_breaker.queue_id);
   end if;
-  return (select b.id from weir.breaker b where b.name = heard_by.breaker and b.while_open ->> 'queue' is distinct from heard_by.queue_name);
+  return (select b.id from weir.breaker b where b.name = reporting_breaker.breaker and b.while_open ->> 'queue' is distinct from reporting_breaker.queue_name);
 end $$;
 
 -- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
@@ -94,7 +94,7 @@ begin
       claimed_to := case when round < 3 and after_tick = now_tick then after_positions[array_position(queues, queue_names[n]) * 10 - 9 : array_position(queues, queue_names[n]) * 10] end;
       share := case when round = 1 then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1)) else wanted - got end;
       if gated then
-        select * into took from weir.take_gated(queue_ids[n], place, queue_names[n], breakers[n],
+        select * into took from weir.claim_gated(queue_ids[n], place, queue_names[n], breakers[n],
           array(select least(greatest(coalesce(positions[c], floor_seq), claimed_to[c]), late_seq) from generate_series(1, 10) c), share, sift);
         weak := weak || took.degraded;
         sifting := sifting or took.diverted >= sift;
@@ -126,12 +126,17 @@ begin
     end loop;
     exit when got >= wanted or moved >= 2000 * case when got > 0 then 1 else looks end;
   end loop;
+  -- What keeps a slot from the jobs that it asked for, as rows without a job.
+  tick := now_tick;
   if sifting and got < wanted then
-    return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(), 1, now_tick, 'sifting', null::jsonb, false;
+    slot := 1;
+    refusal := 'sifting';
+    return next;
   end if;
   if refusals is not null then
-    return query select 0::bigint, 0::bigint, '', '', 'null'::jsonb, 0::smallint, 0::smallint, 0, clock_timestamp(), 0::smallint, '{}'::text[], '{}'::jsonb, clock_timestamp(),
-      r.n::int, now_tick, r.refusal, null::jsonb, false from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null;
+    for slot, refusal in select r.n, r.refusal from unnest(refusals) with ordinality r(refusal, n) where r.refusal is not null loop
+      return next;
+    end loop;
   end if;
   if got = 0 then
     return;
@@ -142,7 +147,7 @@ begin
   now_at := clock_timestamp();
   epoch := weir.claim_epoch(epoch, timeline);
   if true = any (rated) then
-    insert into weir.line_news (queue_id, claimed, claimed_at) select queue_ids[u.n], count(*), now_at from unnest(sources) u(n) where rated[u.n] group by u.n;
+    insert into weir.admission_inbox (queue_id, claimed, claimed_at) select queue_ids[u.n], count(*), now_at from unnest(sources) u(n) where rated[u.n] group by u.n;
   end if;
   -- The facts once, at the end, one look by id each, in the order in which the jobs were taken: a hash join would lose it, and a sort would copy the args
   -- once more. The bounds are for the executor, which opens no partition outside of them.
@@ -153,7 +158,7 @@ begin
       case when j.workflow_id is not null then true end as followed,
       case when queue_ids[sources[u.n]] = any (governed) then weir.line_name(line_bys[sources[u.n]], j.tenant, j.concurrency_key) end as line,
       case when j.breaker is not null or queue_ids[sources[u.n]] = any (breaking) then case when u.id <> all (weak) then  -- not of a job that does without
-        weir.heard_by(j.breaker, queue_ids[sources[u.n]], queue_names[sources[u.n]]) end end as breaker_id
+        weir.reporting_breaker(j.breaker, queue_ids[sources[u.n]], queue_names[sources[u.n]]) end end as breaker_id
     from unnest(ids) with ordinality u(id, n)
     cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
@@ -186,12 +191,12 @@ begin
   end if;
   perform weir.see_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority, c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
-  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], looks => 20) c where c.job_id > 0;
+  from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], looks => 20) c where c.refusal is null;
 end $$;
-comment on function weir.heard_by(text, int, text) is 'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
+comment on function weir.reporting_breaker(text, int, text) is 'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] seconds (null or 0: the queue''s). '
-  'slot names the worker. A row with job_id 0 says that the slot was to get fewer jobs, and why (refusal: draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything. looks: how many times it looks again where it met nothing but such jobs, about 2000 each time.';
+  'slot names the worker. A row with a refusal has no job (null): it says why the slot gets fewer jobs than it asked for (draining, paused or at_capacity), or that the claim ended early because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has claimed everything. looks: how many times it looks again where it met nothing but such jobs, about 2000 each time.';
 comment on function weir.claim(text[], text, int, int) is
   'Takes up to max_jobs available jobs of these queues for a worker, highest priority first and first in, first out within it, several queues in equal shares. '
   'Each comes with a token for weir.complete, fail, snooze, release and heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that '

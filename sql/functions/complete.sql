@@ -70,7 +70,7 @@ begin
       array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   end if;
   if done.heard is not null then
-    perform weir.hear_breakers(done.heard, done.breakers);
+    perform weir.record_breaker_outcomes(done.heard, done.breakers);
   end if;
   if done.exits is not null then
     perform weir.on_line_jobs_ended(done.exits);

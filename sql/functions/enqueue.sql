@@ -249,8 +249,8 @@ begin
   ), lines as (
     select h.queue_id, h.key, h.priority, min(h.seq) - 1 as floor, count(*)::int as n
     from held h where h.reason = 'line' group by h.queue_id, h.key, h.priority
-  ), notes as (  -- for the admitter, one row a queue
-    insert into weir.line_news (queue_id, came, priorities, floors, counts)
+  ), note as (  -- for the admitter, one row a queue
+    insert into weir.admission_inbox (queue_id, arrived, priorities, floors, counts)
     select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n) from lines l group by l.queue_id
   )
   select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts, i.timeout_seconds,

@@ -27,14 +27,43 @@ begin
   select string_agg(z.line || e'\n', '' order by z.id), count(*)::int, max(z.id) into lines, exported, last from sized z where z.before < 8388608;
 end $$;
 
-create or replace function weir.sweep_exports(most int default 100) returns int language sql as $$
-  with gone as (
-    delete from weir.operation_result r where (r.operation_id, r.n) in (
-      select x.operation_id, x.n from weir.operation_result x left join weir.operation o on o.id = x.operation_id
-      where o.id is null or o.finished_at < now() - interval '1 day' limit most) returning 1
-  )
-  select count(*)::int from gone
-$$;
+-- A piece of an export, from 1; null after the last. It keeps the export from the sweep for an hour. Locks: the operation's row, once a minute.
+create or replace function weir.read_export(operation_id bigint, n int) returns text language plpgsql set jit = off set enable_seqscan = off as $$
+#variable_conflict use_variable
+declare
+  op weir.operation;
+  piece text;
+begin
+  select * into op from weir.operation o where o.id = operation_id;
+  if op.pieces < n then
+    return null;
+  end if;
+  if (op.read_at > clock_timestamp() - interval '1 minute') is not true then
+    update weir.operation o set read_at = clock_timestamp() where o.id = operation_id;
+  end if;
+  select r.body into piece from weir.operation_result r where r.operation_id = read_export.operation_id and r.n = read_export.n;
+  if not found then
+    raise exception using errcode = 'WR022', message = format('the result of operation %s is no longer complete', operation_id), hint = 'Results are kept for a day. Start the export again.';
+  end if;
+  return piece;
+end $$;
+
+-- The pieces of an export are deleted from the first to the last, and never while a download reads them. Locks: operations' rows, skip locked.
+create or replace function weir.sweep_exports(most int default 100) returns int language plpgsql set jit = off as $$
+declare
+  ended bigint[] := array(
+    select o.id from weir.operation o where o.pieces > 0 and o.finished_at < now() - interval '1 day' and (o.read_at > now() - interval '1 hour') is not true
+      and exists (select from weir.operation_result r where r.operation_id = o.id)
+    order by o.id limit most for update skip locked);
+  swept int;
+begin
+  delete from weir.operation_result r where r.ctid = any (array(
+    select x.ctid from weir.operation_result x where x.operation_id = any (ended) or not exists (select from weir.operation o where o.id = x.operation_id)
+    order by x.operation_id, x.n limit most));
+  get diagnostics swept = row_count;
+  return swept;
+end $$;
 comment on function weir.exported_time(timestamptz) is 'Internal. A time as exports have it.';
 comment on function weir.export_lines(bigint[], text) is 'Internal. Jobs as lines of NDJSON or CSV.';
-comment on function weir.sweep_exports(int) is 'Removes up to `most` pieces of exports that ended more than a day ago. Returns how many.';
+comment on function weir.read_export(bigint, int) is 'A piece of an export, from 1: whole lines; null after the last. Errors: WR022 where a piece is gone.';
+comment on function weir.sweep_exports(int) is 'Removes up to `most` pieces of exports that ended more than a day ago and that no download has read for an hour. Returns how many.';

@@ -15,7 +15,7 @@ begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(waits), cardinality(retries), cardinality(kinds)]);
   lock table weir.job_ready in row exclusive mode;
   if exists (select from weir.breaker_probe) and exists (select from weir.breaker_probe p where p.job_id = any (end_attempts.job_ids)) then
-    spared := array(select weir.spare_probes(job_ids, tokens, errors, retries, kinds));
+    spared := array(select weir.requeue_failed_probes(job_ids, tokens, errors, retries, kinds));
     return query select s, 'available'::weir.job_state, null::timestamptz from unnest(spared) s;
   end if;
   now_at := clock_timestamp();
@@ -63,7 +63,7 @@ begin
     perform weir.route_dead(done.routed);
   end if;
   if done.heard is not null then
-    perform weir.hear_breakers(done.heard, done.breakers, done.failures);
+    perform weir.record_breaker_outcomes(done.heard, done.breakers, done.failures);
   end if;
   if done.exits is not null then
     perform weir.on_line_jobs_ended(weir.reserve_lines(done.exits));

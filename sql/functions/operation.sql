@@ -32,6 +32,7 @@ create or replace function weir.start_operation(kind text, filter jsonb default 
 #variable_conflict use_variable
 declare
   new_id bigint;
+  counted record;
   problem text[];
   of_letters boolean := kind in ('redrive_dead', 'purge_dead');
 begin
@@ -46,10 +47,13 @@ begin
   if problem is not null then
     perform weir.refuse_argument(problem[1], problem[2]);
   end if;
-  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total, until_id)
-  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second,
-    case when of_letters then weir.count_dead(filter) else (select least(c.total, (options ->> 'limit')::numeric) from weir.count_jobs(filter, kind) c) end,
-    coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
+  if of_letters then
+    select weir.count_dead(filter) as total, true as exact into counted;
+  else
+    select least(c.total, (options ->> 'limit')::bigint) as total, c.exact or c.total >= (options ->> 'limit')::bigint is true as exact into counted from weir.count_jobs(filter, kind) c;
+  end if;
+  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, until_id)
+  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact, coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
   return new_id;
 end $$;
@@ -82,8 +86,10 @@ begin
       if did < cardinality(ids) and written.last is not null then
         passed := written.last;
       end if;
-      insert into weir.operation_result (operation_id, n, body)
-      select op.id, coalesce(max(r.n), 0) + 1, written.lines from weir.operation_result r where r.operation_id = op.id having written.lines is not null;
+      if written.lines is not null then
+        insert into weir.operation_result (operation_id, n, body) values (op.id, op.pieces + 1, written.lines);
+        update weir.operation o set pieces = op.pieces + 1 where o.id = op.id;
+      end if;
     end if;
     return;
   end if;
@@ -167,6 +173,7 @@ begin
     state = case when over then 'completed' else 'running' end,
     done = o.done + did,
     total = greatest(o.total, o.done + did),
+    total_exact = o.total_exact or over,
     failed = case when over then greatest(o.total - o.done - did, 0) else 0 end,
     started_at = coalesce(o.started_at, now_at),
     finished_at = case when over then clock_timestamp() end,

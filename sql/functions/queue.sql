@@ -93,10 +93,10 @@ begin
     limits = case when settings ? 'limits' or replace then nullif(jsonb_strip_nulls(nullif(settings -> 'limits', 'null')), '{}') else q.limits end
   where q.name = set_queue.name;
   if breaker is not null then
-    perform weir.refuse_reroute_circle('breaker');
+    perform weir.refuse_reroute_cycle('breaker');
   end if;
   if settings ? 'limits' or replace then
-    perform weir.govern(q.id) from weir.queue q where q.name = set_queue.name;
+    perform weir.recompute_limits(q.id) from weir.queue q where q.name = set_queue.name;
   end if;
 end $$;
 

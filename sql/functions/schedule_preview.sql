@@ -1,36 +1,43 @@
--- schedule_preview
+-- Previews: the next slots of a schedule, or of a definition that is not saved.
 
-create or replace function weir.check_preview(count int) returns void language plpgsql immutable as $$
+create or replace function weir.check_preview_count(count int) returns void language plpgsql immutable as $$
 begin
-  if check_preview.count is null or check_preview.count not between 1 and 1000 then
+  if check_preview_count.count is null or check_preview_count.count not between 1 and 1000 then
     perform weir.refuse_argument('count', 'must be from 1 to 1000');
   end if;
 end $$;
+comment on function weir.check_preview_count(int) is
+  'Internal. Raises WR010 unless a preview may have this many slots.';
 
 create or replace function weir.preview_schedule(name text, count int default 20, "from" timestamptz default null)
-returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text) language plpgsql stable as $$
+returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text)
+language plpgsql stable as $$
 declare
   s weir.schedule;
 begin
-  perform weir.check_preview(preview_schedule.count);
+  perform weir.check_preview_count(preview_schedule.count);
   select x.* into s from weir.schedule x where x.name = preview_schedule.name and x.deleted_at is null;
   if not found then
-    perform weir.refuse_no_schedule(preview_schedule.name);
+    perform weir.refuse_unknown_schedule(preview_schedule.name);
   end if;
-  return query select * from weir.show_slots(s, preview_schedule.count, coalesce(preview_schedule.from, s.next_slot_at, clock_timestamp()) - interval '1 us');
+  return query select * from weir.describe_slots(s, preview_schedule.count,
+    coalesce(preview_schedule.from, s.next_slot_at, clock_timestamp()) - interval '1 us');
 end $$;
+comment on function weir.preview_schedule(text, int, timestamptz) is
+  'The next slots of a schedule, from its next one or from a time: in UTC and in local time, when each fires with its '
+  'jitter, and a note where DST moves, skips or repeats it. A skipped one does not fire. Errors: WR010, WR030.';
 
-create or replace function weir.preview_definition(definition jsonb, count int default 20, "from" timestamptz default null, name text default '_')
-returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text) language plpgsql stable as $$
+create or replace function weir.preview_definition(definition jsonb, count int default 20,
+  "from" timestamptz default null, name text default '_')
+returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text)
+language plpgsql stable as $$
 declare
   s weir.schedule;
 begin
-  perform weir.check_preview(preview_definition.count);
-  s := weir.schedule_of(preview_definition.name, preview_definition.definition, null, templated => false);
-  return query select * from weir.show_slots(s, preview_definition.count, coalesce(preview_definition.from - interval '1 us', clock_timestamp()));
+  perform weir.check_preview_count(preview_definition.count);
+  s := weir.parse_schedule(preview_definition.name, preview_definition.definition, null, needs_job => false);
+  return query select * from weir.describe_slots(s, preview_definition.count,
+    coalesce(preview_definition.from - interval '1 us', clock_timestamp()));
 end $$;
-comment on function weir.check_preview(int) is 'Internal. Raises WR010 unless so many slots may be shown.';
-comment on function weir.preview_schedule(text, int, timestamptz) is
-  'The next slots of a schedule, from its next one or from a time: by UTC and by its own clocks, when each fires (jitter), and a note where one is moved or skipped (skipped: it does not fire). Errors: WR010, WR030.';
 comment on function weir.preview_definition(jsonb, int, timestamptz, text) is
-  'The same for a definition that is not saved, which needs no job. Errors: WR010.';
+  'weir.preview_schedule for a definition that is not saved; it needs no job. Errors: WR010.';

@@ -1,18 +1,20 @@
--- schedule_run
+-- Runs: the job or workflow that one slot makes.
 
--- The job of one slot. What is filled in are names and times, which need no escapes; a value that is not there leaves null, or nothing within a longer text.
-create or replace function weir.fill_template(template jsonb, s weir.schedule, slot timestamptz, run int) returns jsonb language plpgsql stable as $$
+-- Placeholders stand for names and times, which need no escaping. One without a value becomes null, or an empty string
+-- inside a longer text.
+create or replace function weir.fill_template(template jsonb, s weir.schedule, slot timestamptz, run int) returns jsonb
+language plpgsql stable as $$
 declare
-  written text := template::text;
-  place text;
+  filled text := template::text;
+  placeholder text;
   value text;
 begin
-  if strpos(written, '{{') = 0 then
+  if strpos(filled, '{{') = 0 then
     return template;
   end if;
-  foreach place in array '{schedule,scheduled_at,scheduled_local,scheduled_date,previous_at,run}'::text[] loop
-    continue when strpos(written, '{{' || place || '}}') = 0;
-    value := case place
+  foreach placeholder in array '{schedule,scheduled_at,scheduled_local,scheduled_date,previous_at,run}'::text[] loop
+    continue when strpos(filled, '{{' || placeholder || '}}') = 0;
+    value := case placeholder
       when 'schedule' then s.name
       when 'scheduled_at' then weir.iso(slot)
       when 'scheduled_local' then weir.local_iso(slot, weir.utc_offset(s.timezone, slot))
@@ -21,55 +23,79 @@ begin
       when 'run' then run::text
     end;
     if value is null then
-      written := replace(replace(written, '"{{' || place || '}}"', 'null'), '{{' || place || '}}', '');
+      filled := replace(replace(filled, '"{{' || placeholder || '}}"', 'null'), '{{' || placeholder || '}}', '');
     else
-      written := replace(written, '{{' || place || '}}', value);
+      filled := replace(filled, '{{' || placeholder || '}}', value);
     end if;
   end loop;
-  return written::jsonb;
+  return filled::jsonb;
 end $$;
+comment on function weir.fill_template(jsonb, weir.schedule, timestamptz, int) is
+  'Internal. The job or workflow of a slot, with its placeholders filled in.';
 
--- Makes one job, or submits one workflow. Of a workflow the facts of the steps are written once more, to say what made them: nothing else can know of them yet.
-create or replace function weir.make_run(is_workflow boolean, filled jsonb, schedule text, slot timestamptz, out job_id bigint, out workflow_id bigint, out duplicate boolean) language plpgsql
+-- The facts of a workflow's steps are written a second time, to name the schedule. No other session can see them yet.
+create or replace function weir.start_run(is_workflow boolean, definition jsonb, schedule text, slot timestamptz,
+  out job_id bigint, out workflow_id bigint, out duplicate boolean) language plpgsql
 set jit = off set enable_seqscan = off as $$
 begin
   if is_workflow then
-    workflow_id := weir.submit_workflow(filled);
+    workflow_id := weir.submit_workflow(definition);
     duplicate := false;
-    update weir.job j set schedule = make_run.schedule, slot = make_run.slot
-    where j.id = any (array(select s.job_id from weir.workflow_step s where s.workflow_id = make_run.workflow_id)) and j.id > make_run.workflow_id;
+    update weir.job j set schedule = start_run.schedule, slot = start_run.slot
+    where j.id > start_run.workflow_id
+      and j.id = any (array(select s.job_id from weir.workflow_step s where s.workflow_id = start_run.workflow_id));
   else
-    select b.job_id, b.duplicate into job_id, duplicate from weir.enqueue_batch(jsonb_build_array(filled), schedules => array[make_run.schedule], slots => array[make_run.slot]) b;
+    select b.job_id, b.duplicate into job_id, duplicate
+    from weir.enqueue_batch(jsonb_build_array(definition),
+      schedules => array[start_run.schedule], slots => array[start_run.slot]) b;
   end if;
 end $$;
+comment on function weir.start_run(boolean, jsonb, text, timestamptz) is
+  'Internal. Makes the job, or submits the workflow, of one slot.';
 
 create or replace function weir.trigger_schedule(name text) returns bigint language plpgsql as $$
 #variable_conflict use_column
 declare
   s weir.schedule;
   slot timestamptz := clock_timestamp();
-  made record;
+  run record;
 begin
   select x.* into s from weir.schedule x where x.name = trigger_schedule.name and x.deleted_at is null;
   if not found then
-    perform weir.refuse_no_schedule(trigger_schedule.name);
+    perform weir.refuse_unknown_schedule(trigger_schedule.name);
   end if;
-  select m.* into made from weir.make_run(s.job is null, weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs), s.name, slot) m;
+  select r.* into run
+  from weir.start_run(s.job is null, weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs), s.name, slot) r;
   insert into weir.schedule_slot (schedule_id, slot_at, manual, outcome, due_at, fired_at, job_id, workflow_id)
-  values (s.id, slot, true, case when made.duplicate then 'duplicate' else 'enqueued' end, slot, slot, made.job_id, made.workflow_id);
-  return coalesce(made.job_id, made.workflow_id);
+  values (s.id, slot, true, case when run.duplicate then 'duplicate' else 'enqueued' end, slot, slot,
+    run.job_id, run.workflow_id);
+  return coalesce(run.job_id, run.workflow_id);
 end $$;
+comment on function weir.trigger_schedule(text) is
+  'Makes a schedule''s job, or submits its workflow, now, even if it is paused or finished or its last run is '
+  'active. Its slots and max_runs are not affected. Returns the id of the job or workflow. Errors: WR010, WR013, '
+  'WR030.';
 
--- The jobs and workflows of a schedule's latest runs that have not ended. Their ids are of one sequence.
-create or replace function weir.active_runs(schedule_id bigint) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+-- Jobs and workflows draw their ids from one sequence, so one list can hold both.
+create or replace function weir.active_runs(schedule_id bigint) returns bigint[] language plpgsql stable
+set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   return array(
-    select coalesce(r.job_id, r.workflow_id) from (select x.job_id, x.workflow_id from weir.schedule_slot x where x.schedule_id = active_runs.schedule_id and x.outcome in ('enqueued', 'duplicate') order by x.slot_at desc limit 10) r
-    where case when r.workflow_id is null then exists (select from weir.job j where j.id = r.job_id) and not exists (select from weir.job_outcome o where o.job_id = r.job_id)
+    select coalesce(r.job_id, r.workflow_id)
+    from (
+      select x.job_id, x.workflow_id from weir.schedule_slot x
+      where x.schedule_id = active_runs.schedule_id and x.outcome in ('enqueued', 'duplicate')
+      order by x.slot_at desc limit 10
+    ) r
+    where case when r.workflow_id is null
+      then exists (select from weir.job j where j.id = r.job_id)
+        and not exists (select from weir.job_outcome o where o.job_id = r.job_id)
       else exists (select from weir.workflow w where w.id = r.workflow_id and w.finished_at is null) end);
 end $$;
+comment on function weir.active_runs(bigint) is
+  'Internal. Jobs and workflows of a schedule''s latest ten runs that have not ended, the newest first.';
 
--- Cancels them. One that ends at this very moment needs it no more.
+-- A run that ends at the same moment needs no cancelling.
 create or replace function weir.cancel_runs(ids bigint[]) returns void language plpgsql as $$
 declare
   run_id bigint;
@@ -85,9 +111,4 @@ begin
     end;
   end loop;
 end $$;
-comment on function weir.fill_template(jsonb, weir.schedule, timestamptz, int) is 'Internal. The job of a slot, placeholders filled in.';
-comment on function weir.trigger_schedule(text) is
-  'Makes a schedule''s job, or submits its workflow, now, whether it is paused, finished or its last run is active. Its slots and max_runs are not touched. Returns the id of the job or workflow. Errors: WR010, WR013, WR030.';
-comment on function weir.make_run(boolean, jsonb, text, timestamptz) is 'Internal. Makes the job, or submits the workflow, of one slot.';
-comment on function weir.active_runs(bigint) is 'Internal. Jobs and workflows of a schedule''s latest ten runs that have not ended, the newest first.';
-comment on function weir.cancel_runs(bigint[]) is 'Internal. Cancels jobs and workflows that may have ended.';
+comment on function weir.cancel_runs(bigint[]) is 'Internal. Cancels jobs and workflows, which may have ended.';

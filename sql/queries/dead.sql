@@ -15,7 +15,7 @@ order by d.died_at desc, d.job_id desc limit sqlc.arg(max_ids)::int;
 select passing::bigint from weir.dead_passing(sqlc.arg(job_ids)::bigint[], sqlc.arg(filter)::jsonb) passing;
 
 -- name: CountDead :one
-select weir.count_dead(sqlc.arg(filter)::jsonb)::bigint;
+select weir.count_dead(sqlc.arg(filter)::jsonb)::bigint as total, clock_timestamp()::timestamptz as now;
 
 -- name: DiedAt :one
 select d.died_at from weir.job_dead d where d.job_id = sqlc.arg(job_id)::bigint;

@@ -21,13 +21,13 @@ select over::boolean, wait_seconds::float8 from weir.work_operation(sqlc.arg(ope
 select weir.sweep_operations(sqlc.arg(most)::int)::int;
 
 -- name: CountJobsPassing :one
-select c.total::bigint as total, c.exact::boolean as exact from weir.count_jobs(sqlc.arg(filter)::jsonb, sqlc.arg(kind)::text) c;
+select c.total::bigint as total, c.exact::boolean as exact, clock_timestamp()::timestamptz as now from weir.count_jobs(sqlc.arg(filter)::jsonb, sqlc.arg(kind)::text) c;
 
 -- name: OptionsProblem :one
 select coalesce(weir.options_problem(sqlc.arg(kind)::text, sqlc.arg(filter)::jsonb, sqlc.arg(options)::jsonb), '{}')::text[];
 
 -- name: OperationResult :one
-select r.body::text from weir.operation_result r where r.operation_id = sqlc.arg(operation_id)::bigint and r.n = sqlc.arg(n)::int;
+select coalesce(weir.read_export(sqlc.arg(operation_id)::bigint, sqlc.arg(n)::int), '')::text;
 
 -- name: SweepExports :one
 select weir.sweep_exports(sqlc.arg(most)::int)::int;

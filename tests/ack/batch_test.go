@@ -139,16 +139,13 @@ func TestInvalidAckAmongManyChangesNothing(t *testing.T) {
 		{`{"token": "1", "outcome": "complete"}`, "body.acks[1]"},
 		{`{"id": 1, "token": "1", "outcome": "complete"}`, "body.acks[1].id"},
 		{`{"id": "1", "token": "x", "outcome": "complete"}`, "body.acks[1].token"},
-		{`{"id": "1", "token": "1", "outcome": "fail"}`, "body.acks[1].error"},
 		{`{"id": "1", "token": "1", "outcome": "fail", "error": {}}`, "body.acks[1].error"},
 		{`{"id": "1", "token": "1", "outcome": "fail", "error": "no"}`, "body.acks[1].error"},
 		{`{"id": "1", "token": "1", "outcome": "fail", "error": {"message": "no"}, "retry_in_seconds": -1}`, "body.acks[1].retry_in_seconds"},
-		{`{"id": "1", "token": "1", "outcome": "snooze"}`, "body.acks[1].delay_seconds"},
 		{`{"id": "1", "token": "1", "outcome": "snooze", "delay_seconds": -1}`, "body.acks[1].delay_seconds"},
 		{`{"id": "1", "token": "1", "outcome": "snooze", "delay_seconds": "1"}`, "body.acks[1].delay_seconds"},
 		{`{"id": "1", "token": "1", "outcome": "complete", "results": 1}`, "body.acks[1].results"},
 		{`{"id": "1", "token": "1", "outcome": "complete", "Result": 1}`, "body.acks[1].Result"},
-		{`{"id": "1", "token": "1", "outcome": "complete", "result": "` + strings.Repeat("x", 1<<20) + `"}`, "body.acks[1].result"},
 		{`null`, "body.acks[1]"},
 		{`7`, "body.acks[1]"},
 	} {
@@ -173,6 +170,7 @@ func TestInvalidAckAmongManyChangesNothing(t *testing.T) {
 }
 
 func TestTenThousandAcksInOneCall(t *testing.T) {
+	weirtest.Long(t, "it acks ten thousand jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const n = 10000

@@ -200,7 +200,7 @@ func breakerFollowsItsDependencyREST(t *testing.T) {
 		t.Errorf("told of %s, want %s", got, want)
 	}
 	s.Eventually("the figures say so", func() bool {
-		return s.Metric("weir_breaker_opened_total", `breaker="smtp"`) == float64(opened) && s.Metric("weir_breaker_state", `breaker="smtp"`, `state="closed"`) == 1
+		return s.MetricOrZero("weir_breaker_opened_total", `breaker="smtp"`) == float64(opened) && s.MetricOrZero("weir_breaker_state", `breaker="smtp"`, `state="closed"`) == 1
 	})
 	history := weirtest.Decode[weirtest.Page[obj]](s.Get("/v1/breakers/smtp/events?limit=2").Want(http.StatusOK))
 	if len(history.Items) != 2 || history.Items[0]["event"] != "recovered" || history.NextCursor == nil {

@@ -14,5 +14,5 @@ func TestMain(m *testing.M) { weirtest.Main(m) }
 
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	weirtest.ThroughPgBouncer(t, ".", "")
+	weirtest.ThroughPgBouncer(t, ".")
 }

@@ -45,6 +45,7 @@ func TestOpenBreakerHoldsOnlyItsJobs(t *testing.T) {
 }
 
 func TestHeldQueueDoesNotBlockClaimFromOthers(t *testing.T) {
+	weirtest.Long(t, "it holds many jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	openWith(t, d, "b", `{"policy": "hold"}`)
@@ -239,6 +240,7 @@ func TestQueueReroutesByItsBreaker(t *testing.T) {
 }
 
 func TestManyHeldJobsDoNotHideOthers(t *testing.T) {
+	weirtest.Long(t, "it holds many jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB

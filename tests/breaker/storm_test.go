@@ -15,6 +15,7 @@ import (
 // Workers, nodes and people at one breaker all at once, in two queues of which one is the breaker's own. Whatever happens in which order: no call fails, and when
 // the storm is over every job ends, once.
 func TestStormAroundBreakerLosesNoJob(t *testing.T) {
+	weirtest.Long(t, "it works many jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('own', '{"breaker": "b"}'), weir.set_queue('shared', '{"max_attempts": 100}')`)

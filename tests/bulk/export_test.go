@@ -13,6 +13,7 @@ import (
 )
 
 func TestJobsAreExported(t *testing.T) {
+	weirtest.Long(t, "it exports 25 MB")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.Exec(`select weir.enqueue('k', jsonb_build_object('n', i, 'text', 'a "quoted", line' || chr(10) || 'and ünicode', 'null', null), queue => 'q', options => '{"tags": ["x"]}') from generate_series(1, 1300) i`)
@@ -71,7 +72,7 @@ func TestJobsAreExported(t *testing.T) {
 	if n := strings.Count(string(s.Get("/v1/operations/"+o.ID+"/result").Want(http.StatusOK).Body), "\n"); n != 25 {
 		t.Errorf("there are %d lines", n)
 	}
-	s.Exec("update weir.operation set finished_at = now() - interval '25 h'")
+	s.Exec("update weir.operation set finished_at = now() - interval '25 h', read_at = now() - interval '2 h'")
 	s.Exec("select weir.sweep_exports()")
 	s.Get("/v1/operations/"+o.ID+"/result").Problem(http.StatusNotFound, "result_not_found")
 	none := s.WaitForOperation(s.StartOperation("/v1/jobs/export", obj{"filter": obj{"queue": "none"}}).ID)

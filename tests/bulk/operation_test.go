@@ -33,6 +33,7 @@ func TestCancelledOperationStops(t *testing.T) {
 
 // A node is killed in the midst of it, another ends it, and no letter is redriven twice, although each job dies again at once.
 func TestOperationOutlivesItsNode(t *testing.T) {
+	weirtest.Long(t, "it kills a node during a paced operation")
 	t.Parallel()
 	database := weirtest.New(t)
 	s := weirtest.StartNodeOn(t, database)
@@ -89,6 +90,7 @@ func TestOperationsAreListedNewestFirst(t *testing.T) {
 }
 
 func TestOperationIsFollowedToItsEnd(t *testing.T) {
+	weirtest.Long(t, "it follows a paced operation")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.KillMany("q", 40)

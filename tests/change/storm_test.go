@@ -14,6 +14,7 @@ import (
 
 // Everything at once to a few jobs. No call may fail but with what the contract names, and no job may get lost or doubled.
 func TestStormOfChangesLeavesJobsInOnePlace(t *testing.T) {
+	weirtest.Long(t, "it changes jobs for a while")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"lease_seconds": 1, "max_attempts": 3, "retry": {"base_seconds": 0.05}}')`)

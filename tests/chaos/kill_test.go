@@ -17,6 +17,7 @@ import (
 // A lease ends by the database's clock, and within two seconds of that the job runs elsewhere; on a machine that stalls it may take longer. The lease is
 // long enough for such a machine to keep it while the worker lives.
 func TestJobOfKilledWorkerRunsElsewhere(t *testing.T) {
+	weirtest.Long(t, "it waits for the end of a lease")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	id := s.Enqueue(`{"kind": "k", "queue": "q"}`)
@@ -56,6 +57,7 @@ func TestJobOfKilledWorkerRunsElsewhere(t *testing.T) {
 }
 
 func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
+	weirtest.Long(t, "it waits for a node to stop")
 	t.Parallel()
 	database := weirtest.New(t)
 	a, processA := weirtest.StartServe(t, database)
@@ -170,12 +172,10 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 }
 
 func TestEachJobCompletesOnceWhileServersAreKilled(t *testing.T) {
+	weirtest.Long(t, "it works 50,000 jobs while servers are killed")
 	t.Parallel()
 	began := time.Now()
 	f := &fleet{t: t, jobs: 50_000, over: make(chan struct{}), ids: map[string]bool{}, oks: map[string]int{}}
-	if testing.Short() {
-		f.jobs = 5_000
-	}
 	server := weirtest.NewServer(t)
 	database := weirtest.Open(t, server.URL("weir"))
 	f.pool = database.Pool
@@ -221,7 +221,12 @@ func TestEachJobCompletesOnceWhileServersAreKilled(t *testing.T) {
 	producers.Wait()
 	end()
 	workers.Wait()
-	for _, result := range weirtest.Decode[struct{ Results []weirtest.AckResult }](node.Post("/v1/acks", obj{"acks": f.late}).Want(http.StatusOK)).Results {
+	late := node.Post("/v1/acks", obj{"acks": f.late}).Want(http.StatusOK)
+	results := weirtest.Decode[struct{ Results []weirtest.AckResult }](late).Results
+	if len(results) != len(f.late) {
+		t.Errorf("%d late acks got %d results", len(f.late), len(results))
+	}
+	for _, result := range results {
 		if result.Status != "stale_token" {
 			t.Errorf("job %s, which was taken from a worker, is completed by that: %s", result.ID, result.Status)
 		}

@@ -15,13 +15,11 @@ import (
 
 // Whatever clients do to the same jobs at once, none of it is a defect, and each job is in one place.
 func TestConcurrentChangesLeaveJobInOnePlace(t *testing.T) {
+	weirtest.Long(t, "it changes jobs for a while")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	ids := s.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "max_attempts": 3, "retry": obj{"strategy": "fixed", "base_seconds": 0.05}}}, 30))
-	rounds := 150
-	if testing.Short() {
-		rounds = 30
-	}
+	const rounds = 150
 	var mu sync.Mutex
 	tokens := map[string]string{} // the last one known of each job, good or stale
 	statuses := map[string]int{}

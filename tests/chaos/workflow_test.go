@@ -16,13 +16,11 @@ import (
 // Nodes are killed, and connections cut, while steps add steps, wait for timers, signals and each other. No step is forgotten: every workflow ends, with the
 // result that follows from its definition.
 func TestNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
+	weirtest.Long(t, "it kills nodes")
 	t.Parallel()
 	database := weirtest.New(t)
 	pool := database.Pool
-	flows := 60
-	if testing.Short() {
-		flows = 15
-	}
+	const flows = 60
 	node, process := weirtest.StartServe(t, database)
 	second, _ := weirtest.StartServe(t, database)
 	var current atomic.Pointer[weirtest.Node]

@@ -13,6 +13,7 @@ import (
 )
 
 func TestParkedClaimsPollWithoutNotifications(t *testing.T) {
+	weirtest.Long(t, "it waits for polls")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.Eventually("the node listens", func() bool { return s.Metric("weir_listener_up") == 1 })
@@ -64,6 +65,7 @@ func TestParkedClaimsPollWithoutNotifications(t *testing.T) {
 }
 
 func TestParkedClaimSurvivesRestartOfPostgreSQL(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	server := weirtest.NewServer(t)
 	s := weirtest.StartNodeOn(t, weirtest.Open(t, server.URL("weir")))

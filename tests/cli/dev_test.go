@@ -14,6 +14,7 @@ import (
 )
 
 func TestDevStartsFromNothingAndKeepsItsData(t *testing.T) {
+	weirtest.Long(t, "it starts PostgreSQL twice")
 	t.Parallel()
 	folder := filepath.Join(weirtest.DevFolder(t), "not there yet")
 	s, dev := weirtest.StartDev(t, folder)
@@ -44,6 +45,7 @@ func TestDevStartsFromNothingAndKeepsItsData(t *testing.T) {
 }
 
 func TestDevExplainsPsql(t *testing.T) {
+	weirtest.Long(t, "it starts PostgreSQL")
 	t.Parallel()
 	if _, err := exec.LookPath("psql"); err != nil {
 		t.Fatalf("this test needs psql: %v", err)
@@ -64,6 +66,7 @@ func TestDevExplainsPsql(t *testing.T) {
 }
 
 func TestDevWithPortInUseLeavesNothing(t *testing.T) {
+	weirtest.Long(t, "it starts PostgreSQL")
 	t.Parallel()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -124,6 +124,7 @@ func TestDeadLettersAreRedrivenByFilter(t *testing.T) {
 }
 
 func TestRedriveKeepsToItsRate(t *testing.T) {
+	weirtest.Long(t, "it redrives at a rate")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.KillMany("q", 30)

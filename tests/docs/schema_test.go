@@ -104,6 +104,7 @@ weir.promote_due(max_jobs integer, after timestamp with time zone, OUT promoted 
 weir.purge_dead(job_id bigint, by text)
 weir.purge_queue(name text, max_jobs integer, state text)
 weir.queue_id(name text)
+weir.read_export(operation_id bigint, n integer)
 weir.redrive(job_id bigint, by text, keep_attempts boolean)
 weir.register_worker(name text, settings jsonb)
 weir.release(job_id bigint, token bigint)
@@ -190,7 +191,7 @@ func TestCommentsNameTheErrors(t *testing.T) {
 		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
-		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "count_jobs": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021",
+		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "count_jobs": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021", "read_export": "WR022",
 		"set_webhook": "WR010 WR040 WR041", "delete_webhook": "WR040", "rotate_webhook_secret": "WR010 WR040", "disable_webhook": "WR010 WR040", "enable_webhook": "WR040", "test_webhook": "WR040",
 		"submit_workflow": "WR006 WR010 WR013", "add_steps": "WR001 WR002 WR010 WR013 WR051 WR054", "start_workflow": "WR001 WR002 WR010 WR013 WR051 WR054", "signal": "WR010 WR050 WR051",
 		"set_breaker": "WR010", "delete_breaker": "WR010 WR065 WR066", "trip_breaker": "WR010 WR065 WR067", "reset_breaker": "WR010 WR065 WR067", "pin_breaker": "WR010 WR065", "report_breaker": "WR010 WR065",

@@ -66,6 +66,7 @@ func TestEventsAreFiltered(t *testing.T) {
 
 // Producers commit in another order than they began, one of them much later; nothing may be missed, by whoever hangs up and resumes neither.
 func TestEventsMissNothing(t *testing.T) {
+	weirtest.Long(t, "it follows many jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	events, hangUp := s.WatchEvents("event=enqueued", "")
@@ -167,6 +168,7 @@ func TestEventsShowWorkers(t *testing.T) {
 
 // However many listen, the database is asked as often as for one.
 func TestManyStreamsShareOneQuery(t *testing.T) {
+	weirtest.Long(t, "it opens 500 streams")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	const listeners = 500
@@ -180,14 +182,14 @@ func TestManyStreamsShareOneQuery(t *testing.T) {
 	if n := s.Count(`select count(*)::int from pg_stat_activity where datname = current_database() and application_name like 'weir%'`); n > 40 {
 		t.Errorf("%d connections", n)
 	}
-	looks, began := s.Metric("weir_loop_step_duration_seconds_count", `loop="feed"`), time.Now()
+	looks, began := s.MetricOrZero("weir_loop_step_duration_seconds_count", `loop="feed"`), time.Now()
 	s.Count(`select weir.enqueue('k')::int`)
 	for _, events := range streams {
 		if got := s.NextEvents(events, 1)[0]; got.Data.JobID != "1" {
 			t.Errorf("got %+v", got)
 		}
 	}
-	if more := s.Metric("weir_loop_step_duration_seconds_count", `loop="feed"`) - looks; more > 4+5*time.Since(began).Seconds() {
+	if more := s.MetricOrZero("weir_loop_step_duration_seconds_count", `loop="feed"`) - looks; more > 4+5*time.Since(began).Seconds() {
 		t.Errorf("%v looks in %s", more, time.Since(began))
 	}
 }

@@ -21,15 +21,13 @@ import (
 // The example in examples/checksums, as its README tells it, over the source of Go: more than ten thousand files, each of which is a job and a
 // run of sha256sum. One of the workers is killed in the middle.
 func TestChecksumsOfSourceTree(t *testing.T) {
+	weirtest.Long(t, "it hashes ten thousand files")
 	t.Parallel()
 	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
 	folder, least := filepath.Join(strings.TrimSpace(string(root)), "src"), 10_000
-	if testing.Short() {
-		folder, least = filepath.Join(folder, "net"), 300
-	}
 	sums := sumsUnder(t, folder)
 	if len(sums) < least {
 		t.Fatalf("there are only %d files under %s", len(sums), folder)

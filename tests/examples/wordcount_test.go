@@ -14,6 +14,7 @@ import (
 // The example in examples/wordcount, as its README tells it, over a part of the source of Go, or with WEIR_TEST_WORDCOUNT over the folder that it names.
 // One of the workers is killed in the middle.
 func TestWorkflowCountsWordsOfSourceTree(t *testing.T) {
+	weirtest.Long(t, "it counts the words of a source tree")
 	t.Parallel()
 	folder := os.Getenv("WEIR_TEST_WORDCOUNT")
 	if folder == "" {

@@ -194,14 +194,16 @@ func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 	}
 }
 
-// While few jobs come and go, the node seldom looks where claims are to begin; who commits late is found all the same.
+// While few jobs come and go, a node seldom advances the watermark; a late committer is found soon all the same. A machine
+// that stalls may delay one round of five.
 func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
+	weirtest.Long(t, "it has five rounds of two seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB
 	weirtest.Exec(t, d, "select weir.set_queue('q')")
-	took := time.Hour
-	for round := 0; round < 10 && took > time.Second; round++ { // of which one is not held up by the machine
+	var took []time.Duration
+	for range 5 {
 		tx, err := s.DB.Begin(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -219,9 +221,9 @@ func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
 			weirtest.Complete(t, d, jobs...)
 			return len(jobs) == 1 && jobs[0].ID == late
 		})
-		took = time.Since(committed)
+		took = append(took, time.Since(committed))
 	}
-	if took > time.Second {
-		t.Errorf("it was found %s after its commit", took)
+	if slices.Sort(took); took[3] > time.Second || took[4] > weirtest.Soon {
+		t.Errorf("the late jobs were found %s after their commits, want 1s at most", took)
 	}
 }

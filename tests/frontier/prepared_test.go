@@ -1,6 +1,7 @@
 package frontier
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,7 @@ func reopen(t *testing.T, s *embedded.Server, end func() error) (*weirtest.Datab
 }
 
 func TestPreparedTransactionIsFoundAfterCommit(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	d, s := newServer(t)
 	weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
@@ -65,6 +67,7 @@ func TestPreparedTransactionIsFoundAfterCommit(t *testing.T) {
 
 // Virtual transaction ids begin anew with the server: another transaction may get the one that a prepared one had.
 func TestPreparedTransactionIsNotTakenForAnother(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	d, s := newServer(t)
 	weirtest.Exec(t, d, "select weir.set_queue('q'), weir.set_queue('other')")
@@ -73,6 +76,12 @@ func TestPreparedTransactionIsNotTakenForAnother(t *testing.T) {
 
 	const vxid = "select virtualtransaction from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'"
 	first := d.Connect()
+	for range 30 { // background processes of the server keep low slots
+		first = d.Connect()
+	}
+	for range 200 { // more than any session below has begun by then, so that its numbers are still ahead
+		weirtest.Exec(t, first, "select 1")
+	}
 	tx, err := first.Begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -85,25 +94,32 @@ func TestPreparedTransactionIsNotTakenForAnother(t *testing.T) {
 	d.Close()
 	d, _ = reopen(t, s, s.Kill)
 
+	slot, _, _ := strings.Cut(name, "/")
 	var other pgx.Tx
-	weirtest.Eventually(t, "another transaction has the same name as the prepared one had", func() bool {
-		for range 40 { // sessions, each of which has its own part of the numbers
-			conn := d.Connect()
-			for range 20 {
-				tx, err := conn.Begin(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				if weirtest.Value[string](t, tx, vxid) == name {
-					other = tx
-					return true
-				}
-				tx.Rollback(t.Context())
+	for range 60 { // sessions, each with its own slot
+		conn := d.Connect()
+		for range 1000 { // the transactions of a slot are counted
+			tx, err := conn.Begin(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := weirtest.Value[string](t, tx, vxid)
+			if got == name {
+				other = tx
+				break
+			}
+			weirtest.Rollback(t, tx)
+			if !strings.HasPrefix(got, slot+"/") {
+				break
 			}
 		}
-		t.Skipf("no session came by the number %s", name)
-		return false
-	})
+		if other != nil {
+			break
+		}
+	}
+	if other == nil {
+		t.Fatalf("no transaction got the name %s", name)
+	}
 	found := weirtest.EnqueueOne(t, other, "other")
 	weirtest.Tick(t, d)
 	weirtest.Commit(t, other)

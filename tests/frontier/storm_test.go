@@ -14,6 +14,7 @@ import (
 )
 
 func TestNoCommittedJobIsMissed(t *testing.T) {
+	weirtest.Long(t, "it works under load for a while")
 	t.Parallel()
 	d, _ := newServer(t)
 	r := &frontierRun{d: d, t: t, committed: map[int64]time.Time{}, undone: map[int64]bool{}, done: map[int64]time.Time{}, passed: time.Now()}

@@ -12,5 +12,5 @@ func TestMain(m *testing.M) { weirtest.Main(m) }
 
 func TestThroughPgBouncer(t *testing.T) {
 	t.Parallel()
-	weirtest.ThroughPgBouncer(t, "Component|Score|Checks", "")
+	weirtest.ThroughPgBouncer(t, "Component|Score|Checks")
 }

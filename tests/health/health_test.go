@@ -74,7 +74,7 @@ func TestOpenBreakerLowersScore(t *testing.T) {
 	if r.Status != "degraded" || r.Score >= 100 || r.Score < 80 || !slices.Equal(r.Failing, []string{"breaker:stripe"}) || r.Breakers.Open != 1 || r.Breakers.OpenedLastDay != 1 {
 		t.Errorf("with an open breaker: %+v", r)
 	}
-	s.Exec("select weir.note_health('frontier', '', false, null, 'gone')")
+	s.Exec("select weir.record_health('frontier', '', false, null, 'gone')")
 	if r := summary(); r.Status != "critical" {
 		t.Errorf("without a frontier: %+v", r)
 	}

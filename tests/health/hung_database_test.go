@@ -10,6 +10,7 @@ import (
 )
 
 func TestHungDatabaseIsReportedAsFailing(t *testing.T) {
+	weirtest.Long(t, "it waits for time limits")
 	t.Parallel()
 	server := weirtest.NewServer(t)
 	s := weirtest.StartNodeOn(t, weirtest.Open(t, server.URL("weir")))

@@ -38,7 +38,7 @@ func TestLimitsAreTurnedOnAndOffUnderWork(t *testing.T) {
 	if got := weirtest.IDs(weirtest.Claim(t, d, "q", 10)); len(got) != 3 || !slices.Contains(got, ids[2]) || !slices.Contains(got, more[1]) {
 		t.Errorf("without limits claimed %v, want %d and %v", got, ids[2], more)
 	}
-	if left := weirtest.Value[int](t, d, "select (select count(*) from weir.line) + (select count(*) from weir.line_reservation) + (select count(*) from weir.line_news) + (select count(*) from weir.admission)"); left != 0 {
+	if left := weirtest.Value[int](t, d, "select (select count(*) from weir.line) + (select count(*) from weir.line_reservation) + (select count(*) from weir.admission_inbox) + (select count(*) from weir.admission)"); left != 0 {
 		t.Errorf("%d rows are left of the limits", left)
 	}
 }

@@ -172,6 +172,7 @@ func TestQueueLimitsJobsInFlight(t *testing.T) {
 
 // Workers that complete, fail, vanish and release, over two nodes; one that looks on from outside; limits that change meanwhile.
 func TestLimitIsNeverExceeded(t *testing.T) {
+	weirtest.Long(t, "it works many jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	other := weirtest.StartNodeOn(t, s.DB)

@@ -56,6 +56,7 @@ func rateIsTokenBucketSQL(t *testing.T) {
 }
 
 func rateIsTokenBucketREST(t *testing.T) {
+	weirtest.Long(t, "it watches a rate")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	other := weirtest.StartNodeOn(t, s.DB)

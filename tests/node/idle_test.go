@@ -2,33 +2,39 @@ package node
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// What is due is known ahead, so it is found when it is due.
+// What is due is known ahead, so an idle node promotes it when it is due. A node that polled every second would do so in
+// a quarter of the rounds; a machine that stalls may delay two of seven.
 func TestIdleNodePromotesOnTime(t *testing.T) {
+	weirtest.Long(t, "it has seven rounds of three seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB
-	late := time.Hour
-	for round := 0; round < 10 && late > 150*time.Millisecond; round++ { // of which one is not held up by the machine
+	var late []time.Duration
+	for range 7 {
 		time.Sleep(1200 * time.Millisecond) // it has nothing to do
 		weirtest.Exec(t, d, `select weir.enqueue('later', queue => 'q', run_at => now() + interval '1.7 s')`)
 		weirtest.Eventually(t, "it is available", func() bool { return weirtest.Value[int](t, d, "select count(*)::int from weir.job_ready") == 1 })
 		j := weirtest.ClaimOne(t, d, "q")
-		late = min(late, time.Duration(weirtest.Value[float64](t, d, `select extract(epoch from clock_timestamp() - min(t.at)) from weir.timeline($1) t where t.event = 'available'`, j.ID)*float64(time.Second)))
+		seconds := weirtest.Value[float64](t, d, `select extract(epoch from clock_timestamp() - min(t.at))
+			from weir.timeline($1) t where t.event = 'available'`, j.ID)
+		late = append(late, time.Duration(seconds*float64(time.Second)))
 		weirtest.Complete(t, d, j)
 	}
-	if late > 150*time.Millisecond {
-		t.Errorf("it was available %s after it was due", late)
+	if slices.Sort(late); late[4] > 250*time.Millisecond {
+		t.Errorf("the jobs were available %s after they were due, want 250ms at most for five of seven", late)
 	}
 }
 
 // Loops that look at the database rest between their looks, also where there is nothing that tells them when to look next.
 func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
+	weirtest.Long(t, "it watches an idle node for six seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.tend_workflows()"); !none {
@@ -49,6 +55,7 @@ func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
 
 // A transaction that pins the horizon keeps every dead row. When it ends, the space goes back to the system without anybody doing anything.
 func TestHotTablesShrinkAfterPinnedHorizon(t *testing.T) {
+	weirtest.Long(t, "it waits for vacuum")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	size := func() int { return s.Count(`select pg_relation_size('weir.job_lease')::int`) }

@@ -9,6 +9,7 @@ import (
 )
 
 func TestReadinessFollowsDatabase(t *testing.T) {
+	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()
 	server := weirtest.NewServer(t)
 	s := weirtest.StartNodeOn(t, weirtest.Open(t, server.URL("weir")))

@@ -38,6 +38,7 @@ func TestDrainingNodeFinishesItsCalls(t *testing.T) {
 }
 
 func TestStoppedNodeFinishesItsAnswers(t *testing.T) {
+	weirtest.Long(t, "it waits for a node to stop")
 	t.Parallel()
 	database := weirtest.New(t)
 	s, process := weirtest.StartServe(t, database, "WEIR_DRAIN_SECONDS=6")

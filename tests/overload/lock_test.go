@@ -14,6 +14,7 @@ import (
 
 // TestAThousandCallersBehindALockedKey holds a unique key in an open transaction while a thousand callers enqueue with it, and others without.
 func TestAThousandCallersBehindALockedKey(t *testing.T) {
+	weirtest.Long(t, "a thousand callers wait for a lock")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.Enqueue(weirtest.Object{"kind": "k"}) // makes the queue

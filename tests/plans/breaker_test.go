@@ -9,6 +9,7 @@ import (
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for circuit breakers: thousands of them, of which a few have something to do.
 func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	const settings = `{"half_open_probes": 5, "close_after": 5, "ramp_per_second": 200, "ramp_factor": 1, "window_seconds": 10}`
@@ -17,7 +18,7 @@ func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		weirtest.Exec(t, d, "select weir.set_breaker($1, $2)", name, settings)
 	}
 	weirtest.Exec(t, d, "select weir.pin_breaker('shut', 'open')")
-	weirtest.Exec(t, d, "update weir.breaker set flow_from = '-infinity', flow_count = 0")
+	weirtest.Exec(t, d, "update weir.breaker set release_from = '-infinity', released = 0")
 	id := func(name string) int {
 		return weirtest.Value[int](t, d, "select id from weir.breaker where name = $1", name)
 	}
@@ -36,7 +37,7 @@ func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		"select weir.claim(array['q', 'own'], 'w', 200)",
 		"select weir.fail_many(array_agg(job_id), array_agg(token), array_agg('{}'::jsonb)) from weir.job_lease",
 		"select weir.reset_breaker('back'), weir.reset_breaker('own')",
-		"update weir.breaker set flow_from = clock_timestamp() - interval '1 s' where state = 'closed'",
+		"update weir.breaker set release_from = clock_timestamp() - interval '1 s' where state = 'closed'",
 		"select weir.tick_breakers()",
 		"select weir.report_breaker('well', 'failure')",
 	}
@@ -44,14 +45,14 @@ func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{sql: "select breakers from weir.tick_breakers()", want: 4, rows: 12},
 		{sql: fmt.Sprintf("select weir.tick_breaker(%d, 200)", id("due")), want: 5},
 		{
-			first: "select weir.reset_breaker('back'); update weir.breaker set flow_from = clock_timestamp() - interval '1 s' where name = 'back'",
+			first: "select weir.reset_breaker('back'); update weir.breaker set release_from = clock_timestamp() - interval '1 s' where name = 'back'",
 			sql:   fmt.Sprintf("select weir.tick_breaker(%d, 200)", id("back")), want: 200,
 		},
 		{
-			first: "update weir.breaker set flow_from = clock_timestamp() - interval '1 s', state = 'closed' where name = 'own'",
+			first: "update weir.breaker set release_from = clock_timestamp() - interval '1 s', state = 'closed' where name = 'own'",
 			sql:   fmt.Sprintf("select weir.tick_breaker(%d, 200)", id("own")), want: 200,
 		},
-		{sql: "select count(*) from weir.claim_batch(array['q', 'own'], array['w'], array[100], array[3600]) where job_id > 0", want: 100, rows: 2100},
+		{sql: "select count(*) from weir.claim_batch(array['q', 'own'], array['w'], array[100], array[3600]) where refusal is null", want: 100, rows: 2100},
 		{sql: "select count(*) from weir.complete_many(" + some(60001, 200) + ", " + some(60001, 200) + ")", want: 200},
 		{sql: "select count(*) from weir.fail_many(" + some(60001, 200) + ", " + some(60001, 200) + ", " + failures + ")", want: 200},
 		{sql: "select count(*) from weir.fail_many(" + some(79801, 200) + ", " + some(79801, 200) + ", " + failures + ")", want: 200}, // probes
@@ -69,7 +70,7 @@ func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{sql: "select count(*) from (select * from weir.breaker_events where breaker = 'well' order by id desc limit 10) x", want: 1, rows: 10, viewed: true},
 		{sql: "select count(*) from (select * from weir.breaker_events where at > now() - interval '1 hour' order by id) x", want: 7, viewed: true},
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line_news|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|admission_inbox|breaker|breaker_.*|.*_p\d+)$`, warmUp, calls, func() {
 		weirtest.Exec(t, d, "alter sequence weir.job_id_seq restart 1000000")
 		weirtest.Exec(t, d, "update weir.breaker set state = 'half_open', gated = true, version = 900000, changed_at = now(), next_probe_at = null where name in ('due', 'own')")
 		weirtest.Exec(t, d, "update weir.breaker set state = 'open', gated = true, next_probe_at = 'infinity' where name = 'back'")

@@ -8,6 +8,7 @@ import (
 
 // As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for queues with limits: two with thousands of lines each.
 func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
+	weirtest.Long(t, "it fills tables")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "create table picked (name text primary key, ids bigint[], tokens bigint[])")
@@ -31,7 +32,7 @@ func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	calls := []plannedCall{
 		{sql: "select least(admitted, 200) from weir.admit('g', 200)", want: 200, rows: 1000}, // up to five times as many as are wanted, where claims follow each other quickly
 		{sql: "select least(admitted, 100) from weir.admit('h', 100)", want: 100, rows: 500},
-		{first: "select weir.admit('g', 100)", sql: "select count(*) from weir.claim_batch(array['g'], array['w'], array[100], array[3600]) where job_id > 0", want: 100},
+		{first: "select weir.admit('g', 100)", sql: "select count(*) from weir.claim_batch(array['g'], array['w'], array[100], array[3600]) where refusal is null", want: 100},
 		{sql: "select count(*) from weir.complete_many(" + ids + ", " + tokens + ")", want: 200},
 		{sql: "select count(*) from weir.fail_many(" + ids + ", " + tokens + ", array_fill('{}'::jsonb, array[200]))", want: 200},
 		{sql: "select count(*) from weir.snooze_many(" + ids + ", " + tokens + ", array_fill('1 s'::interval, array[200]))", want: 200},
@@ -47,7 +48,7 @@ func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{sql: "select sum(waiting + in_flight) from weir.lines where queue = 'g' and line = '1k7'", want: 4, viewed: true},
 		{sql: "select count(*) from weir.lines where queue = 'g' and line = any (array(select n from weir.line_names('g', '1k2', 100) n))", want: 100, viewed: true}, // as a page over REST
 	}
-	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line|line_news|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
+	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|line_reservation|line|admission_inbox|tenant_share|.*_p\d+)$`, warmUp, calls, func() {
 		for range 4 {
 			weirtest.Exec(t, d, some("g", "5000"))
 			weirtest.Exec(t, d, some("h", "5000"))

@@ -13,6 +13,7 @@ import (
 )
 
 func TestDueJobsArePromotedInOrder(t *testing.T) {
+	weirtest.Long(t, "it promotes many jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	var jobs []string
@@ -97,6 +98,7 @@ func TestDelayedJobOfLateCommitterIsPromoted(t *testing.T) {
 }
 
 func TestLockedJobIsPromotedAfterwards(t *testing.T) {
+	weirtest.Long(t, "it waits for locks")
 	t.Parallel()
 	for name, sql := range map[string]string{
 		"cancelled": "select weir.cancel($1)",
@@ -209,6 +211,7 @@ func TestTickDuringPromotionHidesNothing(t *testing.T) {
 // Delays and leases of a tenth of a second to a second, transactions that last as long, some of which roll back, and two nodes
 // that never look behind the end of their last look.
 func TestNoDueJobOrLostLeaseIsForgotten(t *testing.T) {
+	weirtest.Long(t, "it promotes under load for a while")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"lease_seconds": 1, "max_attempts": 100, "retry": {"base_seconds": 0.2, "strategy": "fixed"}}')`)

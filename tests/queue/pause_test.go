@@ -94,6 +94,7 @@ func TestPauseReplacesPause(t *testing.T) {
 
 // A claim that waits gets the jobs soon after the pause is over, through whatever node.
 func TestParkedClaimGetsJobsAfterPause(t *testing.T) {
+	weirtest.Long(t, "it waits for the end of pauses")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	other := weirtest.StartNodeOn(t, s.DB)

@@ -78,6 +78,7 @@ func purgeCancelsAvailableJobsREST(t *testing.T) {
 }
 
 func TestPurgeCancelsJobsOfOneState(t *testing.T) {
+	weirtest.Long(t, "it makes a database for each state")
 	t.Parallel()
 	for state, want := range map[string]string{
 		"available": "available 2", "scheduled": "scheduled 1", "retryable": "retryable 1", "held": "held 1", "waiting": "available 2, held 1, retryable 1, scheduled 1",
@@ -162,7 +163,7 @@ func TestPurgeCountsFirst(t *testing.T) {
 	if q := s.Queue("q"); q.Available+q.Scheduled+q.Retryable != 0 || q.Running != 1 || q.Dead != 1 {
 		t.Errorf("the queue is %+v", q)
 	}
-	for _, body := range []string{`{"state": "running"}`, `{"state": "dead"}`, `{"state": ""}`, `{}`, `{"dry_run": true}`, `{"state": "available", "dry_run": "yes"}`} {
+	for _, body := range []string{`{"state": "running"}`, `{"state": "dead"}`, `{"state": ""}`, `{"state": "available", "dry_run": "yes"}`} {
 		s.Post("/v1/queues/q/purge", body).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	}
 	s.Post("/v1/queues/none/purge", `{"state": "waiting", "dry_run": true}`).Problem(http.StatusNotFound, "queue_not_found")

@@ -125,6 +125,7 @@ func TestJobsOfTwoPartitionsAreWorkedTogether(t *testing.T) {
 }
 
 func TestMakingPartitionsBlocksNoOthers(t *testing.T) {
+	weirtest.Long(t, "it waits for locks")
 	t.Parallel()
 	d := weirtest.New(t)
 	for range 5 {

@@ -66,15 +66,15 @@ func schedulesAreChangedAndListedCLI(t *testing.T) {
 	}
 	s.CLI("schedules").Says(0, "no such schedules")
 	s.CLI("schedules", "create", "nightly", "report", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--queue", "reports", "--args", `{"day": "{{scheduled_date}}"}`, "--priority", "7", "--overlap", "skip").Says(0, "schedule nightly is active", "T02:30:00+0")
-	s.CLI("schedules", "create", "nightly", "report", "--every", "1h").Says(1, "there is a schedule 'nightly' already")
+	s.CLI("schedules", "create", "nightly", "report", "--every", "1h").Says(1, "schedule 'nightly' exists already")
 	s.CLI("schedules", "create", "beat", "ping", "--every", "90m", "--jitter", "1m", "--max-runs", "3", "--paused").Says(0, "schedule beat is paused")
 	s.CLI("schedules", "create", "bad", "k", "--cron", "0 25 * * *").Says(1, "an hour that is not from 0 to 23")
-	s.CLI("schedules", "create", "bad", "k").Says(1, "cron is needed")
+	s.CLI("schedules", "create", "bad", "k").Says(1, "cron is required")
 	s.CLI("schedules").Says(0, "SCHEDULE", "nightly", "30 2 * * *", "Europe/Berlin", "report", "beat", "every 90 min", "paused")
 	if out := s.CLI("schedules", "list", "--state", "paused").Says(0, "beat").Stdout; strings.Contains(out, "nightly") {
 		t.Errorf("those that are paused:\n%s", out)
 	}
-	s.CLI("schedules", "preview", "nightly", "--count", "2", "--from", "2026-03-28T12:00:00Z").Says(0, "2026-03-29T03:00:00+02:00", "2026-03-29T01:00:00Z", "moved: the clocks leave out")
+	s.CLI("schedules", "preview", "nightly", "--count", "2", "--from", "2026-03-28T12:00:00Z").Says(0, "2026-03-29T03:00:00+02:00", "2026-03-29T01:00:00Z", "moved: DST skips")
 	s.CLI("schedules", "preview", "--cron", "30 2 * * *", "--zone", "Europe/Berlin", "--dst-gap", "skip", "--from", "2026-03-28T12:00:00Z").Says(0, "skipped: the clocks go from 02:00 to 03:00")
 	s.CLI("schedules", "preview").Says(2, "the name of a schedule")
 	s.CLI("schedules", "preview", "nightly", "--cron", "* * * * *").Says(2, "not both")
@@ -95,7 +95,7 @@ func schedulesAreChangedAndListedCLI(t *testing.T) {
 			t.Errorf("not asked: %d\n%s", r.Status, r.Stderr)
 		}
 		s.CLI("schedules", "delete", "nightly", "--yes").Says(0, "schedule nightly is gone")
-		s.CLI("schedules", "delete", "nightly", "--yes").Says(1, "there is no schedule")
+		s.CLI("schedules", "delete", "nightly", "--yes").Says(1, "does not exist")
 		s.CLI("schedules", "apply", file).Says(0, "schedule nightly is active", "schedule beat is paused")
 	}
 	var again weirtest.Schedule
@@ -172,6 +172,7 @@ func TestChangeTakesEffectAtOnce(t *testing.T) {
 
 // Two nodes fire while its times, its job and its pause are changed all the time.
 func TestChangedScheduleFiresNoSlotTwice(t *testing.T) {
+	weirtest.Long(t, "it changes a schedule while it fires")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	weirtest.StartNodeOn(t, s.DB)

@@ -297,6 +297,7 @@ func TestJitterIsStableAndSpreadsSchedules(t *testing.T) {
 
 // Ten thousand schedules are due at the same second, on three nodes, of which one is killed while they fire.
 func TestTenThousandSchedulesFireOnceEach(t *testing.T) {
+	weirtest.Long(t, "ten thousand schedules fire")
 	t.Parallel()
 	d := weirtest.New(t)
 	const schedules = 10000

@@ -150,6 +150,7 @@ func searchFirst(n int, ok func(int) bool) int {
 }
 
 func TestZonesMatchTimeZoneDatabase(t *testing.T) {
+	weirtest.Long(t, "it walks through all time zones")
 	t.Parallel()
 	d := weirtest.New(t)
 	zones := embeddedZones(t)
@@ -181,6 +182,7 @@ func TestZonesMatchTimeZoneDatabase(t *testing.T) {
 // Zones that share their clocks of these years, as most do with others, are looked at once. Each change of clocks meets some of the cases, and
 // each zone in its changes all of them.
 func TestNoZoneLosesOrDoublesRun(t *testing.T) {
+	weirtest.Long(t, "it walks through all time zones")
 	t.Parallel()
 	d := weirtest.New(t)
 	cases := zoneCases()

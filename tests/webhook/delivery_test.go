@@ -13,6 +13,7 @@ import (
 )
 
 func TestFailedDeliveryIsRetried(t *testing.T) {
+	weirtest.Long(t, "it waits for retries")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	r := weirtest.NewWebhookReceiver(t)
@@ -40,6 +41,7 @@ func TestFailedDeliveryIsRetried(t *testing.T) {
 }
 
 func TestFailingWebhookIsDisabled(t *testing.T) {
+	weirtest.Long(t, "it waits for retries")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	r, gone := weirtest.NewWebhookReceiver(t), weirtest.NewWebhookReceiver(t)

@@ -49,7 +49,11 @@ func TestWebhookGetsChosenEvents(t *testing.T) {
 		}
 	}
 	s.Eventually("all deliveries are noted", func() bool { return s.Webhook("all").Pending == 0 })
-	for _, d := range s.Deliveries("all") {
+	deliveries := s.Deliveries("all")
+	if len(deliveries) != len(want) {
+		t.Errorf("got %d deliveries, want %d", len(deliveries), len(want))
+	}
+	for _, d := range deliveries {
 		if d.State != "delivered" || d.Attempts != 1 || d.Status != 200 || d.DurationSeconds <= 0 {
 			t.Errorf("the delivery is %+v", d)
 		}
@@ -58,6 +62,7 @@ func TestWebhookGetsChosenEvents(t *testing.T) {
 
 // What happens while no node runs chores is told when one does again; what one was at when it ended is told by the next.
 func TestWebhookMissesNothingWhenNodesStop(t *testing.T) {
+	weirtest.Long(t, "it stops nodes")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	r := weirtest.NewWebhookReceiver(t)

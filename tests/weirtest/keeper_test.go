@@ -127,6 +127,7 @@ func wantEnded(t *testing.T, temp, address string) {
 }
 
 func TestProcessesShareOneServerUntilTheLastEnds(t *testing.T) {
+	Long(t, "it starts a server and waits for its end")
 	t.Parallel()
 	temp := ownTempFolder(t)
 	var processes []*testProcess
@@ -158,6 +159,7 @@ func TestProcessesShareOneServerUntilTheLastEnds(t *testing.T) {
 }
 
 func TestProcessesReplaceAKilledKeeper(t *testing.T) {
+	Long(t, "it starts two servers")
 	t.Parallel()
 	temp := ownTempFolder(t)
 	env := []string{"TMPDIR=" + temp, "WEIR_TEST_DATABASE_URL="}
@@ -187,6 +189,7 @@ func TestProcessesReplaceAKilledKeeper(t *testing.T) {
 }
 
 func TestProcessesShareTheTemplateOfAGivenServer(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	s := NewServer(t)
 	conn, err := pgx.Connect(t.Context(), s.URL("postgres"))

@@ -10,16 +10,32 @@ import (
 	"strings"
 )
 
-// Metric adds up the samples of a metric in /metrics. Labels choose among them, as in `queue="q"`.
+// Metric adds up the samples of a metric in /metrics. Labels choose among them, as in `queue="q"`. It fails the test if
+// there is none: a metric that is missing must not count as 0.
 func (s *Node) Metric(name string, labels ...string) float64 {
 	s.T.Helper()
 	return s.MetricIn(s.Get("/metrics").Want(http.StatusOK), name, labels...)
 }
 
-// MetricIn adds up the samples of a metric in an answer of /metrics.
+// MetricOrZero is Metric for a counter that appears when it counts for the first time.
+func (s *Node) MetricOrZero(name string, labels ...string) float64 {
+	s.T.Helper()
+	sum, _ := s.samples(s.Get("/metrics").Want(http.StatusOK), name, labels)
+	return sum
+}
+
+// MetricIn is Metric in an answer of /metrics.
 func (s *Node) MetricIn(scraped *Response, name string, labels ...string) float64 {
 	s.T.Helper()
-	sum, found := 0.0, false
+	sum, found := s.samples(scraped, name, labels)
+	if !found {
+		s.T.Fatalf("/metrics has no %s%q", name, labels)
+	}
+	return sum
+}
+
+func (s *Node) samples(scraped *Response, name string, labels []string) (sum float64, found bool) {
+	s.T.Helper()
 	lines := bufio.NewScanner(bytes.NewReader(scraped.Body))
 lines:
 	for lines.Scan() {
@@ -39,8 +55,5 @@ lines:
 		}
 		sum, found = sum+x, true
 	}
-	if !found && len(labels) == 0 {
-		s.T.Fatalf("there is no metric %s", name)
-	}
-	return sum
+	return sum, found
 }

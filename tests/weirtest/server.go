@@ -17,7 +17,8 @@ import (
 )
 
 // NewServer starts a server of the test's own, with a migrated database "weir", for a test that stops, kills or
-// exhausts it. It ends with the test. It needs PostgreSQL's programs, whatever the other tests run on.
+// exhausts it. It ends with the test. It needs PostgreSQL's programs, whatever the other tests run on. Such a test is
+// long.
 func NewServer(t testing.TB) *embedded.Server {
 	t.Helper()
 	return NewServerWith(t, nil)
@@ -26,6 +27,7 @@ func NewServer(t testing.TB) *embedded.Server {
 // NewServerWith is NewServer with PostgreSQL settings beside those that all servers of the tests have.
 func NewServerWith(t testing.TB, settings map[string]string) *embedded.Server {
 	t.Helper()
+	Long(t, "it starts a server")
 	s := startServer(t, embedded.Config{DataDir: serverFolder(t), Settings: settings})
 
 	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)

@@ -14,6 +14,7 @@ import (
 )
 
 func TestKilledServerKeepsWhatWasCommitted(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	s := NewServer(t)
 	conn, err := pgx.Connect(t.Context(), s.URL("weir"))
@@ -40,6 +41,7 @@ func TestKilledServerKeepsWhatWasCommitted(t *testing.T) {
 }
 
 func TestKilledServersFolderIsRemoved(t *testing.T) {
+	Long(t, "it starts a server")
 	t.Parallel()
 	var dir string
 	var killed time.Time

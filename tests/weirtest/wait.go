@@ -16,6 +16,14 @@ const Patience = time.Minute
 // stalls, and must not take until the end of a wait, a lease or a lock, which last a minute.
 const Soon = 20 * time.Second
 
+// Long leaves a test out of `make test-fast` (go test -short). Call it first in a test of more than about three seconds.
+func Long(t testing.TB, why string) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("long: " + why)
+	}
+}
+
 // Eventually polls until ok, and fails the test if that does not happen within Patience.
 func (s *Node) Eventually(what string, ok func() bool) {
 	s.T.Helper()

@@ -15,6 +15,7 @@ import (
 )
 
 func TestStoppedWorkerReleasesItsJobs(t *testing.T) {
+	weirtest.Long(t, "it waits for a worker to stop")
 	t.Parallel()
 	s, started := weirtest.StartNode(t), filepath.Join(t.TempDir(), "started")
 	w := s.StartWorker([]string{"--queue", "q", "--concurrency", "2", "--grace-seconds", "6"}, "sh", "-c", `
@@ -57,6 +58,7 @@ func TestSecondSignalEndsWorkerAtOnce(t *testing.T) {
 }
 
 func TestKilledWorkersJobRunsElsewhereSoon(t *testing.T) {
+	weirtest.Long(t, "it waits for the end of a lease")
 	t.Parallel()
 	s, started := weirtest.StartNode(t), filepath.Join(t.TempDir(), "started")
 	first := s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--worker", "first"}, "sh", "-c", `echo $$ > "$0"; exec sleep 100`, started)
@@ -79,6 +81,7 @@ func TestKilledWorkersJobRunsElsewhereSoon(t *testing.T) {
 }
 
 func TestWorkRegistersAndIsPausedAndDrained(t *testing.T) {
+	weirtest.Long(t, "it waits for heartbeats of a worker")
 	t.Parallel()
 	s, gate := weirtest.StartNode(t), filepath.Join(t.TempDir(), "gate")
 	child := s.StartWorker([]string{"--queue", "q", "--concurrency", "2", "--worker", "mill"}, "sh", "-c", `while [ ! -e "$0" ]; do sleep 0.05; done`, gate)

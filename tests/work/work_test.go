@@ -122,6 +122,7 @@ func TestCancelledCommandIsKilledWithItsChildren(t *testing.T) {
 }
 
 func TestWorkKeepsLeaseAndTimeout(t *testing.T) {
+	weirtest.Long(t, "it waits for a timeout")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.StartWorker([]string{"--queue", "q", "--lease-seconds", "9", "--concurrency", "2"}, "sh", "-c", `echo begun >&2; sleep "$(cat)"; echo done`)
@@ -137,6 +138,7 @@ func TestWorkKeepsLeaseAndTimeout(t *testing.T) {
 }
 
 func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
+	weirtest.Long(t, "it runs 1,500 commands")
 	t.Parallel()
 	database := weirtest.New(t)
 	s, node := weirtest.StartServe(t, database)

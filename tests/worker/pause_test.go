@@ -134,6 +134,7 @@ func TestParkedClaimOfResumedWorkerGetsJobs(t *testing.T) {
 
 // A paused worker that waits must not take the place of others in the line, and not keep the node busy.
 func TestParkedClaimsOfPausedWorkersBlockNoOthers(t *testing.T) {
+	weirtest.Long(t, "it waits until parked claims look seldom")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.Register("idle", 10)

@@ -103,6 +103,7 @@ func ends(steps []plannedStep) []string {
 
 // Random workflows, worked by many at once in batches, with failures, retries, releases and lost leases, end as their definition says that they must.
 func TestRandomWorkflowsEndAsDefined(t *testing.T) {
+	weirtest.Long(t, "it runs random workflows")
 	t.Parallel()
 	d := weirtest.New(t)
 	random := rand.New(rand.NewPCG(rand.Uint64(), 1))
@@ -213,6 +214,7 @@ func workRandomly(conn *pgx.Conn, random *rand.Rand) (left int, err error) {
 // People cancel, retry, signal and cancel single steps while workers are at it and steps add steps. Nothing deadlocks, nothing is forgotten, and when they
 // leave it alone every workflow ends.
 func TestWorkflowsSurviveConcurrentChanges(t *testing.T) {
+	weirtest.Long(t, "it changes workflows for a while")
 	t.Parallel()
 	d := weirtest.New(t)
 	random := rand.New(rand.NewPCG(rand.Uint64(), 2))
