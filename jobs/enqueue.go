@@ -69,22 +69,18 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		first.Duplicate = true
 		return first, err
 	}
-	stored := job.stored(done)
-	if stored.State == Available && e.claims.Governed(stored.Queue) {
-		stored.State, stored.HeldReason = Held, "line"
-	}
-	return stored, nil
+	return job.stored(done), nil
 }
 
 // stored is the job as a reader would find it, without asking the database again.
 func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
-		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
+		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
 		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
 	}
-	if as.RunAt != nil {
-		j.State, j.RunAt = Scheduled, as.RunAt
+	if j.State == Held {
+		j.HeldReason = "line" // a job that is no step of a workflow starts held only in a queue with limits
 	}
 	if n.Unique != nil {
 		j.UniqueKey = n.Unique.Key
