@@ -17,7 +17,7 @@ func TestEverythingInSchemaHasComment(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.EnqueueOne(t, d, "q")
-	weirtest.RollOver(t, d) // partitions that the migrations did not make are documented too
+	weirtest.RollOver(t, d) // partitions made later are documented too
 	for _, line := range weirtest.Values[string](t, d, undocumented) {
 		t.Error(line)
 	}
@@ -50,7 +50,7 @@ with things as (
 )
 select what || ' has no comment' from things where coalesce(trim(says), '') = '' order by 1`
 
-// The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
+// The functions that users may call. Adding one is a promise; changing or removing one breaks a promise.
 const publicFunctions = `
 weir.add_steps(job_id bigint, token bigint, steps jsonb)
 weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean, OUT available integer)
@@ -182,7 +182,7 @@ func TestPublicFunctionsAreAsPromised(t *testing.T) {
 	}
 }
 
-// What a call raises is in its comment, so that \df+ tells.
+// A function's comment names its errors, so that \df+ shows them.
 func TestCommentsNameTheErrors(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
