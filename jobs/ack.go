@@ -225,7 +225,7 @@ type ackGroup struct {
 	errors  []json.RawMessage
 	delays  []float64
 	retries []bool
-	given   bool // some result is
+	given   bool          // some result is
 	at      []int         // the places of these acks in the call
 	placeOf map[int64]int // the same by job
 }

@@ -46,7 +46,8 @@ type Enqueued struct {
 	Priority       int
 	MaxAttempts    int
 	TimeoutSeconds int
-	RunAt          *time.Time // nil: it is available
+	State          State      // available, scheduled or held
+	RunAt          *time.Time // when it becomes available, if it is scheduled
 	CreatedAt      time.Time
 }
 
@@ -128,7 +129,7 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.Ra
 	for i, r := range rows {
 		out[i] = Enqueued{
 			ID: ID(r.JobID), Duplicate: r.Duplicate, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts),
-			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(),
+			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State),
 		}
 	}
 	e.metrics.enqueued.Add(float64(len(out)))
