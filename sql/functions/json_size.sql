@@ -28,15 +28,15 @@ create or replace function weir.size_problem(value jsonb, most int) returns text
 declare
   odd boolean := weir.has_odd_number(value);
 begin
-  if odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n where octet_length(n #>> '{}') > 400) then
-    return 'must not have a number that takes more than 400 digits to write out';
+  if odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n where octet_length(n #>> '{}') > 1003) then  -- a sign and 0. beside
+    return 'must not have a number that takes more than 1000 digits to write out';
   elsif (odd or pg_column_size(value) > most / 16) and weir.json_size(value) > most then
     return 'must be at most ' || case when most % 1048576 = 0 then most / 1048576 || ' MiB' else most / 1024 || ' KiB' end;
   end if;
   return null;
 end $$;
 comment on function weir.size_problem(jsonb, int) is
-  'Internal. What is wrong with the size of a JSON value that should print to at most so many bytes, or null. No number may take more than 400 digits.';
+  'Internal. What is wrong with the size of a JSON value that should print to at most so many bytes, or null. No number may take more than 1000 digits.';
 
 create or replace function weir.refuse_large(field text, "values" jsonb[], most int) returns void language plpgsql immutable as $$
 declare

@@ -21,7 +21,7 @@ var numbers = map[string]string{
 	"large, below": "[" + strings.Repeat("-1e131071,", 200) + "1]",
 	"small":        "[" + strings.Repeat("1e-16383,", 200) + "1]",
 	"zero":         "[" + strings.Repeat("0e-16383,", 200) + "1]",
-	"deep":         `{"a": [[{"b": [1e1000]}]]}`,
+	"deep":         `{"a": [[{"b": [1e2000]}]]}`,
 	"all doubles":  "[" + strings.Repeat("1e308,", 4000) + "1]",
 }
 
@@ -69,12 +69,15 @@ func TestRESTNumbersThatPrintLongAreRefused(t *testing.T) {
 			s := *s
 			s.T = t
 			raw := json.RawMessage(value)
-			// The place of the number is known before the size is: 422, or else 413.
-			if r := s.Post("/v1/jobs", Object{"kind": "a", "args": raw}); r.Status != http.StatusRequestEntityTooLarge {
-				r.RefusedAt("body.args", "exponent")
+			// A large exponent is seen when the body is read; size only when it is stored.
+			refused := func(r *Response, field string) {
+				t.Helper()
+				if r.Status != http.StatusRequestEntityTooLarge {
+					r.RefusedAt(field, "exponent")
+				}
 			}
-			s.Post("/v1/jobs/batch", Object{"jobs": []Object{{"kind": "a"}, {"kind": "a", "args": raw}}}).
-				Problem(http.StatusRequestEntityTooLarge, "args_too_large")
+			refused(s.Post("/v1/jobs", Object{"kind": "a", "args": raw}), "body.args")
+			refused(s.Post("/v1/jobs/batch", Object{"jobs": []Object{{"kind": "a"}, {"kind": "a", "args": raw}}}), "body.jobs[1].args")
 			job := s.EnqueueAndClaim("q")
 			s.Post("/v1/jobs/"+job.ID+"/complete", Object{"token": job.Token, "result": raw}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 			s.Post("/v1/jobs/"+job.ID+"/complete", Object{"token": job.Token}).Want(http.StatusOK)
