@@ -16,7 +16,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Outcome is what a worker says of a job that it has.
+// Outcome is how an attempt ended, as its worker reports it.
 type Outcome string
 
 // The outcomes.
@@ -34,16 +34,16 @@ type Failure struct {
 	Stack   string `json:"stack,omitempty" doc:"Where it happened; cut after 16384 characters."`
 }
 
-// Ack ends a lease: it says what became of a job.
+// Ack ends a lease with the outcome of the job.
 type Ack struct {
 	ID             ID              `json:"id" doc:"The job."`
 	Token          ID              `json:"token" doc:"The token that came with it."`
-	Outcome        Outcome         `json:"outcome" enum:"complete,fail,snooze,release" doc:"What became of it."`
+	Outcome        Outcome         `json:"outcome" enum:"complete,fail,snooze,release" doc:"How the attempt ended."`
 	Result         json.RawMessage `json:"result,omitempty" doc:"With complete: any JSON."`
 	Error          *Failure        `json:"error,omitempty" doc:"With fail: what went wrong."`
 	Retry          *bool           `json:"retry,omitempty" doc:"With fail: false: it is dead, whatever its attempts. Defaults to true."`
-	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With fail: wait so long, not as the retry policy says."`
-	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With snooze: available again after so long."`
+	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With fail: wait this long before the retry, whatever the retry policy says."`
+	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With snooze: available again after this delay."`
 }
 
 // AckStatus says whether an ack was accepted.
@@ -57,7 +57,7 @@ const (
 	AckInvalid  AckStatus = "invalid" // only Ack answers this; AckOne returns an Error
 )
 
-// AckResult says what became of an ack.
+// AckResult is the result of an ack.
 type AckResult struct {
 	ID     ID         `json:"id" doc:"The job."`
 	Status AckStatus  `json:"status" enum:"ok,stale_token,not_found,invalid" doc:"ok, or why nothing changed."`

@@ -22,7 +22,7 @@ const (
 	tickMargin = tickEvery * 9 / 10
 )
 
-// The kinds of work that can fall due, in the order of weir.look_out.
+// The kinds of work that can fall due, in the order of weir.due_work.
 const (
 	toPromote = iota
 	toExpire
@@ -49,6 +49,7 @@ type dueWork struct {
 	livelyAt  clock.Stamp // when many jobs last came or went
 
 	// Only step uses these.
+	clock    clockWatch
 	seen     string // the snapshot of the last query
 	readAt   time.Time
 	leasesAt time.Time
@@ -56,7 +57,7 @@ type dueWork struct {
 }
 
 func newDueWork(e *Engine) *dueWork {
-	d := &dueWork{e: e}
+	d := &dueWork{e: e, clock: clockWatch{e: e}}
 	for i := range d.looked {
 		d.looked[i].clock = e.clock
 	}
@@ -76,7 +77,7 @@ func (d *dueWork) rest(unwoken time.Duration) time.Duration {
 
 func (d *dueWork) step(ctx context.Context) (time.Duration, error) {
 	began := d.e.clock.Now()
-	params := db.LookOutParams{
+	params := db.DueWorkParams{
 		Seen: d.seen, PromoteAfter: d.looked[toPromote].get(), FireAfter: d.looked[toFire].get(), AheadSeconds: dueAhead.Seconds(),
 	}
 	reread, leases := began.Sub(d.readAt) >= dueReread, began.Sub(d.leasesAt) >= dueReread
@@ -87,10 +88,14 @@ func (d *dueWork) step(ctx context.Context) (time.Duration, error) {
 		after := d.looked[toExpire].get()
 		params.Seen, params.ExpireAfter = "", &after
 	}
-	row, err := d.e.loops.LookOut(ctx, params)
+	row, err := d.e.loops.DueWork(ctx, params)
 	if err != nil {
 		d.failed()
 		return 0, fromDB("asking which work is due", err)
+	}
+	if err := d.clock.check(ctx, began, row.Now); err != nil {
+		d.failed()
+		return 0, err
 	}
 	if row.Snapshot != d.seen {
 		d.wrote.Add(1)
@@ -114,7 +119,15 @@ func (d *dueWork) failed() {
 	d.e.tickSoon.Raise()
 }
 
-func (d *dueWork) note(row db.LookOutRow, began time.Time, leases bool) {
+// forget makes all loops look from the beginning, because the database's clock went back.
+func (d *dueWork) forget() {
+	for i := range d.looked {
+		d.looked[i].set(time.Time{})
+	}
+	d.failed()
+}
+
+func (d *dueWork) note(row db.DueWorkRow, began time.Time, leases bool) {
 	d.readAt = began
 	for i, in := range row.DueIn {
 		if i == toExpire && !leases {

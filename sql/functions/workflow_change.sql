@@ -187,8 +187,8 @@ create or replace function weir.retry_workflow(workflow_id bigint, by text defau
 declare
   w weir.workflow;
 begin
-  if weir.by_problem(retry_workflow.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(retry_workflow.by));
+  if weir.requester_problem(retry_workflow.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(retry_workflow.by));
   end if;
   if not weir.resume_workflow(retry_workflow.workflow_id, retry_workflow.by) then
     raise exception using errcode = 'WR052', message = format('workflow %s has no step that failed or was cancelled', retry_workflow.workflow_id),
@@ -247,8 +247,8 @@ declare
   again bigint[];
   copied bigint[];
 begin
-  if weir.by_problem(fork_workflow.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(fork_workflow.by));
+  if weir.requester_problem(fork_workflow.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(fork_workflow.by));
   end if;
   lock table weir.job_ready in row exclusive mode;
   w := weir.lock_workflow(fork_workflow.workflow_id);

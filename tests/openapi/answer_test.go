@@ -227,7 +227,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	check("post /v1/jobs/bulk", s.Post("/v1/jobs/bulk", `{"action": "reprioritise", "filter": {"queue": "none", "parent_id": "7"}, "priority": 3}`)).Want(http.StatusAccepted)
 	export := weirtest.Decode[weirtest.Operation](check("post /v1/jobs/export", s.Post("/v1/jobs/export", `{"filter": {"queue": "none"}, "format": "csv", "limit": 5}`)).Want(http.StatusAccepted)).ID
 	check("get /v1/operations/{id}/result", s.Get("/v1/operations/"+export+"/result")).Want(http.StatusConflict)
-	s.Eventually("the export is over", func() bool { return s.Count("select over::int from weir.work_operation($1::bigint)", export) == 1 })
+	s.Eventually("the export is over", func() bool { return s.Count("select over::int from weir.run_operation($1::bigint)", export) == 1 })
 	if r := s.Get("/v1/operations/" + export + "/result").Want(http.StatusOK); r.Header.Get("Content-Type") == "text/csv; charset=utf-8" {
 		called["get /v1/operations/{id}/result"] = true // it is no JSON
 	}

@@ -57,7 +57,7 @@ func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{"select count(*) from weir.run_again(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), 'redriven', true)", 200},
 		{"select weir.redrive(140000)", 1},
 		{"select weir.purge_dead(140000)", 1},
-		{"select weir.drop_letters(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), null)", 200},
+		{"select weir.purge_dead_letters(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), null)", 200},
 		{"select weir.edit(90001, '{\"priority\": 9}')", 1},
 		{"select weir.edit(30001, '{\"priority\": 9}')", 1},
 		{"select weir.edit(5001, '{\"priority\": 9}')", 1},

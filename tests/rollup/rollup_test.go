@@ -91,12 +91,12 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 	if !slices.Contains(steps, "jobs") || !slices.Contains(steps, "minutes") {
 		t.Errorf("the steps were %q", steps)
 	}
-	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup_rest()"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.pending_rollup()"); n != 0 {
 		t.Errorf("%d rows are still counted by a reader", n)
 	}
 	before := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
 	rollUp(t, d, "0 s")
-	weirtest.Exec(t, d, "select weir.replace_minutes(now() - interval '1 hour', now(), true)")
+	weirtest.Exec(t, d, "select weir.roll_up_minutes(now() - interval '1 hour', now(), true)")
 	if after := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
 		t.Errorf("counted again it is\n%s\nand was\n%s", after, before)
 	}
@@ -212,7 +212,7 @@ func TestWaitsCountFromAvailability(t *testing.T) {
 	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '300 s'") // and waited for 400 s
 	weirtest.Complete(t, d, j)
 	weirtest.Exec(t, d, "update weir.rollup_cursor set until = until - interval '60 min'")
-	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.rollup_rest()")
+	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.pending_rollup()")
 	for i, want := range []float64{500, 400, 300} {
 		if math.Abs(got[i]-want) > 40 {
 			t.Errorf("waits in all, the longest, and runs in all are %v s, want about 500, 400 and 300", got)

@@ -48,7 +48,7 @@ func webhookIsChangedAndDeletedSQL(t *testing.T) {
 	weirtest.EnqueueOne(t, d, "q")
 	weirtest.ClaimOne(t, d, "q").Call(t, d, `fail($1, $2, '{}', retry => false)`)
 	weirtest.Tick(t, d)
-	note := "select noted from weir.note_deliveries((select id from weir.webhook))"
+	note := "select noted from weir.create_deliveries((select id from weir.webhook))"
 	if n := weirtest.Value[int](t, d, note); n != 0 {
 		t.Errorf("with ten thousand pending %d more were noted", n)
 	}

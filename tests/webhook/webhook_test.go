@@ -124,8 +124,8 @@ func TestWebhooksCatchUpInBoundedSteps(t *testing.T) {
 	weirtest.Tick(t, d)
 	most := 0
 	for range 100 {
-		n := weirtest.Value[int](t, d, "select noted from weir.note_deliveries((select id from weir.webhook), 100)")
-		if n == 0 && !weirtest.Value[bool](t, d, "select behind from weir.note_deliveries((select id from weir.webhook), 100)") {
+		n := weirtest.Value[int](t, d, "select noted from weir.create_deliveries((select id from weir.webhook), 100)")
+		if n == 0 && !weirtest.Value[bool](t, d, "select behind from weir.create_deliveries((select id from weir.webhook), 100)") {
 			break
 		}
 		most = max(most, n)

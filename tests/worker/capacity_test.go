@@ -59,9 +59,9 @@ func TestCountStartsBeforeEveryCountedLease(t *testing.T) {
 	fillQueue(t, d, 200)
 	weirtest.Exec(t, d, "select weir.register_worker('w', '{\"capacity\": 10}')")
 	sign := func() {
-		weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
+		weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
 		weirtest.Tick(t, d)
-		weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
+		weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
 	}
 	for round := range 5 {
 		if n := claimAs(t, d, "w", 50); n != 10 {
@@ -76,7 +76,7 @@ func TestCountStartsBeforeEveryCountedLease(t *testing.T) {
 		weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 		sign()
 	}
-	if late := weirtest.Value[bool](t, d, "select counted_from > now() - interval '1 minute' from weir.worker_sign"); !late {
+	if late := weirtest.Value[bool](t, d, "select counted_from > now() - interval '1 minute' from weir.worker_seen"); !late {
 		t.Error("counting starts where it did")
 	}
 	// A claim in an open transaction lies before that place when it commits, and counts then.
@@ -248,8 +248,8 @@ func TestCountReadsNoPastLeases(t *testing.T) {
 	pin := d.Tx() // keeps dead rows from being removed
 	weirtest.Exec(t, pin, "set transaction isolation level repeatable read")
 	weirtest.Exec(t, pin, "select count(*) from weir.job")
-	weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() + interval '1 hour'") // the place to start is not looked up, however long this takes
+	weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() + interval '1 hour'") // the place to start is not looked up, however long this takes
 	for range 6 {
 		fillQueue(t, d, 500)
 		if n := claimAs(t, d, "w", 500); n != 500 {
@@ -270,8 +270,8 @@ func TestCountReadsNoPastLeases(t *testing.T) {
 	}
 	read()
 	before := read()
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
-	weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
+	weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
 	read()
 	if after := read(); after*5 > before {
 		t.Errorf("counting nothing reads %d pages where it has just been looked up where to start, and %d before", after, before)

@@ -98,7 +98,7 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 	d := weirtest.New(t)
 	fillQueue(t, d, 3)
 	silence := func(seconds int) {
-		weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = clock_timestamp() - make_interval(secs => $1)", seconds)
+		weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = clock_timestamp() - make_interval(secs => $1)", seconds)
 		weirtest.Exec(t, d, "update weir.job_lease set leased_at = clock_timestamp() - make_interval(secs => $1), expires_at = clock_timestamp() - make_interval(secs => $1 - lease_seconds)", seconds)
 	}
 	j := weirtest.ClaimOne(t, d, "q")
@@ -120,7 +120,7 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 		"its heartbeat":       func() { weirtest.Exec(t, d, "select weir.worker_heartbeat('worker', 0.5)") },
 		"a job's heartbeat":   func() { j.Call(t, d, "heartbeat(array[$1::bigint], array[$2::bigint])") },
 		"its registering":     func() { weirtest.Exec(t, d, "select weir.register_worker('worker')") },
-		"a sign through REST": func() { weirtest.Exec(t, d, "select weir.see_workers(array['worker'], array[3])") },
+		"a sign through REST": func() { weirtest.Exec(t, d, "select weir.touch_workers(array['worker'], array[3])") },
 	} {
 		silence(31)
 		if got := stateOfWorker(t, d, "worker"); !strings.HasPrefix(got, "lost") {
@@ -140,8 +140,8 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 	}
 	// In the end it is forgotten, but not what operators decided, nor a worker with jobs.
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
-	weirtest.Exec(t, d, "select weir.see_workers(array['idle', 'old'])")
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '8 days' where name <> 'idle'")
+	weirtest.Exec(t, d, "select weir.touch_workers(array['idle', 'old'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '8 days' where name <> 'idle'")
 	if n := weirtest.Value[int](t, d, "select weir.sweep_workers()"); n != 1 {
 		t.Errorf("%d were forgotten", n)
 	}
@@ -158,7 +158,7 @@ func TestClaimInLongTransactionBlocksNoOthers(t *testing.T) {
 	tx, other := d.Tx(), d.ConnectWithLockTimeout()
 	claimAs(t, tx, "new", 1) // inserts its last-seen time
 	for _, sql := range []string{
-		"select * from weir.claim(array['q'], 'new', 1)", "select weir.see_workers(array['new', 'x'])", "select weir.register_worker('new', '{\"capacity\": 9}')",
+		"select * from weir.claim(array['q'], 'new', 1)", "select weir.touch_workers(array['new', 'x'])", "select weir.register_worker('new', '{\"capacity\": 9}')",
 		"select weir.worker_heartbeat('new', 1)", "select weir.pause_worker('new')", "select weir.drain_worker('new')", "select weir.resume_worker('new')",
 	} {
 		if err := weirtest.TryExec(other, sql); err != nil {
@@ -166,11 +166,11 @@ func TestClaimInLongTransactionBlocksNoOthers(t *testing.T) {
 		}
 	}
 	weirtest.Commit(t, tx)
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 minute'")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 minute'")
 	tx = d.Tx()
 	claimAs(t, tx, "new", 1) // updates it
 	for _, sql := range []string{
-		"select * from weir.claim(array['q'], 'new', 1)", "select weir.see_workers(array['new', 'x'])", "select weir.register_worker('new')", "select weir.edit_worker('new', '{\"capacity\": 5}')",
+		"select * from weir.claim(array['q'], 'new', 1)", "select weir.touch_workers(array['new', 'x'])", "select weir.register_worker('new')", "select weir.edit_worker('new', '{\"capacity\": 5}')",
 		"select weir.worker_heartbeat('new', 1)", "select weir.pause_worker('new')", "select weir.resume_worker('new')", "select weir.drain_worker('new')", "select weir.sweep_workers()", "select weir.remove_worker('new')",
 	} {
 		if err := weirtest.TryExec(other, sql); err != nil {

@@ -140,7 +140,7 @@ func claimRegistersWorkerREST(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	weirtest.Exec(t, tx, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
+	weirtest.Exec(t, tx, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
 	if state := weirtest.Value[string](t, tx, "select state from weir.workers where name = 'patient'"); state != "lost" {
 		t.Errorf("silent for an hour it is %s", state)
 	}
@@ -248,7 +248,7 @@ func workersAreListedREST(t *testing.T) {
 	}
 	s.Post("/v1/workers/w03/pause", nil).Want(http.StatusOK)
 	s.Post("/v1/workers/w05/drain", nil).Want(http.StatusOK)
-	s.Exec("update weir.worker_sign set last_seen_at = now() + case when name in ('w07', 'w08') then interval '-31 s' else interval '1 hour' end") // however long this takes
+	s.Exec("update weir.worker_seen set last_seen_at = now() + case when name in ('w07', 'w08') then interval '-31 s' else interval '1 hour' end") // however long this takes
 	for query, want := range map[string][]string{
 		"":                       all,
 		"?hostname=h0":           {"w00", "w02", "w04", "w06", "w08", "w10"},
