@@ -88,8 +88,8 @@ begin
     select array[p.field, p.problem] from (values
       ('on_failure', weir.choice_problem(rest -> 'on_failure', '{fail_fast,continue,compensate}')),
       ('deadline_seconds', weir.number_problem(rest -> 'deadline_seconds', 0.001, weir.max_seconds())),
-      ('metadata', case when rest ->> 'metadata' is not null and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
-        then 'must be an object of at most 64 KiB' end),
+      ('metadata', case when rest ->> 'metadata' is not null and jsonb_typeof(rest -> 'metadata') <> 'object'
+        then 'must be an object of at most 64 KiB' else weir.size_problem(rest -> 'metadata', 65536) end),
       ('idempotency_key', case when rest ->> 'idempotency_key' is not null
         and (jsonb_typeof(rest -> 'idempotency_key') <> 'string' or length(rest ->> 'idempotency_key') not between 1 and 255)
         then 'must be a string of 1 to 255 characters' end)

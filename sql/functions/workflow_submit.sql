@@ -37,7 +37,7 @@ begin
         or e.step ->> 'delay_seconds' is not null or e.step ->> 'run_at' is not null),
       array_agg(e.n order by e.n) filter (where not coalesce(e.step - '{name,kind,args,depends_on}'::text[] = '{}' and jsonb_typeof(e.step -> 'name') = 'string' and jsonb_typeof(e.step -> 'kind') = 'string'
         and length(e.step ->> 'name') between 1 and 200 and length(e.step ->> 'kind') between 1 and 200 and e.step ->> 'name' !~ '[[:cntrl:]]'
-        and coalesce(pg_column_size(e.step -> 'args'), 0) <= 65536 and coalesce(jsonb_typeof(e.step -> 'depends_on'), 'array') = 'array'
+        and weir.size_problem(e.step -> 'args', 1048576) is null and coalesce(jsonb_typeof(e.step -> 'depends_on'), 'array') = 'array'
         and not jsonb_path_exists(e.step, '$.depends_on[*] ? (@.type() != "string")'), false))
     into names, unusual, comps
   from (select case when jsonb_typeof(x.step) = 'object' then x.step else '{"": 0}' end as step, x.n::int as n from jsonb_array_elements(steps) with ordinality x(step, n)) e;
