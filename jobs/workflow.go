@@ -204,14 +204,14 @@ func (e *Engine) SignalWorkflow(ctx context.Context, id ID, name string, payload
 	return int(waited), fromDB("sending a signal", err)
 }
 
-// tendWorkflows ends waits whose time is over and stops workflows past their deadline.
-func (e *Engine) tendWorkflows(ctx context.Context) (time.Duration, error) {
+// runWorkflowTimers ends waits whose time is over and stops workflows past their deadline.
+func (e *Engine) runWorkflowTimers(ctx context.Context) (time.Duration, error) {
 	const most, patience = 500, 200 * time.Millisecond
-	row, err := e.loops.TendWorkflows(ctx, most)
+	row, err := e.loops.RunWorkflowTimers(ctx, most)
 	if err != nil {
 		return 0, fromDB("tending workflows", err)
 	}
-	if row.Tended >= most {
+	if row.Handled >= most {
 		return 0, nil
 	}
 	if next := seconds(row.NextInSeconds); row.NextInSeconds >= 0 && next < patience {

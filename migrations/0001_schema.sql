@@ -928,7 +928,7 @@ create table weir.workflow (
   steps int not null,
   last_id bigint not null,
   waits_for int not null,
-  exact boolean not null default false,
+  counts_all boolean not null default false,
   compensable boolean not null default false,
   compensates boolean not null default false,
   stop_as text,
@@ -962,7 +962,7 @@ comment on column weir.workflow.name is 'What people call it, 1 to 200 character
 comment on column weir.workflow.steps is 'How many steps it has, those that compensate not counted.';
 comment on column weir.workflow.last_id is 'No step has a higher id.';
 comment on column weir.workflow.waits_for is 'Until exact: how many of its last steps (workflow_step.is_last) have not ended. Then: how many steps have not ended. At 0 it is over.';
-comment on column weir.workflow.exact is 'Some step did not complete, so all are counted.';
+comment on column weir.workflow.counts_all is 'Some step did not complete, so waits_for counts all steps.';
 comment on column weir.workflow.compensable is 'Some step has a compensation.';
 comment on column weir.workflow.compensates is 'When all that runs has ended, the compensations of what completed are run.';
 comment on column weir.workflow.stop_as is 'What it will be when all has ended: failed or cancelled; null: as its steps say.';
@@ -1023,6 +1023,16 @@ comment on column weir.workflow_step.wait_for is 'No worker gets it. It ends by 
 comment on column weir.workflow_step.workflow is 'No worker gets it. It submits this workflow and ends as that ends.';
 comment on column weir.workflow_step.added_by is 'The step that added it while it ran.';
 comment on column weir.workflow_step.copied_from is 'In a fork: the job of the same step whose result it has.';
+
+create type weir.step_graph as (
+  names text[], parents int[], children int[], places int[], old_parents bigint[], compensations int[],
+  compensated int[], ranks int[], special boolean
+);
+comment on type weir.step_graph is
+  'Internal. Steps that are submitted or added, by their number from 1. names: of each step. Dependency i: step '
+  'children[i] depends on parents[i], or if that is null on the old step old_parents[i]; places: its index in depends_on. '
+  'Step compensations[i] undoes compensated[i]. ranks: the place of each step in the order of dependencies. special: a '
+  'step is deferred or has a compensation.';
 
 create table weir.workflow_join (
   job_id bigint not null constraint workflow_join_pkey primary key,

@@ -24,7 +24,7 @@ declare
 begin
   select * into w from weir.workflow x where x.id = workflow_timeline.workflow_id;
   if not found then
-    perform weir.refuse_no_workflow(workflow_timeline.workflow_id);
+    perform weir.refuse_unknown_workflow(workflow_timeline.workflow_id);
   end if;
   return query
   select m.at, m.event, m.step, m.job_id, m.attempt, m.worker, m.cause, m.run_at, m.detail from (
@@ -105,8 +105,8 @@ begin
   union all
   select w.id, null, 'failed, and nothing says why' from w where w.state = 'failed' and w.failure is null
   union all
-  select w.id, null, format('waits for %s steps, and is said to wait for %s', case when w.exact then c.open else c.lasts end, w.waits_for)
-  from w join c on c.workflow_id = w.id where w.finished_at is null and w.waits_for <> case when w.exact then c.open else c.lasts end
+  select w.id, null, format('waits for %s steps, and is said to wait for %s', case when w.counts_all then c.open else c.lasts end, w.waits_for)
+  from w join c on c.workflow_id = w.id where w.finished_at is null and w.waits_for <> case when w.counts_all then c.open else c.lasts end
   union all
   select w.id, null, format('has %s steps, and says %s', c.steps, w.steps) from w join c on c.workflow_id = w.id where w.steps <> c.steps;
 end $$;

@@ -47,8 +47,8 @@ select weir.fork_workflow(sqlc.arg(workflow_id)::bigint, sqlc.arg(from_steps)::t
 -- name: SignalWorkflow :one
 select weir.signal(sqlc.arg(workflow_id)::bigint, sqlc.arg(name)::text, sqlc.narg(payload)::jsonb)::int;
 
--- name: TendWorkflows :one
-select t.tended::int as tended, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds from weir.tend_workflows(sqlc.arg(most)::int) t;
+-- name: RunWorkflowTimers :one
+select t.handled::int as handled, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds from weir.run_workflow_timers(sqlc.arg(max_workflows)::int) t;
 
 -- name: Dependencies :many
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result, d.error::jsonb as error
