@@ -13,41 +13,41 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// CompleteRequest says that a job is done.
+// CompleteRequest completes a job.
 type CompleteRequest struct {
-	Token  jobs.ID         `json:"token" doc:"The token that came with the job." example:"4711"`
-	Result json.RawMessage `json:"result,omitempty" doc:"What came of it: any JSON of at most 1 MiB."`
+	Token  jobs.ID         `json:"token" doc:"The token from the claim." example:"4711"`
+	Result json.RawMessage `json:"result,omitempty" doc:"The result: any JSON of at most 1 MiB."`
 
-	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"Of a step of a workflow: steps to add to it, in the same transaction. They may depend on this one, on each other, and on any other step."`
+	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step."`
 }
 
-// FailRequest says that an attempt failed.
+// FailRequest fails an attempt.
 type FailRequest struct {
-	Token          jobs.ID      `json:"token" doc:"The token that came with the job." example:"4711"`
+	Token          jobs.ID      `json:"token" doc:"The token from the claim." example:"4711"`
 	Error          jobs.Failure `json:"error" doc:"What went wrong."`
-	Retry          *bool        `json:"retry,omitempty" doc:"false: the job is dead, whatever its attempts. Defaults to true."`
-	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Wait so long for the next attempt, and not as the retry policy says."`
+	Retry          *bool        `json:"retry,omitempty" doc:"false makes the job dead, whatever its attempts. Defaults to true."`
+	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"The delay before the next attempt, in place of the retry policy."`
 }
 
-// SnoozeRequest puts a job off.
+// SnoozeRequest puts a job back for a delay.
 type SnoozeRequest struct {
-	Token        jobs.ID `json:"token" doc:"The token that came with the job." example:"4711"`
-	DelaySeconds float64 `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"Available again after so long."`
+	Token        jobs.ID `json:"token" doc:"The token from the claim." example:"4711"`
+	DelaySeconds float64 `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"The delay before the job is available again."`
 }
 
-// ReleaseRequest gives a job back.
+// ReleaseRequest puts a job back at once.
 type ReleaseRequest struct {
-	Token jobs.ID `json:"token" doc:"The token that came with the job." example:"4711"`
+	Token jobs.ID `json:"token" doc:"The token from the claim." example:"4711"`
 }
 
-// AckBatch says what became of many jobs.
+// AckBatch has the outcomes of many jobs.
 type AckBatch struct {
-	Acks []jobs.Ack `json:"acks" maxItems:"10000" doc:"What became of each."`
+	Acks []jobs.Ack `json:"acks" maxItems:"10000" doc:"The outcome of each job."`
 }
 
 // AckResults answers an AckBatch.
 type AckResults struct {
-	Results []jobs.AckResult `json:"results" doc:"What became of each ack, in the same order."`
+	Results []jobs.AckResult `json:"results" doc:"The result of each ack, in the same order."`
 }
 
 type ackOutput struct {
@@ -64,32 +64,39 @@ func (a *API) registerAcks() {
 	refusals := []jobs.Code{jobs.StaleToken, jobs.JobNotFound, jobs.Overloaded}
 	registerBody(a, huma.Operation{
 		OperationID: "completeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/complete", Tags: []string{tagWork},
-		Summary:     "A job is done",
-		Description: "Ends the job, and keeps its result. Exactly one completion of a lease is accepted: with a token that no longer holds the lease, nothing changes.",
+		Summary: "Complete a job",
+		Description: "Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no " +
+			"longer holds the lease changes nothing.",
 	}, documented{
 		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
 		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
 	}, a.completeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
-		Summary:     "An attempt failed",
-		Description: "The job is tried again after a while, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, it is dead. The answer says which.",
+		Summary: "Fail an attempt",
+		Description: "Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or " +
+			"with `retry` false, the job is dead. The answer has the new state.",
 	}, documented{
 		body: FailRequest{Token: 4711, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
 	}, a.failJob)
 	registerBody(a, huma.Operation{
 		OperationID: "snoozeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/snooze", Tags: []string{tagWork},
-		Summary: "Not now: put a job off", Description: "The job is available again after a delay. The attempt does not count.",
+		Summary:     "Snooze a job",
+		Description: "Puts the job back for a delay. The attempt does not count.",
 	}, documented{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "releaseJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/release", Tags: []string{tagWork},
-		Summary: "Give a job back", Description: "The job is available again at once, for any worker. The attempt does not count. A worker that shuts down releases what it has.",
+		Summary: "Release a job",
+		Description: "Puts the job back at once, for any worker. The attempt does not count. A worker that shuts down " +
+			"releases the jobs that it holds.",
 	}, documented{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
 	register(a, huma.Operation{
 		OperationID: "ackJobs", Method: http.MethodPost, Path: "/v1/acks", Tags: []string{tagWork},
-		Summary: "Say what became of many jobs",
-		Description: "Does what completeJob, failJob, snoozeJob and releaseJob do, for up to 10,000 jobs in one transaction. " +
-			"A token that no longer holds its lease is refused alone, with a status of its own in the answer; a body that is not valid changes nothing at all.",
+		Summary: "Acknowledge many jobs",
+		Description: "Does what completeJob, failJob, snoozeJob and releaseJob do, for up to 10,000 jobs in one " +
+			"transaction. Each ack succeeds or fails alone: the answer gives its status, and `invalid` with the " +
+			"reason where its values cannot be accepted. A body that does not match the schema is refused and " +
+			"changes nothing.",
 	}, documented{
 		bodyType: reflect.TypeFor[AckBatch](),
 		body: AckBatch{Acks: []jobs.Ack{

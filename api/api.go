@@ -1,9 +1,9 @@
-// Package api is the service's face over HTTP: the REST operations under /v1, what describes them (/openapi.json, /docs/), and what
-// operators look at (/metrics, /livez, /readyz). An operation decodes, makes one call into the engine and encodes; the rules of jobs
-// are the engine's, and the types of package jobs are the bodies wherever they fit.
+// Package api serves weir over HTTP: the REST operations under /v1, their description (/openapi.json, /docs/), and the endpoints for
+// operators (/metrics, /livez, /readyz). An operation decodes, calls the engine once and encodes. The rules of jobs belong to the engine,
+// and the types of package jobs are the bodies wherever they fit.
 //
-// A request passes, from the outside in: ServeHTTP (its id, the log, the figures, panics), dispatch (is there such a route, and may the
-// request come in), and huma, which validates it against the very schemas that the OpenAPI document shows.
+// A request passes through ServeHTTP (its id, the log, metrics, panics), dispatch (does the route exist, and may the request enter), and
+// huma, which validates it against the schemas of the OpenAPI document.
 //
 // It imports jobs, and never db, pgx or database/sql. A file is a resource, with the same stem as in jobs.
 package api
@@ -23,12 +23,12 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// Config is how an API is set up. Only Engine is required.
+// Config configures an API. Only Engine is required.
 type Config struct {
 	Engine *jobs.Engine
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
-	// Registry is what /metrics shows, and where the figures of HTTP are registered. Defaults to a registry of the API's own.
+	// Registry is what /metrics shows, and where the HTTP metrics are registered. Defaults to a new one.
 	Registry *prometheus.Registry
 	// Version is weir's, for /v1/info. Defaults to "dev".
 	Version string
@@ -54,7 +54,7 @@ type API struct {
 	metrics *metrics
 }
 
-// New makes the handler that serves everything.
+// New returns the handler of a node.
 func New(c Config) (*API, error) {
 	if c.Engine == nil {
 		return nil, errors.New("an API needs an engine")
@@ -82,7 +82,7 @@ func New(c Config) (*API, error) {
 	return a, nil
 }
 
-// describe makes an API with all operations. It asks nothing of the engine, which may be nil where only the document is wanted.
+// describe returns an API with all operations. It does not call the engine, which may be nil if only the document is needed.
 func describe(c Config) *API {
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = 10 << 20

@@ -125,7 +125,7 @@ func onlyNames(tree any, names map[string]*huma.Schema) bool {
 }
 
 // A few bytes would become megabytes when PostgreSQL writes them out.
-func TestNumbersOfThousandsOfDigitsAreRefused(t *testing.T) {
+func TestHugeExponentsAreRefused(t *testing.T) {
 	t.Parallel()
 	a := describe(Config{})
 	for args, refused := range map[string]bool{`1e1000`: true, `[{"x": -1.5E+131071}]`: true, `1E-1000`: true, `1e999`: false, `[true, 1e9, "2e9999", {"3e9999": 1}]`: false} {

@@ -26,7 +26,7 @@ type breakersInput struct {
 // BreakerPage is one page of the list of circuit breakers.
 type BreakerPage struct {
 	Items      []jobs.Breaker `json:"items" doc:"The circuit breakers, by name."`
-	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type breakerPageOutput struct {
@@ -38,9 +38,9 @@ type breakerBodyInput struct {
 	Payload
 }
 
-// Changer says who changes something whose body has no room for that.
+// Changer says who makes a change, where the body has no field for it.
 type Changer struct {
-	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. The history of the circuit breaker keeps it." example:"ann"`
+	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who did it; stored in the history of the breaker." example:"ann"`
 }
 
 type breakerSettingsInput struct {
@@ -61,8 +61,8 @@ type breakerEventsInput struct {
 
 // BreakerEventPage is one page of what happened to a circuit breaker.
 type BreakerEventPage struct {
-	Items      []jobs.BreakerEvent `json:"items" doc:"What happened, the newest first."`
-	NextCursor *string             `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.BreakerEvent `json:"items" doc:"The events, newest first."`
+	NextCursor *string             `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type breakerEventPageOutput struct {
@@ -78,44 +78,57 @@ func (a *API) registerBreakers() {
 	settings := jobs.BreakerSettings{FailureRatio: new(0.5), MinCalls: new(20), WindowSeconds: new(30), WhileOpen: &jobs.WhileOpen{Policy: "hold"}}
 	register(a, huma.Operation{
 		OperationID: "listBreakers", Method: http.MethodGet, Path: "/v1/breakers", Tags: tags,
-		Summary: "List circuit breakers", Description: "The circuit breakers by name, each with its state, the calls of its window, and its settings.",
+		Summary:     "List circuit breakers",
+		Description: "The circuit breakers by name, each with its state, the calls in its window, and its settings.",
 	}, documented{answer: BreakerPage{Items: []jobs.Breaker{open}}}, a.listBreakers)
 	register(a, huma.Operation{
 		OperationID: "getBreaker", Method: http.MethodGet, Path: "/v1/breakers/{name}", Tags: tags,
-		Summary: "Ask a circuit breaker", Description: "Its state, for a worker that would use the dependency outside of a job, and for people.",
+		Summary:     "Get a circuit breaker",
+		Description: "Its state, for people and for workers that call the dependency outside a job.",
 	}, documented{answer: open, problems: missing}, a.getBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "putBreaker", Method: http.MethodPut, Path: "/v1/breakers/{name}", Tags: tags,
-		Summary: "Set all settings of a circuit breaker", Description: "Makes it where there is none. Settings that are not named go back to weir's defaults. Its state stays.",
+		Summary: "Set all settings of a circuit breaker",
+		Description: "Creates the breaker if it does not exist. Settings that are not given return to weir's defaults. " +
+			"Its state does not change.",
 	}, documented{body: settings, answer: open}, a.putBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "editBreaker", Method: http.MethodPatch, Path: "/v1/breakers/{name}", Tags: tags,
-		Summary: "Change settings of a circuit breaker", Description: "Changes the settings that are named and leaves the rest. `counts` and `while_open` are replaced whole.",
+		Summary:     "Change settings of a circuit breaker",
+		Description: "Changes the given settings and keeps the others. `counts` and `while_open` are replaced as a whole.",
 	}, documented{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: missing}, a.editBreaker)
 	register(a, huma.Operation{
 		OperationID: "deleteBreaker", Method: http.MethodDelete, Path: "/v1/breakers/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Delete a circuit breaker", Description: "One that is closed, holds no jobs and is no queue's. The next job that names it makes it anew.",
+		Summary: "Delete a circuit breaker",
+		Description: "Only if it is closed, holds no jobs and is not set for a queue. The next job that names it creates " +
+			"it again.",
 	}, documented{problems: []jobs.Code{jobs.BreakerNotFound, jobs.BreakerInUse}}, a.deleteBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "tripBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/trip", Tags: tags,
-		Summary: "Open a circuit breaker", Description: "By hand. It is probed as if its samples had opened it; to keep it open, pin it.",
+		Summary:     "Open a circuit breaker",
+		Description: "Opens it by hand. It is then probed as usual; to keep it open, pin it.",
 	}, documented{body: jobs.BreakerTrip{By: "ann", Reason: "they announced maintenance", OpenSeconds: new(600.0)}, optional: true, answer: open, problems: pinned}, a.tripBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "resetBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/reset", Tags: tags,
-		Summary: "Close a circuit breaker", Description: "By hand. What it has seen so far no longer counts, and the jobs that it held come back at its ramp.",
+		Summary:     "Close a circuit breaker",
+		Description: "Closes it by hand. Earlier samples no longer count, and the jobs that it held return at its ramp.",
 	}, documented{body: jobs.BreakerReset{By: "ann", Reason: "their status page is green"}, optional: true, answer: closed, problems: pinned}, a.resetBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "pinBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/pin", Tags: tags,
-		Summary: "Fix the state of a circuit breaker", Description: "It stays open or closed whatever its samples say, for a time or until it is unpinned (`none`). One that was pinned open is probed at once then.",
+		Summary: "Pin a circuit breaker",
+		Description: "Keeps it open or closed whatever its samples say, for a time or until it is unpinned (`none`). A " +
+			"breaker that was pinned open is probed at once when it is unpinned.",
 	}, documented{body: jobs.BreakerPin{State: "open", By: "ann", Reason: "maintenance until noon", ForSeconds: new(7200.0)}, answer: open, problems: missing}, a.pinBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "reportToBreaker", Method: http.MethodPost, Path: "/v1/breakers/{name}/report", Tags: tags,
-		Summary:     "Say how calls of a dependency went",
-		Description: "For calls that are no job's: those of jobs are known. A failure may open the breaker; while it is half-open, what is reported counts as that of a probe does.",
+		Summary: "Report calls made outside jobs",
+		Description: "The outcomes of jobs are counted automatically. A failure may open the breaker; while it is " +
+			"half-open, a report counts like a probe.",
 	}, documented{body: jobs.BreakerReport{Outcome: "failure", Error: &jobs.Failure{Type: "Timeout", Message: "no answer within 2 s"}}, answer: open, problems: missing}, a.reportToBreaker)
 	register(a, huma.Operation{
 		OperationID: "listBreakerEvents", Method: http.MethodGet, Path: "/v1/breakers/{name}/events", Tags: tags,
-		Summary: "See what happened to a circuit breaker", Description: "Each change of the last 90 days, the newest first: what, when, by whom and why.",
+		Summary:     "List a circuit breaker's events",
+		Description: "Each change of the last 90 days, newest first: what, when, by whom and why.",
 	}, documented{answer: BreakerEventPage{Items: []jobs.BreakerEvent{exampleBreakerEvent()}}, problems: missing}, a.listBreakerEvents)
 }
 
@@ -141,7 +154,7 @@ func (a *API) putBreaker(ctx context.Context, in *breakerSettingsInput, settings
 	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, true, in.By))
 }
 
-// editBreaker looks first, because a slip in the name must not make a circuit breaker.
+// editBreaker checks first that the breaker exists: a typo in the name must not create one.
 func (a *API) editBreaker(ctx context.Context, in *breakerSettingsInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
 	if _, err := a.engine.Breaker(ctx, in.Name); err != nil {
 		return nil, err

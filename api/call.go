@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// call is what is known of a request besides the request itself.
+// call is the state of a request beside the request itself.
 type call struct {
 	id     string
-	waited bool  // it asked to wait for something, so its duration says nothing
+	waited bool  // it asked to wait, so its duration is not a latency
 	err    error // why it was answered with a status of 500 or more
 }
 
@@ -29,7 +29,7 @@ func callOf(ctx context.Context) *call {
 	return &call{}
 }
 
-// requestID takes the client's own id where it is one, so that its log and ours can be read together.
+// requestID takes the client's id if it is valid, so that its log and ours can be joined.
 func requestID(r *http.Request) string {
 	id := r.Header.Get("X-Request-Id")
 	if id == "" || len(id) > 128 || strings.ContainsFunc(id, func(c rune) bool {
@@ -99,7 +99,7 @@ func (a *API) recovered(crash any, out *answer, r *http.Request, c *call) (cut b
 	return false
 }
 
-// logCall logs a request: quietly, unless it was weir's fault. The query is left out, because people search for payloads.
+// logCall logs a request, as a warning if weir was at fault. It leaves out the query, which may hold payloads.
 func (a *API) logCall(r *http.Request, c *call, out *answer, took time.Duration) {
 	level := slog.LevelDebug
 	if out.status >= 500 {

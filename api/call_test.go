@@ -15,8 +15,8 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// These go through a whole API. Its engine has no database, so whoever reaches it crashes: what is tested here must not, but for the
-// test of crashes.
+// These tests use a whole API whose engine has no database, so that a request that reaches the engine crashes. Only the test of crashes
+// wants that.
 
 func newTestAPI(t *testing.T, log io.Writer) *API {
 	t.Helper()
@@ -51,7 +51,7 @@ func ask(t *testing.T, a *API, method, target, body string, header ...string) (*
 	return w, p
 }
 
-func TestRequestsThatAreRefused(t *testing.T) {
+func TestBadRequestsAreRefused(t *testing.T) {
 	t.Parallel()
 	a := newTestAPI(t, io.Discard)
 	const secret = "secretvalue" // in values only: the names of unknown fields come back
@@ -123,7 +123,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 }
 
-func TestABodyOfUnknownLengthIsBoundedToo(t *testing.T) {
+func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	t.Parallel()
 	server := httptest.NewServer(newTestAPI(t, io.Discard))
 	defer server.Close()
@@ -139,7 +139,7 @@ func TestABodyOfUnknownLengthIsBoundedToo(t *testing.T) {
 	}
 }
 
-func TestNotAllowedNamesWhatIs(t *testing.T) {
+func TestMethodNotAllowedNamesAllowedMethods(t *testing.T) {
 	t.Parallel()
 	w, _ := ask(t, newTestAPI(t, io.Discard), "PUT", "/v1/jobs/1", "")
 	if w.Header().Get("Allow") != "GET, HEAD, PATCH" {
@@ -160,7 +160,7 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-func TestACrashIsAnsweredAndLoggedInFull(t *testing.T) {
+func TestPanicIsAnsweredAndLogged(t *testing.T) {
 	t.Parallel()
 	var log bytes.Buffer
 	a := newTestAPI(t, &log)
@@ -182,7 +182,7 @@ func TestACrashIsAnsweredAndLoggedInFull(t *testing.T) {
 	}
 }
 
-func TestFiguresAreByRoute(t *testing.T) {
+func TestMetricsAreByRoute(t *testing.T) {
 	t.Parallel()
 	a := newTestAPI(t, io.Discard)
 	ask(t, a, "GET", "/v1/jobs/abc", "")
@@ -204,7 +204,7 @@ func TestFiguresAreByRoute(t *testing.T) {
 	}
 }
 
-func TestTheNodeLivesWithoutADatabase(t *testing.T) {
+func TestLivezAnswersWithoutDatabase(t *testing.T) {
 	t.Parallel()
 	w := httptest.NewRecorder()
 	newTestAPI(t, io.Discard).ServeHTTP(w, httptest.NewRequest("GET", "/livez", nil))

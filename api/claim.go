@@ -17,16 +17,16 @@ import (
 // ClaimRequest asks for jobs.
 type ClaimRequest struct {
 	Worker       string   `json:"worker" minLength:"1" maxLength:"200" doc:"The worker's name." example:"mailer-1"`
-	Queues       []string `json:"queues" minItems:"1" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queues to take from, in equal shares. One need not exist yet." example:"mail"`
-	Limit        int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Take at most so many jobs. Defaults to 1."`
-	WaitSeconds  float64  `json:"wait_seconds,omitempty" minimum:"0" maximum:"60" doc:"Where there is no job, wait so long for one. Defaults to 0."`
-	LeaseSeconds int      `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of the leases. Defaults to each queue's own."`
+	Queues       []string `json:"queues" minItems:"1" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queues to claim from, in equal shares. A queue need not exist yet." example:"mail"`
+	Limit        int      `json:"limit,omitempty" minimum:"1" maximum:"1000" doc:"Maximum number of jobs. Defaults to 1."`
+	WaitSeconds  float64  `json:"wait_seconds,omitempty" minimum:"0" maximum:"60" doc:"How long to wait for a job if there is none. Defaults to 0."`
+	LeaseSeconds int      `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of the leases. Defaults to that of each queue."`
 }
 
-// ClaimedJobs are jobs that the worker now has.
+// ClaimedJobs are jobs that the worker now holds.
 type ClaimedJobs struct {
-	Jobs   []jobs.ClaimedJob `json:"jobs" doc:"The jobs, those of the highest priority first; none if there was none."`
-	Reason jobs.Refusal      `json:"reason,omitempty" enum:"paused,draining,at_capacity" doc:"Why there are none, where it is the worker that is to get none: it is paused or draining, or has as many jobs as it may (or another claim of it is just being decided)."`
+	Jobs   []jobs.ClaimedJob `json:"jobs" doc:"The jobs, highest priority first; empty if there are none."`
+	Reason jobs.Refusal      `json:"reason,omitempty" enum:"paused,draining,at_capacity" doc:"Why the worker gets no jobs: it is paused or draining, or holds as many jobs as its capacity allows (or another of its claims is being decided)."`
 }
 
 // appendJSON writes what encoding/json would, but trusts the database that args and metadata are JSON.
@@ -124,11 +124,13 @@ type claimOutput struct {
 func (a *API) registerClaims() {
 	registerBody(a, huma.Operation{
 		OperationID: "claimJobs", Method: http.MethodPost, Path: "/v1/claims", Tags: []string{tagWork},
-		Summary: "Claim jobs to work on",
-		Description: "Takes available jobs from queues: the highest priority first, within it first in, first out, several queues in equal shares. " +
-			"With `wait_seconds` an empty queue makes the call wait until a job is there or the time is up; an empty answer is no error. A worker that is paused, draining or at its capacity gets none and waits all the same; the answer then says the `reason`.\n\n" +
-			"Each job comes with a token, the only proof of the lease, and is taken back at `lease_expires_at` unless a heartbeat moves that. " +
-			"A worker may be given a job that another one had begun: jobs are delivered at least once.",
+		Summary: "Claim jobs",
+		Description: "Takes available jobs from queues: the highest priority first, then first in, first out, with equal " +
+			"shares for several queues. With `wait_seconds` the call waits for a job if there is none; an empty " +
+			"answer is not an error. A worker that is paused, draining or at its capacity gets no jobs, also " +
+			"after the wait, and the answer has the `reason`.\n\nEach job comes with a token, the only proof of " +
+			"the lease. The lease ends at `lease_expires_at` unless a heartbeat extends it. A worker may get a " +
+			"job that another worker had started: delivery is at least once.",
 	}, documented{
 		body:   ClaimRequest{Worker: "mailer-1", Queues: []string{"mail"}, Limit: 10, WaitSeconds: 20, LeaseSeconds: 30},
 		answer: ClaimedJobs{Jobs: []jobs.ClaimedJob{exampleClaimedJob()}},
@@ -139,7 +141,7 @@ func (a *API) registerClaims() {
 func (a *API) claimJobs(ctx context.Context, _ *bodyInput, b *ClaimRequest) (*claimOutput, error) {
 	callOf(ctx).waited = b.WaitSeconds > 0
 	if b.Worker == "." || b.Worker == ".." {
-		return nil, invalidAt(ctx, "body.worker", "must not be . or .., which no path can name")
+		return nil, invalidAt(ctx, "body.worker", "must not be . or .., which no URL can name")
 	}
 	claimed, err := a.engine.Claim(ctx, jobs.ClaimRequest{
 		Worker: b.Worker, Queues: b.Queues, Limit: b.Limit, Wait: time.Duration(b.WaitSeconds * float64(time.Second)), LeaseSeconds: b.LeaseSeconds,

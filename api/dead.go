@@ -35,17 +35,17 @@ type deadInput struct {
 	Tenant      string    `query:"tenant" maxLength:"200" doc:"Only letters of this tenant."`
 	Tag         string    `query:"tag" maxLength:"200" doc:"Only letters with this tag."`
 	ErrorType   string    `query:"error_type" maxLength:"200" doc:"Only letters whose last error is of this type."`
-	Text        string    `query:"q" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
-	DiedAfter   time.Time `query:"died_after" doc:"Only letters of jobs that died then or later."`
-	DiedBefore  time.Time `query:"died_before" doc:"Only letters of jobs that died earlier."`
-	MinAttempts int       `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only letters with so many attempts or more."`
+	Text        string    `query:"q" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, ignoring case."`
+	DiedAfter   time.Time `query:"died_after" doc:"Only jobs that died at or after this time."`
+	DiedBefore  time.Time `query:"died_before" doc:"Only jobs that died before this time."`
+	MinAttempts int       `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only letters with at least this many attempts."`
 	Paging
 }
 
 // DeadLetterPage is one page of the list of dead letters.
 type DeadLetterPage struct {
-	Items      []jobs.DeadLetter `json:"items" doc:"The dead letters, the last that died first."`
-	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.DeadLetter `json:"items" doc:"The dead letters, latest first."`
+	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type deadPageOutput struct {
@@ -56,32 +56,32 @@ type deadOutput struct {
 	Body jobs.DeadLetterHistory
 }
 
-// RedriveRequest says how to run a dead letter again.
+// RedriveRequest says how to redrive a dead letter.
 type RedriveRequest struct {
-	By           string `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job." example:"ann"`
-	KeepAttempts bool   `json:"keep_attempts,omitempty" doc:"Let the attempts so far count, so that it has one more. Defaults to false: they begin at 0."`
+	By           string `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who did it; stored with the job." example:"ann"`
+	KeepAttempts bool   `json:"keep_attempts,omitempty" doc:"Keep the attempts, so that the job has one left. Defaults to false: reset to 0."`
 }
 
-// DeadRedriveRequest says which dead letters to run again, and how.
+// DeadRedriveRequest says which dead letters to redrive, and how.
 type DeadRedriveRequest struct {
-	Filter        jobs.DeadFilter `json:"filter" doc:"Which; an empty object: all."`
-	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the jobs."`
-	KeepAttempts  bool            `json:"keep_attempts,omitempty" doc:"Let the attempts so far count, so that each has one more. Defaults to false: they begin at 0."`
-	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"At most so many a second. Defaults to as fast as they can be done."`
-	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
+	Filter        jobs.DeadFilter `json:"filter" doc:"The letters; an empty object selects all."`
+	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who did it; stored with the jobs."`
+	KeepAttempts  bool            `json:"keep_attempts,omitempty" doc:"Keep the attempts, so that each job has one left. Defaults to false: reset to 0."`
+	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"Maximum rate per second. Defaults to as fast as possible."`
+	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count. Defaults to false."`
 }
 
 // DeadPurgeRequest says which dead letters to remove.
 type DeadPurgeRequest struct {
-	Filter        jobs.DeadFilter `json:"filter" doc:"Which; an empty object: all."`
-	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the jobs."`
-	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"At most so many a second. Defaults to as fast as they can be done."`
-	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
+	Filter        jobs.DeadFilter `json:"filter" doc:"The letters; an empty object selects all."`
+	By            string          `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who did it; stored with the jobs."`
+	RatePerSecond float64         `json:"rate_per_second,omitempty" minimum:"0.0001" maximum:"100000" doc:"Maximum rate per second. Defaults to as fast as possible."`
+	DryRun        bool            `json:"dry_run,omitempty" doc:"Only count. Defaults to false."`
 }
 
 type deadPurgeInput struct {
 	DeadLetterPath
-	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the job."`
+	By string `query:"by" minLength:"1" maxLength:"200" doc:"Who did it; stored with the job."`
 }
 
 func (a *API) registerDead() {
@@ -95,36 +95,44 @@ func (a *API) registerDead() {
 	purge.Kind, purge.State, purge.Done, purge.StartedAt, purge.RatePerSecond = jobs.PurgeDead, "pending", 0, nil, 0
 	dry := func(o jobs.Operation) map[int]otherSuccess {
 		o.ID, o.State = 0, jobs.OperationDryRun
-		return map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` says how many there are. Nothing is stored, and nothing is done.", o}}
+		return map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` is the count. Nothing is stored or changed.", o}}
 	}
 	register(a, huma.Operation{
 		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead", Tags: tags,
-		Summary: "List dead letters", Description: "Jobs that died and were neither run again nor purged, and that pass all the filters given; the last that died first. " +
-			"A search that takes long ends its page early, so that a page may be empty although more pages follow.",
+		Summary: "List dead letters",
+		Description: "Dead jobs that were neither redriven nor purged and that match all filters, the latest first. A " +
+			"slow search ends its page early, so a page may be empty although more pages follow.",
 	}, documented{answer: DeadLetterPage{Items: []jobs.DeadLetter{letter}}}, a.listDead)
 	register(a, huma.Operation{
 		OperationID: "getDeadLetter", Method: http.MethodGet, Path: "/v1/dead/{id}", Tags: tags,
-		Summary: "Look at a dead letter", Description: "The job that died, with the errors of all its attempts and all that happened to it.",
+		Summary:     "Get a dead letter",
+		Description: "The dead job with the errors of all its attempts and its timeline.",
 	}, documented{answer: jobs.DeadLetterHistory{DeadLetter: letter, Timeline: []jobs.Moment{
 		{At: exampleTime, Event: "enqueued"}, {At: exampleTime, Event: "started", Attempt: 5, Worker: "mailer-1"}, {At: exampleLater, Event: "dead", Attempt: 5, Worker: "mailer-1", Cause: "failed"},
 	}}, problems: missing}, a.getDead)
 	registerBody(a, huma.Operation{
 		OperationID: "redriveDeadLetter", Method: http.MethodPost, Path: "/v1/dead/{id}/redrive", Tags: tags,
-		Summary: "Run a dead letter again", Description: "The job becomes available now, under the same id, with its attempts from 0. It says from then on how often it was run again, and by whom.",
+		Summary: "Redrive a dead letter",
+		Description: "The job becomes available now, under the same id, with its attempts reset to 0. The job records how " +
+			"often it was redriven and by whom.",
 	}, documented{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: missing}, a.redriveOne)
 	registerBody(a, huma.Operation{
 		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead/redrive", Tags: tags, DefaultStatus: http.StatusAccepted,
-		Summary: "Run many dead letters again",
-		Description: "Starts an operation that runs those again that pass the filter and died before now, the oldest first, as fast as is asked. " +
-			"It goes on whatever becomes of this node; no letter is run again twice, not even one that dies once more meanwhile.",
+		Summary: "Redrive many dead letters",
+		Description: "Starts an operation that redrives the letters that match the filter and died before now, the oldest " +
+			"first, at the given rate. It continues if this node ends. No letter is redriven twice, not even one " +
+			"that dies again meanwhile.",
 	}, documented{body: DeadRedriveRequest{Filter: filter, By: "ann", RatePerSecond: 50}, answer: started, also: dry(started)}, a.redriveMany)
 	register(a, huma.Operation{
 		OperationID: "purgeDeadLetter", Method: http.MethodDelete, Path: "/v1/dead/{id}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Purge a dead letter", Description: "Removes the letter. Its job stays dead until its retention is over.",
+		Summary:     "Purge a dead letter",
+		Description: "Removes the letter. Its job stays dead until its retention ends.",
 	}, documented{problems: missing}, a.purgeOne)
 	registerBody(a, huma.Operation{
 		OperationID: "purgeDeadLetters", Method: http.MethodPost, Path: "/v1/dead/purge", Tags: tags, DefaultStatus: http.StatusAccepted,
-		Summary: "Purge many dead letters", Description: "Starts an operation that removes those that pass the filter and died before now. Count them first with `dry_run`.",
+		Summary: "Purge many dead letters",
+		Description: "Starts an operation that removes the letters that match the filter and died before now. Count them " +
+			"first with `dry_run`.",
 	}, documented{body: DeadPurgeRequest{Filter: filter, By: "ann"}, answer: purge, also: dry(purge)}, a.purgeMany)
 }
 

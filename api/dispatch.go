@@ -15,17 +15,17 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// bodyPatience is how long a body may take to come.
+// bodyPatience is how long a body may take to arrive.
 const bodyPatience = 30 * time.Second
 
-// dispatch hands a request to its route, or says why it may not come in. raw is the connection's own ResponseWriter.
+// dispatch passes a request to its route, or refuses it. raw is the connection's own ResponseWriter.
 func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
 	fallback, pattern := a.mux.Handler(r)
 	if pattern == "" {
 		unrouted(w, r, fallback)
 		return
 	}
-	r.Pattern = pattern // for the figures, if it goes no further
+	r.Pattern = pattern // for the metrics, if the request is refused here
 	if p := a.unwelcome(r); p != nil {
 		p.write(w)
 		return
@@ -38,8 +38,8 @@ func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
 	a.mux.ServeHTTP(w, r)
 }
 
-// timedBody ends the deadline that huma set for reading a body when that is read. If it stayed, it would end the request: net/http goes
-// on reading the connection, to learn when a client goes away, and takes a deadline that passes for a client that has gone.
+// timedBody clears the read deadline that huma set once the body has been read. Otherwise it would cancel the request: net/http keeps
+// reading the connection to detect a client that disconnects, and takes an expired deadline for one.
 type timedBody struct {
 	io.ReadCloser
 	connection *http.ResponseController
@@ -51,7 +51,7 @@ func (b *timedBody) Close() error {
 	return err
 }
 
-// unrouted makes a problem of the plain text that ServeMux answers with where it has no route.
+// unrouted turns the plain text that ServeMux answers without a route into a problem.
 func unrouted(w http.ResponseWriter, r *http.Request, fallback http.Handler) {
 	said := &discarded{header: http.Header{}}
 	fallback.ServeHTTP(said, r)
@@ -73,7 +73,7 @@ func (d *discarded) Header() http.Header         { return d.header }
 func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
 func (d *discarded) WriteHeader(status int)      { d.status = status }
 
-// unwelcome says what is wrong with a request before anything of its body is read.
+// unwelcome checks a request before its body is read.
 func (a *API) unwelcome(r *http.Request) *Problem {
 	ctx := r.Context()
 	if err := a.origins.Check(r); err != nil {
@@ -83,7 +83,7 @@ func (a *API) unwelcome(r *http.Request) *Problem {
 		return newProblem(ctx, bodyTooLarge, fmt.Sprintf("the body is larger than %d bytes", a.maxBody))
 	}
 	if r.ContentLength != 0 {
-		// An absent type is refused too: it is what a form or a script of another site can send without being asked.
+		// A missing type is refused too: a form or script of another site can send such a request without a preflight.
 		kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 		if err != nil || kind != "application/json" {
 			return newProblem(ctx, unsupportedMediaType, "send the body with Content-Type: application/json")

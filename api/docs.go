@@ -7,7 +7,7 @@ import (
 	"net/http"
 )
 
-// docsFiles is Swagger UI and the page that starts it. Nothing comes from another host.
+// docsFiles is Swagger UI and its page. Nothing is loaded from another host.
 //
 //go:embed docs/*.html docs/*.js docs/*.css docs/*.png docs/*.txt docs/LICENSE docs/NOTICE
 var docsFiles embed.FS
@@ -15,7 +15,7 @@ var docsFiles embed.FS
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// serveDocs adds /docs/ and the OpenAPI documents. Each file is a route of its own, so that what is not there is a problem like elsewhere.
+// serveDocs adds /docs/ and the OpenAPI documents. Each file is its own route, so that a missing one is a problem document.
 func (a *API) serveDocs() error {
 	files, err := fs.Sub(docsFiles, "docs")
 	if err != nil {

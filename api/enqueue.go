@@ -13,19 +13,19 @@ import (
 )
 
 type enqueueInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"The same request sent again with the same key answers with the job of the first, for 24 hours."`
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"A repeated request with the same key gets the job of the first one, for 24 hours."`
 	Payload
 }
 
-// JobBatch is the body of enqueueJobs, for the document: it is handed on without being decoded.
+// JobBatch is the body of enqueueJobs, for the document; readBatch splits it without decoding the jobs.
 type JobBatch struct {
-	Jobs []jobs.NewJob `json:"jobs" maxItems:"10000" doc:"The jobs, in the order in which they are to wait. All are enqueued or none."`
+	Jobs []jobs.NewJob `json:"jobs" maxItems:"10000" doc:"The jobs, in queue order. All are enqueued, or none."`
 }
 
-// EnqueuedJobs says what became of a batch.
+// EnqueuedJobs is the outcome of a batch.
 type EnqueuedJobs struct {
-	IDs        []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs; a duplicate's is that of the job which has its unique key."`
-	Duplicates int       `json:"duplicates" doc:"How many of them were there already."`
+	IDs        []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key."`
+	Duplicates int       `json:"duplicates" doc:"How many of them are duplicates."`
 }
 
 type enqueuedJob struct {
@@ -45,16 +45,18 @@ func (a *API) registerEnqueueing() {
 	registerBody(a, huma.Operation{
 		OperationID: "enqueueJob", Method: http.MethodPost, Path: "/v1/jobs", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
 		Summary: "Enqueue a job",
-		Description: "Stores a job, and answers once it is committed. It waits in its queue until a worker claims it, or first for its time if it has " +
-			"`run_at` or `delay_seconds`. Where its unique key or `Idempotency-Key` is known, nothing is stored, and the answer is 200 with the job that has the key.",
+		Description: "Stores a job and answers once it is committed. The job waits in its queue until a worker claims it, " +
+			"or first until `run_at` or for `delay_seconds`. If its unique key or `Idempotency-Key` is taken, " +
+			"nothing is stored, and the answer is 200 with the job that has the key.",
 	}, documented{
 		body: exampleNewJob(), answer: exampleJob(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull, jobs.Overloaded},
-		also: map[int]otherSuccess{http.StatusOK: {"The unique key was taken: the job that has it", duplicate}},
+		also: map[int]otherSuccess{http.StatusOK: {"The unique key is taken: the job that holds it", duplicate}},
 	}, a.enqueueJob)
 	register(a, huma.Operation{
 		OperationID: "enqueueJobs", Method: http.MethodPost, Path: "/v1/jobs/batch", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
-		Summary:     "Enqueue many jobs at once",
-		Description: "Stores up to 10,000 jobs in one transaction: all of them or, where one is not valid, none. It is by far the quickest way.",
+		Summary: "Enqueue many jobs",
+		Description: "Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far " +
+			"the fastest way.",
 	}, documented{
 		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
 		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull, jobs.Overloaded},
@@ -74,8 +76,7 @@ func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob
 	return out, nil
 }
 
-// enqueueJobs leaves the validation to the database, which has to do it for those who enqueue with SQL. Ten thousand jobs are validated
-// there once, and not decoded here at all.
+// enqueueJobs leaves validation to the database, which does it for SQL callers anyway, and does not decode the jobs.
 func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
 	batch, err := readBatch(ctx, a, in.RawBody)
 	if err != nil {

@@ -13,30 +13,32 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// eventPulse is how often a stream without events shows that it is alive.
+// eventPulse is the interval of comments on a stream without events.
 const eventPulse = 15 * time.Second
 
 type eventsInput struct {
-	Queue       string   `query:"queue" maxLength:"128" doc:"Only events of jobs of this queue."`
+	Queue       string   `query:"queue" maxLength:"128" doc:"Only events of jobs in this queue."`
 	Kind        string   `query:"kind" maxLength:"200" doc:"Only events of jobs of this kind."`
 	JobID       string   `query:"job_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only events of this job."`
 	WorkflowID  string   `query:"workflow_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only events of this workflow and of its jobs."`
-	Event       []string `query:"event" maxItems:"20" doc:"Only these events, with commas between, such as dead,failed."`
-	LastEventID string   `header:"Last-Event-ID" maxLength:"100" doc:"Go on after this event, which any node told up to an hour ago. Browsers send it when they connect again."`
+	Event       []string `query:"event" maxItems:"20" doc:"Only these events, comma-separated, such as dead,failed."`
+	LastEventID string   `header:"Last-Event-ID" maxLength:"100" doc:"Resume after this event, sent by any node within the last hour. Browsers send it when they reconnect."`
 }
 
 func (a *API) registerEvents() {
 	const path = "/v1/events"
 	register(a, huma.Operation{
 		OperationID: "streamEvents", Method: http.MethodGet, Path: path, Tags: []string{tagJobs},
-		Summary: "Watch jobs move",
-		Description: "A stream of server-sent events that does not end: what happens to jobs, oldest first, within about a quarter of a second of the commit. " +
-			"Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as `data`, the Event as JSON. A comment every 15 s shows that the stream is alive. " +
-			"A stream that cannot keep up is closed: connect again and go on from the last `id`. Where one goes on, an event may be told twice.\n\n" +
-			"`started` is told of jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and of circuit breakers are told, within a second, from when " +
-			"the stream begins; they are not kept to resume from.",
+		Summary: "Stream events",
+		Description: "An endless stream of server-sent events: what happens to jobs, oldest first, within about a quarter " +
+			"of a second of the commit. Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as " +
+			"`data`, the Event as JSON. A comment every 15 s shows that the stream is alive. A stream that " +
+			"cannot keep up is closed: reconnect and resume from the last `id`. Around a resumption an event may " +
+			"come twice.\n\n`started` is sent for jobs that run for more than a moment; every end has `attempt` " +
+			"and `worker` too. Changes of workers and circuit breakers are sent within a second while the stream " +
+			"is open, and cannot be resumed.",
 	}, documented{}, a.streamEvents)
-	// OpenAPI has no word for a stream: the schema is that of each event.
+	// OpenAPI cannot describe a stream: the schema is that of one event.
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {
 		Schema: a.schemas().Schema(reflect.TypeFor[StreamedEvent](), true, ""),
 		Example: StreamedEvent{ID: "1769853000000000-4711-0f3a9c55-17", Event: "completed", Data: jobs.Event{
@@ -45,9 +47,9 @@ func (a *API) registerEvents() {
 	}}
 }
 
-// StreamedEvent is what the document shows of an event.
+// StreamedEvent is the form of an event in the document.
 type StreamedEvent struct {
-	ID    string     `json:"id" doc:"Send it as Last-Event-ID to go on after this event."`
+	ID    string     `json:"id" doc:"Send it as Last-Event-ID to resume after this event."`
 	Event string     `json:"event" doc:"What happened."`
 	Data  jobs.Event `json:"data" doc:"The event."`
 }
@@ -69,7 +71,7 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 		defer leave()
 		c.SetHeader("Content-Type", "text/event-stream")
 		c.SetHeader("Cache-Control", "no-store")
-		c.SetHeader("X-Accel-Buffering", "no") // nginx would keep events back
+		c.SetHeader("X-Accel-Buffering", "no") // or nginx would buffer events
 		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
 			callOf(ctx).err = err
 		}

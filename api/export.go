@@ -12,10 +12,10 @@ import (
 
 // ExportRequest says which jobs to export, and how.
 type ExportRequest struct {
-	Filter jobs.Filter `json:"filter" doc:"Which, of those that are there now; an empty object: all."`
-	Format string      `json:"format,omitempty" enum:"ndjson,csv" doc:"Lines of JSON, or of comma-separated values with a header. Defaults to ndjson."`
-	Limit  int         `json:"limit,omitempty" minimum:"1" maximum:"1000000" doc:"At most so many jobs, those with the lowest ids. Defaults to 1000000."`
-	By     string      `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it. It is kept with the operation."`
+	Filter jobs.Filter `json:"filter" doc:"The jobs that exist now; an empty object selects all."`
+	Format string      `json:"format,omitempty" enum:"ndjson,csv" doc:"JSON lines, or CSV with a header. Defaults to ndjson."`
+	Limit  int         `json:"limit,omitempty" minimum:"1" maximum:"1000000" doc:"Maximum number of jobs, lowest ids first. Defaults to 1000000."`
+	By     string      `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who started it; stored with the operation."`
 }
 
 // exportHeader names the columns of comma-separated values.
@@ -27,13 +27,15 @@ func (a *API) registerExports() {
 	started.Options = &jobs.OperationOptions{Format: "csv"}
 	registerBody(a, huma.Operation{
 		OperationID: "exportJobs", Method: http.MethodPost, Path: "/v1/jobs/export", Tags: []string{tagJobs}, DefaultStatus: http.StatusAccepted,
-		Summary:     "Export jobs",
-		Description: "Starts an operation that writes down the jobs that pass the filter, each as it is at that moment, in the order of their ids. When it has ended its result can be had for a day.",
+		Summary: "Export jobs",
+		Description: "Starts an operation that writes the jobs that match the filter to a file, ordered by id, each as it " +
+			"is when it is read. The result can be downloaded for a day after the operation ends.",
 	}, documented{body: ExportRequest{Filter: jobs.Filter{Queue: "mail"}, Format: "csv"}, answer: started}, a.exportJobs)
 	const path = "/v1/operations/{id}/result"
 	register(a, huma.Operation{
 		OperationID: "getOperationResult", Method: http.MethodGet, Path: path, Tags: []string{tagOperations},
-		Summary: "Have the result of an export", Description: "What an export has written, streamed. It is kept for a day.",
+		Summary:     "Download an export",
+		Description: "Streams the result of an export. Kept for a day.",
 	}, documented{problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationRunning, jobs.ResultNotFound}}, a.getResult)
 	text := &huma.Schema{Type: huma.TypeString}
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
@@ -65,7 +67,7 @@ func (a *API) getResult(ctx context.Context, in *OperationPath) (*huma.StreamRes
 			}
 			if piece, err = export.Next(ctx); err != nil {
 				callOf(ctx).err = err
-				panic(http.ErrAbortHandler) // it must not look whole
+				panic(http.ErrAbortHandler) // the client must not take it for complete
 			}
 			if piece == "" {
 				return

@@ -39,13 +39,13 @@ type readinessOutput struct {
 
 // Components are the parts of the service.
 type Components struct {
-	Status     string           `json:"status" enum:"ok,failing" doc:"failing: some component is."`
-	Components []jobs.Component `json:"components" doc:"Each of them, by name and node."`
+	Status     string           `json:"status" enum:"ok,failing" doc:"failing if any component is."`
+	Components []jobs.Component `json:"components" doc:"The components, by name and node."`
 }
 
 type componentsInput struct {
 	Component string `query:"component" maxLength:"200" doc:"Only components of this name."`
-	History   int    `query:"history" minimum:"0" maximum:"100" default:"100" doc:"At most so many checks of each."`
+	History   int    `query:"history" minimum:"0" maximum:"100" default:"100" doc:"Maximum number of checks of each."`
 }
 
 type componentsOutput struct {
@@ -61,7 +61,7 @@ type Info struct {
 	Version         string    `json:"version" doc:"The version of weir." example:"0.1.0"`
 	GoVersion       string    `json:"go_version" doc:"The version of Go that it was built with." example:"go1.26.8"`
 	DatabaseVersion string    `json:"database_version,omitempty" doc:"The version of PostgreSQL; absent if the database does not answer." example:"15.8"`
-	Node            string    `json:"node" doc:"Names this run of this node."`
+	Node            string    `json:"node" doc:"Identifies this run of this node."`
 	StartedAt       time.Time `json:"started_at" doc:"When the node started."`
 }
 
@@ -73,34 +73,41 @@ func (a *API) registerHealth() {
 	ok := Health{Status: "ok"}
 	register(a, huma.Operation{
 		OperationID: "getLiveness", Method: http.MethodGet, Path: "/livez", Tags: []string{tagService},
-		Summary: "Does the node live?", Description: "It answers, whatever the database does. A node that does not answer this should be started anew.",
-	}, documented{answer: ok, alone: true}, a.getLiveness)
+		Summary:     "Liveness probe",
+		Description: "Answers even without a database. Restart a node that fails it.",
+	}, documented{answer: ok, noDatabase: true}, a.getLiveness)
 	register(a, huma.Operation{
 		OperationID: "getReadiness", Method: http.MethodGet, Path: "/readyz", Tags: []string{tagService},
-		Summary: "Should the node be sent requests?", Description: "503 while the database is out of reach or not migrated, and while the node is shutting down.",
+		Summary: "Readiness probe",
+		Description: "Answers 503 while the database is unreachable or not migrated, and while the node shuts down. Send " +
+			"such a node no requests.",
 	}, documented{answer: Readiness{Status: "ok", Components: []ReadyComponent{{Name: "database", Status: "ok"}, {Name: "listener", Status: "ok"}, {Name: "loops", Status: "ok"}}}}, a.getReadiness)
 	register(a, huma.Operation{
 		OperationID: "getInfo", Method: http.MethodGet, Path: "/v1/info", Tags: []string{tagService},
-		Summary: "What is this node?", Description: "Versions, and since when it runs.",
+		Summary:     "Get node information",
+		Description: "Versions and the start time of this node.",
 	}, documented{answer: Info{
 		Version: "0.1.0", GoVersion: "go1.26.8", DatabaseVersion: "15.8", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", StartedAt: exampleTime,
-	}, alone: true}, a.getInfo)
+	}, noDatabase: true}, a.getInfo)
 }
 
 func (a *API) registerComponents() {
 	seconds := 0.002
 	register(a, huma.Operation{
 		OperationID: "getHealth", Method: http.MethodGet, Path: "/v1/health", Tags: []string{tagService},
-		Summary: "See how each component is",
-		Description: "The parts of the service and the circuit breakers, each with its last hundred checks, which come every ten seconds, and their success rate. Any node answers for all. " +
-			"To decide about a node, ask `/livez` and `/readyz`.",
+		Summary: "Get the health of each component",
+		Description: "The components of the service and the circuit breakers, each with its last hundred checks, one " +
+			"every ten seconds, and their success rate. Every node answers for all nodes. To decide about one " +
+			"node, use `/livez` and `/readyz`.",
 	}, documented{answer: Components{Status: "failing", Components: []jobs.Component{
 		{Name: "breaker:stripe", Status: jobs.HealthFailing, Since: exampleTime, CheckedAt: exampleLater, Message: "it is open", Checks: 100, SuccessRate: 0.96, History: []jobs.HealthCheck{{At: exampleLater, Message: "it is open"}}},
 		{Name: "database", Node: "weir-7d9f/0b8c6a0e-5b0c-4c39-8b43-3a1c7e1f2d55", Status: jobs.HealthOK, Since: exampleTime, CheckedAt: exampleLater, Checks: 100, SuccessRate: 1, History: []jobs.HealthCheck{{At: exampleLater, OK: true, Seconds: &seconds}}},
 	}}}, a.getHealth)
 	register(a, huma.Operation{
 		OperationID: "getResilience", Method: http.MethodGet, Path: "/v1/health/summary", Tags: []string{tagService},
-		Summary: "See how well the service stands", Description: "A score from 0 to 100 and a word, from the components and the circuit breakers. A node whose checks ended more than half a minute ago has ended, and does not count.",
+		Summary: "Get a health score",
+		Description: "A score from 0 to 100 and a status, from the components and the circuit breakers. A node whose last " +
+			"check is more than half a minute old has ended and does not count.",
 	}, documented{answer: jobs.Resilience{
 		Status: "degraded", Score: 92.1, Components: 9, Failing: []string{"breaker:stripe"}, Breakers: jobs.ResilienceOfGates{Closed: 3, Open: 1, OpenedLastDay: 2, ClosedLastDay: 1, HeldJobs: 1200},
 	}}, a.getResilience)
@@ -141,7 +148,7 @@ func (a *API) getReadiness(ctx context.Context, _ *struct{}) (*readinessOutput, 
 		return nil, err
 	}
 	callOf(ctx).err = err
-	return nil, newProblem(ctx, jobs.Unavailable, "the database is not as this weir needs it; the log says why")
+	return nil, newProblem(ctx, jobs.Unavailable, "the database is not as this weir needs it; see the log")
 }
 
 func (a *API) readyComponents() []ReadyComponent {

@@ -9,11 +9,11 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// HeartbeatRequest says that a worker still has a job.
+// HeartbeatRequest extends the lease of a job.
 type HeartbeatRequest struct {
-	Token        jobs.ID        `json:"token" doc:"The token that came with the job." example:"4711"`
-	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"The lease ends so long from now. Defaults to the length that it had."`
-	Progress     *jobs.Progress `json:"progress,omitempty" doc:"How far it is. Defaults to what was said last."`
+	Token        jobs.ID        `json:"token" doc:"The token from the claim." example:"4711"`
+	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"The new length of the lease, from now. Defaults to its current length."`
+	Progress     *jobs.Progress `json:"progress,omitempty" doc:"How far the job is. Defaults to the last value."`
 }
 
 type heartbeatOutput struct {
@@ -23,9 +23,10 @@ type heartbeatOutput struct {
 func (a *API) registerHeartbeats() {
 	registerBody(a, huma.Operation{
 		OperationID: "heartbeatJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/heartbeat", Tags: []string{tagWork},
-		Summary: "Keep a job's lease",
-		Description: "Moves the end of the lease, though never beyond the timeout of the attempt. A worker that works longer than its lease sends one well before it ends, " +
-			"and learns here that somebody cancelled the job.",
+		Summary: "Extend a job's lease",
+		Description: "Moves the end of the lease, but never beyond the timeout of the attempt. A worker that needs longer " +
+			"than its lease sends a heartbeat well before the lease ends. The answer says whether the job was " +
+			"cancelled.",
 	}, documented{
 		body:   HeartbeatRequest{Token: 4711, LeaseSeconds: 30, Progress: &jobs.Progress{Percent: 40, Message: "200 of 500 rows"}},
 		answer: jobs.BeatResult{LeaseExpiresAt: exampleLater}, problems: []jobs.Code{jobs.StaleToken, jobs.JobNotFound},

@@ -30,7 +30,7 @@ func idOf(digits string) jobs.ID {
 
 type getJobInput struct {
 	JobPath
-	WaitSeconds float64 `query:"wait_seconds" minimum:"0" maximum:"60" doc:"Wait so long for the end of the job, if it has not ended. Defaults to 0."`
+	WaitSeconds float64 `query:"wait_seconds" minimum:"0" maximum:"60" doc:"How long to wait for the job to end. Defaults to 0."`
 }
 
 type jobOutput struct {
@@ -43,24 +43,24 @@ type jobsInput struct {
 	Kind           string     `query:"kind" maxLength:"200" doc:"Only jobs of this kind."`
 	Tenant         string     `query:"tenant" maxLength:"200" doc:"Only jobs of this tenant."`
 	Tag            string     `query:"tag" maxLength:"200" doc:"Only jobs with this tag."`
-	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker has or had last."`
-	ParentID       string     `query:"parent_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only jobs that belong to this one."`
+	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker holds or held last."`
+	ParentID       string     `query:"parent_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only children of this job."`
 	WorkflowID     string     `query:"workflow_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only steps of this workflow."`
 	Priority       int        `query:"priority" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
-	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued then or later."`
-	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued earlier."`
-	FinishedAfter  time.Time  `query:"finished_after" doc:"Only jobs that ended then or later."`
-	FinishedBefore time.Time  `query:"finished_before" doc:"Only jobs that ended earlier."`
-	MinAttempts    int        `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only jobs with so many attempts or more."`
+	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued at or after this time."`
+	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued before this time."`
+	FinishedAfter  time.Time  `query:"finished_after" doc:"Only jobs that ended at or after this time."`
+	FinishedBefore time.Time  `query:"finished_before" doc:"Only jobs that ended before this time."`
+	MinAttempts    int        `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only jobs with at least this many attempts."`
 	HasError       Flag       `query:"has_error" doc:"Only jobs with a failed attempt (true), or without one (false)."`
-	Text           string     `query:"q" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, whatever its case."`
+	Text           string     `query:"q" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, ignoring case."`
 	Paging
 }
 
 // JobPage is one page of a list of jobs.
 type JobPage struct {
 	Items      []jobs.Job `json:"items" doc:"The jobs, newest first."`
-	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type jobPageOutput struct {
@@ -77,9 +77,9 @@ type jobBodyInput struct {
 	Payload
 }
 
-// RetryRequest says how to run a job again.
+// RetryRequest says how to retry a job.
 type RetryRequest struct {
-	ResetAttempts bool `json:"reset_attempts,omitempty" doc:"Forget the attempts so far. Defaults to false."`
+	ResetAttempts bool `json:"reset_attempts,omitempty" doc:"Reset the attempts to 0. Defaults to false."`
 }
 
 func (a *API) registerJobs() {
@@ -90,37 +90,40 @@ func (a *API) registerJobs() {
 	edited.Priority = 10
 	register(a, huma.Operation{
 		OperationID: "getJob", Method: http.MethodGet, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
-		Summary: "Look at a job",
-		Description: "Everything about one job: its facts, where it is in its life, and what came of its attempts. With `wait_seconds` the answer comes as soon " +
+		Summary: "Get a job",
+		Description: "The job with its state, its attempts and its result. With `wait_seconds` the answer comes as soon " +
 			"as the job has ended, or after that time with the job as it is then.",
 	}, documented{answer: exampleCompletedJob(), problems: []jobs.Code{jobs.JobNotFound}}, a.getJob)
 	register(a, huma.Operation{
 		OperationID: "listJobs", Method: http.MethodGet, Path: "/v1/jobs", Tags: []string{tagJobs},
 		Summary: "List jobs",
-		Description: "Jobs that pass all the filters given, newest first. A search that takes long ends its page early, so that a page may be " +
-			"empty although more pages follow. A parameter that is not known is refused.",
+		Description: "Jobs that match all filters, newest first. A slow search ends its page early, so a page may be " +
+			"empty although more pages follow. Unknown parameters are refused.",
 	}, documented{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
 	child := exampleJob()
 	child.ID, child.ParentID = 4712, 4711
 	register(a, huma.Operation{
 		OperationID: "listChildren", Method: http.MethodGet, Path: "/v1/jobs/{id}/children", Tags: []string{tagJobs},
-		Summary: "List the children of a job", Description: "The jobs that were enqueued with this one as their `parent_id`, newest first.",
+		Summary:     "List a job's children",
+		Description: "The jobs that were enqueued with this job as their `parent_id`, newest first.",
 	}, documented{answer: JobPage{Items: []jobs.Job{child}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listChildren)
 	registerBody(a, huma.Operation{
 		OperationID: "editJob", Method: http.MethodPatch, Path: "/v1/jobs/{id}", Tags: []string{tagJobs},
-		Summary:     "Change a job that waits",
-		Description: "Changes what is named and leaves the rest. A job that is available goes to the end of its priority. A job that runs or has ended cannot be changed.",
+		Summary: "Change a waiting job",
+		Description: "Changes the given fields and keeps the others. An available job moves to the end of its priority. A " +
+			"running or ended job cannot be changed.",
 	}, documented{body: jobs.Edit{Priority: new(10)}, answer: edited, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotEditable}}, a.editJob)
 	register(a, huma.Operation{
 		OperationID: "cancelJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/cancel", Tags: []string{tagJobs},
 		Summary: "Cancel a job",
-		Description: "A job that waits is cancelled at once. One that runs goes on: its worker learns of it with its next heartbeat, and the job is cancelled " +
-			"when the worker gives it up or its lease ends.",
+		Description: "A waiting job is cancelled at once. A running job continues: its worker sees the request at its " +
+			"next heartbeat, and the job is cancelled when the worker releases it or the lease ends.",
 	}, documented{answer: cancelled, problems: []jobs.Code{jobs.JobNotFound, jobs.JobEnded}}, a.cancelJob)
 	registerBody(a, huma.Operation{
 		OperationID: "retryJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/retry", Tags: []string{tagJobs},
-		Summary:     "Run a job again now",
-		Description: "A job that has ended, or waits for a time, becomes available now, under the same id. Its attempts so far count, unless they are reset.",
+		Summary: "Retry a job now",
+		Description: "Makes an ended, scheduled or retryable job available now, under the same id. Earlier attempts count " +
+			"unless they are reset.",
 	}, documented{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable}}, a.retryJob)
 }
 
@@ -172,7 +175,7 @@ func jobPageAnswer(list string, page jobs.Page, err error) (*jobPageOutput, erro
 
 func (a *API) editJob(ctx context.Context, in *jobBodyInput, edit *jobs.Edit) (*jobOutput, error) {
 	if *edit == (jobs.Edit{}) {
-		return nil, invalidAt(ctx, "body", "names nothing to change") // and would still cost the job its place
+		return nil, invalidAt(ctx, "body", "has nothing to change") // and would still move the job to the end of its priority
 	}
 	return jobAnswer(a.engine.Edit(ctx, in.id(), *edit))
 }

@@ -40,7 +40,7 @@ type queuePagingInput struct {
 // LimitOverridePage is one page of the limits of single keys and tenants.
 type LimitOverridePage struct {
 	Items      []jobs.LimitOverride `json:"items" doc:"The limits of single keys, by key, then those of single tenants, by tenant."`
-	NextCursor *string              `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string              `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type limitOverridePageOutput struct {
@@ -53,8 +53,8 @@ type limitOverrideOutput struct {
 
 // LinePage is one page of the lines of a queue.
 type LinePage struct {
-	Items      []jobs.Line `json:"items" doc:"The lines where something waits or is in flight."`
-	NextCursor *string     `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.Line `json:"items" doc:"The lines with jobs that wait or are in flight."`
+	NextCursor *string     `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type linePageOutput struct {
@@ -68,27 +68,34 @@ func (a *API) registerLimits() {
 	tenant := jobs.LimitOverride{Tenant: "acme", Weight: new(3.0), Concurrency: new(50)}
 	register(a, huma.Operation{
 		OperationID: "listQueueLimits", Method: http.MethodGet, Path: "/v1/queues/{name}/limits", Tags: tags,
-		Summary: "List the limits of single keys and tenants", Description: "Those that hold in place of the queue's own `limits`, which are for each key and tenant.",
+		Summary:     "List limits of single keys and tenants",
+		Description: "Limits that replace those of the queue for one key or tenant.",
 	}, documented{answer: LimitOverridePage{Items: []jobs.LimitOverride{key, tenant}}, problems: missing}, a.listQueueLimits)
 	registerBody(a, huma.Operation{
 		OperationID: "putKeyLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags,
-		Summary: "Set the limits of one key", Description: "What is not given is as for all keys. In force within a second.",
+		Summary:     "Set the limits of one key",
+		Description: "A limit that is not given is that of the queue. Takes effect within a second.",
 	}, documented{body: jobs.KeyLimit{Concurrency: key.Concurrency, Rate: key.Rate}, answer: key, problems: missing}, a.putKeyLimit)
 	register(a, huma.Operation{
 		OperationID: "deleteKeyLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/keys/{key}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Take the limits of one key away", Description: "Those for all keys hold for it again. That it had none is no error.",
+		Summary:     "Remove the limits of one key",
+		Description: "The queue's limits apply to it again. Succeeds also if it had none.",
 	}, documented{problems: missing}, a.deleteKeyLimit)
 	registerBody(a, huma.Operation{
 		OperationID: "putTenantLimit", Method: http.MethodPut, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags,
-		Summary: "Set the share of one tenant", Description: "In place of the weight that the queue's limits give it. In force within a second.",
+		Summary:     "Set the share of one tenant",
+		Description: "Replaces the weight that the queue's limits give the tenant. Takes effect within a second.",
 	}, documented{body: jobs.TenantLimit{Weight: tenant.Weight, Concurrency: tenant.Concurrency}, answer: tenant, problems: missing}, a.putTenantLimit)
 	register(a, huma.Operation{
 		OperationID: "deleteTenantLimit", Method: http.MethodDelete, Path: "/v1/queues/{name}/limits/tenants/{tenant}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Take the share of one tenant away", Description: "It has what the queue's limits give it again. That it had none is no error.",
+		Summary:     "Remove the share of one tenant",
+		Description: "The queue's limits apply to it again. Succeeds also if it had none.",
 	}, documented{problems: missing}, a.deleteTenantLimit)
 	register(a, huma.Operation{
 		OperationID: "listQueueLines", Method: http.MethodGet, Path: "/v1/queues/{name}/lines", Tags: tags,
-		Summary: "See who waits in a queue with limits", Description: "One line a key, a tenant, or both, as the limits tell them apart: how many wait in it, how many are in flight, and how many may be.",
+		Summary: "List the lines of a queue with limits",
+		Description: "One line per key, tenant or both, depending on the limits: how many jobs wait in it, how many are " +
+			"in flight, and how many may be.",
 	}, documented{answer: LinePage{Items: []jobs.Line{{Key: "order-42", Waiting: 12, InFlight: 2, Concurrency: new(2)}}}, problems: missing}, a.listQueueLines)
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// metrics are the figures of HTTP. Their labels are bounded: a route is a pattern, never a path.
+// metrics are the HTTP metrics. Their labels are bounded: a route is a pattern, never a path.
 type metrics struct {
 	requests *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -20,18 +20,18 @@ type metrics struct {
 func newMetrics() *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_http_requests_total", Help: "Requests by method, route (a pattern, or none) and status; 499: the client went away.",
+			Name: "weir_http_requests_total", Help: "Requests by method, route (a pattern, or none) and status; 499 means that the client disconnected.",
 		}, []string{"method", "route", "status"}),
 		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_http_request_duration_seconds", Help: "Time that requests took, but for those that asked to wait.",
+			Name: "weir_http_request_duration_seconds", Help: "Duration of requests, except those that asked to wait.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route"}),
 		waiting: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_http_long_poll_duration_seconds", Help: "Time that requests took which asked to wait.",
+			Name: "weir_http_long_poll_duration_seconds", Help: "Duration of requests that asked to wait.",
 			Buckets: []float64{.005, .025, .1, .5, 1, 2.5, 5, 10, 20, 30, 45, 61},
 		}, []string{"method", "route"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "weir_http_requests_in_flight", Help: "Requests under way, those that wait included.",
+			Name: "weir_http_requests_in_flight", Help: "Requests in flight, including those that wait.",
 		}),
 	}
 }

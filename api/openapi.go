@@ -16,7 +16,7 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// documentVersion is the version of the description, not of weir: it changes when the description does in a way that clients notice.
+// documentVersion is the version of the document, not of weir: it changes when clients would notice.
 const documentVersion = "0.1.0"
 
 // The tags, which generators make classes of.
@@ -43,27 +43,27 @@ func humaConfig() huma.Config {
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.ID](), reflect.TypeFor[idSchema]())
 	c.Info.Description = "A job queue whose only dependency is PostgreSQL.\n\n" +
-		"Ids and tokens are strings. Times are as in RFC 3339, in UTC; durations are seconds, as numbers. A field that is not known is refused. " +
-		"Lists come in pages: pass `next_cursor` as `cursor` for the next one, until it is null; a page may be empty and not the last.\n\n" +
-		"What is not done is answered with a problem as in RFC 9457, whose `code` is for programs. Requests may name themselves with `X-Request-Id`."
+		"Ids and tokens are strings. Times are RFC 3339, in UTC; durations are numbers of seconds. Unknown fields are refused. " +
+		"Lists are paged: pass `next_cursor` as `cursor` for the next page, until it is null. A page may be empty without being the last.\n\n" +
+		"Errors are RFC 9457 problem documents with a stable `code`. A request can set its own id with `X-Request-Id`."
 	c.Info.License = &huma.License{Name: "Apache 2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
 	c.Tags = []*huma.Tag{
-		{Name: tagJobs, Description: "What producers and people do: enqueue jobs, look at them, change their course."},
-		{Name: tagWork, Description: "What workers do: claim jobs, keep their leases, say what became of them."},
-		{Name: tagQueues, Description: "Queues: the defaults of their jobs, pauses, and how deep, how old and how fast they are."},
-		{Name: tagWorkers, Description: "Workers: who they are, whether they are well, and whether they are to get jobs."},
-		{Name: tagDead, Description: "Jobs that died: look at them, run them again, purge them."},
-		{Name: tagOperations, Description: "Work on many jobs that goes on in the background."},
-		{Name: tagBreakers, Description: "Circuit breakers: whether what jobs depend on is well, and what becomes of the jobs when it is not."},
-		{Name: tagSchedules, Description: "Schedules: jobs that come about by themselves, by the clocks of any zone."},
-		{Name: tagWorkflows, Description: "Workflows: jobs that wait for each other."},
-		{Name: tagWebhooks, Description: "Who is told over HTTPS of what happens to jobs."},
+		{Name: tagJobs, Description: "For producers and people: enqueue, inspect and change jobs."},
+		{Name: tagWork, Description: "For workers: claim jobs, extend leases, report outcomes."},
+		{Name: tagQueues, Description: "Queues: job defaults, pauses, limits and figures."},
+		{Name: tagWorkers, Description: "Workers: registration, state, pauses and drains."},
+		{Name: tagDead, Description: "Dead jobs: inspect, redrive and purge them."},
+		{Name: tagOperations, Description: "Background work on many jobs."},
+		{Name: tagBreakers, Description: "Circuit breakers: the health of a dependency, and what happens to its jobs while it fails."},
+		{Name: tagSchedules, Description: "Schedules: jobs that recur, in any time zone."},
+		{Name: tagWorkflows, Description: "Workflows: graphs of jobs."},
+		{Name: tagWebhooks, Description: "Webhooks: events of jobs, posted over HTTPS."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
 }
 
-// schemaName gives the types of jobs that are called by a single word in Go the names that they need in a client's flat space.
+// schemaName gives types of package jobs with one-word names a longer one: in generated clients all names share one space.
 func schemaName(t reflect.Type, hint string) string {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
@@ -90,19 +90,19 @@ func (idSchema) Schema(huma.Registry) *huma.Schema {
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
 
-// documented is what the document shows of an operation besides its types.
+// documented is what the document says about an operation beside its types.
 type documented struct {
-	body     any                  // an example of the body
-	answer   any                  // an example of the answer
-	bodyType reflect.Type         // of an input with a Payload; registerBody knows it
-	optional bool                 // the body may be left out
-	problems []jobs.Code          // besides those that every operation may have
-	also     map[int]otherSuccess // other statuses with the type of the answer
-	alone    bool                 // it needs no database
-	waits    bool                 // it may wait for long
+	body       any                  // an example of the body
+	answer     any                  // an example of the answer
+	bodyType   reflect.Type         // of an input with a Payload; registerBody sets it
+	optional   bool                 // the body may be absent
+	problems   []jobs.Code          // beside those of every operation
+	also       map[int]otherSuccess // by status
+	noDatabase bool                 // it works without the database
+	waits      bool                 // a call may wait for a minute
 }
 
-// otherSuccess is another way in which an operation may succeed.
+// otherSuccess is another status of success, with the same type of answer.
 type otherSuccess struct {
 	description string
 	answer      any
@@ -149,7 +149,7 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		op.Responses[strconv.Itoa(status)].Content = map[string]*huma.MediaType{"application/json": {Example: s.answer}}
 	}
 	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
-	if !s.alone {
+	if !s.noDatabase {
 		codes = append(codes, jobs.Unavailable)
 	}
 	if s.bodyType != nil {
@@ -190,8 +190,8 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	}
 }
 
-// showProblems documents what an operation may be answered with instead: for each status a response that all operations with the same
-// codes share, with an example a code.
+// showProblems documents the problems of an operation: one response per status, shared by all operations with the same codes, with one
+// example per code.
 func (a *API) showProblems(op *huma.Operation, codes []jobs.Code) {
 	byStatus := map[int][]jobs.Code{}
 	for _, code := range codes {
@@ -246,13 +246,13 @@ func (a *API) problemResponse(codes []jobs.Code) *huma.Response {
 	}
 	if newProblem(context.Background(), codes[0], "").header.Get("Retry-After") != "" {
 		response.Headers = map[string]*huma.Header{
-			"Retry-After": {Description: "Seconds to wait before the next try.", Schema: &huma.Schema{Type: huma.TypeInteger}},
+			"Retry-After": {Description: "Seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
 		}
 	}
 	return response
 }
 
-// refineSchemas says what huma cannot know: which raw JSON is an object, and that an answer may get new fields.
+// refineSchemas adds what huma cannot know: which raw JSON is an object, and that answers may get new fields.
 func (a *API) refineSchemas() {
 	schemas := a.schemas().Map()
 	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow"} {
@@ -274,7 +274,7 @@ func (a *API) refineSchemas() {
 	}
 	filter := schemas["Operation"].Properties["filter"]
 	filter.Type, filter.AdditionalProperties = huma.TypeObject, true
-	closed := a.takenIn()
+	closed := a.inputSchemas()
 	for name, schema := range schemas {
 		schema.PrecomputeMessages()
 		if !slices.Contains(closed, name) {
@@ -283,8 +283,8 @@ func (a *API) refineSchemas() {
 	}
 }
 
-// takenIn names the schemas that bodies are made of.
-func (a *API) takenIn() []string {
+// inputSchemas names the schemas that bodies use.
+func (a *API) inputSchemas() []string {
 	var names []string
 	var visit func(s *huma.Schema)
 	visit = func(s *huma.Schema) {

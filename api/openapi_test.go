@@ -14,7 +14,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// described is as much of a document as the tests look at.
+// described is the part of a document that the tests check.
 type described struct {
 	OpenAPI    string                          `json:"openapi"`
 	Tags       []tag                           `json:"tags"`
@@ -110,7 +110,7 @@ func TestEveryOperationIsDescribed(t *testing.T) {
 	}
 }
 
-// checkContent sees to it that a body is JSON of a named schema, or an export, and comes with an example.
+// checkContent checks that a body is JSON with a named schema, or an export, and has an example.
 func checkContent(t *testing.T, at string, r response) {
 	t.Helper()
 	if export, ok := r.Content["application/x-ndjson"]; ok && export.Example != nil {

@@ -22,7 +22,7 @@ type operationOutput struct {
 	Body jobs.Operation
 }
 
-// startedOutput has a status of its own, because a dry run starts nothing.
+// startedOutput sets its status: a dry run starts nothing.
 type startedOutput struct {
 	Status int
 	Body   jobs.Operation
@@ -37,7 +37,7 @@ type operationsInput struct {
 // OperationPage is one page of the list of operations.
 type OperationPage struct {
 	Items      []jobs.Operation `json:"items" doc:"The operations, newest first."`
-	NextCursor *string          `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string          `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type operationPageOutput struct {
@@ -50,15 +50,18 @@ func (a *API) registerOperations() {
 	cancelled.State, cancelled.FinishedAt = "cancelled", &exampleLater
 	register(a, huma.Operation{
 		OperationID: "listOperations", Method: http.MethodGet, Path: "/v1/operations", Tags: tags,
-		Summary: "List operations", Description: "Work on many jobs that goes on in the background, or did in the last 30 days; the newest first.",
+		Summary:     "List operations",
+		Description: "Background work on many jobs, running now or in the last 30 days, newest first.",
 	}, documented{answer: OperationPage{Items: []jobs.Operation{exampleOperation()}}}, a.listOperations)
 	register(a, huma.Operation{
 		OperationID: "getOperation", Method: http.MethodGet, Path: "/v1/operations/{id}", Tags: tags,
-		Summary: "See how far an operation is", Description: "`done` grows towards `total`. What is done stays done, whatever becomes of the operation.",
+		Summary:     "Get an operation",
+		Description: "`done` grows towards `total`. Work that is done stays done, even if the operation is cancelled.",
 	}, documented{answer: exampleOperation(), problems: []jobs.Code{jobs.OperationNotFound}}, a.getOperation)
 	register(a, huma.Operation{
 		OperationID: "cancelOperation", Method: http.MethodPost, Path: "/v1/operations/{id}/cancel", Tags: tags,
-		Summary: "Cancel an operation", Description: "It does no more from now on. What it did stays done.",
+		Summary:     "Cancel an operation",
+		Description: "Stops it. Work that is done stays done.",
 	}, documented{answer: cancelled, problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationEnded}}, a.cancelOperation)
 }
 
@@ -84,7 +87,7 @@ func (a *API) cancelOperation(ctx context.Context, in *OperationPath) (*operatio
 	return operationAnswer(a.engine.CancelOperation(ctx, idOf(in.ID)))
 }
 
-// start answers with an operation that was started, or with what would be one.
+// start answers with the operation that was started, or with what a dry run counted.
 func (a *API) start(ctx context.Context, r jobs.OperationRequest) (*startedOutput, error) {
 	operation, err := a.engine.StartOperation(ctx, r)
 	if err != nil {

@@ -12,10 +12,10 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// Paging is how every list is asked for. Its cursor is opaque: what is in it may change.
+// Paging is the parameters of every list. Cursors are opaque; their content may change.
 type Paging struct {
-	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"At most so many items."`
-	Cursor string `query:"cursor" maxLength:"400" doc:"The next_cursor of the page before. Keep the filters as they were."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"1000" default:"50" doc:"Maximum number of items."`
+	Cursor string `query:"cursor" maxLength:"400" doc:"The next_cursor of the previous page. Do not change the filters."`
 }
 
 // cursorTo makes the cursor of a list, where position names the last item of a page.
@@ -84,7 +84,7 @@ func badCursor(ctx context.Context) *Problem {
 	return invalidAt(ctx, "query.cursor", "must be a next_cursor of this list")
 }
 
-// Flag is a query parameter that is true, false, or not given. Huma knows only the first two.
+// Flag is a query parameter that is true, false or absent. Huma cannot tell false from absent.
 type Flag struct {
 	Value bool
 	given bool

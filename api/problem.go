@@ -14,7 +14,7 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// The codes of what goes wrong before the engine is asked. The others are the engine's.
+// The codes of problems that are found before the engine is called. The other codes are the engine's.
 const (
 	malformedJSON        jobs.Code = "malformed_json"
 	crossOrigin          jobs.Code = "cross_origin"
@@ -34,53 +34,53 @@ type kind struct {
 	example string // a detail, for the OpenAPI document
 }
 
-// statusClientGone is for the log and the figures: nobody is there to see it.
+// statusClientGone is for the log and the metrics; the client never sees it.
 const statusClientGone = 499
 
 // kinds is the one table that turns codes into answers. A code keeps its meaning and its status for ever.
 var kinds = map[jobs.Code]kind{
-	malformedJSON:            {http.StatusBadRequest, "The body is not JSON", "the body is malformed at byte 17"},
-	crossOrigin:              {http.StatusForbidden, "A page of another origin may not do this", "the request comes from a page of another origin"},
-	routeNotFound:            {http.StatusNotFound, "There is nothing at this path", "there is nothing at this path"},
-	jobs.JobNotFound:         {http.StatusNotFound, "There is no such job", "there is no job 4711"},
-	jobs.QueueNotFound:       {http.StatusNotFound, "There is no such queue", `there is no queue "mail"`},
-	jobs.WorkerNotFound:      {http.StatusNotFound, "There is no such worker", "there is no worker 'mailer-1'"},
-	jobs.DeadLetterNotFound:  {http.StatusNotFound, "There is no such dead letter", "there is no dead letter 4711"},
-	jobs.OperationNotFound:   {http.StatusNotFound, "There is no such operation", "there is no operation 7"},
-	jobs.WorkflowNotFound:    {http.StatusNotFound, "There is no such workflow", "there is no workflow 4711"},
-	jobs.BreakerNotFound:     {http.StatusNotFound, "There is no such circuit breaker", "there is no breaker 'stripe'"},
-	jobs.ScheduleNotFound:    {http.StatusNotFound, "There is no such schedule", "schedule 'nightly-report' does not exist"},
+	malformedJSON:            {http.StatusBadRequest, "Malformed JSON", "the body is malformed at byte 17"},
+	crossOrigin:              {http.StatusForbidden, "Cross-origin request refused", "the request comes from a page of another origin"},
+	routeNotFound:            {http.StatusNotFound, "Path not found", "there is nothing at this path"},
+	jobs.JobNotFound:         {http.StatusNotFound, "Job not found", "there is no job 4711"},
+	jobs.QueueNotFound:       {http.StatusNotFound, "Queue not found", `there is no queue "mail"`},
+	jobs.WorkerNotFound:      {http.StatusNotFound, "Worker not found", "there is no worker 'mailer-1'"},
+	jobs.DeadLetterNotFound:  {http.StatusNotFound, "Dead letter not found", "there is no dead letter 4711"},
+	jobs.OperationNotFound:   {http.StatusNotFound, "Operation not found", "there is no operation 7"},
+	jobs.WorkflowNotFound:    {http.StatusNotFound, "Workflow not found", "there is no workflow 4711"},
+	jobs.BreakerNotFound:     {http.StatusNotFound, "Circuit breaker not found", "there is no breaker 'stripe'"},
+	jobs.ScheduleNotFound:    {http.StatusNotFound, "Schedule not found", "schedule 'nightly-report' does not exist"},
 	jobs.OperationRunning:    {http.StatusConflict, "The operation has not ended", "operation 7 has not ended"},
-	jobs.ResultNotFound:      {http.StatusNotFound, "There is no such result", "the result of operation 7 is not kept any more"},
-	jobs.WebhookNotFound:     {http.StatusNotFound, "There is no such webhook", `there is no webhook "billing"`},
-	jobs.WebhookExists:       {http.StatusConflict, "There is a webhook of this name already", "there is a webhook 'billing' already"},
-	methodNotAllowed:         {http.StatusMethodNotAllowed, "This path does not take this method", "this path takes GET, HEAD"},
-	requestTimeout:           {http.StatusRequestTimeout, "The body came too slowly", "the body did not come within 30 s"},
-	jobs.StaleToken:          {http.StatusConflict, "The lease is not held with this token", "the lease on job 4711 is not held with this token"},
+	jobs.ResultNotFound:      {http.StatusNotFound, "Result not found", "the result of operation 7 is not kept any more"},
+	jobs.WebhookNotFound:     {http.StatusNotFound, "Webhook not found", `there is no webhook "billing"`},
+	jobs.WebhookExists:       {http.StatusConflict, "Webhook already exists", "there is a webhook 'billing' already"},
+	methodNotAllowed:         {http.StatusMethodNotAllowed, "Method not allowed", "this path takes GET, HEAD"},
+	requestTimeout:           {http.StatusRequestTimeout, "Request timed out", "the body did not arrive within 30 s"},
+	jobs.StaleToken:          {http.StatusConflict, "Stale token", "the lease on job 4711 is not held with this token"},
 	jobs.JobEnded:            {http.StatusConflict, "The job has ended", "job 4711 has ended: it is completed"},
-	jobs.JobNotEditable:      {http.StatusConflict, "The job runs or has ended", "job 4711 is running or has ended"},
-	jobs.JobNotRetryable:     {http.StatusConflict, "The job neither ended nor waits for a time", "job 4711 neither ended nor waits for a time"},
+	jobs.JobNotEditable:      {http.StatusConflict, "The job is running or has ended", "job 4711 is running or has ended"},
+	jobs.JobNotRetryable:     {http.StatusConflict, "The job cannot be retried now", "job 4711 neither ended nor waits for a time"},
 	jobs.IdempotencyMismatch: {http.StatusConflict, "The idempotency key was used for another request", "the idempotency key was used for another request"},
 	jobs.OperationEnded:      {http.StatusConflict, "The operation has ended", "operation 7 has ended: it is completed"},
-	jobs.WorkflowEnded:       {http.StatusConflict, "The workflow is over, or is being stopped", "workflow 4711 is over: it is completed"},
-	jobs.WorkflowNotFailed:   {http.StatusConflict, "The workflow has nothing to run again", "workflow 4711 has no step that failed or was cancelled"},
-	jobs.NotAStep:            {http.StatusConflict, "The job is no step of a workflow", "job 4712 is no step of a workflow"},
+	jobs.WorkflowEnded:       {http.StatusConflict, "The workflow has ended or is stopping", "workflow 4711 is over: it is completed"},
+	jobs.WorkflowNotFailed:   {http.StatusConflict, "The workflow has no failed steps", "workflow 4711 has no step that failed or was cancelled"},
+	jobs.NotAStep:            {http.StatusConflict, "The job is not a step of a workflow", "job 4712 is no step of a workflow"},
 	jobs.BreakerInUse:        {http.StatusConflict, "The circuit breaker is in use", "breaker 'stripe' is in use"},
 	jobs.BreakerPinned:       {http.StatusConflict, "The circuit breaker is pinned", "breaker 'stripe' is pinned open"},
-	jobs.ScheduleExists:      {http.StatusConflict, "There is a schedule of this name already", "there is a schedule 'nightly-report' already"},
+	jobs.ScheduleExists:      {http.StatusConflict, "Schedule already exists", "there is a schedule 'nightly-report' already"},
 	jobs.QueueNotEmpty:       {http.StatusConflict, "The queue still has jobs", "queue 'mail' still has jobs"},
 	bodyTooLarge:             {http.StatusRequestEntityTooLarge, "The body is too large", "the body is larger than 10485760 bytes"},
 	argsTooLarge:             {http.StatusRequestEntityTooLarge, "The args are too large", "args must be at most 1 MiB"},
 	unsupportedMediaType:     {http.StatusUnsupportedMediaType, "The body must be JSON", "send the body with Content-Type: application/json"},
-	jobs.InvalidArgument:     {http.StatusUnprocessableEntity, "A value is not what it should be", "the request is not valid"},
+	jobs.InvalidArgument:     {http.StatusUnprocessableEntity, "Invalid value", "the request is not valid"},
 	jobs.QueueFull:           {http.StatusTooManyRequests, "The queue is full", "queue 'mail' is full: it may hold 1000 available jobs"},
-	clientGone:               {statusClientGone, "The client has gone", "the client has gone"},
+	clientGone:               {statusClientGone, "Client closed the request", "the client closed the request"},
 	jobs.Internal:            {http.StatusInternalServerError, "Internal error", "internal error"},
-	jobs.Unavailable:         {http.StatusServiceUnavailable, "weir cannot do this at the moment", "the database is not available at the moment"},
-	jobs.Overloaded:          {http.StatusServiceUnavailable, "weir has too much to do at the moment", "too many requests wait for the database"},
+	jobs.Unavailable:         {http.StatusServiceUnavailable, "Temporarily unavailable", "the database is not available at the moment"},
+	jobs.Overloaded:          {http.StatusServiceUnavailable, "Overloaded", "too many requests wait for the database"},
 }
 
-// kindOf takes a code that the table lacks for a defect.
+// kindOf treats a code that is not in the table as a defect.
 func kindOf(code jobs.Code) kind {
 	if k, ok := kinds[code]; ok {
 		return k
@@ -88,24 +88,24 @@ func kindOf(code jobs.Code) kind {
 	return kinds[jobs.Internal]
 }
 
-// Problem is the answer to a request that was not done: RFC 9457, with a code for programs. It never holds a value of the request.
+// Problem is an RFC 9457 problem document, with a code for programs. It never repeats a value of the request.
 type Problem struct {
-	Type      string         `json:"type" format:"uri" doc:"urn:weir:problem: and the code." example:"urn:weir:problem:stale_token"`
-	Title     string         `json:"title" doc:"What the code means, for people; the same for all problems of a code."`
-	Status    int            `json:"status" doc:"The status of the answer." example:"409"`
-	Detail    string         `json:"detail" doc:"What is wrong this time, for people."`
-	Code      jobs.Code      `json:"code" doc:"What is wrong, for programs. A code keeps its meaning; new ones may come." example:"stale_token"`
-	Hint      string         `json:"hint,omitempty" doc:"What may help."`
-	RequestID string         `json:"request_id,omitempty" doc:"Names the request in weir's log; it is also in the header X-Request-Id."`
-	Errors    []ProblemError `json:"errors,omitempty" doc:"With invalid_argument: which values are wrong, at most twenty of them."`
+	Type      string         `json:"type" format:"uri" doc:"urn:weir:problem: followed by the code." example:"urn:weir:problem:stale_token"`
+	Title     string         `json:"title" doc:"What the code means, for people. The same for every problem with this code."`
+	Status    int            `json:"status" doc:"The HTTP status." example:"409"`
+	Detail    string         `json:"detail" doc:"What is wrong with this request, for people."`
+	Code      jobs.Code      `json:"code" doc:"What is wrong, for programs. A code never changes its meaning; new codes may be added." example:"stale_token"`
+	Hint      string         `json:"hint,omitempty" doc:"How to fix it."`
+	RequestID string         `json:"request_id,omitempty" doc:"Identifies the request in weir's log. Also in the header X-Request-Id."`
+	Errors    []ProblemError `json:"errors,omitempty" doc:"With invalid_argument: the invalid values, at most twenty."`
 
 	header http.Header
 }
 
-// ProblemError says where in a request something is wrong.
+// ProblemError locates an invalid value in a request.
 type ProblemError struct {
-	Location string `json:"location" doc:"Where: body, path, query or header, and then the way to the value." example:"body.jobs[3].priority"`
-	Message  string `json:"message" doc:"What is wrong there. It does not quote the value."`
+	Location string `json:"location" doc:"The place of the value: body, path, query or header, followed by the path in it." example:"body.jobs[3].priority"`
+	Message  string `json:"message" doc:"What is wrong with the value. Never repeats it."`
 }
 
 const (
@@ -149,7 +149,7 @@ func (p *Problem) GetHeaders() http.Header { return p.header }
 
 func (p *Problem) ContentType(string) string { return "application/problem+json" }
 
-// write answers with a problem where huma does not.
+// write sends a problem without huma.
 func (p *Problem) write(w http.ResponseWriter) {
 	for name, values := range p.header {
 		w.Header()[name] = values
@@ -159,7 +159,7 @@ func (p *Problem) write(w http.ResponseWriter) {
 	_ = json.NewEncoder(w).Encode(p)
 }
 
-// problemOf turns an error of the engine into an answer. What is not the caller's doing is left for the log in full.
+// problemOf turns an error of the engine into an answer. Errors that are not the caller's fault go to the log in full.
 // place turns the engine's name of a value into its location in the request.
 func problemOf(ctx context.Context, err error, place func(field string) string) *Problem {
 	var p *Problem
@@ -167,7 +167,7 @@ func problemOf(ctx context.Context, err error, place func(field string) string) 
 		return p
 	}
 	if ctx.Err() != nil {
-		return newProblem(ctx, clientGone, "the client has gone")
+		return newProblem(ctx, clientGone, "the client closed the request")
 	}
 	var e *jobs.Error
 	if !errors.As(err, &e) || kindOf(e.Code).status == http.StatusInternalServerError {
@@ -195,7 +195,7 @@ func problemOf(ctx context.Context, err error, place func(field string) string) 
 // isArgs says whether a place is that of the args of a job.
 func isArgs(place string) bool { return place == "args" || strings.HasSuffix(place, ".args") }
 
-// init has huma answer with our problems, and be exact: the case of a field's name counts, and an array is not null.
+// init makes huma answer with our problems, match the case of field names, and refuse null for an array.
 func init() {
 	huma.NewErrorWithContext = func(c huma.Context, status int, message string, errs ...error) huma.StatusError {
 		return refusal(c.Context(), status, message, errs)
@@ -207,7 +207,7 @@ func init() {
 	huma.DefaultArrayNullable = false
 }
 
-// refusal is the problem of a request that huma does not let through to an operation.
+// refusal is the problem of a request that huma refuses.
 func refusal(ctx context.Context, status int, message string, errs []error) *Problem {
 	var tooLarge *http.MaxBytesError
 	var p *Problem
@@ -227,9 +227,9 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 	case status == http.StatusUnprocessableEntity:
 		return newProblem(ctx, jobs.InvalidArgument, "the request is not valid", places...)
 	case status == http.StatusBadRequest:
-		return newProblem(ctx, malformedJSON, "the request needs a body, and that must be JSON")
+		return newProblem(ctx, malformedJSON, "the request needs a JSON body")
 	case status == http.StatusRequestTimeout:
-		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not come within %g s", bodyPatience.Seconds()))
+		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not arrive within %g s", bodyPatience.Seconds()))
 	case message == "cannot read request body":
 		return newProblem(ctx, malformedJSON, "the body ended too soon")
 	}
@@ -237,7 +237,7 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 	return newProblem(ctx, jobs.Internal, "internal error")
 }
 
-// plain puts in plain words what huma says in Go's.
+// plain rewords messages of huma that speak of Go.
 func plain(message string) string {
 	if strings.HasPrefix(message, "invalid date/time") {
 		return timeMessage

@@ -33,7 +33,7 @@ func TestEveryCodeOfTheEngineHasAStatus(t *testing.T) {
 	}
 }
 
-func TestEveryKindOfProblemIsWhole(t *testing.T) {
+func TestEveryProblemIsComplete(t *testing.T) {
 	t.Parallel()
 	for code, k := range kinds {
 		if k.status < 400 || k.status > 599 || k.title == "" || k.example == "" {
@@ -107,7 +107,7 @@ func TestEngineErrorsBecomeProblems(t *testing.T) {
 	}
 }
 
-func TestWhatIsNotTheCallersDoingIsKeptForTheLog(t *testing.T) {
+func TestInternalErrorsAreKeptForTheLog(t *testing.T) {
 	t.Parallel()
 	for _, err := range []error{errors.New("a defect"), &jobs.Error{Code: jobs.Unavailable, Message: "away"}} {
 		c := &call{id: "r1"}
@@ -118,7 +118,7 @@ func TestWhatIsNotTheCallersDoingIsKeptForTheLog(t *testing.T) {
 	}
 }
 
-func TestAClientThatWentIsNoFailure(t *testing.T) {
+func TestClosedRequestIsNotAnError(t *testing.T) {
 	t.Parallel()
 	c := &call{}
 	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), callKey{}, c))
@@ -128,7 +128,7 @@ func TestAClientThatWentIsNoFailure(t *testing.T) {
 	}
 }
 
-func TestRefusalsLeaveOutValues(t *testing.T) {
+func TestRefusalDoesNotRepeatValues(t *testing.T) {
 	t.Parallel()
 	p := refusal(context.Background(), http.StatusUnprocessableEntity, "validation failed", []error{
 		&huma.ErrorDetail{Location: "body.kind", Message: "expected string", Value: "secret"},
@@ -138,7 +138,7 @@ func TestRefusalsLeaveOutValues(t *testing.T) {
 	}
 }
 
-func TestLongListsAndNamesAreCut(t *testing.T) {
+func TestLongProblemsAreCut(t *testing.T) {
 	t.Parallel()
 	errs := make([]ProblemError, 100)
 	for i := range errs {

@@ -22,7 +22,7 @@ type queueOutput struct {
 // QueuePage is one page of the list of queues.
 type QueuePage struct {
 	Items      []jobs.Queue `json:"items" doc:"The queues, by name."`
-	NextCursor *string      `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string      `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type queuePageOutput struct {
@@ -37,7 +37,7 @@ type queueBodyInput struct {
 // PurgeRequest says which jobs of a queue to cancel.
 type PurgeRequest struct {
 	State  jobs.State `json:"state,omitempty" enum:"available,scheduled,retryable,held,waiting" doc:"Cancel the jobs in this state; waiting: in all of these. Defaults to available."`
-	DryRun bool       `json:"dry_run,omitempty" doc:"Only count them. Defaults to false."`
+	DryRun bool       `json:"dry_run,omitempty" doc:"Only count. Defaults to false."`
 }
 
 type purgeOutput struct {
@@ -57,43 +57,54 @@ func (a *API) registerQueues() {
 	paused.Paused, paused.PausedAt, paused.PauseReason, paused.ResumeAt = true, &exampleTime, "the mail server is down", &exampleLater
 	register(a, huma.Operation{
 		OperationID: "listQueues", Method: http.MethodGet, Path: "/v1/queues", Tags: tags,
-		Summary: "List queues", Description: "The queues by name, each with its settings and how many jobs are where. Counting takes about a second for ten million waiting jobs.",
+		Summary: "List queues",
+		Description: "The queues by name, each with its settings and its job counts. Counting takes about a second for " +
+			"ten million waiting jobs.",
 	}, documented{answer: QueuePage{Items: []jobs.Queue{exampleQueue()}}}, a.listQueues)
 	register(a, huma.Operation{
 		OperationID: "getQueue", Method: http.MethodGet, Path: "/v1/queues/{name}", Tags: tags,
-		Summary: "Look at a queue", Description: "A queue's settings, and how many jobs are where.",
+		Summary:     "Get a queue",
+		Description: "The settings of a queue and its job counts.",
 	}, documented{answer: exampleQueue(), problems: missing}, a.getQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "putQueue", Method: http.MethodPut, Path: "/v1/queues/{name}", Tags: tags,
-		Summary: "Set all settings of a queue", Description: "Makes the queue where there is none. Settings that are not named go back to weir's defaults. Jobs that are enqueued already keep what they have.",
+		Summary: "Set all settings of a queue",
+		Description: "Creates the queue if it does not exist. Settings that are not given return to weir's defaults. Jobs " +
+			"that are already enqueued keep theirs.",
 	}, documented{body: settings, answer: set}, a.putQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "editQueue", Method: http.MethodPatch, Path: "/v1/queues/{name}", Tags: tags,
-		Summary: "Change settings of a queue", Description: "Changes the settings that are named and leaves the rest. Jobs that are enqueued already keep what they have.",
+		Summary:     "Change settings of a queue",
+		Description: "Changes the given settings and keeps the others. Jobs that are already enqueued keep theirs.",
 	}, documented{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: missing}, a.editQueue)
 	register(a, huma.Operation{
 		OperationID: "deleteQueue", Method: http.MethodDelete, Path: "/v1/queues/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Delete a queue without jobs", Description: "Its settings go with it. The next job of that name makes it anew.",
+		Summary:     "Delete an empty queue",
+		Description: "Its settings are deleted with it. The next job that names the queue creates it again.",
 	}, documented{problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.deleteQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "pauseQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/pause", Tags: tags,
 		Summary: "Pause a queue",
-		Description: "From now on claims take nothing from it, until it is resumed or the time to resume has come, by the database's clock. Jobs that run go on, and " +
-			"enqueueing does too. Of a queue that is paused already, the reason and the end are replaced.",
+		Description: "Claims take nothing from the queue until it is resumed, or until the given time by the database's " +
+			"clock. Running jobs continue, and jobs can be enqueued. On a paused queue, replaces the reason and " +
+			"the end.",
 	}, documented{body: jobs.Pause{Reason: "the mail server is down", ResumeInSeconds: new(30.0)}, optional: true, answer: paused, problems: missing}, a.pauseQueue)
 	register(a, huma.Operation{
 		OperationID: "resumeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/resume", Tags: tags,
-		Summary: "Resume a queue", Description: "Ends a pause. Claims that wait get its jobs at once.",
+		Summary:     "Resume a queue",
+		Description: "Ends a pause. Waiting claims get its jobs at once.",
 	}, documented{answer: exampleQueue(), problems: missing}, a.resumeQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "purgeQueue", Method: http.MethodPost, Path: "/v1/queues/{name}/purge", Tags: tags,
-		Summary: "Cancel all jobs of a queue that wait",
-		Description: "Cancels the jobs that are available, or that wait in another state; those that run are left alone. `dry_run` only counts them. Many jobs are cancelled in " +
-			"several transactions.",
+		Summary: "Cancel the waiting jobs of a queue",
+		Description: "Cancels the available jobs, or those in another waiting state. Running jobs are not touched. " +
+			"`dry_run` only counts. Large purges use several transactions.",
 	}, documented{body: PurgeRequest{State: jobs.Available}, optional: true, answer: jobs.PurgeResult{Purged: 1200, Matching: 1200}, problems: missing}, a.purgeQueue)
 	register(a, huma.Operation{
 		OperationID: "getQueueStats", Method: http.MethodGet, Path: "/v1/queues/{name}/stats", Tags: tags,
-		Summary: "See how deep, how old and how fast a queue is", Description: "Its jobs by where they are, what ended in the last 1, 5 and 60 minutes, and what failed most often in the last day.",
+		Summary: "Get the figures of a queue",
+		Description: "Its jobs by state, the jobs that ended in the last 1, 5 and 60 minutes, and the most frequent " +
+			"failures of the last day.",
 	}, documented{answer: exampleQueueStats(), problems: missing}, a.getQueueStats)
 }
 
@@ -119,7 +130,7 @@ func (a *API) putQueue(ctx context.Context, in *queueBodyInput, settings *jobs.Q
 	return queueAnswer(a.engine.SetQueue(ctx, in.Name, *settings, true))
 }
 
-// editQueue looks first, because a slip in the name must not make a queue.
+// editQueue checks first that the queue exists: a typo in the name must not create one.
 func (a *API) editQueue(ctx context.Context, in *queueBodyInput, settings *jobs.QueueSettings) (*queueOutput, error) {
 	if _, err := a.engine.Queue(ctx, in.Name); err != nil {
 		return nil, err

@@ -25,7 +25,7 @@ type scheduleOutput struct {
 // SchedulePage is one page of the list of schedules.
 type SchedulePage struct {
 	Items      []jobs.Schedule `json:"items" doc:"The schedules, by name."`
-	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type schedulePageOutput struct {
@@ -42,51 +42,51 @@ type scheduleBodyInput struct {
 	Payload
 }
 
-// NewSchedule is a schedule to be made.
+// NewSchedule is a schedule to create.
 type NewSchedule struct {
 	Name string `json:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"Its name."`
 	jobs.ScheduleDefinition
 }
 
-// ScheduleChanges is what is to be changed of a definition; null puts back a default. A new cron, every_seconds or at takes the place of the one before, and
-// a job or workflow likewise.
+// ScheduleChanges are changes to a definition; null restores a default. A new cron, every_seconds or at replaces the old one, as does a job or
+// workflow.
 type ScheduleChanges struct {
 	Cron          *string           `json:"cron,omitempty" maxLength:"500" doc:"A cron expression."`
-	EverySeconds  *int              `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart."`
+	EverySeconds  *int              `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Seconds between slots."`
 	Anchor        *time.Time        `json:"anchor,omitempty" doc:"With every_seconds: one of its slots."`
-	At            *time.Time        `json:"at,omitempty" doc:"One slot, then."`
-	Timezone      *string           `json:"timezone,omitempty" nullable:"true" maxLength:"100" doc:"The zone whose clocks cron goes by."`
-	Job           *jobs.NewJob      `json:"job,omitempty" doc:"The job that each slot makes, whole."`
-	Workflow      *jobs.NewWorkflow `json:"workflow,omitempty" doc:"The workflow that each slot submits, whole."`
-	JitterSeconds *int              `json:"jitter_seconds,omitempty" nullable:"true" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later."`
-	StartsAt      *time.Time        `json:"starts_at,omitempty" nullable:"true" doc:"No slot before."`
-	EndsAt        *time.Time        `json:"ends_at,omitempty" nullable:"true" doc:"No slot then or later."`
-	MaxRuns       *int              `json:"max_runs,omitempty" nullable:"true" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job."`
-	DSTGap        *string           `json:"dst_gap,omitempty" nullable:"true" enum:"run_after,skip" doc:"Of a time that the clocks leave out."`
-	DSTOverlap    *string           `json:"dst_overlap,omitempty" nullable:"true" enum:"once,twice" doc:"Of a time that the clocks show twice."`
-	Misfire       *string           `json:"misfire,omitempty" nullable:"true" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute."`
-	MisfireLimit  *int              `json:"misfire_limit,omitempty" nullable:"true" minimum:"1" maximum:"1000" doc:"With misfire all: only so many."`
-	Overlap       *string           `json:"overlap,omitempty" nullable:"true" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended."`
+	At            *time.Time        `json:"at,omitempty" doc:"The one slot."`
+	Timezone      *string           `json:"timezone,omitempty" nullable:"true" maxLength:"100" doc:"The time zone of cron."`
+	Job           *jobs.NewJob      `json:"job,omitempty" doc:"The job that each slot creates, replaced as a whole."`
+	Workflow      *jobs.NewWorkflow `json:"workflow,omitempty" doc:"The workflow that each slot submits, replaced as a whole."`
+	JitterSeconds *int              `json:"jitter_seconds,omitempty" nullable:"true" minimum:"0" maximum:"86400" doc:"Maximum random delay of each slot."`
+	StartsAt      *time.Time        `json:"starts_at,omitempty" nullable:"true" doc:"No slot before this time."`
+	EndsAt        *time.Time        `json:"ends_at,omitempty" nullable:"true" doc:"No slot at or after this time."`
+	MaxRuns       *int              `json:"max_runs,omitempty" nullable:"true" minimum:"1" maximum:"1000000000" doc:"Number of jobs after which the schedule is finished."`
+	DSTGap        *string           `json:"dst_gap,omitempty" nullable:"true" enum:"run_after,skip" doc:"Local times skipped by DST."`
+	DSTOverlap    *string           `json:"dst_overlap,omitempty" nullable:"true" enum:"once,twice" doc:"Local times repeated by DST."`
+	Misfire       *string           `json:"misfire,omitempty" nullable:"true" enum:"skip,latest,all" doc:"Slots that did not fire within a minute."`
+	MisfireLimit  *int              `json:"misfire_limit,omitempty" nullable:"true" minimum:"1" maximum:"1000" doc:"With misfire all: the maximum number of late slots."`
+	Overlap       *string           `json:"overlap,omitempty" nullable:"true" enum:"allow,skip,wait,cancel" doc:"When the job of an earlier run has not ended."`
 	Paused        *bool             `json:"paused,omitempty" doc:"Whether it is paused."`
 }
 
 // SchedulePreview is a definition that is not saved, which needs no job, and how much of it to show.
 type SchedulePreview struct {
 	jobs.ScheduleDefinition
-	Name  string     `json:"name,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The name that it is to have; only jitter depends on it."`
-	From  *time.Time `json:"from,omitempty" doc:"Show slots from then on. Defaults to now."`
-	Count int        `json:"count,omitempty" minimum:"1" maximum:"1000" doc:"Show so many slots that fire. Defaults to 20."`
+	Name  string     `json:"name,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The name of the schedule; only jitter depends on it."`
+	From  *time.Time `json:"from,omitempty" doc:"Show slots from this time on. Defaults to now."`
+	Count int        `json:"count,omitempty" minimum:"1" maximum:"1000" doc:"Number of firing slots to show. Defaults to 20."`
 }
 
 type previewInput struct {
 	SchedulePath
-	From  time.Time `query:"from" doc:"Show slots from then on. Defaults to the next slot."`
-	Count int       `query:"count" minimum:"1" maximum:"1000" default:"20" doc:"Show so many slots that fire."`
+	From  time.Time `query:"from" doc:"Show slots from this time on. Defaults to the next slot."`
+	Count int       `query:"count" minimum:"1" maximum:"1000" default:"20" doc:"Number of firing slots to show."`
 }
 
-// ScheduleSlots are slots that are to come.
+// ScheduleSlots are upcoming slots.
 type ScheduleSlots struct {
-	Items []jobs.ScheduleSlot `json:"items" doc:"The slots, the next first; fewer where there are no more."`
+	Items []jobs.ScheduleSlot `json:"items" doc:"The slots, next first; fewer if there are no more."`
 }
 
 type slotsOutput struct {
@@ -99,10 +99,10 @@ type runsInput struct {
 	Paging
 }
 
-// ScheduleRunPage is one page of the list of what became of slots.
+// ScheduleRunPage is one page of the runs of a schedule.
 type ScheduleRunPage struct {
-	Items      []jobs.ScheduleRun `json:"items" doc:"The slots that were dealt with, the latest first."`
-	NextCursor *string            `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.ScheduleRun `json:"items" doc:"The slots, latest first."`
+	NextCursor *string            `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type runOutput struct {
@@ -127,7 +127,7 @@ func (a *API) listSchedules(ctx context.Context, in *schedulesInput) (*scheduleP
 	return out, nil
 }
 
-// The definitions go on as they came: what is not said counts too.
+// Definitions are passed on as they came, because an absent field has a meaning too.
 
 func (a *API) createSchedule(ctx context.Context, in *bodyInput, body *NewSchedule) (*scheduleOutput, error) {
 	return scheduleAnswer(a.engine.SetSchedule(ctx, body.Name, in.RawBody, false))
@@ -229,56 +229,69 @@ func (a *API) registerSchedules() {
 	slots := ScheduleSlots{Items: exampleSlots()}
 	register(a, huma.Operation{
 		OperationID: "listSchedules", Method: http.MethodGet, Path: "/v1/schedules", Tags: tags,
-		Summary: "List schedules", Description: "The schedules by name, each with its next slot.",
+		Summary:     "List schedules",
+		Description: "The schedules by name, each with its next slot.",
 	}, documented{answer: SchedulePage{Items: []jobs.Schedule{schedule}}}, a.listSchedules)
 	registerBody(a, huma.Operation{
 		OperationID: "createSchedule", Method: http.MethodPost, Path: "/v1/schedules", Tags: tags, DefaultStatus: http.StatusCreated,
-		Summary: "Make a schedule", Description: "From now on each of its slots makes a job, once, whatever the number of nodes. Slots up to now are none of it.",
+		Summary:     "Create a schedule",
+		Description: "From now on each slot creates one job, whatever the number of nodes. Past slots do not fire.",
 	}, documented{body: NewSchedule{Name: schedule.Name, ScheduleDefinition: definition}, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, argsTooLarge}}, a.createSchedule)
 	register(a, huma.Operation{
 		OperationID: "getSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}", Tags: tags,
-		Summary: "Look at a schedule", Description: "Its definition, its next slot, and what keeps it.",
+		Summary:     "Get a schedule",
+		Description: "Its definition, its next slot, and what is holding it back.",
 	}, documented{answer: schedule, problems: missing}, a.getSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "putSchedule", Method: http.MethodPut, Path: "/v1/schedules/{name}", Tags: tags,
-		Summary:     "Set the whole definition of a schedule",
-		Description: "Makes the schedule where there is none. What is not said goes back to its default, but for a pause, and the anchor of an interval. It takes effect at once, and no slot fires twice for it.",
+		Summary: "Set the whole definition of a schedule",
+		Description: "Creates the schedule if it does not exist. Fields that are not given return to their defaults, " +
+			"except a pause and the anchor of an interval. Takes effect at once; no slot fires twice.",
 	}, documented{body: definition, answer: schedule, problems: []jobs.Code{argsTooLarge}}, a.putSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "editSchedule", Method: http.MethodPatch, Path: "/v1/schedules/{name}", Tags: tags,
-		Summary:     "Change a schedule",
-		Description: "Changes what is named, and leaves the rest; null puts back a default. It takes effect at once, and no slot fires twice for it.",
+		Summary: "Change a schedule",
+		Description: "Changes the given fields and keeps the others; null restores a default. Takes effect at once; no " +
+			"slot fires twice.",
 	}, documented{body: ScheduleChanges{Cron: new("0 3 * * *")}, answer: schedule, problems: wrong}, a.editSchedule)
 	register(a, huma.Operation{
 		OperationID: "deleteSchedule", Method: http.MethodDelete, Path: "/v1/schedules/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Delete a schedule", Description: "The jobs that it made stay as they are.",
+		Summary:     "Delete a schedule",
+		Description: "The jobs that it created stay.",
 	}, documented{problems: missing}, a.deleteSchedule)
 	register(a, huma.Operation{
 		OperationID: "pauseSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/pause", Tags: tags,
-		Summary: "Pause a schedule", Description: "It fires nothing until it is resumed.",
+		Summary:     "Pause a schedule",
+		Description: "No slot fires until the schedule is resumed.",
 	}, documented{answer: paused, problems: missing}, a.pauseSchedule)
 	register(a, huma.Operation{
 		OperationID: "resumeSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/resume", Tags: tags,
-		Summary: "Resume a schedule", Description: "Its slots fire again from now on; those of the pause do not.",
+		Summary:     "Resume a schedule",
+		Description: "Slots fire again from now on; those during the pause do not.",
 	}, documented{answer: schedule, problems: missing}, a.resumeSchedule)
 	register(a, huma.Operation{
 		OperationID: "triggerSchedule", Method: http.MethodPost, Path: "/v1/schedules/{name}/trigger", Tags: tags, DefaultStatus: http.StatusCreated,
-		Summary:     "Run a schedule now",
-		Description: "Makes its job, or submits its workflow, at once, even if it is paused or finished or its last run is active. Its slots go on as if nothing had been.",
+		Summary: "Trigger a schedule now",
+		Description: "Creates its job, or submits its workflow, at once, even if the schedule is paused or finished or " +
+			"its last run is still active. Its slots are not affected.",
 	}, documented{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
 	register(a, huma.Operation{
 		OperationID: "previewSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}/preview", Tags: tags,
-		Summary: "See when a schedule fires", Description: "Its next slots, by UTC and by the clocks of its zone, with a note where one is moved or skipped because these are put forward or back.",
+		Summary:     "Preview a schedule",
+		Description: "Its next slots in UTC and in local time, with a note where daylight saving time moves or skips one.",
 	}, documented{answer: slots, problems: missing}, a.previewSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "previewDefinition", Method: http.MethodPost, Path: "/v1/schedules/preview", Tags: tags,
-		Summary: "See when a schedule would fire", Description: "The same for a definition that is not saved. It needs no job.",
+		Summary:     "Preview an unsaved schedule",
+		Description: "The same for a definition that is not saved. It needs no job.",
 	}, documented{
 		body:   SchedulePreview{ScheduleDefinition: jobs.ScheduleDefinition{Cron: "30 2 * * *", Timezone: "Europe/Berlin"}, From: &exampleTime, Count: 3},
 		answer: slots,
 	}, a.previewDefinition)
 	register(a, huma.Operation{
 		OperationID: "listScheduleRuns", Method: http.MethodGet, Path: "/v1/schedules/{name}/runs", Tags: tags,
-		Summary: "See what a schedule did", Description: "The slots that were dealt with in the last week, the latest first, with the state of the job that each made; and older ones whose jobs are still there.",
+		Summary: "List a schedule's runs",
+		Description: "The slots of the last week, latest first, with the state of the job that each created, and older " +
+			"slots whose jobs still exist.",
 	}, documented{answer: ScheduleRunPage{Items: []jobs.ScheduleRun{run}}, problems: missing}, a.listScheduleRuns)
 }

@@ -19,7 +19,7 @@ type timelineInput struct {
 // Timeline is one page of the life of a job.
 type Timeline struct {
 	Items      []jobs.Moment `json:"items" doc:"What happened to the job, in order."`
-	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type timelineOutput struct {
@@ -31,9 +31,9 @@ func (a *API) registerTimelines() {
 	again := at(5)
 	register(a, huma.Operation{
 		OperationID: "getTimeline", Method: http.MethodGet, Path: "/v1/jobs/{id}/timeline", Tags: []string{tagJobs},
-		Summary: "See what happened to a job",
-		Description: "Every moment of its life with its cause, in order: when it was enqueued, became available and was started, how each attempt ended, what people did to it, " +
-			"and how it ended. It is there as long as the job is kept.",
+		Summary: "Get a job's timeline",
+		Description: "What happened to the job and why, in order: when it was enqueued, became available and started, how " +
+			"each attempt ended, who changed it, and how it ended. Kept as long as the job.",
 	}, documented{answer: Timeline{Items: []jobs.Moment{
 		{At: at(0), Event: "enqueued", Detail: json.RawMessage(`{"queue": "mail", "priority": 8}`)},
 		{At: at(0), Event: "available", Cause: "enqueued"},

@@ -22,7 +22,7 @@ type webhookOutput struct {
 // WebhookPage is one page of the list of webhooks.
 type WebhookPage struct {
 	Items      []jobs.Webhook `json:"items" doc:"The webhooks, by name."`
-	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type webhookPageOutput struct {
@@ -34,20 +34,20 @@ type webhookBodyInput struct {
 	Payload
 }
 
-// NewWebhook is a webhook to be made.
+// NewWebhook is a webhook to create.
 type NewWebhook struct {
-	Name                string   `json:"name" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"What to call it." example:"billing"`
+	Name                string   `json:"name" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The name." example:"billing"`
 	URL                 string   `json:"url" maxLength:"2000" pattern:"^https://" doc:"Where to post events, over HTTPS." example:"https://hooks.example.com/weir"`
-	Events              []string `json:"events" minItems:"1" maxItems:"100" doc:"Which events to tell of: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, cancel_requested."`
-	Queues              []string `json:"queues,omitempty" maxItems:"100" doc:"Only of jobs of these queues. Defaults to all."`
-	Kinds               []string `json:"kinds,omitempty" maxItems:"100" doc:"Only of jobs of these kinds. Defaults to all."`
+	Events              []string `json:"events" minItems:"1" maxItems:"100" doc:"The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, cancel_requested."`
+	Queues              []string `json:"queues,omitempty" maxItems:"100" doc:"Only jobs of these queues. Defaults to all."`
+	Kinds               []string `json:"kinds,omitempty" maxItems:"100" doc:"Only jobs of these kinds. Defaults to all."`
 	TimeoutSeconds      int      `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer. Defaults to 10."`
-	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for so long. Defaults to 259200, three days."`
+	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"Disable the webhook after this long without a successful attempt. Defaults to 259200, three days."`
 }
 
-// RotateRequest says how to give a webhook a new secret.
+// RotateRequest says how to rotate a webhook's secret.
 type RotateRequest struct {
-	KeepOldSeconds *float64 `json:"keep_old_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How long the old secret signs too. Defaults to 86400, a day."`
+	KeepOldSeconds *float64 `json:"keep_old_seconds,omitempty" minimum:"0" maximum:"2592000" doc:"How long messages are also signed with the old secret. Defaults to 86400, a day."`
 }
 
 // DisableRequest says why a webhook is disabled.
@@ -64,7 +64,7 @@ type deliveriesInput struct {
 // DeliveryPage is one page of the list of deliveries.
 type DeliveryPage struct {
 	Items      []jobs.Delivery `json:"items" doc:"The deliveries, newest first."`
-	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type deliveryPageOutput struct {
@@ -83,52 +83,64 @@ func (a *API) registerWebhooks() {
 	disabled.Enabled, disabled.DisabledAt, disabled.DisabledReason = false, &exampleLater, "moving house"
 	register(a, huma.Operation{
 		OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Tags: tags,
-		Summary: "List webhooks", Description: "The webhooks by name, without their secrets.",
+		Summary:     "List webhooks",
+		Description: "The webhooks by name, without their secrets.",
 	}, documented{answer: WebhookPage{Items: []jobs.Webhook{hook}}}, a.listWebhooks)
 	registerBody(a, huma.Operation{
 		OperationID: "createWebhook", Method: http.MethodPost, Path: "/v1/webhooks", Tags: tags, DefaultStatus: http.StatusCreated,
-		Summary: "Make a webhook",
-		Description: "From now on events that pass its filters are posted to `url` as JSON, at least once, in about the order in which they happened. Each is signed as Standard " +
-			"Webhooks says, with the headers `webhook-id`, `webhook-timestamp` and `webhook-signature`. An answer of 200 to 299 within `timeout_seconds` is success; " +
-			"otherwise it is tried again for a day, with growing pauses. Redirects are not followed, and addresses that are not public are refused. " +
-			"The answer has the `secret`, which is not shown again.",
+		Summary: "Create a webhook",
+		Description: "From now on events that match its filters are posted to `url` as JSON, at least once, roughly in " +
+			"order. Each is signed as in Standard Webhooks, with the headers `webhook-id`, `webhook-timestamp` " +
+			"and `webhook-signature`. A status of 200 to 299 within `timeout_seconds` is success; otherwise weir " +
+			"retries for a day with growing delays. Redirects are not followed, and addresses that are not " +
+			"public are refused. The answer has the `secret`, which is not shown again.",
 	}, documented{
 		body:   NewWebhook{Name: "billing", URL: "https://hooks.example.com/weir", Events: []string{"completed", "dead"}, Queues: []string{"mail"}},
 		answer: made, problems: []jobs.Code{jobs.WebhookExists},
 	}, a.createWebhook)
 	register(a, huma.Operation{
 		OperationID: "getWebhook", Method: http.MethodGet, Path: "/v1/webhooks/{name}", Tags: tags,
-		Summary: "Look at a webhook", Description: "Its settings, whether it is enabled, and how much it is yet to be told.",
+		Summary:     "Get a webhook",
+		Description: "Its settings, whether it is enabled, and how many deliveries are pending.",
 	}, documented{answer: hook, problems: missing}, a.getWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "editWebhook", Method: http.MethodPatch, Path: "/v1/webhooks/{name}", Tags: tags,
-		Summary: "Change settings of a webhook", Description: "Changes the settings that are named and leaves the rest. What is pending already goes to the new address.",
+		Summary:     "Change settings of a webhook",
+		Description: "Changes the given settings and keeps the others. Pending deliveries go to the new address.",
 	}, documented{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: missing}, a.editWebhook)
 	register(a, huma.Operation{
 		OperationID: "deleteWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
-		Summary: "Delete a webhook", Description: "Tells it nothing more, and forgets what it was told.",
+		Summary:     "Delete a webhook",
+		Description: "Stops all deliveries and deletes their history.",
 	}, documented{problems: missing}, a.deleteWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "rotateWebhookSecret", Method: http.MethodPost, Path: "/v1/webhooks/{name}/rotate", Tags: tags,
-		Summary: "Give a webhook a new secret", Description: "The answer has it, and it is not shown again. For `keep_old_seconds` each message is signed with both.",
+		Summary: "Rotate a webhook's secret",
+		Description: "The answer has the new secret, which is not shown again. For `keep_old_seconds` each message is " +
+			"signed with both.",
 	}, documented{body: RotateRequest{KeepOldSeconds: new(3600.0)}, optional: true, answer: made, problems: missing}, a.rotateWebhook)
 	registerBody(a, huma.Operation{
 		OperationID: "disableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/disable", Tags: tags,
-		Summary: "Tell a webhook nothing for a while", Description: "What is pending fails, and what happens from now on is not told, not even later.",
+		Summary:     "Disable a webhook",
+		Description: "Pending deliveries fail, and events from now on are not delivered, not even later.",
 	}, documented{body: DisableRequest{Reason: "moving house"}, optional: true, answer: disabled, problems: missing}, a.disableWebhook)
 	register(a, huma.Operation{
 		OperationID: "enableWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/enable", Tags: tags,
-		Summary: "Tell a webhook again", Description: "Of what happens from now on.",
+		Summary:     "Enable a webhook",
+		Description: "Delivers the events that happen from now on.",
 	}, documented{answer: hook, problems: missing}, a.enableWebhook)
 	test := exampleDelivery()
 	test.Event, test.EventID, test.JobID, test.State, test.Attempts, test.Status, test.DurationSeconds, test.TriedAt = "test", "test-0f9e8a6c-7f0e-4c39-a9a1-6f3e0f7b8a11", 0, "pending", 0, 0, 0, nil
 	register(a, huma.Operation{
 		OperationID: "testWebhook", Method: http.MethodPost, Path: "/v1/webhooks/{name}/test", Tags: tags, DefaultStatus: http.StatusAccepted,
-		Summary: "Send a webhook a test", Description: "Sends an event named `test`, even while the webhook is disabled. Its deliveries say what came of it, usually within a second or two.",
+		Summary: "Send a test event",
+		Description: "Sends an event named `test`, even while the webhook is disabled. The deliveries show the outcome, " +
+			"usually within a second or two.",
 	}, documented{answer: test, problems: missing}, a.testWebhook)
 	register(a, huma.Operation{
 		OperationID: "listDeliveries", Method: http.MethodGet, Path: "/v1/webhooks/{name}/deliveries", Tags: tags,
-		Summary: "See what a webhook was told", Description: "The deliveries of the last week, newest first, with the status of the last answer and how long it took.",
+		Summary:     "List a webhook's deliveries",
+		Description: "The deliveries of the last week, newest first, with the status and duration of the last answer.",
 	}, documented{answer: DeliveryPage{Items: []jobs.Delivery{exampleDelivery()}}, problems: missing}, a.listDeliveries)
 }
 

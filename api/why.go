@@ -10,9 +10,9 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// Why says what keeps a job from running.
+// Why is the reasons why a job is not running.
 type Why struct {
-	Reasons []jobs.Reason `json:"reasons" doc:"Each reason that holds, the most particular first."`
+	Reasons []jobs.Reason `json:"reasons" doc:"Every reason that applies, the most specific first."`
 }
 
 type whyOutput struct {
@@ -22,9 +22,9 @@ type whyOutput struct {
 func (a *API) registerWhy() {
 	register(a, huma.Operation{
 		OperationID: "getWhy", Method: http.MethodGet, Path: "/v1/jobs/{id}/why", Tags: []string{tagJobs},
-		Summary: "See why a job does not run now",
-		Description: "Each reason that holds for a job that waits, in words and as a code: the time it is scheduled for, a paused queue, jobs that come before it, no worker, and so on. " +
-			"Of a job that runs or has ended it says that.",
+		Summary: "Explain why a job is not running",
+		Description: "Every reason that applies to a waiting job, in words and as a code: its scheduled time, a paused " +
+			"queue, jobs ahead of it, no worker, and so on. For a running or ended job, says so.",
 	}, documented{answer: Why{Reasons: []jobs.Reason{
 		{Code: "queue_paused", Message: "queue mail is paused: the mail server is down", Detail: json.RawMessage(`{"paused_at": "2026-01-31T09:00:00Z", "reason": "the mail server is down"}`)},
 		{Code: "backlog_ahead", Message: "1200 jobs of its queue come before it", Detail: json.RawMessage(`{"ahead": 1200, "or_more": false}`)},

@@ -17,9 +17,9 @@ type WorkerPath struct {
 	Name string `path:"name" minLength:"1" maxLength:"200" doc:"The worker's name." example:"mailer-1"`
 }
 
-// WorkerWindow is the span of time over which a worker's figures are.
+// WorkerWindow is the window of a worker's figures.
 type WorkerWindow struct {
-	WindowSeconds float64 `query:"window_seconds" minimum:"1" maximum:"2592000" default:"3600" doc:"Say in stats what it did in the last so many seconds. The longer, the longer it takes: all that ended in that time is read, about a million attempts a second."`
+	WindowSeconds float64 `query:"window_seconds" minimum:"1" maximum:"2592000" default:"3600" doc:"The window of stats, in seconds. A longer window takes longer: every attempt in it is read, about a million per second."`
 }
 
 type workerInput struct {
@@ -29,10 +29,10 @@ type workerInput struct {
 
 type workersInput struct {
 	Paging
-	State         jobs.WorkerState `query:"state" enum:"active,paused,draining,lost" doc:"Only those in this state."`
-	Queue         string           `query:"queue" maxLength:"128" doc:"Only those that say that they work on this queue."`
-	Hostname      string           `query:"hostname" maxLength:"255" doc:"Only those on this machine."`
-	WindowSeconds float64          `query:"window_seconds" minimum:"1" maximum:"2592000" doc:"Say of each in stats what it did in the last so many seconds. Left out: do not."`
+	State         jobs.WorkerState `query:"state" enum:"active,paused,draining,lost" doc:"Only workers in this state."`
+	Queue         string           `query:"queue" maxLength:"128" doc:"Only workers registered for this queue."`
+	Hostname      string           `query:"hostname" maxLength:"255" doc:"Only workers on this host."`
+	WindowSeconds float64          `query:"window_seconds" minimum:"1" maximum:"2592000" doc:"The window of stats, in seconds. Defaults to none: no stats."`
 }
 
 type workerBodyInput struct {
@@ -52,16 +52,16 @@ type workerOutput struct {
 // WorkerPage is one page of the list of workers.
 type WorkerPage struct {
 	Items      []jobs.Worker `json:"items" doc:"The workers, by name."`
-	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string       `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type workerPageOutput struct {
 	Body WorkerPage
 }
 
-// WorkerBeatRequest is a worker's own sign of life.
+// WorkerBeatRequest is a heartbeat of a worker.
 type WorkerBeatRequest struct {
-	Load *float64 `json:"load,omitempty" minimum:"0" maximum:"1000000" doc:"How busy it is; what the number means is its own affair. Defaults to what was said last." example:"0.75"`
+	Load *float64 `json:"load,omitempty" minimum:"0" maximum:"1000000" doc:"How busy the worker is, in a unit of its own. Defaults to the last value." example:"0.75"`
 }
 
 type workerBeatOutput struct {
@@ -74,8 +74,8 @@ type workerRemovalOutput struct {
 
 // AttemptPage is one page of a worker's history.
 type AttemptPage struct {
-	Items      []jobs.Attempt `json:"items" doc:"Attempts, the one that ended last first."`
-	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.Attempt `json:"items" doc:"The attempts, latest end first."`
+	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type attemptPageOutput struct {
@@ -95,55 +95,67 @@ func (a *API) registerWorkers() {
 	running.State, running.Attempt, running.Worker, running.StartedAt, running.LeaseExpiresAt = jobs.Running, 1, "mailer-1", &exampleTime, &exampleLater
 	register(a, huma.Operation{
 		OperationID: "listWorkers", Method: http.MethodGet, Path: "/v1/workers", Tags: tags,
-		Summary: "List workers", Description: "Workers that registered or claimed, by name: whether they are well, and how many jobs they have.",
+		Summary:     "List workers",
+		Description: "Workers that have registered or claimed, by name, with their states and job counts.",
 	}, documented{answer: WorkerPage{Items: []jobs.Worker{listed}}}, a.listWorkers)
 	register(a, huma.Operation{
 		OperationID: "getWorker", Method: http.MethodGet, Path: "/v1/workers/{name}", Tags: tags,
-		Summary: "Look at a worker", Description: "A worker, how many jobs it has, and what it did in the last hour or another span of time.",
+		Summary:     "Get a worker",
+		Description: "A worker, its job count, and its figures for the last hour or another window.",
 	}, documented{answer: exampleWorker(), problems: missing}, a.getWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "registerWorker", Method: http.MethodPut, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Register a worker",
-		Description: "A worker says what it is and how many jobs it may have at once. Nobody needs to: a claim by an unknown worker makes it known, without a limit. " +
-			"What is not named goes back to its default. A pause or drain stays, until the worker is resumed.",
+		Description: "Stores what the worker says about itself and how many jobs it may hold at once. Registration is " +
+			"optional: a claim registers an unknown worker, without a limit. Fields that are not given return to " +
+			"their defaults. A pause or drain stays until the worker is resumed.",
 	}, documented{body: settings, answer: plain}, a.registerWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "editWorker", Method: http.MethodPatch, Path: "/v1/workers/{name}", Tags: tags,
-		Summary: "Change what is known of a worker", Description: "Changes what is named and leaves the rest. A smaller capacity takes no job back.",
+		Summary:     "Change a worker",
+		Description: "Changes the given fields and keeps the others. A smaller capacity takes no job back.",
 	}, documented{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: missing}, a.editWorker)
 	register(a, huma.Operation{
 		OperationID: "removeWorker", Method: http.MethodDelete, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Remove a worker",
-		Description: "Its jobs go back to their queues at once and lose no attempt; its tokens are stale from then on. A job that it is just completing is left to that. " +
-			"Should it claim again, it is known again: to keep a worker that lives from getting jobs, pause or drain it.",
+		Description: "Its jobs return to their queues at once without losing an attempt, and its tokens become stale. A " +
+			"job that it is completing at that moment still completes. Another claim registers it again: to stop " +
+			"a live worker from getting jobs, pause or drain it.",
 	}, documented{answer: jobs.WorkerRemoval{Released: 3}, problems: missing}, a.removeWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "heartbeatWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/heartbeat", Tags: tags,
-		Summary: "Say that a worker lives",
-		Description: "A worker that is silent for 30 s is shown as lost; claims, and heartbeats of its jobs, are signs of life too. Here it learns whether it is paused or to end. " +
-			"It keeps no job's lease: for that there are the heartbeats of jobs.",
+		Summary: "Send a worker heartbeat",
+		Description: "A worker without a heartbeat for 30 s is shown as lost; its claims and the heartbeats of its jobs " +
+			"count too. The answer says whether the worker is paused or draining. This extends no lease: use the " +
+			"heartbeats of jobs for that.",
 	}, documented{body: WorkerBeatRequest{Load: new(0.75)}, optional: true, answer: jobs.WorkerBeat{State: jobs.WorkerActive, Capacity: new(10), Registered: true}, problems: missing}, a.heartbeatWorker)
 	register(a, huma.Operation{
 		OperationID: "pauseWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/pause", Tags: tags,
-		Summary: "Pause a worker", Description: "From now on its claims get nothing. It goes on with what it has.",
+		Summary:     "Pause a worker",
+		Description: "Its claims get no jobs. Its running jobs continue.",
 	}, documented{answer: paused, problems: missing}, a.pauseWorker)
 	register(a, huma.Operation{
 		OperationID: "resumeWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/resume", Tags: tags,
-		Summary: "Resume a worker", Description: "Ends a pause and a drain. Its claims that wait look for jobs at once.",
+		Summary:     "Resume a worker",
+		Description: "Ends a pause or a drain. Its waiting claims get jobs at once.",
 	}, documented{answer: plain, problems: missing}, a.resumeWorker)
 	register(a, huma.Operation{
 		OperationID: "drainWorker", Method: http.MethodPost, Path: "/v1/workers/{name}/drain", Tags: tags,
-		Summary: "Drain a worker", Description: "It is to finish what it has, and end: from now on its claims get nothing. It is done when it is draining and `running` is 0.",
+		Summary: "Drain a worker",
+		Description: "Its claims get no more jobs, so that it finishes what it has and ends. It is done when it is " +
+			"draining and `running` is 0.",
 	}, documented{answer: draining, problems: missing}, a.drainWorker)
 	register(a, huma.Operation{
 		OperationID: "listWorkerJobs", Method: http.MethodGet, Path: "/v1/workers/{name}/jobs", Tags: tags,
-		Summary: "List what a worker has now", Description: "The jobs that it has, newest first.",
+		Summary:     "List a worker's running jobs",
+		Description: "The jobs that it holds now, newest first.",
 	}, documented{answer: JobPage{Items: []jobs.Job{running}}, problems: missing}, a.listWorkerJobs)
 	register(a, huma.Operation{
 		OperationID: "listWorkerHistory", Method: http.MethodGet, Path: "/v1/workers/{name}/history", Tags: tags,
-		Summary: "List what a worker did before",
-		Description: "Its attempts that have ended, the last one first, as far back as jobs are kept. They are found by time: where it did little among many others the search takes long, " +
-			"and ends its page early, so that a page may be empty although more pages follow.",
+		Summary: "List a worker's past attempts",
+		Description: "Its ended attempts, the latest first, as far back as jobs are kept. The search goes by time: if the " +
+			"worker did little among many others, it is slow and ends its page early, so a page may be empty " +
+			"although more pages follow.",
 	}, documented{answer: AttemptPage{Items: []jobs.Attempt{exampleAttempt()}}, problems: missing}, a.listWorkerHistory)
 }
 

@@ -22,7 +22,7 @@ func (p WorkflowPath) missing(ctx context.Context) *Problem {
 }
 
 type submitInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"The same submission sent again with the same key answers with the workflow of the first, for 24 hours."`
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"A repeated submission with the same key gets the workflow of the first one, for 24 hours."`
 	Payload
 }
 
@@ -45,7 +45,7 @@ type workflowsInput struct {
 // WorkflowPage is one page of a list of workflows.
 type WorkflowPage struct {
 	Items      []jobs.Workflow `json:"items" doc:"The workflows, newest first."`
-	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type workflowPageOutput struct {
@@ -59,18 +59,18 @@ type workflowBodyInput struct {
 
 // CancelWorkflowRequest says how to cancel a workflow.
 type CancelWorkflowRequest struct {
-	Compensate bool `json:"compensate,omitempty" doc:"When all that runs has ended, run the compensations of what completed. Defaults to false."`
+	Compensate bool `json:"compensate,omitempty" doc:"Once all running steps have ended, run the compensations of the completed ones. Defaults to false."`
 }
 
-// RetryWorkflowRequest says who runs a workflow again.
+// RetryWorkflowRequest says who retries a workflow.
 type RetryWorkflowRequest struct {
-	By string `json:"by,omitempty" maxLength:"200" doc:"Who asks for it; kept with the workflow."`
+	By string `json:"by,omitempty" maxLength:"200" doc:"Who asked for it; stored with the workflow."`
 }
 
-// ForkRequest says from where to run a copy of a workflow.
+// ForkRequest says from which steps to fork a workflow.
 type ForkRequest struct {
-	From []string `json:"from" minItems:"1" maxItems:"1000" maxLength:"200" doc:"The steps that run again, with all that depend on them." example:"charge"`
-	By   string   `json:"by,omitempty" maxLength:"200" doc:"Who asks for it; kept with the workflow that is forked."`
+	From []string `json:"from" minItems:"1" maxItems:"1000" maxLength:"200" doc:"The steps to run again, with all their dependents." example:"charge"`
+	By   string   `json:"by,omitempty" maxLength:"200" doc:"Who asked for it; stored with the forked workflow."`
 }
 
 type signalInput struct {
@@ -86,7 +86,7 @@ type SignalRequest struct {
 
 // SignalAnswer says what a signal did.
 type SignalAnswer struct {
-	Ended int `json:"ended" doc:"How many steps waited for it and have completed now. With 0 it is kept for those that will."`
+	Ended int `json:"ended" doc:"How many waiting steps it completed. If 0, it is kept for steps that wait later."`
 }
 
 type signalOutput struct {
@@ -104,40 +104,49 @@ func (a *API) registerWorkflows() {
 	registerBody(a, huma.Operation{
 		OperationID: "submitWorkflow", Method: http.MethodPost, Path: "/v1/workflows", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Submit a workflow",
-		Description: "Stores a workflow with all its steps in one transaction, and answers once it is committed. Steps without dependencies are available at once; each other one is let go " +
-			"in the transaction in which the last that it waits for ends. Cycles, unknown and duplicate names are refused before anything is stored, with the place, and of a cycle its path. " +
-			"With an `Idempotency-Key` that is known nothing is stored, and the answer is 200 with the workflow of the first submission.",
+		Description: "Stores a workflow with all its steps in one transaction and answers once it is committed. Steps " +
+			"without dependencies are available at once; each other step is released in the transaction in which " +
+			"its last dependency ends. Cycles, unknown names and duplicate names are refused with their place, " +
+			"and a cycle with its path. If the `Idempotency-Key` is known, nothing is stored, and the answer is " +
+			"200 with the workflow of the first submission.",
 	}, documented{
 		body: exampleNewWorkflow(), answer: exampleWorkflow(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull},
 		also: map[int]otherSuccess{http.StatusOK: {"The idempotency key is known: the workflow of the first submission", again}},
 	}, a.submitWorkflow)
 	register(a, huma.Operation{
 		OperationID: "listWorkflows", Method: http.MethodGet, Path: "/v1/workflows", Tags: tags,
-		Summary: "List workflows", Description: "Workflows that pass the filters, newest first, with how far each is.",
+		Summary:     "List workflows",
+		Description: "Workflows that match the filters, newest first, with their progress.",
 	}, documented{answer: WorkflowPage{Items: []jobs.Workflow{exampleWorkflow()}, NextCursor: cursorTo("workflows", "4700")}}, a.listWorkflows)
 	register(a, huma.Operation{
 		OperationID: "getWorkflow", Method: http.MethodGet, Path: "/v1/workflows/{id}", Tags: tags,
-		Summary: "Look at a workflow", Description: "Its state, how far it is, and why it failed if it did. Its steps are at `/v1/workflows/{id}/steps`, what waits for what at `/v1/workflows/{id}/graph`.",
+		Summary: "Get a workflow",
+		Description: "Its state, its progress, and why it failed if it did. `/v1/workflows/{id}/steps` has its steps, " +
+			"`/v1/workflows/{id}/graph` their dependencies.",
 	}, documented{answer: over, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "cancelWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/cancel", Tags: tags,
-		Summary:     "Cancel a workflow",
-		Description: "What waits is cancelled at once. The workers of what runs learn of it at their next heartbeat; when the last has ended, the workflow is cancelled.",
+		Summary: "Cancel a workflow",
+		Description: "Waiting steps are cancelled at once. The workers of running steps see the request at their next " +
+			"heartbeat; when the last step has ended, the workflow is cancelled.",
 	}, documented{body: CancelWorkflowRequest{Compensate: true}, optional: true, answer: stopping, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded}}, a.cancelWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "retryWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/retry", Tags: tags,
-		Summary:     "Run what failed of a workflow again",
-		Description: "All steps that did not complete or were compensated, and those that depend on them, run again with their attempts counted from 0 and the deadline anew. What completed keeps its result. The id stays.",
+		Summary: "Retry the failed steps of a workflow",
+		Description: "All steps that did not complete or were compensated, and their dependents, run again with their " +
+			"attempts counted from 0 and a new deadline. Completed steps keep their results. The id stays.",
 	}, documented{body: RetryWorkflowRequest{By: "ann"}, optional: true, answer: exampleWorkflow(), problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded, jobs.WorkflowNotFailed}}, a.retryWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "forkWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
-		Summary:     "Fork a workflow from some of its steps",
-		Description: "Submits a copy in which the steps named, all that did not complete, and all that depend on those run again. The others are completed in it from the start, with the results that they had.",
+		Summary: "Fork a workflow",
+		Description: "Submits a copy in which the given steps, all steps that did not complete, and all their dependents " +
+			"run again. The other steps are completed from the start, with their results.",
 	}, documented{body: ForkRequest{From: []string{"charge"}}, answer: fork, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.forkWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "signalWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/signals/{name}", Tags: tags,
-		Summary:     "Send a signal to a workflow",
-		Description: "Every step that waits for the signal of this name, now or later, completes with the payload as its result. Of several signals of one name the newest counts for those that wait later.",
+		Summary: "Send a signal to a workflow",
+		Description: "Every step that waits for this signal, now or later, completes with the payload as its result. Of " +
+			"several signals with one name, the newest counts for steps that wait later.",
 	}, documented{
 		body: SignalRequest{Payload: json.RawMessage(`{"by": "ann"}`)}, optional: true, answer: SignalAnswer{Ended: 1}, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded},
 	}, a.signalWorkflow)

@@ -17,7 +17,7 @@ const mermaidType = "text/vnd.mermaid"
 
 type graphInput struct {
 	WorkflowPath
-	Accept string `header:"Accept" doc:"text/vnd.mermaid: answer with a Mermaid flowchart. Anything else: with JSON."`
+	Accept string `header:"Accept" doc:"text/vnd.mermaid: a Mermaid flowchart. Anything else: JSON."`
 }
 
 type workflowTimelineInput struct {
@@ -28,7 +28,7 @@ type workflowTimelineInput struct {
 // WorkflowTimeline is one page of what happened to a workflow and its jobs.
 type WorkflowTimeline struct {
 	Items      []jobs.WorkflowMoment `json:"items" doc:"What happened, in order."`
-	NextCursor *string               `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string               `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type workflowTimelineOutput struct {
@@ -48,15 +48,17 @@ func (a *API) registerWorkflowGraphs() {
 	}
 	register(a, huma.Operation{
 		OperationID: "getWorkflowGraph", Method: http.MethodGet, Path: path, Tags: []string{tagWorkflows},
-		Summary: "See what waits for what in a workflow",
-		Description: "The steps with their states and times, the edges between them, and the critical path: the steps that its length follows from. " +
-			"With `Accept: text/vnd.mermaid` the answer is a Mermaid flowchart, which many tools draw.",
+		Summary: "Get the graph of a workflow",
+		Description: "The steps with their states and times, the edges between them, and the critical path, which " +
+			"determines how long the workflow takes. With `Accept: text/vnd.mermaid` the answer is a Mermaid " +
+			"flowchart.",
 	}, documented{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[jobs.Graph](), true, ""), Example: example}}
 	register(a, huma.Operation{
 		OperationID: "getWorkflowTimeline", Method: http.MethodGet, Path: "/v1/workflows/{id}/timeline", Tags: []string{tagWorkflows},
-		Summary:     "See what happened to a workflow",
-		Description: "The moments of the workflow (`workflow_submitted`, `workflow_signal`, `workflow_failed` and others) and those of all its jobs, in one order.",
+		Summary: "Get a workflow's timeline",
+		Description: "The events of the workflow (`workflow_submitted`, `workflow_signal`, `workflow_failed` and others) " +
+			"and of all its jobs, in order.",
 	}, documented{answer: WorkflowTimeline{Items: []jobs.WorkflowMoment{
 		{Moment: jobs.Moment{At: exampleTime, Event: "workflow_submitted", Detail: json.RawMessage(`{"name": "order", "steps": 3}`)}},
 		{Moment: jobs.Moment{At: exampleTime, Event: "enqueued", Detail: json.RawMessage(`{"queue": "default", "priority": 5}`)}, Step: "reserve", JobID: 4710},

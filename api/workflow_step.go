@@ -18,8 +18,8 @@ type workflowStepsInput struct {
 
 // WorkflowStepPage is one page of the steps of a workflow.
 type WorkflowStepPage struct {
-	Items      []jobs.WorkflowStep `json:"items" doc:"The steps, in the order of the definition; those that were added come after."`
-	NextCursor *string             `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	Items      []jobs.WorkflowStep `json:"items" doc:"The steps, in the order of the definition, then added steps."`
+	NextCursor *string             `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type workflowStepPageOutput struct {
@@ -29,7 +29,7 @@ type workflowStepPageOutput struct {
 // AddStepsRequest is what a running step adds to its workflow.
 type AddStepsRequest struct {
 	JobID jobs.ID        `json:"job_id" doc:"The job of the step that adds them, which must be running." example:"4711"`
-	Token jobs.ID        `json:"token" doc:"The token that came with it." example:"4711"`
+	Token jobs.ID        `json:"token" doc:"The token from the claim." example:"4711"`
 	Steps []jobs.NewStep `json:"steps" minItems:"1" doc:"The new steps. They may depend on the one that adds them, on each other, and on any other step of the workflow."`
 }
 
@@ -44,14 +44,14 @@ type addedStepsOutput struct {
 
 // StartWorkflowRequest is the workflow that a running step starts and waits for.
 type StartWorkflowRequest struct {
-	Token    jobs.ID          `json:"token" doc:"The token that came with the job." example:"4711"`
+	Token    jobs.ID          `json:"token" doc:"The token from the claim." example:"4711"`
 	Workflow jobs.NewWorkflow `json:"workflow" doc:"The workflow."`
 }
 
 // DependencyPage is one page of the steps that a step depends on.
 type DependencyPage struct {
 	Items      []jobs.Dependency `json:"items" doc:"The steps, in the order of the definition."`
-	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null: this is the last."`
+	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
 type dependencyPageOutput struct {
@@ -65,28 +65,32 @@ func (a *API) registerWorkflowSteps() {
 	refusals := []jobs.Code{argsTooLarge, jobs.StaleToken, jobs.JobNotFound, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}
 	register(a, huma.Operation{
 		OperationID: "listWorkflowSteps", Method: http.MethodGet, Path: "/v1/workflows/{id}/steps", Tags: []string{tagWorkflows},
-		Summary: "List the steps of a workflow", Description: "Each with its job's state and what came of it.",
+		Summary: "List the steps of a workflow", Description: "The steps, each with the state and result of its job.",
 	}, documented{answer: WorkflowStepPage{Items: []jobs.WorkflowStep{exampleWorkflowStep()}}, problems: []jobs.Code{jobs.WorkflowNotFound}}, a.listWorkflowSteps)
 	registerBody(a, huma.Operation{
 		OperationID: "addSteps", Method: http.MethodPost, Path: "/v1/workflows/{id}/steps", Tags: []string{tagWorkflows}, DefaultStatus: http.StatusCreated,
 		Summary: "Add steps to a running workflow",
-		Description: "Only a running step of it can, with the token of its lease. To add steps and complete in one transaction, give them to completeJob as `add_steps`: " +
-			"then there is no moment at which the step has ended and its successors are not there.",
+		Description: "Only a running step of the workflow can add steps, with the token of its lease. To add steps and " +
+			"complete in one transaction, pass them to completeJob as `add_steps`: then the step never ends " +
+			"before its successors exist.",
 	}, documented{body: AddStepsRequest{JobID: 4711, Token: 4711, Steps: []jobs.NewStep{added}}, answer: AddedSteps{JobIDs: []jobs.ID{4720}}, problems: refusals}, a.addSteps)
 	registerBody(a, huma.Operation{
 		OperationID: "startWorkflow", Method: http.MethodPost, Path: "/v1/jobs/{id}/workflow", Tags: []string{tagWork}, DefaultStatus: http.StatusCreated,
 		Summary: "Start a workflow and wait for it",
-		Description: "A running step of a workflow starts another one. Its attempt is over then and its worker free; it is held until that workflow is over, and then completes with " +
-			"`{workflow_id, state, results}`, where the results are those of the last steps by name, or is dead or cancelled as that workflow failed or was cancelled.",
+		Description: "Called by a running step of a workflow. It ends the attempt and frees the worker. The step is held " +
+			"until the new workflow ends. It then completes with `{workflow_id, state, results}`, where the " +
+			"results are those of the last steps by name, or becomes dead or cancelled if the workflow failed or " +
+			"was cancelled.",
 	}, documented{
 		body:   StartWorkflowRequest{Token: 4711, Workflow: jobs.NewWorkflow{Name: "shipment", Steps: []jobs.NewStep{{Name: "pack", Kind: "pack"}}}},
 		answer: child, problems: refusals,
 	}, a.startWorkflow)
 	register(a, huma.Operation{
 		OperationID: "listDependencies", Method: http.MethodGet, Path: "/v1/jobs/{id}/dependencies", Tags: []string{tagJobs},
-		Summary: "List what a step depends on",
-		Description: "The steps that a step of a workflow depends on, with their states, results and errors. A claim has the results of those that completed; " +
-			"this tells the others apart, and pages where they are too large together. Of a job that is no step the list is empty.",
+		Summary: "List a step's dependencies",
+		Description: "The steps that a step of a workflow depends on, with their states, results and errors. A claim has " +
+			"the results of the completed ones; this list also has the others, and pages results that are too " +
+			"large for a claim. Empty for a job that is not a step.",
 	}, documented{answer: DependencyPage{Items: []jobs.Dependency{{Step: "reserve", JobID: 4710, State: jobs.Completed, Result: json.RawMessage(`{"shelf": 7}`)}}}, problems: []jobs.Code{jobs.JobNotFound}}, a.listDependencies)
 }
 

@@ -27,100 +27,28 @@ func (q *Queries) CountDead(ctx context.Context, filter json.RawMessage) (CountD
 	return i, err
 }
 
-const deadCandidates = `-- name: DeadCandidates :many
-
-select d.job_id, d.died_at from weir.job_dead d
-where (d.died_at, d.job_id) < ($1::timestamptz, $2::bigint)
-order by d.died_at desc, d.job_id desc limit $3::int
+const diedAt = `-- name: DiedAt :one
+select d.died_at from weir.job_dead d where d.job_id = $1::bigint
 `
 
-type DeadCandidatesParams struct {
-	Before   time.Time
-	BeforeID int64
-	MaxIds   int32
+func (q *Queries) DiedAt(ctx context.Context, jobID int64) (time.Time, error) {
+	row := q.db.QueryRow(ctx, diedAt, jobID)
+	var died_at time.Time
+	err := row.Scan(&died_at)
+	return died_at, err
 }
 
-type DeadCandidatesRow struct {
-	JobID  int64
-	DiedAt time.Time
-}
-
-// One page of candidates for a list of dead letters, newest first; DeadPassing filters them, and the caller goes on from the last.
-func (q *Queries) DeadCandidates(ctx context.Context, arg DeadCandidatesParams) ([]DeadCandidatesRow, error) {
-	rows, err := q.db.Query(ctx, deadCandidates, arg.Before, arg.BeforeID, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []DeadCandidatesRow
-	for rows.Next() {
-		var i DeadCandidatesRow
-		if err := rows.Scan(&i.JobID, &i.DiedAt); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const deadCandidatesOfQueue = `-- name: DeadCandidatesOfQueue :many
-select d.job_id, d.died_at from weir.job_dead d
-where d.queue_id = (select q.id from weir.queue q where q.name = $1::text)
-  and (d.died_at, d.job_id) < ($2::timestamptz, $3::bigint)
-order by d.died_at desc, d.job_id desc limit $4::int
+const filterDeadLetterIDs = `-- name: FilterDeadLetterIDs :many
+select passing::bigint from weir.filter_dead_letter_ids($1::bigint[], $2::jsonb) passing
 `
 
-type DeadCandidatesOfQueueParams struct {
-	Queue    string
-	Before   time.Time
-	BeforeID int64
-	MaxIds   int32
-}
-
-type DeadCandidatesOfQueueRow struct {
-	JobID  int64
-	DiedAt time.Time
-}
-
-func (q *Queries) DeadCandidatesOfQueue(ctx context.Context, arg DeadCandidatesOfQueueParams) ([]DeadCandidatesOfQueueRow, error) {
-	rows, err := q.db.Query(ctx, deadCandidatesOfQueue,
-		arg.Queue,
-		arg.Before,
-		arg.BeforeID,
-		arg.MaxIds,
-	)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []DeadCandidatesOfQueueRow
-	for rows.Next() {
-		var i DeadCandidatesOfQueueRow
-		if err := rows.Scan(&i.JobID, &i.DiedAt); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const deadPassing = `-- name: DeadPassing :many
-select passing::bigint from weir.dead_passing($1::bigint[], $2::jsonb) passing
-`
-
-type DeadPassingParams struct {
+type FilterDeadLetterIDsParams struct {
 	JobIds []int64
 	Filter json.RawMessage
 }
 
-func (q *Queries) DeadPassing(ctx context.Context, arg DeadPassingParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, deadPassing, arg.JobIds, arg.Filter)
+func (q *Queries) FilterDeadLetterIDs(ctx context.Context, arg FilterDeadLetterIDsParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, filterDeadLetterIDs, arg.JobIds, arg.Filter)
 	if err != nil {
 		return nil, err
 	}
@@ -137,17 +65,6 @@ func (q *Queries) DeadPassing(ctx context.Context, arg DeadPassingParams) ([]int
 		return nil, err
 	}
 	return items, nil
-}
-
-const diedAt = `-- name: DiedAt :one
-select d.died_at from weir.job_dead d where d.job_id = $1::bigint
-`
-
-func (q *Queries) DiedAt(ctx context.Context, jobID int64) (time.Time, error) {
-	row := q.db.QueryRow(ctx, diedAt, jobID)
-	var died_at time.Time
-	err := row.Scan(&died_at)
-	return died_at, err
 }
 
 const purgeDead = `-- name: PurgeDead :exec
@@ -179,6 +96,90 @@ func (q *Queries) RedriveJob(ctx context.Context, arg RedriveJobParams) (string,
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
+}
+
+const scanDeadLetters = `-- name: ScanDeadLetters :many
+
+select d.job_id, d.died_at from weir.job_dead d
+where (d.died_at, d.job_id) < ($1::timestamptz, $2::bigint)
+order by d.died_at desc, d.job_id desc limit $3::int
+`
+
+type ScanDeadLettersParams struct {
+	Before   time.Time
+	BeforeID int64
+	MaxIds   int32
+}
+
+type ScanDeadLettersRow struct {
+	JobID  int64
+	DiedAt time.Time
+}
+
+// One page of candidates for a list of dead letters, newest first; FilterDeadLetterIDs filters them, and the caller
+// goes on from the last.
+func (q *Queries) ScanDeadLetters(ctx context.Context, arg ScanDeadLettersParams) ([]ScanDeadLettersRow, error) {
+	rows, err := q.db.Query(ctx, scanDeadLetters, arg.Before, arg.BeforeID, arg.MaxIds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ScanDeadLettersRow
+	for rows.Next() {
+		var i ScanDeadLettersRow
+		if err := rows.Scan(&i.JobID, &i.DiedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const scanDeadLettersOfQueue = `-- name: ScanDeadLettersOfQueue :many
+select d.job_id, d.died_at from weir.job_dead d
+where d.queue_id = (select q.id from weir.queue q where q.name = $1::text)
+  and (d.died_at, d.job_id) < ($2::timestamptz, $3::bigint)
+order by d.died_at desc, d.job_id desc limit $4::int
+`
+
+type ScanDeadLettersOfQueueParams struct {
+	Queue    string
+	Before   time.Time
+	BeforeID int64
+	MaxIds   int32
+}
+
+type ScanDeadLettersOfQueueRow struct {
+	JobID  int64
+	DiedAt time.Time
+}
+
+func (q *Queries) ScanDeadLettersOfQueue(ctx context.Context, arg ScanDeadLettersOfQueueParams) ([]ScanDeadLettersOfQueueRow, error) {
+	rows, err := q.db.Query(ctx, scanDeadLettersOfQueue,
+		arg.Queue,
+		arg.Before,
+		arg.BeforeID,
+		arg.MaxIds,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []ScanDeadLettersOfQueueRow
+	for rows.Next() {
+		var i ScanDeadLettersOfQueueRow
+		if err := rows.Scan(&i.JobID, &i.DiedAt); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const sweepDead = `-- name: SweepDead :one

@@ -50,6 +50,6 @@ func IsAway(err error) bool {
 		return IsReadOnly(err) || IsForbidden(err)
 	}
 	var timeout net.Error
-	return errors.As(err, &timeout) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+	return pgconn.SafeToRetry(err) || errors.As(err, &timeout) || errors.Is(err, net.ErrClosed) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
 		errors.Is(err, context.DeadlineExceeded)
 }

@@ -12,9 +12,12 @@ import (
 )
 
 const eventsSince = `-- name: EventsSince :many
-select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue, coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
-  greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb, coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
-from weir.events_since($1::timestamptz, $2::bigint, $3::int, $4::timestamptz, $5::text, $6::jsonb,
+select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue,
+  coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
+  greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb,
+    coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
+from weir.events_since($1::timestamptz, $2::bigint, $3::int,
+  $4::timestamptz, $5::text, $6::jsonb,
   $7::int)
 `
 
@@ -83,7 +86,8 @@ func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]Eve
 }
 
 const settled = `-- name: Settled :one
-select settled_at::timestamptz as settled_at, seq::bigint as seq, clock_timestamp()::timestamptz as now from weir.settled
+select settled_at::timestamptz as settled_at, seq::bigint as seq, clock_timestamp()::timestamptz as now
+  from weir.settled
 `
 
 type SettledRow struct {

@@ -270,7 +270,7 @@ func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64
 
 const listJobs = `-- name: ListJobs :many
 select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j
-where j.id = any (array(select p.id from weir.jobs_passing($1::bigint[], $2::jsonb) p(id) order by p.id desc limit $3::int))
+where j.id = any (array(select p.id from weir.filter_job_ids($1::bigint[], $2::jsonb) p(id) order by p.id desc limit $3::int))
 order by j.id desc
 `
 

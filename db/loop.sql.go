@@ -11,7 +11,8 @@ import (
 )
 
 const advanceFrontier = `-- name: AdvanceFrontier :one
-select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint from weir.advance_frontier(make_interval(secs => $1::float8))
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint
+  from weir.advance_frontier(make_interval(secs => $1::float8))
 `
 
 type AdvanceFrontierRow struct {
@@ -84,8 +85,55 @@ func (q *Queries) DeadRows(ctx context.Context, tables []string) ([]DeadRowsRow,
 	return items, nil
 }
 
+const dueWork = `-- name: DueWork :one
+
+select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
+  o.looked_until::timestamptz[] as looked_until
+from (select pg_current_snapshot()::text as snapshot) s
+left join lateral (
+  select l.drawn, l.due_in, l.looked_until from weir.due_work($1::timestamptz, $2::timestamptz,
+    $3::timestamptz, make_interval(secs => $4::float8)) l
+  where s.snapshot <> $5::text) o on true
+`
+
+type DueWorkParams struct {
+	PromoteAfter time.Time
+	ExpireAfter  *time.Time
+	FireAfter    time.Time
+	AheadSeconds float64
+	Seen         string
+}
+
+type DueWorkRow struct {
+	Snapshot    string
+	Drawn       int64
+	DueIn       []float64
+	LookedUntil []time.Time
+}
+
+// The steps of the loops that every node runs.
+// The function is not called where the snapshot is the one that was seen.
+func (q *Queries) DueWork(ctx context.Context, arg DueWorkParams) (DueWorkRow, error) {
+	row := q.db.QueryRow(ctx, dueWork,
+		arg.PromoteAfter,
+		arg.ExpireAfter,
+		arg.FireAfter,
+		arg.AheadSeconds,
+		arg.Seen,
+	)
+	var i DueWorkRow
+	err := row.Scan(
+		&i.Snapshot,
+		&i.Drawn,
+		&i.DueIn,
+		&i.LookedUntil,
+	)
+	return i, err
+}
+
 const expireLeases = `-- name: ExpireLeases :one
-select expired::int, looked_until::timestamptz from weir.expire_leases($1::int, $2::timestamptz)
+select expired::int, looked_until::timestamptz from weir.expire_leases($1::int,
+  $2::timestamptz)
 `
 
 type ExpireLeasesParams struct {
@@ -116,52 +164,9 @@ func (q *Queries) KeepPartitions(ctx context.Context) (string, error) {
 	return column_1, err
 }
 
-const lookOut = `-- name: LookOut :one
-
-select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in, o.looked_until::timestamptz[] as looked_until
-from (select pg_current_snapshot()::text as snapshot) s
-left join lateral (
-  select l.drawn, l.due_in, l.looked_until from weir.look_out($1::timestamptz, $2::timestamptz, $3::timestamptz, make_interval(secs => $4::float8)) l
-  where s.snapshot <> $5::text) o on true
-`
-
-type LookOutParams struct {
-	PromoteAfter time.Time
-	ExpireAfter  *time.Time
-	FireAfter    time.Time
-	AheadSeconds float64
-	Seen         string
-}
-
-type LookOutRow struct {
-	Snapshot    string
-	Drawn       int64
-	DueIn       []float64
-	LookedUntil []time.Time
-}
-
-// The steps of the loops that every node runs.
-// The function is not called where the snapshot is the one that was seen.
-func (q *Queries) LookOut(ctx context.Context, arg LookOutParams) (LookOutRow, error) {
-	row := q.db.QueryRow(ctx, lookOut,
-		arg.PromoteAfter,
-		arg.ExpireAfter,
-		arg.FireAfter,
-		arg.AheadSeconds,
-		arg.Seen,
-	)
-	var i LookOutRow
-	err := row.Scan(
-		&i.Snapshot,
-		&i.Drawn,
-		&i.DueIn,
-		&i.LookedUntil,
-	)
-	return i, err
-}
-
 const promoteDue = `-- name: PromoteDue :one
-select promoted::int, looked_until::timestamptz from weir.promote_due($1::int, $2::timestamptz)
+select promoted::int, looked_until::timestamptz from weir.promote_due($1::int,
+  $2::timestamptz)
 `
 
 type PromoteDueParams struct {
@@ -182,7 +187,8 @@ func (q *Queries) PromoteDue(ctx context.Context, arg PromoteDueParams) (Promote
 }
 
 const resumeDue = `-- name: ResumeDue :one
-select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()), -1)::float8 as next_in_seconds from weir.resume_due() r
+select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()),
+  -1)::float8 as next_in_seconds from weir.resume_due() r
 `
 
 type ResumeDueRow struct {

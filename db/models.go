@@ -153,9 +153,9 @@ type WeirOperation struct {
 	// When its next batch is due.
 	NextAt time.Time
 	// It has passed all letters that died before then.
-	PassedAt time.Time
+	CursorAt time.Time
 	// Of those that died just then, or of all jobs, it has passed the ids up to this one.
-	PassedID int64
+	CursorID int64
 	// It is about jobs up to this id: those that were there when it was asked for.
 	UntilID int64
 }

@@ -20,30 +20,32 @@ func (q *Queries) CancelOperation(ctx context.Context, operationID int64) error 
 	return err
 }
 
-const countJobsPassing = `-- name: CountJobsPassing :one
-select c.total::bigint as total, c.exact::boolean as exact, clock_timestamp()::timestamptz as now from weir.count_jobs($1::jsonb, $2::text) c
+const countFilteredJobs = `-- name: CountFilteredJobs :one
+select c.total::bigint as total, c.exact::boolean as exact, clock_timestamp()::timestamptz as now
+  from weir.count_jobs($1::jsonb, $2::text) c
 `
 
-type CountJobsPassingParams struct {
+type CountFilteredJobsParams struct {
 	Filter json.RawMessage
 	Kind   string
 }
 
-type CountJobsPassingRow struct {
+type CountFilteredJobsRow struct {
 	Total int64
 	Exact bool
 	Now   time.Time
 }
 
-func (q *Queries) CountJobsPassing(ctx context.Context, arg CountJobsPassingParams) (CountJobsPassingRow, error) {
-	row := q.db.QueryRow(ctx, countJobsPassing, arg.Filter, arg.Kind)
-	var i CountJobsPassingRow
+func (q *Queries) CountFilteredJobs(ctx context.Context, arg CountFilteredJobsParams) (CountFilteredJobsRow, error) {
+	row := q.db.QueryRow(ctx, countFilteredJobs, arg.Filter, arg.Kind)
+	var i CountFilteredJobsRow
 	err := row.Scan(&i.Total, &i.Exact, &i.Now)
 	return i, err
 }
 
 const idleOperations = `-- name: IdleOperations :many
-select o.id from weir.operation o where o.finished_at is null and o.next_at < clock_timestamp() - case when o.started_at is null then interval '0' else interval '3 s' end order by o.next_at limit 100
+select o.id from weir.operation o where o.finished_at is null and o.next_at < clock_timestamp() - case
+  when o.started_at is null then interval '0' else interval '3 s' end order by o.next_at limit 100
 `
 
 // Those that have not begun, or whose batch is overdue: the node that was at it is gone.
@@ -68,9 +70,10 @@ func (q *Queries) IdleOperations(ctx context.Context) ([]int64, error) {
 }
 
 const listOperations = `-- name: ListOperations :many
-select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, done, failed, pieces, read_at, created_at, started_at, finished_at, next_at, passed_at, passed_id, until_id from weir.operation o
+select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, done, failed, pieces, read_at, created_at, started_at, finished_at, next_at, cursor_at, cursor_id, until_id from weir.operation o
 where o.id < $1::bigint and ($2::bigint is null or o.id = $2)
-  and ($3::text is null or o.kind = $3) and ($4::text is null or o.state = $4)
+  and ($3::text is null or o.kind = $3)
+    and ($4::text is null or o.state = $4)
 order by o.id desc limit $5::int
 `
 
@@ -116,8 +119,8 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 			&i.StartedAt,
 			&i.FinishedAt,
 			&i.NextAt,
-			&i.PassedAt,
-			&i.PassedID,
+			&i.CursorAt,
+			&i.CursorID,
 			&i.UntilID,
 		); err != nil {
 			return nil, err
@@ -147,7 +150,8 @@ func (q *Queries) OperationResult(ctx context.Context, arg OperationResultParams
 }
 
 const optionsProblem = `-- name: OptionsProblem :one
-select coalesce(weir.options_problem($1::text, $2::jsonb, $3::jsonb), '{}')::text[]
+select coalesce(weir.options_problem($1::text, $2::jsonb, $3::jsonb),
+  '{}')::text[]
 `
 
 type OptionsProblemParams struct {
@@ -163,8 +167,30 @@ func (q *Queries) OptionsProblem(ctx context.Context, arg OptionsProblemParams) 
 	return column_1, err
 }
 
+const runOperation = `-- name: RunOperation :one
+select over::boolean, wait_seconds::float8 from weir.run_operation($1::bigint, $2::int)
+`
+
+type RunOperationParams struct {
+	OperationID int64
+	Most        int32
+}
+
+type RunOperationRow struct {
+	Over        bool
+	WaitSeconds float64
+}
+
+func (q *Queries) RunOperation(ctx context.Context, arg RunOperationParams) (RunOperationRow, error) {
+	row := q.db.QueryRow(ctx, runOperation, arg.OperationID, arg.Most)
+	var i RunOperationRow
+	err := row.Scan(&i.Over, &i.WaitSeconds)
+	return i, err
+}
+
 const startOperation = `-- name: StartOperation :one
-select weir.start_operation($1::text, $2::jsonb, $3::float8, $4::boolean, $5::text, $6::jsonb)::bigint
+select weir.start_operation($1::text, $2::jsonb, $3::float8,
+  $4::boolean, $5::text, $6::jsonb)::bigint
 `
 
 type StartOperationParams struct {
@@ -210,25 +236,4 @@ func (q *Queries) SweepOperations(ctx context.Context, most int32) (int32, error
 	var column_1 int32
 	err := row.Scan(&column_1)
 	return column_1, err
-}
-
-const workOperation = `-- name: WorkOperation :one
-select over::boolean, wait_seconds::float8 from weir.work_operation($1::bigint, $2::int)
-`
-
-type WorkOperationParams struct {
-	OperationID int64
-	Most        int32
-}
-
-type WorkOperationRow struct {
-	Over        bool
-	WaitSeconds float64
-}
-
-func (q *Queries) WorkOperation(ctx context.Context, arg WorkOperationParams) (WorkOperationRow, error) {
-	row := q.db.QueryRow(ctx, workOperation, arg.OperationID, arg.Most)
-	var i WorkOperationRow
-	err := row.Scan(&i.Over, &i.WaitSeconds)
-	return i, err
 }

@@ -221,7 +221,7 @@ func (q *Queries) PurgeQueue(ctx context.Context, arg PurgeQueueParams) (int32, 
 const queueFailures = `-- name: QueueFailures :many
 select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message, sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
   max(f.last_job_id)::bigint as last_job_id
-from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.failures_rest(weir.queue_id($1::text))) f
+from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.pending_failures(weir.queue_id($1::text))) f
 where f.queue_id = weir.queue_id($1::text) and f.at >= statement_timestamp() - interval '1 day'
 group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20
 `
@@ -274,7 +274,7 @@ left join (
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
   where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.at >= statement_timestamp() - interval '62 minutes'
   union all
-  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup_rest(weir.queue_id($1::text)) r
+  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.pending_rollup(weir.queue_id($1::text)) r
 ) x on x.at >= w.since
 group by w.minutes, w.since order by w.minutes
 `

@@ -10,7 +10,8 @@ import (
 )
 
 const rollUp = `-- name: RollUp :one
-select r.did::text as did, r.counted::bigint as counted, coalesce(extract(epoch from clock_timestamp() - r.until), 0)::float8 as behind_seconds from weir.roll_up() r
+select r.did::text as did, r.counted::bigint as counted, coalesce(extract(epoch from clock_timestamp() - r.until),
+  0)::float8 as behind_seconds from weir.roll_up() r
 `
 
 type RollUpRow struct {

@@ -10,7 +10,8 @@ import (
 )
 
 const sealStep = `-- name: SealStep :one
-select coalesce(s.partition, -1)::int as partition, coalesce(s.statement, '')::text as statement from weir.seal_step() s
+select coalesce(s.partition, -1)::int as partition, coalesce(s.statement, '')::text as statement
+  from weir.seal_step() s
 `
 
 type SealStepRow struct {
@@ -25,12 +26,12 @@ func (q *Queries) SealStep(ctx context.Context) (SealStepRow, error) {
 	return i, err
 }
 
-const tryTurn = `-- name: TryTurn :one
+const tryChoreLock = `-- name: TryChoreLock :one
 select pg_try_advisory_xact_lock(hashtext('weir'), hashtext($1::text))::boolean
 `
 
-func (q *Queries) TryTurn(ctx context.Context, what string) (bool, error) {
-	row := q.db.QueryRow(ctx, tryTurn, what)
+func (q *Queries) TryChoreLock(ctx context.Context, what string) (bool, error) {
+	row := q.db.QueryRow(ctx, tryChoreLock, what)
 	var column_1 bool
 	err := row.Scan(&column_1)
 	return column_1, err

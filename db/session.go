@@ -81,7 +81,7 @@ func configure(config *pgx.ConnConfig, o Options, w *watch) {
 		settings := settingsOf(o, conn.ParameterStatus("server_version"))
 		err := setUp(ctx, conn, settings+noticeDeath)
 		var refused *pgconn.PgError
-		if errors.As(err, &refused) { // on a system that cannot tell whether a client is there
+		if errors.As(err, &refused) && !conn.IsClosed() { // on a system that cannot tell whether a client is there
 			err = setUp(ctx, conn, settings)
 		}
 		if err != nil {

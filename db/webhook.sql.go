@@ -11,6 +11,22 @@ import (
 	"time"
 )
 
+const createDeliveries = `-- name: CreateDeliveries :one
+select noted::int, behind::boolean from weir.create_deliveries($1::bigint)
+`
+
+type CreateDeliveriesRow struct {
+	Noted  int32
+	Behind bool
+}
+
+func (q *Queries) CreateDeliveries(ctx context.Context, webhookID int64) (CreateDeliveriesRow, error) {
+	row := q.db.QueryRow(ctx, createDeliveries, webhookID)
+	var i CreateDeliveriesRow
+	err := row.Scan(&i.Noted, &i.Behind)
+	return i, err
+}
+
 const deleteWebhook = `-- name: DeleteWebhook :exec
 select weir.delete_webhook($1::text)
 `
@@ -32,6 +48,35 @@ type DisableWebhookParams struct {
 func (q *Queries) DisableWebhook(ctx context.Context, arg DisableWebhookParams) error {
 	_, err := q.db.Exec(ctx, disableWebhook, arg.Name, arg.Reason)
 	return err
+}
+
+const dispatchDeliveries = `-- name: DispatchDeliveries :many
+select t.delivery_id::bigint as id, t.take::int as take from weir.dispatch_deliveries($1::int) t
+`
+
+type DispatchDeliveriesRow struct {
+	ID   int64
+	Take int32
+}
+
+func (q *Queries) DispatchDeliveries(ctx context.Context, most int32) ([]DispatchDeliveriesRow, error) {
+	rows, err := q.db.Query(ctx, dispatchDeliveries, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []DispatchDeliveriesRow
+	for rows.Next() {
+		var i DispatchDeliveriesRow
+		if err := rows.Scan(&i.ID, &i.Take); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const enableWebhook = `-- name: EnableWebhook :exec
@@ -68,10 +113,13 @@ func (q *Queries) EnabledWebhooks(ctx context.Context) ([]int64, error) {
 }
 
 const listDeliveries = `-- name: ListDeliveries :many
-select d.id::bigint as id, d.event_id::text as event_id, d.event::text as event, greatest(d.job_id) as job_id, d.state::text as state, d.attempts::int as attempts, greatest(d.status) as status,
-  coalesce(d.error, '')::text as error, greatest(d.duration_seconds) as duration_seconds, d.created_at::timestamptz as created_at, greatest(d.tried_at) as tried_at
+select d.id::bigint as id, d.event_id::text as event_id, d.event::text as event, greatest(d.job_id) as job_id,
+  d.state::text as state, d.attempts::int as attempts, greatest(d.status) as status,
+  coalesce(d.error, '')::text as error, greatest(d.duration_seconds) as duration_seconds,
+    d.created_at::timestamptz as created_at, greatest(d.tried_at) as tried_at
 from weir.webhook_delivery d
-where d.webhook_id = weir.webhook_id($1::text) and d.id < $2::bigint and ($3::text is null or d.state = $3)
+where d.webhook_id = weir.webhook_id($1::text) and d.id < $2::bigint
+  and ($3::text is null or d.state = $3)
 order by d.id desc limit $4::int
 `
 
@@ -134,9 +182,12 @@ func (q *Queries) ListDeliveries(ctx context.Context, arg ListDeliveriesParams) 
 }
 
 const listWebhooks = `-- name: ListWebhooks :many
-select w.name::text as name, w.url::text as url, w.events::text[] as events, w.queues::text[] as queues, w.kinds::text[] as kinds, w.timeout_seconds::int as timeout_seconds,
-  w.disable_after_seconds::int as disable_after_seconds, w.created_at::timestamptz as created_at, greatest(w.disabled_at) as disabled_at, coalesce(w.disabled_reason, '')::text as disabled_reason,
-  greatest(w.failing_since) as failing_since, greatest(w.old_secret_until) as old_secret_until, w.pending::bigint as pending
+select w.name::text as name, w.url::text as url, w.events::text[] as events, w.queues::text[] as queues,
+  w.kinds::text[] as kinds, w.timeout_seconds::int as timeout_seconds,
+  w.disable_after_seconds::int as disable_after_seconds, w.created_at::timestamptz as created_at,
+    greatest(w.disabled_at) as disabled_at, coalesce(w.disabled_reason, '')::text as disabled_reason,
+  greatest(w.failing_since) as failing_since, greatest(w.old_secret_until) as old_secret_until,
+    w.pending::bigint as pending
 from weir.webhooks w
 where w.name > $1::text and ($2::text is null or w.name = $2)
 order by w.name limit $3::int
@@ -198,53 +249,14 @@ func (q *Queries) ListWebhooks(ctx context.Context, arg ListWebhooksParams) ([]L
 	return items, nil
 }
 
-const noteAttempt = `-- name: NoteAttempt :exec
-select weir.note_attempt($1::bigint, $2::boolean, $3::int, $4::text, $5::float8,
-  make_interval(secs => $6::float8))
-`
-
-type NoteAttemptParams struct {
-	DeliveryID      int64
-	Ok              bool
-	Status          *int32
-	Error           *string
-	DurationSeconds float64
-	RetryInSeconds  *float64
-}
-
-func (q *Queries) NoteAttempt(ctx context.Context, arg NoteAttemptParams) error {
-	_, err := q.db.Exec(ctx, noteAttempt,
-		arg.DeliveryID,
-		arg.Ok,
-		arg.Status,
-		arg.Error,
-		arg.DurationSeconds,
-		arg.RetryInSeconds,
-	)
-	return err
-}
-
-const noteDeliveries = `-- name: NoteDeliveries :one
-select noted::int, behind::boolean from weir.note_deliveries($1::bigint)
-`
-
-type NoteDeliveriesRow struct {
-	Noted  int32
-	Behind bool
-}
-
-func (q *Queries) NoteDeliveries(ctx context.Context, webhookID int64) (NoteDeliveriesRow, error) {
-	row := q.db.QueryRow(ctx, noteDeliveries, webhookID)
-	var i NoteDeliveriesRow
-	err := row.Scan(&i.Noted, &i.Behind)
-	return i, err
-}
-
 const pendingDelivery = `-- name: PendingDelivery :one
-select w.id::bigint as webhook_id, w.name::text as webhook, w.url::text as url, w.timeout_seconds::int as timeout_seconds, w.secret::text as secret,
-  case when w.old_secret_until > clock_timestamp() then w.old_secret else '' end::text as old_secret, d.event_id::text as event_id, d.body::jsonb as body, d.attempts::int as attempts
+select w.id::bigint as webhook_id, w.name::text as webhook, w.url::text as url,
+  w.timeout_seconds::int as timeout_seconds, w.secret::text as secret,
+  case when w.old_secret_until > clock_timestamp() then w.old_secret else '' end::text as old_secret,
+    d.event_id::text as event_id, d.body::jsonb as body, d.attempts::int as attempts
 from weir.webhook_delivery d join weir.webhook w on w.id = d.webhook_id
-where d.id = $1::bigint and d.takes = $2::int and d.state = 'pending' and (w.disabled_at is null or d.job_id is null)
+where d.id = $1::bigint and d.takes = $2::int and d.state = 'pending'
+  and (w.disabled_at is null or d.job_id is null)
 `
 
 type PendingDeliveryParams struct {
@@ -281,8 +293,36 @@ func (q *Queries) PendingDelivery(ctx context.Context, arg PendingDeliveryParams
 	return i, err
 }
 
+const recordDeliveryAttempt = `-- name: RecordDeliveryAttempt :exec
+select weir.record_delivery_attempt($1::bigint, $2::boolean, $3::int,
+  $4::text, $5::float8,
+  make_interval(secs => $6::float8))
+`
+
+type RecordDeliveryAttemptParams struct {
+	DeliveryID      int64
+	Ok              bool
+	Status          *int32
+	Error           *string
+	DurationSeconds float64
+	RetryInSeconds  *float64
+}
+
+func (q *Queries) RecordDeliveryAttempt(ctx context.Context, arg RecordDeliveryAttemptParams) error {
+	_, err := q.db.Exec(ctx, recordDeliveryAttempt,
+		arg.DeliveryID,
+		arg.Ok,
+		arg.Status,
+		arg.Error,
+		arg.DurationSeconds,
+		arg.RetryInSeconds,
+	)
+	return err
+}
+
 const rotateWebhookSecret = `-- name: RotateWebhookSecret :one
-select weir.rotate_webhook_secret($1::text, make_interval(secs => $2::float8))::text
+select weir.rotate_webhook_secret($1::text,
+  make_interval(secs => $2::float8))::text
 `
 
 type RotateWebhookSecretParams struct {
@@ -323,35 +363,6 @@ func (q *Queries) SweepDeliveries(ctx context.Context, most int32) (int32, error
 	var column_1 int32
 	err := row.Scan(&column_1)
 	return column_1, err
-}
-
-const takeDeliveries = `-- name: TakeDeliveries :many
-select t.delivery_id::bigint as id, t.take::int as take from weir.take_deliveries($1::int) t
-`
-
-type TakeDeliveriesRow struct {
-	ID   int64
-	Take int32
-}
-
-func (q *Queries) TakeDeliveries(ctx context.Context, most int32) ([]TakeDeliveriesRow, error) {
-	rows, err := q.db.Query(ctx, takeDeliveries, most)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []TakeDeliveriesRow
-	for rows.Next() {
-		var i TakeDeliveriesRow
-		if err := rows.Scan(&i.ID, &i.Take); err != nil {
-			return nil, err
-		}
-		items = append(items, i)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const testWebhook = `-- name: TestWebhook :one

@@ -63,18 +63,11 @@ func (q *Queries) EditWorker(ctx context.Context, arg EditWorkerParams) error {
 	return err
 }
 
-const knowWorker = `-- name: KnowWorker :exec
-select weir.know_worker($1::text)
-`
-
-func (q *Queries) KnowWorker(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, knowWorker, name)
-	return err
-}
-
 const listWorkers = `-- name: ListWorkers :many
-select w.name::text as name, w.state::text as state, coalesce(w.hostname, '')::text as hostname, coalesce(w.version, '')::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
-  greatest(w.capacity) as capacity, w.running::bigint as running, greatest(w.load) as load, w.registered_at::timestamptz as registered_at, w.last_seen_at::timestamptz as last_seen_at,
+select w.name::text as name, w.state::text as state, coalesce(w.hostname, '')::text as hostname,
+  coalesce(w.version, '')::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
+  greatest(w.capacity) as capacity, w.running::bigint as running, greatest(w.load) as load,
+    w.registered_at::timestamptz as registered_at, w.last_seen_at::timestamptz as last_seen_at,
   greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at
 from weir.workers w
 where w.name > $1::text and ($2::text is null or w.name = $2)
@@ -152,7 +145,8 @@ func (q *Queries) ListWorkers(ctx context.Context, arg ListWorkersParams) ([]Lis
 }
 
 const oldestJob = `-- name: OldestJob :one
-select coalesce((select j.created_at from weir.job j order by j.id limit 1), clock_timestamp())::timestamptz as created_at, clock_timestamp()::timestamptz as now
+select coalesce((select j.created_at from weir.job j order by j.id limit 1),
+  clock_timestamp())::timestamptz as created_at, clock_timestamp()::timestamptz as now
 `
 
 type OldestJobRow struct {
@@ -201,26 +195,21 @@ func (q *Queries) RemoveWorker(ctx context.Context, name string) (int32, error) 
 	return column_1, err
 }
 
+const requireWorker = `-- name: RequireWorker :exec
+select weir.require_worker($1::text)
+`
+
+func (q *Queries) RequireWorker(ctx context.Context, name string) error {
+	_, err := q.db.Exec(ctx, requireWorker, name)
+	return err
+}
+
 const resumeWorker = `-- name: ResumeWorker :exec
 select weir.resume_worker($1::text)
 `
 
 func (q *Queries) ResumeWorker(ctx context.Context, name string) error {
 	_, err := q.db.Exec(ctx, resumeWorker, name)
-	return err
-}
-
-const seeWorkers = `-- name: SeeWorkers :exec
-select weir.see_workers($1::text[], $2::float8[])
-`
-
-type SeeWorkersParams struct {
-	Names      []string
-	SecondsAgo []float64
-}
-
-func (q *Queries) SeeWorkers(ctx context.Context, arg SeeWorkersParams) error {
-	_, err := q.db.Exec(ctx, seeWorkers, arg.Names, arg.SecondsAgo)
 	return err
 }
 
@@ -235,8 +224,23 @@ func (q *Queries) SweepWorkers(ctx context.Context) (int32, error) {
 	return column_1, err
 }
 
+const touchWorkers = `-- name: TouchWorkers :exec
+select weir.touch_workers($1::text[], $2::float8[])
+`
+
+type TouchWorkersParams struct {
+	Names      []string
+	SecondsAgo []float64
+}
+
+func (q *Queries) TouchWorkers(ctx context.Context, arg TouchWorkersParams) error {
+	_, err := q.db.Exec(ctx, touchWorkers, arg.Names, arg.SecondsAgo)
+	return err
+}
+
 const workerHeartbeat = `-- name: WorkerHeartbeat :one
-select state::text as state, greatest(capacity) as capacity, registered::boolean as registered from weir.worker_heartbeat($1::text, $2::float8)
+select state::text as state, greatest(capacity) as capacity, registered::boolean as registered
+  from weir.worker_heartbeat($1::text, $2::float8)
 `
 
 type WorkerHeartbeatParams struct {
@@ -258,8 +262,10 @@ func (q *Queries) WorkerHeartbeat(ctx context.Context, arg WorkerHeartbeatParams
 }
 
 const workerHistory = `-- name: WorkerHistory :many
-select job_id::bigint, kind::text, queue::text, attempt::smallint, outcome::text, started_at::timestamptz, ended_at::timestamptz, coalesce(error, '')::text as error
-from weir.worker_history($1::text, $2::timestamptz, $3::timestamptz, $4::bigint, $5::int)
+select job_id::bigint, kind::text, queue::text, attempt::smallint, outcome::text, started_at::timestamptz,
+  ended_at::timestamptz, coalesce(error, '')::text as error
+from weir.worker_history($1::text, $2::timestamptz, $3::timestamptz,
+  $4::bigint, $5::int)
 `
 
 type WorkerHistoryParams struct {

@@ -265,6 +265,22 @@ func (q *Queries) RetryWorkflow(ctx context.Context, arg RetryWorkflowParams) (s
 	return column_1, err
 }
 
+const runWorkflowTimers = `-- name: RunWorkflowTimers :one
+select t.handled::int as handled, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds from weir.run_workflow_timers($1::int) t
+`
+
+type RunWorkflowTimersRow struct {
+	Handled       int32
+	NextInSeconds float64
+}
+
+func (q *Queries) RunWorkflowTimers(ctx context.Context, maxWorkflows int32) (RunWorkflowTimersRow, error) {
+	row := q.db.QueryRow(ctx, runWorkflowTimers, maxWorkflows)
+	var i RunWorkflowTimersRow
+	err := row.Scan(&i.Handled, &i.NextInSeconds)
+	return i, err
+}
+
 const signalWorkflow = `-- name: SignalWorkflow :one
 select weir.signal($1::bigint, $2::text, $3::jsonb)::int
 `
@@ -312,22 +328,6 @@ func (q *Queries) SubmitWorkflow(ctx context.Context, definition json.RawMessage
 	row := q.db.QueryRow(ctx, submitWorkflow, definition)
 	var i SubmitWorkflowRow
 	err := row.Scan(&i.WorkflowID, &i.Duplicate)
-	return i, err
-}
-
-const tendWorkflows = `-- name: TendWorkflows :one
-select t.tended::int as tended, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds from weir.tend_workflows($1::int) t
-`
-
-type TendWorkflowsRow struct {
-	Tended        int32
-	NextInSeconds float64
-}
-
-func (q *Queries) TendWorkflows(ctx context.Context, most int32) (TendWorkflowsRow, error) {
-	row := q.db.QueryRow(ctx, tendWorkflows, most)
-	var i TendWorkflowsRow
-	err := row.Scan(&i.Tended, &i.NextInSeconds)
 	return i, err
 }
 

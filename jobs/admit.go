@@ -9,7 +9,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// admitStep makes passes of the queues with limits (see migrations/0035_admit.sql), for workers that claim over SQL, and as the fallback for those that
+// admitStep makes passes of the queues with limits (see sql/functions/admission.sql), for workers that claim over SQL, and as the fallback for those that
 // claim through a node: a claimer has a pass made for itself before it claims.
 type admitStep struct{ e *Engine }
 

@@ -90,29 +90,29 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 	}
 }
 
-func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition) ([]db.DeadCandidatesRow, error) {
+func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition) ([]db.ScanDeadLettersRow, error) {
 	if queue == "" {
-		return e.q.DeadCandidates(ctx, db.DeadCandidatesParams{Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+		return e.q.ScanDeadLetters(ctx, db.ScanDeadLettersParams{Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
 	}
-	rows, err := e.q.DeadCandidatesOfQueue(ctx, db.DeadCandidatesOfQueueParams{Queue: queue, Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
-	same := make([]db.DeadCandidatesRow, len(rows))
+	rows, err := e.q.ScanDeadLettersOfQueue(ctx, db.ScanDeadLettersOfQueueParams{Queue: queue, Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+	same := make([]db.ScanDeadLettersRow, len(rows))
 	for i, r := range rows {
-		same[i] = db.DeadCandidatesRow(r)
+		same[i] = db.ScanDeadLettersRow(r)
 	}
 	return same, err
 }
 
 // readLetters returns the first `limit` of the candidates that pass a filter, and where to go on if there are more.
-func (e *Engine) readLetters(ctx context.Context, candidates []db.DeadCandidatesRow, filter json.RawMessage, limit int) ([]DeadLetter, *DeadPosition, error) {
+func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLettersRow, filter json.RawMessage, limit int) ([]DeadLetter, *DeadPosition, error) {
 	ids := make([]int64, len(candidates))
 	for i, c := range candidates {
 		ids[i] = c.JobID
 	}
-	passing, err := e.q.DeadPassing(ctx, db.DeadPassingParams{JobIds: ids, Filter: filter})
+	passing, err := e.q.FilterDeadLetterIDs(ctx, db.FilterDeadLetterIDsParams{JobIds: ids, Filter: filter})
 	if err != nil {
 		return nil, nil, fromDB("filtering dead letters", err)
 	}
-	chosen := slices.DeleteFunc(slices.Clone(candidates), func(c db.DeadCandidatesRow) bool { return !slices.Contains(passing, c.JobID) })
+	chosen := slices.DeleteFunc(slices.Clone(candidates), func(c db.ScanDeadLettersRow) bool { return !slices.Contains(passing, c.JobID) })
 	var next *DeadPosition
 	if len(chosen) > limit {
 		chosen = chosen[:limit]

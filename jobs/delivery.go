@@ -28,14 +28,14 @@ type Sent struct {
 	Duration time.Duration
 }
 
-// NoteDeliveries notes the next events that webhooks are to be told of. It says whether more are there already.
-func (e *Engine) NoteDeliveries(ctx context.Context) (behind bool, err error) {
+// CreateDeliveries notes the next events that webhooks are to be told of. It says whether more are there already.
+func (e *Engine) CreateDeliveries(ctx context.Context) (behind bool, err error) {
 	ids, err := e.loops.EnabledWebhooks(ctx)
 	if err != nil {
 		return false, fromDB("listing webhooks", err)
 	}
 	for _, id := range ids {
-		row, err := e.loops.NoteDeliveries(ctx, id)
+		row, err := e.loops.CreateDeliveries(ctx, id)
 		if err != nil {
 			return false, fromDB("noting what webhooks are to be told", err)
 		}
@@ -63,10 +63,10 @@ func (e *Engine) Delivery(ctx context.Context, id ID, take int) (m Message, ok b
 
 // NoteSent notes what came of an attempt. retryIn is when the next one is; nil: there is none.
 func (e *Engine) NoteSent(ctx context.Context, id ID, s Sent, retryIn *time.Duration) error {
-	params := db.NoteAttemptParams{DeliveryID: int64(id), Ok: s.Error == "", Status: nonZero(int32(s.Status)), Error: nonZero(s.Error), DurationSeconds: s.Duration.Seconds()}
+	params := db.RecordDeliveryAttemptParams{DeliveryID: int64(id), Ok: s.Error == "", Status: nonZero(int32(s.Status)), Error: nonZero(s.Error), DurationSeconds: s.Duration.Seconds()}
 	if retryIn != nil {
 		seconds := retryIn.Seconds()
 		params.RetryInSeconds = &seconds
 	}
-	return fromDB("noting what came of a delivery", e.q.NoteAttempt(ctx, params))
+	return fromDB("noting what came of a delivery", e.q.RecordDeliveryAttempt(ctx, params))
 }

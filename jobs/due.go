@@ -22,7 +22,7 @@ const (
 	tickMargin = tickEvery * 9 / 10
 )
 
-// The kinds of work that can fall due, in the order of weir.look_out.
+// The kinds of work that can fall due, in the order of weir.due_work.
 const (
 	toPromote = iota
 	toExpire
@@ -76,7 +76,7 @@ func (d *dueWork) rest(unwoken time.Duration) time.Duration {
 
 func (d *dueWork) step(ctx context.Context) (time.Duration, error) {
 	began := d.e.clock.Now()
-	params := db.LookOutParams{
+	params := db.DueWorkParams{
 		Seen: d.seen, PromoteAfter: d.looked[toPromote].get(), FireAfter: d.looked[toFire].get(), AheadSeconds: dueAhead.Seconds(),
 	}
 	reread, leases := began.Sub(d.readAt) >= dueReread, began.Sub(d.leasesAt) >= dueReread
@@ -87,7 +87,7 @@ func (d *dueWork) step(ctx context.Context) (time.Duration, error) {
 		after := d.looked[toExpire].get()
 		params.Seen, params.ExpireAfter = "", &after
 	}
-	row, err := d.e.loops.LookOut(ctx, params)
+	row, err := d.e.loops.DueWork(ctx, params)
 	if err != nil {
 		d.failed()
 		return 0, fromDB("asking which work is due", err)
@@ -114,7 +114,7 @@ func (d *dueWork) failed() {
 	d.e.tickSoon.Raise()
 }
 
-func (d *dueWork) note(row db.LookOutRow, began time.Time, leases bool) {
+func (d *dueWork) note(row db.DueWorkRow, began time.Time, leases bool) {
 	d.readAt = began
 	for i, in := range row.DueIn {
 		if i == toExpire && !leases {

@@ -52,9 +52,9 @@ func (l *lastSeen) forget(worker string) {
 }
 
 // due returns up to seenBatch workers whose times are due to be saved, and how many seconds ago each was seen.
-func (l *lastSeen) due() db.SeeWorkersParams {
+func (l *lastSeen) due() db.TouchWorkersParams {
 	now := l.clock.Now()
-	var params db.SeeWorkersParams
+	var params db.TouchWorkersParams
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for name, s := range l.workers {
@@ -83,7 +83,7 @@ func (e *Engine) saveLastSeen(ctx context.Context) (time.Duration, error) {
 	if len(params.Names) == 0 {
 		return seenCheck, nil
 	}
-	if err := e.loops.SeeWorkers(ctx, params); err != nil {
+	if err := e.loops.TouchWorkers(ctx, params); err != nil {
 		return 0, fromDB("saving when workers were last seen", err)
 	}
 	if len(params.Names) == seenBatch {

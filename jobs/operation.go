@@ -106,19 +106,19 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 }
 
 // countFor counts the dead letters or jobs that an operation would be about; jobs for two seconds, after which the count is not exact.
-func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (db.CountJobsPassingRow, error) {
+func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (db.CountFilteredJobsRow, error) {
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
 		counted, err := e.q.CountDead(ctx, filter)
-		return db.CountJobsPassingRow{Total: counted.Total, Exact: true, Now: counted.Now}, fromDB("counting dead letters", err)
+		return db.CountFilteredJobsRow{Total: counted.Total, Exact: true, Now: counted.Now}, fromDB("counting dead letters", err)
 	}
 	problem, err := e.q.OptionsProblem(ctx, db.OptionsProblemParams{Kind: string(r.Kind), Filter: filter, Options: options})
 	if err != nil {
-		return db.CountJobsPassingRow{}, fromDB("checking an operation", err)
+		return db.CountFilteredJobsRow{}, fromDB("checking an operation", err)
 	}
 	if len(problem) == 2 {
-		return db.CountJobsPassingRow{}, invalid(problem[0], problem[1])
+		return db.CountFilteredJobsRow{}, invalid(problem[0], problem[1])
 	}
-	counted, err := e.q.CountJobsPassing(ctx, db.CountJobsPassingParams{Filter: filter, Kind: string(r.Kind)})
+	counted, err := e.q.CountFilteredJobs(ctx, db.CountFilteredJobsParams{Filter: filter, Kind: string(r.Kind)})
 	if limit := int64(r.Options.Limit); limit > 0 && counted.Total >= limit {
 		counted.Total, counted.Exact = limit, true
 	}
@@ -193,9 +193,9 @@ func (e *Engine) IdleOperations(ctx context.Context) ([]ID, error) {
 	return ids, nil
 }
 
-// WorkOperation does the next batch of an operation. It says whether nothing is left for the caller to do, or how long to wait before the next batch.
-func (e *Engine) WorkOperation(ctx context.Context, id ID) (over bool, wait time.Duration, err error) {
-	row, err := e.q.WorkOperation(ctx, db.WorkOperationParams{OperationID: int64(id), Most: operationBatch})
+// RunOperation does the next batch of an operation. It says whether nothing is left for the caller to do, or how long to wait before the next batch.
+func (e *Engine) RunOperation(ctx context.Context, id ID) (over bool, wait time.Duration, err error) {
+	row, err := e.q.RunOperation(ctx, db.RunOperationParams{OperationID: int64(id), Most: operationBatch})
 	if err != nil {
 		return false, 0, fromDB("working an operation", err)
 	}

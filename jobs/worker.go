@@ -214,7 +214,7 @@ func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64
 
 // WorkerJobs lists the jobs that a worker has now, as List does. Errors: WorkerNotFound.
 func (e *Engine) WorkerJobs(ctx context.Context, name string, before ID, limit int) (Page, error) {
-	if err := e.q.KnowWorker(ctx, name); err != nil {
+	if err := e.q.RequireWorker(ctx, name); err != nil {
 		return Page{}, fromDB("looking up a worker", err)
 	}
 	return e.List(ctx, Filter{State: Running, Worker: name}, before, limit)

@@ -40,7 +40,7 @@ const (
 // worker, so it looks back further and further; a search that takes too long ends with what was found, perhaps nothing, and the place to go on from.
 // Errors: WorkerNotFound.
 func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPlace, limit int) (Attempts, error) {
-	if err := e.q.KnowWorker(ctx, name); err != nil {
+	if err := e.q.RequireWorker(ctx, name); err != nil {
 		return Attempts{}, fromDB("looking up a worker", err)
 	}
 	oldest, err := e.q.OldestJob(ctx)

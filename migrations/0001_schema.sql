@@ -441,7 +441,7 @@ comment on column weir.parked.until is 'Notified until then, by the database''s 
 -- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all. Nobody needs to register.
 --
 -- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and by people,
--- weir.worker_sign by signs of life, perhaps in an application's long transaction. A claim reads only weir.worker, which is written so
+-- weir.worker_seen by signs of life, perhaps in an application's long transaction. A claim reads only weir.worker, which is written so
 -- seldom that the look is quick however long the horizon is held back.
 --
 -- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim takes a try-lock on the
@@ -473,21 +473,21 @@ comment on column weir.worker.capped_at is 'Since when it has had a capacity wit
 comment on column weir.worker.paused_at is 'While set, its claims get nothing.';
 comment on column weir.worker.draining_at is 'While set, its claims get nothing, because it is to finish what it has and end.';
 
-create table weir.worker_sign (
-  name text not null constraint worker_sign_pkey primary key,
+create table weir.worker_seen (
+  name text not null constraint worker_seen_pkey primary key,
   first_seen_at timestamptz not null default clock_timestamp(),
   last_seen_at timestamptz not null default clock_timestamp(),
   load float8,
   counted_from timestamptz,
   capped_at timestamptz
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 1000);
-comment on table weir.worker_sign is 'Signs of life of workers, each written at most every 5 seconds. One that never registered has its only row here.';
-comment on column weir.worker_sign.name is 'The name that its claims give.';
-comment on column weir.worker_sign.first_seen_at is 'Its first sign of life.';
-comment on column weir.worker_sign.last_seen_at is 'Its last claim or heartbeat of its own. A heartbeat of a job is not written here: its lease tells.';
-comment on column weir.worker_sign.load is 'How busy it last said it is; what the number means is its own affair.';
-comment on column weir.worker_sign.counted_from is 'All of its counted leases began at or after this: where counting them starts.';
-comment on column weir.worker_sign.capped_at is 'The weir.worker.capped_at for which counted_from holds.';
+comment on table weir.worker_seen is 'Signs of life of workers, each written at most every 5 seconds. One that never registered has its only row here.';
+comment on column weir.worker_seen.name is 'The name that its claims give.';
+comment on column weir.worker_seen.first_seen_at is 'Its first sign of life.';
+comment on column weir.worker_seen.last_seen_at is 'Its last claim or heartbeat of its own. A heartbeat of a job is not written here: its lease tells.';
+comment on column weir.worker_seen.load is 'How busy it last said it is; what the number means is its own affair.';
+comment on column weir.worker_seen.counted_from is 'All of its counted leases began at or after this: where counting them starts.';
+comment on column weir.worker_seen.capped_at is 'The weir.worker.capped_at for which counted_from holds.';
 create index job_lease_counted on weir.job_lease (worker, leased_at) where counted;
 
 -- Operations: work on many rows that is asked for in one call and done in batches, by one worker at a time.
@@ -514,8 +514,8 @@ create table weir.operation (
   started_at timestamptz,
   finished_at timestamptz,
   next_at timestamptz not null default clock_timestamp(),
-  passed_at timestamptz not null default 'epoch',
-  passed_id bigint not null default 0,
+  cursor_at timestamptz not null default 'epoch',
+  cursor_id bigint not null default 0,
   until_id bigint not null default 0
 );
 create index operation_under_way on weir.operation (next_at) where finished_at is null;
@@ -538,8 +538,8 @@ comment on column weir.operation.created_at is 'When it was asked for.';
 comment on column weir.operation.started_at is 'When its first batch began.';
 comment on column weir.operation.finished_at is 'When it was completed or cancelled.';
 comment on column weir.operation.next_at is 'When its next batch is due.';
-comment on column weir.operation.passed_at is 'It has passed all letters that died before then.';
-comment on column weir.operation.passed_id is 'Of those that died just then, or of all jobs, it has passed the ids up to this one.';
+comment on column weir.operation.cursor_at is 'It has passed all letters that died before then.';
+comment on column weir.operation.cursor_id is 'Of those that died just then, or of all jobs, it has passed the ids up to this one.';
 comment on column weir.operation.until_id is 'It is about jobs up to this id: those that were there when it was asked for.';
 
 create table weir.operation_result (
@@ -845,7 +845,7 @@ create table weir.webhook (
   failing_since timestamptz,
   cursor_at timestamptz not null default clock_timestamp(),
   cursor_seq bigint not null,
-  looked_at timestamptz not null default clock_timestamp()
+  scanned_at timestamptz not null default clock_timestamp()
 );
 comment on table weir.webhook is 'One row a webhook: whom to tell, of what, and how far they have been told.';
 comment on column weir.webhook.id is 'Names it in weir.webhook_delivery.';
@@ -865,7 +865,7 @@ comment on column weir.webhook.disabled_reason is 'Why it is disabled.';
 comment on column weir.webhook.failing_since is 'When the first attempt failed after the last that did not; null: the last one did not.';
 comment on column weir.webhook.cursor_at is 'All events before then are noted,';
 comment on column weir.webhook.cursor_seq is 'and all jobs enqueued up to this id.';
-comment on column weir.webhook.looked_at is 'When it was last looked for events.';
+comment on column weir.webhook.scanned_at is 'When it was last looked for events.';
 
 create table weir.webhook_delivery (
   id bigint generated always as identity constraint webhook_delivery_pkey primary key,
@@ -1516,9 +1516,13 @@ comment on column weir.schema_source.name is 'Path of the file, such as function
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
 
--- goose makes the table before it applies the first file.
-comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
-comment on column weir.migration.id is 'Order of the rows.';
-comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
-comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
-comment on column weir.migration.tstamp is 'When it was applied, in UTC.';
+-- goose makes this table before it applies the first file. A DO block hides it from sqlc, which reads the file without goose.
+-- +goose StatementBegin
+do $do$ begin
+  comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
+  comment on column weir.migration.id is 'Order of the rows.';
+  comment on column weir.migration.version_id is 'Number of the migration; 0 marks the beginning of the record.';
+  comment on column weir.migration.is_applied is 'Always true: a migration is not taken back.';
+  comment on column weir.migration.tstamp is 'When it was applied, in UTC.';
+end $do$;
+-- +goose StatementEnd

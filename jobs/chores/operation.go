@@ -49,7 +49,7 @@ func (w *operationWorker) Work(ctx context.Context, job *river.Job[operationArgs
 		return river.JobCancel(err)
 	}
 	for {
-		over, wait, err := w.engine.WorkOperation(ctx, jobs.ID(number))
+		over, wait, err := w.engine.RunOperation(ctx, jobs.ID(number))
 		if err != nil || over || wait > longestPause {
 			return err
 		}

@@ -127,13 +127,13 @@ func (w *deliveryWorker) leave(webhook jobs.ID) {
 
 // noteDeliveries notes the events that webhooks subscribe to, and hands their deliveries to River.
 func (c *Chores) noteDeliveries(ctx context.Context) (wait time.Duration, err error) {
-	behind, err := c.engine.NoteDeliveries(ctx)
+	behind, err := c.engine.CreateDeliveries(ctx)
 	if err != nil {
 		return deliveriesEvery, err
 	}
 	var handed int
 	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		due, err := db.New(tx).TakeDeliveries(ctx, deliveriesBatch)
+		due, err := db.New(tx).DispatchDeliveries(ctx, deliveriesBatch)
 		if err != nil || len(due) == 0 {
 			return err
 		}

@@ -78,9 +78,7 @@ begin
   if state.version <> q.limits_version or state.phase <> 'open' then
     state := weir.apply_limit_change(q, state);
     more := state.phase <> 'open';
-    if state.phase = 'closing'
-      and not exists (select from weir.job_held h where h.queue_id = q.id and h.reason = 'line')
-      and not exists (select from weir.job_ready r where r.queue_id = q.admitted_id) then
+    if state.phase = 'closing' and weir.lines_are_closed(q) then
       delete from weir.admission a where a.queue_id = q.id;
       more := false;
       return;
@@ -111,10 +109,7 @@ begin
       next_in := served.next_in;
     end if;
     if overridden or q.limits ? 'key_rate' then
-      next_in := least(next_in, (
-        select greatest(extract(epoch from l.rest_until - clock_timestamp()), 0.001)::float8 from weir.line l
-        where l.queue_id = q.id and l.rest_until > state.rested_until and l.priorities <> '{}'
-        order by l.rest_until limit 1));
+      next_in := least(next_in, weir.next_line_in(q.id, state.rested_until));
     end if;
   end if;
 

@@ -138,8 +138,8 @@ comment on function weir.refuse_reroute_cycle(text) is
 
 create or replace function weir.check_by_and_reason(by text, reason text) returns void language plpgsql immutable as $$
 begin
-  if weir.by_problem(check_by_and_reason.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(check_by_and_reason.by));
+  if weir.requester_problem(check_by_and_reason.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(check_by_and_reason.by));
   elsif length(check_by_and_reason.reason) not between 1 and 500 then
     perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
   end if;

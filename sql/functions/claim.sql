@@ -189,7 +189,7 @@ begin
   elsif lease_seconds not between 1 and 3600 then
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
-  perform weir.see_workers(array[worker]);
+  perform weir.touch_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds, c.lease_expires_at, c.priority, c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
   from weir.claim_batch(queues, array[worker], array[max_jobs], array[lease_seconds], looks => 20) c where c.refusal is null;
 end $$;

@@ -1,11 +1,14 @@
 -- Dead letters: jobs that died, until somebody runs them again or purges them, or their time is over.
 --
--- A queue may name another one as its dead letter queue. Then a job that dies has no letter: a copy of it is enqueued there instead.
+-- A queue may name another one as its dead letter queue. Then a job that dies has no letter: a copy of it is enqueued
+-- there instead.
 --
 
--- Called by end_attempts for jobs that just died in a queue with a dead letter queue. It refuses nothing, or the job could not die: the copy may be larger
--- than what may be enqueued, and its queue fuller. Locks: as enqueueing; and the row of a queue that was deleted, which comes back.
-create or replace function weir.route_dead(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+-- Called by end_attempts for jobs that just died in a queue with a dead letter queue. It refuses nothing, or the job
+-- could not die: the copy may be larger than what may be enqueued, and its queue fuller. Locks: as enqueueing; and
+-- the row of a queue that was deleted, which comes back.
+create or replace function weir.route_dead(job_ids bigint[]) returns void language plpgsql set jit = off
+  set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   lowest bigint := (select min(i) from unnest(route_dead.job_ids) i);
@@ -16,15 +19,20 @@ begin
   with facts as materialized (
     select j.* from weir.job j where j.id = any (route_dead.job_ids) and j.id between lowest and highest
   ), ends as materialized (
-    select o.job_id, o.attempt, o.error from weir.job_outcome o where o.job_id = any (route_dead.job_ids) and o.job_id between lowest and highest
+    select o.job_id, o.attempt, o.error from weir.job_outcome o where o.job_id = any (route_dead.job_ids)
+      and o.job_id between lowest and highest
   ), copies as materialized (
-    select nextval('weir.job_id_seq') as id, f.id as dead_id, e.attempt, f.priority, f.kind, f.args, f.tags, f.tenant, t.id as queue_id, t.name as queue, t.timeout_seconds, t.max_attempts,
+    select nextval('weir.job_id_seq') as id, f.id as dead_id, e.attempt, f.priority, f.kind, f.args, f.tags, f.tenant,
+      t.id as queue_id, t.name as queue, t.timeout_seconds, t.max_attempts,
       coalesce(f.metadata, '{}') || jsonb_build_object('dead_letter',
-        jsonb_build_object('job_id', f.id::text, 'queue', q.name, 'attempts', e.attempt, 'error', e.error - 'stack')) as metadata
-    from facts f join ends e on e.job_id = f.id join weir.queue q on q.id = f.queue_id join weir.queue t on t.id = q.dead_letter_queue_id
+        jsonb_build_object('job_id', f.id::text, 'queue', q.name, 'attempts', e.attempt, 'error',
+          e.error - 'stack')) as metadata
+    from facts f join ends e on e.job_id = f.id join weir.queue q on q.id = f.queue_id
+      join weir.queue t on t.id = q.dead_letter_queue_id
   ), stored as (
     insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args, tags, metadata, tenant)
-    select c.id, c.queue_id, c.timeout_seconds, c.priority, c.max_attempts, c.kind, c.args, c.tags, c.metadata, c.tenant from copies c
+    select c.id, c.queue_id, c.timeout_seconds, c.priority, c.max_attempts, c.kind, c.args, c.tags, c.metadata,
+      c.tenant from copies c
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq) select c.queue_id, c.priority, c.id from copies c
   ), told as (
@@ -35,70 +43,94 @@ begin
   update weir.queue q set deleted_at = null where q.deleted_at is not null and q.name = any (names);
   perform weir.wake(names);
 end $$;
+comment on function weir.route_dead(bigint[]) is
+  'Internal. Enqueues a copy of each of these jobs, which just died, into the dead letter queue of its queue.';
 
-create or replace function weir.refuse_no_letter(job_id bigint) returns void language plpgsql as $$
+create or replace function weir.refuse_unknown_dead_letter(job_id bigint) returns void language plpgsql as $$
 begin
-  raise exception using errcode = 'WR014', message = format('there is no dead letter %s', refuse_no_letter.job_id),
+  raise exception using errcode = 'WR014', message = format('there is no dead letter %s',
+    refuse_unknown_dead_letter.job_id),
     hint = 'It never died, or was run again, purged or routed to another queue since; weir.jobs says what it is now.';
 end $$;
+comment on function weir.refuse_unknown_dead_letter(bigint) is 'Internal. Raises WR014 dead_letter_not_found.';
 
-create or replace function weir.by_problem(by text) returns text language sql immutable as $$
+create or replace function weir.requester_problem(by text) returns text language sql immutable as $$
   select case when length(by) not between 1 and 200 then 'must be 1 to 200 characters' end
 $$;
+comment on function weir.requester_problem(text) is
+  'Internal. What is wrong with the name of who does something, or null.';
 
-create or replace function weir.redrive(job_id bigint, by text default null, keep_attempts boolean default false) returns text language plpgsql as $$
+create or replace function weir.redrive(job_id bigint, by text default null, keep_attempts boolean default false)
+returns text language plpgsql as $$
 begin
-  if weir.by_problem(redrive.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(redrive.by));
+  if weir.requester_problem(redrive.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(redrive.by));
   end if;
   perform weir.run_again(array[redrive.job_id], 'redriven', not keep_attempts, redrive.by);
   if not found then
-    perform weir.refuse_no_letter(redrive.job_id);
+    perform weir.refuse_unknown_dead_letter(redrive.job_id);
   end if;
   return 'available';
 end $$;
+comment on function weir.redrive(bigint, text, boolean) is
+  'Runs a dead letter again now: same id, attempts from 0 unless keep_attempts. `by` (1 to 200 characters) is kept '
+  'as an event. Returns available. Errors: WR010, WR014.';
 
 -- Locks: the job_dead rows, in the order of their ids.
-create or replace function weir.drop_letters(job_ids bigint[], by text) returns int language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+create or replace function weir.purge_dead_letters(job_ids bigint[], by text) returns int language plpgsql
+  set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   dropped int;
 begin
   with gone as (
-    delete from weir.job_dead d where d.job_id = any (drop_letters.job_ids) returning d.job_id
+    delete from weir.job_dead d where d.job_id = any (purge_dead_letters.job_ids) returning d.job_id
   ), ends as materialized (
-    select o.job_id, o.attempt from weir.job_outcome o where o.job_id = any (drop_letters.job_ids)
-      and o.job_id between (select min(i) from unnest(drop_letters.job_ids) i) and (select max(i) from unnest(drop_letters.job_ids) i)
+    select o.job_id, o.attempt from weir.job_outcome o where o.job_id = any (purge_dead_letters.job_ids)
+      and o.job_id between (select min(i) from unnest(purge_dead_letters.job_ids) i)
+        and (select max(i) from unnest(purge_dead_letters.job_ids) i)
   )
   insert into weir.job_event (job_id, kind, attempt, detail)
-  select g.job_id, 'purged', e.attempt, jsonb_strip_nulls(jsonb_build_object('by', drop_letters.by)) from gone g join ends e on e.job_id = g.job_id;
+  select g.job_id, 'purged', e.attempt, jsonb_strip_nulls(jsonb_build_object('by', purge_dead_letters.by)) from gone g
+    join ends e on e.job_id = g.job_id;
   get diagnostics dropped = row_count;
   return dropped;
 end $$;
+comment on function weir.purge_dead_letters(bigint[], text) is
+  'Internal. Removes those of these that are dead letters, and says so in their events. Returns how many.';
 
 create or replace function weir.purge_dead(job_id bigint, by text default null) returns void language plpgsql as $$
 begin
-  if weir.by_problem(purge_dead.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(purge_dead.by));
+  if weir.requester_problem(purge_dead.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(purge_dead.by));
   end if;
-  if weir.drop_letters(array[purge_dead.job_id], purge_dead.by) = 0 then
-    perform weir.refuse_no_letter(purge_dead.job_id);
+  if weir.purge_dead_letters(array[purge_dead.job_id], purge_dead.by) = 0 then
+    perform weir.refuse_unknown_dead_letter(purge_dead.job_id);
   end if;
 end $$;
+comment on function weir.purge_dead(bigint, text) is
+  'Removes a dead letter. Its job stays dead until the retention of its queue is over. `by` (1 to 200 characters) is '
+  'kept as an event. Errors: WR010, WR014.';
 
--- A queue after the other, because one that keeps its letters for long must not be in the way of the others. Locks: the job_dead rows, skip locked.
-create or replace function weir.sweep_dead(most int default 1000) returns int language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+-- A queue after the other, because one that keeps its letters for long must not be in the way of the others. Locks:
+-- the job_dead rows, skip locked.
+create or replace function weir.sweep_dead(most int default 1000) returns int language plpgsql set jit = off
+  set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   q record;
   swept int := 0;
 begin
   for q in select x.id, now() - make_interval(secs => x.dead_retention_seconds) as bound from weir.queue x loop
-    swept := swept + weir.drop_letters(array(
-      select d.job_id from weir.job_dead d where d.queue_id = q.id and d.died_at < q.bound order by d.died_at limit most - swept for update skip locked), 'retention');
+    swept := swept + weir.purge_dead_letters(array(
+      select d.job_id from weir.job_dead d where d.queue_id = q.id and d.died_at < q.bound order by d.died_at
+        limit most - swept for update skip locked), 'retention');
     exit when swept >= most;
   end loop;
   return swept;
 end $$;
+comment on function weir.sweep_dead(int) is
+  'Purges up to `most` dead letters that died longer ago than their queue keeps them (dead_retention_seconds). '
+  'Returns how many.';
 
 create or replace function weir.dead_filter_problem(filter jsonb) returns text[] language sql stable as $$
   select case
@@ -107,18 +139,24 @@ create or replace function weir.dead_filter_problem(filter jsonb) returns text[]
       array['filter.' || weir.first_key(filter - '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts}'::text[]), 'is no filter of dead letters']
     else (
       select array['filter.' || p.field, p.problem] from (
-        select f.field, case when filter ->> f.field is not null and (jsonb_typeof(filter -> f.field) <> 'string' or length(filter ->> f.field) not between 1 and 200)
+        select f.field, case when filter ->> f.field is not null
+          and (jsonb_typeof(filter -> f.field) <> 'string' or length(filter ->> f.field) not between 1 and 200)
           then 'must be a string of 1 to 200 characters' end
         from unnest('{queue,kind,tenant,tag,error_type,q}'::text[]) f(field)
-        union all select f.field, case when filter ->> f.field is not null then weir.time_problem(filter -> f.field) end from unnest('{died_after,died_before}'::text[]) f(field)
+        union all select f.field, case when filter ->> f.field is not null
+          then weir.time_problem(filter -> f.field) end from unnest('{died_after,died_before}'::text[]) f(field)
         union all select 'min_attempts', weir.integer_problem(filter -> 'min_attempts', 1, 100)
       ) p(field, problem) where p.problem is not null limit 1)
   end
 $$;
+comment on function weir.dead_filter_problem(jsonb) is
+  'Internal. What is wrong with a filter of dead letters: its field and why, or null.';
 
 -- The facts are looked up a letter at a time, and only where the filter asks for them: letters are few among jobs.
-create or replace function weir.dead_passing(job_ids bigint[], filter jsonb) returns setof bigint language plpgsql stable
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+create or replace function weir.filter_dead_letter_ids(job_ids bigint[], filter jsonb) returns setof bigint
+language plpgsql stable
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+  set enable_mergejoin = off as $$
 declare
   after timestamptz := (filter ->> 'died_after')::timestamptz;
   before timestamptz := (filter ->> 'died_before')::timestamptz;
@@ -132,13 +170,18 @@ begin
     and (filter ->> 'queue' is null or d.queue_id = of_queue)
     and case when asks then exists (
       select from weir.job j join weir.job_outcome o on o.job_id = j.id
-      where j.id = d.job_id and (filter ->> 'kind' is null or j.kind = filter ->> 'kind') and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant')
-        and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags)) and (filter ->> 'error_type' is null or o.error ->> 'type' = filter ->> 'error_type')
+      where j.id = d.job_id and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
+        and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant')
+        and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags))
+          and (filter ->> 'error_type' is null or o.error ->> 'type' = filter ->> 'error_type')
         and (filter ->> 'min_attempts' is null or o.attempt >= (filter ->> 'min_attempts')::numeric)
         and (words is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, o.error::text,
-          (select string_agg(e.detail::text, ' ') from weir.job_event e where e.job_id = j.id and e.kind in ('failed', 'timed_out', 'lost')))), words) > 0))
+          (select string_agg(e.detail::text, ' ') from weir.job_event e where e.job_id = j.id
+            and e.kind in ('failed', 'timed_out', 'lost')))), words) > 0))
       else true end;
 end $$;
+comment on function weir.filter_dead_letter_ids(bigint[], jsonb) is
+  'Internal. Those of these jobs that are dead letters and pass a filter.';
 
 create or replace function weir.count_dead(filter jsonb default '{}') returns bigint language plpgsql stable as $$
 declare
@@ -147,18 +190,8 @@ begin
   if problem is not null then
     perform weir.refuse_argument(problem[1], problem[2]);
   end if;
-  return (select count(*) from weir.dead_passing(array(select d.job_id from weir.job_dead d), filter));
+  return (select count(*) from weir.filter_dead_letter_ids(array(select d.job_id from weir.job_dead d), filter));
 end $$;
-comment on function weir.route_dead(bigint[]) is 'Internal. Enqueues a copy of each of these jobs, which just died, into the dead letter queue of its queue.';
-comment on function weir.refuse_no_letter(bigint) is 'Internal. Raises WR014 dead_letter_not_found.';
-comment on function weir.by_problem(text) is 'Internal. What is wrong with the name of who does something, or null.';
-comment on function weir.redrive(bigint, text, boolean) is
-  'Runs a dead letter again now: same id, attempts from 0 unless keep_attempts. `by` (1 to 200 characters) is kept as an event. Returns available. Errors: WR010, WR014.';
-comment on function weir.drop_letters(bigint[], text) is 'Internal. Removes those of these that are dead letters, and says so in their events. Returns how many.';
-comment on function weir.purge_dead(bigint, text) is
-  'Removes a dead letter. Its job stays dead until the retention of its queue is over. `by` (1 to 200 characters) is kept as an event. Errors: WR010, WR014.';
-comment on function weir.sweep_dead(int) is 'Purges up to `most` dead letters that died longer ago than their queue keeps them (dead_retention_seconds). Returns how many.';
-comment on function weir.dead_filter_problem(jsonb) is 'Internal. What is wrong with a filter of dead letters: its field and why, or null.';
-comment on function weir.dead_passing(bigint[], jsonb) is 'Internal. Those of these jobs that are dead letters and pass a filter.';
 comment on function weir.count_dead(jsonb) is
-  'How many dead letters pass a filter: {queue, kind, tenant, tag, error_type, q (text in kind, args or errors), died_after, died_before, min_attempts}, all optional. Errors: WR010.';
+  'How many dead letters pass a filter: {queue, kind, tenant, tag, error_type, q (text in kind, args or errors), '
+  'died_after, died_before, min_attempts}, all optional. Errors: WR010.';

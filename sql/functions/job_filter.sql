@@ -7,46 +7,64 @@ create or replace function weir.job_filter_problem(filter jsonb) returns text[] 
       array['filter.' || weir.first_key(filter - '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[]), 'is no filter of jobs']
     else (
       select array['filter.' || p.field, p.problem] from (
-        select f.field, case when filter ->> f.field is not null and (jsonb_typeof(filter -> f.field) <> 'string' or length(filter ->> f.field) not between 1 and 200)
+        select f.field, case when filter ->> f.field is not null
+          and (jsonb_typeof(filter -> f.field) <> 'string' or length(filter ->> f.field) not between 1 and 200)
           then 'must be a string of 1 to 200 characters' end
         from unnest('{queue,kind,tenant,tag,worker,q}'::text[]) f(field)
         union all select f.field, case when filter ->> f.field is not null then weir.time_problem(filter -> f.field) end
         from unnest('{created_after,created_before,finished_after,finished_before}'::text[]) f(field)
         union all select 'min_attempts', weir.integer_problem(filter -> 'min_attempts', 1, 100)
         union all select 'priority', weir.integer_problem(filter -> 'priority', 1, 10)
-        union all select 'has_error', case when filter ->> 'has_error' is not null and jsonb_typeof(filter -> 'has_error') <> 'boolean' then 'must be true or false' end
-        union all select 'parent_id', case when filter ->> 'parent_id' is not null and filter ->> 'parent_id' !~ '^[0-9]{1,18}$' then 'must be the id of a job' end
-        union all select 'workflow_id', case when filter ->> 'workflow_id' is not null and filter ->> 'workflow_id' !~ '^[0-9]{1,18}$' then 'must be the id of a workflow' end
-        union all select 'state', case when filter ->> 'state' is not null and filter ->> 'state' <> all (enum_range(null::weir.job_state)::text[]) then 'must be a state of a job' end
+        union all select 'has_error', case when filter ->> 'has_error' is not null
+          and jsonb_typeof(filter -> 'has_error') <> 'boolean' then 'must be true or false' end
+        union all select 'parent_id', case when filter ->> 'parent_id' is not null
+          and filter ->> 'parent_id' !~ '^[0-9]{1,18}$' then 'must be the id of a job' end
+        union all select 'workflow_id', case when filter ->> 'workflow_id' is not null
+          and filter ->> 'workflow_id' !~ '^[0-9]{1,18}$' then 'must be the id of a workflow' end
+        union all select 'state', case when filter ->> 'state' is not null
+          and filter ->> 'state' <> all (enum_range(null::weir.job_state)::text[]) then 'must be a state of a job' end
       ) p(field, problem) where p.problem is not null limit 1)
   end
 $$;
+comment on function weir.job_filter_problem(jsonb) is
+  'Internal. What is wrong with a filter of jobs: its field and why, or null.';
 
 -- Ids in rising order from the place that a filter narrows most: a parent, or a state.
-create or replace function weir.job_candidates(filter jsonb, after_id bigint, until_id bigint, most int) returns bigint[] language plpgsql stable
+create or replace function weir.scan_job_ids(filter jsonb, after_id bigint, until_id bigint, most int)
+returns bigint[] language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
   state text := filter ->> 'state';
 begin
   if filter ->> 'workflow_id' is not null then
-    return array(select s.job_id from weir.workflow_step s where s.workflow_id = (filter ->> 'workflow_id')::bigint and s.job_id > after_id and s.job_id <= until_id order by s.job_id limit most);
+    return array(select s.job_id from weir.workflow_step s where s.workflow_id = (filter ->> 'workflow_id')::bigint
+      and s.job_id > after_id and s.job_id <= until_id order by s.job_id limit most);
   elsif filter ->> 'parent_id' is not null then
-    return array(select j.id from weir.job j where j.parent_id = (filter ->> 'parent_id')::bigint and j.id > after_id and j.id <= until_id order by j.id limit most);
+    return array(select j.id from weir.job j where j.parent_id = (filter ->> 'parent_id')::bigint and j.id > after_id
+      and j.id <= until_id order by j.id limit most);
   elsif state = 'running' then
-    return array(select l.job_id from weir.job_lease l where l.job_id > after_id and l.job_id <= until_id order by l.job_id limit most);
+    return array(select l.job_id from weir.job_lease l where l.job_id > after_id and l.job_id <= until_id
+      order by l.job_id limit most);
   elsif state in ('scheduled', 'retryable') then
-    return array(select s.job_id from weir.job_scheduled s where s.job_id > after_id and s.job_id <= until_id and s.retryable = (state = 'retryable') order by s.job_id limit most);
+    return array(select s.job_id from weir.job_scheduled s where s.job_id > after_id and s.job_id <= until_id
+      and s.retryable = (state = 'retryable') order by s.job_id limit most);
   elsif state = 'held' then
-    return array(select h.job_id from weir.job_held h where h.job_id > after_id and h.job_id <= until_id order by h.job_id limit most);
+    return array(select h.job_id from weir.job_held h where h.job_id > after_id and h.job_id <= until_id
+      order by h.job_id limit most);
   elsif state = 'dead' then
-    return array(select d.job_id from weir.job_dead d where d.job_id > after_id and d.job_id <= until_id order by d.job_id limit most);
+    return array(select d.job_id from weir.job_dead d where d.job_id > after_id and d.job_id <= until_id
+      order by d.job_id limit most);
   elsif state in ('completed', 'cancelled') then
-    return array(select o.job_id from weir.job_outcome o where o.job_id > after_id and o.job_id <= until_id order by o.job_id limit most);
+    return array(select o.job_id from weir.job_outcome o where o.job_id > after_id and o.job_id <= until_id
+      order by o.job_id limit most);
   end if;
   return array(select j.id from weir.job j where j.id > after_id and j.id <= until_id order by j.id limit most);
 end $$;
+comment on function weir.scan_job_ids(jsonb, bigint, bigint, int) is
+  'Internal. Up to `most` ids above one and up to another, in rising order, among which are all jobs of a filter.';
 
-create or replace function weir.jobs_passing(job_ids bigint[], filter jsonb, states text[] default null) returns setof bigint language plpgsql stable
+create or replace function weir.filter_job_ids(job_ids bigint[], filter jsonb, states text[] default null) returns
+  setof bigint language plpgsql stable
 set jit = off set enable_seqscan = off as $$
 declare
   asked weir.job_state := (filter ->> 'state')::weir.job_state;
@@ -60,18 +78,28 @@ begin
   return query
   select j.id from weir.jobs j
   where j.id = any (job_ids) and (asked is null or j.state = asked) and (states is null or j.state::text = any (states))
-    and (filter ->> 'queue' is null or j.queue = filter ->> 'queue') and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
-    and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant') and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags))
-    and (filter ->> 'worker' is null or j.worker = filter ->> 'worker') and (filter ->> 'parent_id' is null or j.parent_id = (filter ->> 'parent_id')::bigint)
+    and (filter ->> 'queue' is null or j.queue = filter ->> 'queue')
+      and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
+    and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant')
+      and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags))
+    and (filter ->> 'worker' is null or j.worker = filter ->> 'worker')
+      and (filter ->> 'parent_id' is null or j.parent_id = (filter ->> 'parent_id')::bigint)
     and (filter ->> 'workflow_id' is null or j.workflow_id = (filter ->> 'workflow_id')::bigint)
-    and (filter ->> 'priority' is null or j.priority = (filter ->> 'priority')::numeric) and (filter ->> 'min_attempts' is null or j.attempt >= (filter ->> 'min_attempts')::numeric)
-    and (created_after is null or j.created_at >= created_after) and (created_before is null or j.created_at < created_before)
-    and (finished_after is null or j.finished_at >= finished_after) and (finished_before is null or j.finished_at < finished_before)
+    and (filter ->> 'priority' is null or j.priority = (filter ->> 'priority')::numeric)
+      and (filter ->> 'min_attempts' is null or j.attempt >= (filter ->> 'min_attempts')::numeric)
+    and (created_after is null or j.created_at >= created_after)
+      and (created_before is null or j.created_at < created_before)
+    and (finished_after is null or j.finished_at >= finished_after)
+      and (finished_before is null or j.finished_at < finished_before)
     and (has_error is null or (j.errors is not null) = has_error)
-    and (words is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)), words) > 0);
+    and (words is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)),
+      words) > 0);
 end $$;
+comment on function weir.filter_job_ids(bigint[], jsonb, text[]) is
+  'Internal. Those of these jobs that pass a filter, and are in one of these states.';
 
-create or replace function weir.count_jobs(filter jsonb default '{}', kind text default null, seconds float8 default 2, out total bigint, out exact boolean) language plpgsql stable as $$
+create or replace function weir.count_jobs(filter jsonb default '{}', kind text default null,
+  seconds float8 default 2, out total bigint, out exact boolean) language plpgsql stable as $$
 #variable_conflict use_variable
 declare
   problem text[] := weir.job_filter_problem(filter);
@@ -85,16 +113,16 @@ begin
   total := 0;
   exact := true;
   loop
-    ids := weir.job_candidates(filter, last, 9223372036854775807, 2000);
-    total := total + (select count(*) from weir.jobs_passing(ids, filter, case when filter ->> 'state' is null then weir.bulk_states(kind) end));
+    ids := weir.scan_job_ids(filter, last, 9223372036854775807, 2000);
+    total := total + (select count(*) from weir.filter_job_ids(ids, filter, case when filter ->> 'state' is null
+      then weir.bulk_states(kind) end));
     last := ids[cardinality(ids)];
     exact := cardinality(ids) < 2000;
     exit when exact or clock_timestamp() > began + make_interval(secs => seconds);
   end loop;
 end $$;
-comment on function weir.job_filter_problem(jsonb) is 'Internal. What is wrong with a filter of jobs: its field and why, or null.';
-comment on function weir.job_candidates(jsonb, bigint, bigint, int) is 'Internal. Up to `most` ids above one and up to another, in rising order, among which are all jobs of a filter.';
-comment on function weir.jobs_passing(bigint[], jsonb, text[]) is 'Internal. Those of these jobs that pass a filter, and are in one of these states.';
 comment on function weir.count_jobs(jsonb, text, float8) is
-  'How many jobs pass a filter: {state, queue, kind, tenant, tag, worker, parent_id, workflow_id, priority, created_after, created_before, finished_after, finished_before, min_attempts, has_error, '
-  'q (text in kind, args or errors)}, all optional. kind: only those that an operation of this kind would be about. exact is false where counting took longer than so many seconds: then there are more. Errors: WR010.';
+  'How many jobs pass a filter: {state, queue, kind, tenant, tag, worker, parent_id, workflow_id, priority, '
+  'created_after, created_before, finished_after, finished_before, min_attempts, has_error, q (text in kind, args or '
+  'errors)}, all optional. kind: only those that an operation of this kind would be about. exact is false where '
+  'counting took longer than so many seconds: then there are more. Errors: WR010.';

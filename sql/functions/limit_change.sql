@@ -141,6 +141,14 @@ end $$;
 comment on function weir.close_lines(weir.queue) is
   'Internal. Makes waiting jobs of a queue without limits available, and deletes its lines.';
 
+create or replace function weir.lines_are_closed(queue weir.queue) returns boolean language plpgsql as $$
+begin
+  return not exists (select from weir.job_held h where h.queue_id = queue.id and h.reason = 'line')
+    and not exists (select from weir.job_ready r where r.queue_id = queue.admitted_id);
+end $$;
+comment on function weir.lines_are_closed(weir.queue) is
+  'Internal. Whether no job of a queue without limits is left in a line, or admitted.';
+
 -- One statement counts what waits and what is in flight, and deletes the inbox rows that it has counted.
 create or replace function weir.rebuild_lines(queue weir.queue, inout admission weir.admission) language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan as $$

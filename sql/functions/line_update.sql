@@ -10,6 +10,16 @@ $$;
 comment on function weir.line_tokens(float8, float8, float8, timestamptz, timestamptz) is
   'Internal. How many jobs a line''s rate allows at now_at; null: it has no rate.';
 
+create or replace function weir.next_line_in(queue_id int, rested_until timestamptz) returns float8 language plpgsql as $$
+begin
+  return (
+    select greatest(extract(epoch from l.rest_until - clock_timestamp()), 0.001)::float8 from weir.line l
+    where l.queue_id = next_line_in.queue_id and l.rest_until > next_line_in.rested_until and l.priorities <> '{}'
+    order by l.rest_until limit 1);
+end $$;
+comment on function weir.next_line_in(int, timestamptz) is
+  'Internal. In how many seconds the rate of a waiting line allows its next job; null: no line waits for its rate.';
+
 -- Inlined by the planner. A key's own limits replace those of each key, one by one; a line without a key has none.
 create or replace function weir.line_limits(queue_id int, name text, keyed boolean, overridden boolean, per_key int,
   key_per_second float8, key_burst float8)

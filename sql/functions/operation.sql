@@ -1,7 +1,7 @@
 -- Operations: work on many rows that is asked for in one call and done in batches, by one worker at a time.
 --
--- A batch and the note of it are one transaction, so an operation that is cut off goes on where it was. next_at is when its next batch is due: an
--- operation without an end that is overdue has nobody at it.
+-- A batch and the note of it are one transaction, so an operation that is cut off goes on where it was. next_at is
+-- when its next batch is due: an operation without an end that is overdue has nobody at it.
 --
 
 -- The states that jobs may be in for an operation, where its filter names none.
@@ -11,58 +11,89 @@ create or replace function weir.bulk_states(kind text) returns text[] language s
     when 'bulk_retry' then '{dead,cancelled}'
     when 'bulk_reprioritise' then '{available,scheduled,retryable,held}' end::text[]
 $$;
+comment on function weir.bulk_states(text) is
+  'Internal. The states that an operation of this kind is about where its filter names none; null: all.';
 
-create or replace function weir.options_problem(kind text, filter jsonb, options jsonb) returns text[] language sql stable as $$
+create or replace function weir.options_problem(kind text, filter jsonb, options jsonb) returns text[]
+language sql stable as $$
   select case
     when jsonb_typeof(options) is distinct from 'object' then array['options', 'must be an object']
-    when options - case kind when 'bulk_reprioritise' then '{priority}' when 'bulk_retry' then '{reset_attempts}' when 'export_jobs' then '{format,limit}' else '{}' end::text[] <> '{}' then
+    when options - case kind when 'bulk_reprioritise' then '{priority}' when 'bulk_retry' then '{reset_attempts}'
+      when 'export_jobs' then '{format,limit}' else '{}' end::text[] <> '{}' then
       array[weir.first_key(options), 'is no option of this operation']
-    when kind = 'bulk_reprioritise' and (options ->> 'priority' is null or weir.integer_problem(options -> 'priority', 1, 10) is not null) then array['priority', 'must be a whole number from 1 to 10']
-    when jsonb_typeof(options -> 'reset_attempts') not in ('boolean', 'null') then array['reset_attempts', 'must be true or false']
-    when kind = 'export_jobs' and coalesce(options ->> 'format', 'ndjson') not in ('ndjson', 'csv') then array['format', 'must be ndjson or csv']
-    when weir.integer_problem(options -> 'limit', 1, 1000000) is not null then array['limit', weir.integer_problem(options -> 'limit', 1, 1000000)]
-    when filter ->> 'state' is not null and kind in ('bulk_cancel', 'bulk_reprioritise') and filter ->> 'state' <> all (weir.bulk_states(kind))
-      or kind = 'bulk_retry' and filter ->> 'state' not in ('dead', 'cancelled', 'completed', 'scheduled', 'retryable') then
-      array['filter.state', 'is none in which jobs can be ' || case kind when 'bulk_cancel' then 'cancelled' when 'bulk_retry' then 'run again' else 'given another priority' end]
+    when kind = 'bulk_reprioritise' and (options ->> 'priority' is null
+      or weir.integer_problem(options -> 'priority', 1, 10) is not null)
+      then array['priority', 'must be a whole number from 1 to 10']
+    when jsonb_typeof(options -> 'reset_attempts') not in ('boolean', 'null')
+      then array['reset_attempts', 'must be true or false']
+    when kind = 'export_jobs' and coalesce(options ->> 'format', 'ndjson') not in ('ndjson', 'csv')
+      then array['format', 'must be ndjson or csv']
+    when weir.integer_problem(options -> 'limit', 1, 1000000) is not null
+      then array['limit', weir.integer_problem(options -> 'limit', 1, 1000000)]
+    when filter ->> 'state' is not null and kind in ('bulk_cancel', 'bulk_reprioritise')
+      and filter ->> 'state' <> all (weir.bulk_states(kind))
+      or kind = 'bulk_retry' and filter ->> 'state' not in ('dead', 'cancelled', 'completed', 'scheduled',
+        'retryable') then
+      array['filter.state', 'is none in which jobs can be ' || case kind when 'bulk_cancel' then 'cancelled'
+        when 'bulk_retry' then 'run again' else 'given another priority' end]
   end
 $$;
+comment on function weir.options_problem(text, jsonb, jsonb) is
+  'Internal. What is wrong with the options of an operation on jobs, or with the state that it is to be about: the '
+  'field and why, or null.';
 
-create or replace function weir.start_operation(kind text, filter jsonb default '{}', rate_per_second float8 default null, keep_attempts boolean default false, by text default null,
+create or replace function weir.start_operation(kind text, filter jsonb default '{}',
+  rate_per_second float8 default null, keep_attempts boolean default false, by text default null,
   options jsonb default '{}') returns bigint language plpgsql as $$
 #variable_conflict use_variable
 declare
   new_id bigint;
   counted record;
   problem text[];
-  of_letters boolean := kind in ('redrive_dead', 'purge_dead');
+  on_dead_letters boolean := kind in ('redrive_dead', 'purge_dead');
 begin
-  if kind is null or kind not in ('redrive_dead', 'purge_dead', 'bulk_cancel', 'bulk_retry', 'bulk_reprioritise', 'export_jobs') then
-    perform weir.refuse_argument('kind', 'must be redrive_dead, purge_dead, bulk_cancel, bulk_retry, bulk_reprioritise or export_jobs');
+  if kind is null or kind not in ('redrive_dead', 'purge_dead', 'bulk_cancel', 'bulk_retry', 'bulk_reprioritise',
+    'export_jobs') then
+    perform weir.refuse_argument('kind',
+      'must be redrive_dead, purge_dead, bulk_cancel, bulk_retry, bulk_reprioritise or export_jobs');
   elsif rate_per_second not between 1.0 / 86400 and 100000 then
     perform weir.refuse_argument('rate_per_second', 'must be from 1/86400 to 100000');
-  elsif weir.by_problem(by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(by));
+  elsif weir.requester_problem(by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(by));
   end if;
-  problem := coalesce(case when of_letters then weir.dead_filter_problem(filter) else weir.job_filter_problem(filter) end, weir.options_problem(kind, filter, options));
+  problem := coalesce(case when on_dead_letters then weir.dead_filter_problem(filter)
+    else weir.job_filter_problem(filter) end, weir.options_problem(kind, filter, options));
   if problem is not null then
     perform weir.refuse_argument(problem[1], problem[2]);
   end if;
-  if of_letters then
+  if on_dead_letters then
     select weir.count_dead(filter) as total, true as exact into counted;
   else
-    select least(c.total, (options ->> 'limit')::bigint) as total, c.exact or c.total >= (options ->> 'limit')::bigint is true as exact into counted from weir.count_jobs(filter, kind) c;
+    select least(c.total, (options ->> 'limit')::bigint) as total, c.exact
+      or c.total >= (options ->> 'limit')::bigint is true as exact into counted from weir.count_jobs(filter, kind) c;
   end if;
-  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, until_id)
-  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact, coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
+  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total,
+    total_exact, until_id)
+  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
+    coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
   return new_id;
 end $$;
+comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
+  'Asks for work on many rows, which the service does in the background, the oldest first, at most rate_per_second. '
+  'redrive_dead, purge_dead: on the dead letters that pass a filter (see weir.count_dead) and died before now. '
+  'bulk_cancel, bulk_retry (options {reset_attempts}; without a state in the filter: dead and cancelled jobs), '
+  'bulk_reprioritise (options {priority}), export_jobs (options {format: ndjson or csv, limit}): on the jobs that '
+  'are there now and pass a filter (see weir.count_jobs). Returns the id of its row in weir.operation, which shows '
+  'how far it is. Errors: WR010.';
 
--- A batch of an operation on jobs. A job that moves meanwhile is left as it is: it counts as failed at the end. The savepoint of each
--- (a PL/pgSQL block with an exception) is why batches are of at most fifty. Locks: those of weir.cancel, weir.retry and weir.edit, one job after the other.
-create or replace function weir.work_jobs(op weir.operation, most int, out did int, out passed bigint) language plpgsql as $$
+-- A batch of an operation on jobs. A job that moves meanwhile is left as it is: it counts as failed at the end. The
+-- savepoint of each (a PL/pgSQL block with an exception) is why batches are of at most fifty. Locks: those of
+-- weir.cancel, weir.retry and weir.edit, one job after the other.
+create or replace function weir.run_job_batch(op weir.operation, most int, out did int, out passed bigint)
+language plpgsql as $$
 declare
-  seen bigint[] := weir.job_candidates(op.filter, op.passed_id, op.until_id, 500);
+  seen bigint[] := weir.scan_job_ids(op.filter, op.cursor_id, op.until_id, 500);
   states text[] := case when op.filter ->> 'state' is null then weir.bulk_states(op.kind) end;
   ids bigint[];
   one bigint;
@@ -70,12 +101,13 @@ declare
 begin
   did := 0;
   passed := seen[cardinality(seen)];
-  most := least(most, case when op.kind = 'export_jobs' then least(500, coalesce((op.options ->> 'limit')::numeric, 1000000) - op.done) else 50 end);
+  most := least(most, case when op.kind = 'export_jobs' then least(500,
+    coalesce((op.options ->> 'limit')::numeric, 1000000) - op.done) else 50 end);
   if passed is null or most <= 0 then
     passed := null;
     return;
   end if;
-  ids := array(select p from weir.jobs_passing(seen, op.filter, states) p order by p limit most);
+  ids := array(select p from weir.filter_job_ids(seen, op.filter, states) p order by p limit most);
   if cardinality(ids) = most then
     passed := ids[most];
   end if;
@@ -102,18 +134,23 @@ begin
         perform weir.cancel(one);
       elsif op.kind = 'bulk_retry' then
         perform weir.retry(one, coalesce((op.options ->> 'reset_attempts')::boolean, false));
-      elsif (select j.priority from weir.jobs j where j.id = one) <> (op.options ->> 'priority')::numeric then  -- others would lose their place
+      -- others would lose their place
+      elsif (select j.priority from weir.jobs j where j.id = one) <> (op.options ->> 'priority')::numeric then
         perform weir.edit(one, jsonb_build_object('priority', op.options -> 'priority'));
       end if;
       did := did + 1;
-    exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR004' or sqlstate 'WR005' or serialization_failure then
+    exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR004' or sqlstate 'WR005'
+      or serialization_failure then
       null;  -- it has moved
     end;
   end loop;
 end $$;
+comment on function weir.run_job_batch(weir.operation, int) is
+  'Internal. Does a batch of an operation on jobs. passed: how far it has come; null: nothing is left.';
 
 -- A batch of an operation on dead letters. Locks: the rows of the letters.
-create or replace function weir.work_letters(op weir.operation, most int, out did int, out passed_at timestamptz, out passed_id bigint) language plpgsql
+create or replace function weir.run_dead_letter_batch(op weir.operation, most int, out did int,
+  out cursor_at timestamptz, out cursor_id bigint) language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 declare
@@ -122,25 +159,32 @@ declare
   last int;
 begin
   did := 0;
-  select array_agg(c.job_id order by c.died_at, c.job_id) as ids, array_agg(c.died_at order by c.died_at, c.job_id) as times, count(*)::int as n into looked from (
-    select d.job_id, d.died_at from weir.job_dead d where (d.died_at, d.job_id) > (op.passed_at, op.passed_id) and d.died_at < op.created_at
+  select array_agg(c.job_id order by c.died_at, c.job_id) as ids,
+    array_agg(c.died_at order by c.died_at, c.job_id) as times, count(*)::int as n into looked from (
+    select d.job_id, d.died_at from weir.job_dead d where (d.died_at, d.job_id) > (op.cursor_at, op.cursor_id)
+      and d.died_at < op.created_at
     order by d.died_at, d.job_id limit 2000) c;
   if looked.n = 0 then
     return;
   end if;
-  ids := array(select u.id from weir.dead_passing(looked.ids, op.filter) p(id) join unnest(looked.ids) with ordinality u(id, n) on u.id = p.id order by u.n limit most);
+  ids := array(select u.id from weir.filter_dead_letter_ids(looked.ids, op.filter) p(id) join unnest(looked.ids) with
+    ordinality u(id, n) on u.id = p.id order by u.n limit most);
   last := case when cardinality(ids) = most then array_position(looked.ids, ids[most]) else looked.n end;
   if op.kind = 'redrive_dead' then
     did := (select count(*) from weir.run_again(ids, 'redriven', not op.keep_attempts, op.requested_by));
   else
-    did := weir.drop_letters(ids, op.requested_by);
+    did := weir.purge_dead_letters(ids, op.requested_by);
   end if;
-  passed_at := looked.times[last];
-  passed_id := looked.ids[last];
+  cursor_at := looked.times[last];
+  cursor_id := looked.ids[last];
 end $$;
+comment on function weir.run_dead_letter_batch(weir.operation, int) is
+  'Internal. Does a batch of an operation on dead letters. cursor_id: how far it has come; null: nothing is left.';
 
--- One batch. Whoever comes while another is at it gets over = true, as if there were nothing to do. Locks: the operation's row, then those of the letters or jobs.
-create or replace function weir.work_operation(operation_id bigint, most int default 500, out over boolean, out wait_seconds float8)
+-- One batch. Whoever comes while another is at it gets over = true, as if there were nothing to do. Locks: the
+-- operation's row, then those of the letters or jobs.
+create or replace function weir.run_operation(operation_id bigint, most int default 500, out over boolean,
+  out wait_seconds float8)
 language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   op weir.operation;
@@ -164,9 +208,9 @@ begin
   end if;
   batch := least(most, greatest(1, ceil(coalesce(op.rate_per_second, 'infinity') / 4)));
   if op.kind in ('redrive_dead', 'purge_dead') then
-    select w.did, w.passed_at, w.passed_id into did, to_at, to_id from weir.work_letters(op, batch) w;
+    select w.did, w.cursor_at, w.cursor_id into did, to_at, to_id from weir.run_dead_letter_batch(op, batch) w;
   else
-    select w.did, w.passed into did, to_id from weir.work_jobs(op, batch) w;
+    select w.did, w.passed into did, to_id from weir.run_job_batch(op, batch) w;
   end if;
   over := to_id is null;
   update weir.operation o set
@@ -177,12 +221,16 @@ begin
     failed = case when over then greatest(o.total - o.done - did, 0) else 0 end,
     started_at = coalesce(o.started_at, now_at),
     finished_at = case when over then clock_timestamp() end,
-    next_at = case when o.rate_per_second is null or o.started_at is null then now_at else greatest(o.next_at, now_at - interval '0.5 s') end
+    next_at = case when o.rate_per_second is null or o.started_at is null then now_at
+      else greatest(o.next_at, now_at - interval '0.5 s') end
       + make_interval(secs => coalesce(did / o.rate_per_second, 0)),
-    passed_at = coalesce(to_at, o.passed_at),
-    passed_id = coalesce(to_id, o.passed_id)
+    cursor_at = coalesce(to_at, o.cursor_at),
+    cursor_id = coalesce(to_id, o.cursor_id)
   where o.id = operation_id;
 end $$;
+comment on function weir.run_operation(bigint, int) is
+  'Does the next batch of an operation, of at most `most`. over: there is nothing left to do, or somebody else is at '
+  'it. wait_seconds: how long to wait before the next batch. The service calls it.';
 
 create or replace function weir.cancel_operation(operation_id bigint) returns void language plpgsql as $$
 declare
@@ -190,30 +238,24 @@ declare
 begin
   select * into op from weir.operation o where o.id = operation_id for update;
   if not found then
-    raise exception using errcode = 'WR020', message = format('there is no operation %s', operation_id), hint = 'Operations are kept for 30 days after their end.';
+    raise exception using errcode = 'WR020', message = format('there is no operation %s', operation_id),
+      hint = 'Operations are kept for 30 days after their end.';
   elsif op.finished_at is not null then
-    raise exception using errcode = 'WR021', message = format('operation %s has ended: it is %s', operation_id, op.state), hint = 'What it did is done.';
+    raise exception using errcode = 'WR021', message = format('operation %s has ended: it is %s', operation_id,
+      op.state), hint = 'What it did is done.';
   end if;
   update weir.operation o set state = 'cancelled', finished_at = clock_timestamp() where o.id = operation_id;
 end $$;
+comment on function weir.cancel_operation(bigint) is
+  'Ends an operation; what it did so far stays done. Errors: WR020, WR021.';
 
 create or replace function weir.sweep_operations(most int default 1000) returns int language sql as $$
   with gone as (
     delete from weir.operation o where o.id = any (array(
-      select x.id from weir.operation x where x.finished_at < now() - interval '30 days' limit most for update skip locked)) returning o.id
+      select x.id from weir.operation x where x.finished_at < now() - interval '30 days'
+        limit most for update skip locked)) returning o.id
   )
   select count(*)::int from gone
 $$;
-comment on function weir.bulk_states(text) is 'Internal. The states that an operation of this kind is about where its filter names none; null: all.';
-comment on function weir.options_problem(text, jsonb, jsonb) is 'Internal. What is wrong with the options of an operation on jobs, or with the state that it is to be about: the field and why, or null.';
-comment on function weir.work_jobs(weir.operation, int) is 'Internal. Does a batch of an operation on jobs. passed: how far it has come; null: nothing is left.';
-comment on function weir.work_letters(weir.operation, int) is 'Internal. Does a batch of an operation on dead letters. passed_id: how far it has come; null: nothing is left.';
-comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
-  'Asks for work on many rows, which the service does in the background, the oldest first, at most rate_per_second. redrive_dead, purge_dead: on the dead letters that pass a filter (see weir.count_dead) and died before now. '
-  'bulk_cancel, bulk_retry (options {reset_attempts}; without a state in the filter: dead and cancelled jobs), bulk_reprioritise (options {priority}), export_jobs (options {format: ndjson or csv, limit}): on the jobs that are there now '
-  'and pass a filter (see weir.count_jobs). Returns the id of its row in weir.operation, which shows how far it is. Errors: WR010.';
-comment on function weir.work_operation(bigint, int) is
-  'Does the next batch of an operation, of at most `most`. over: there is nothing left to do, or somebody else is at it. wait_seconds: how long to wait before the next batch. '
-  'The service calls it.';
-comment on function weir.cancel_operation(bigint) is 'Ends an operation; what it did so far stays done. Errors: WR020, WR021.';
-comment on function weir.sweep_operations(int) is 'Removes up to `most` operations that ended more than 30 days ago. Returns how many.';
+comment on function weir.sweep_operations(int) is
+  'Removes up to `most` operations that ended more than 30 days ago. Returns how many.';

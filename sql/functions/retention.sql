@@ -2,10 +2,11 @@
 --
 
 -- Jobs of a partition that have not ended. Up to `most` ids.
-create or replace function weir.live_ids(number int, most int) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off as $$
+create or replace function weir.unfinished_job_ids(number int, most int) returns bigint[] language plpgsql stable
+  set jit = off set enable_seqscan = off as $$
 declare
-  lowest bigint := live_ids.number::bigint << 32;
-  beyond bigint := (live_ids.number::bigint + 1) << 32;
+  lowest bigint := unfinished_job_ids.number::bigint << 32;
+  beyond bigint := (unfinished_job_ids.number::bigint + 1) << 32;
 begin
   return array(
     select x.id from (
@@ -14,26 +15,34 @@ begin
       union all select l.job_id from weir.job_lease l where l.job_id >= lowest and l.job_id < beyond
       union all select r.job_id from weir.job_ready r where r.job_id >= lowest and r.job_id < beyond
       union all select r.seq from weir.queue q cross join generate_series(1, 10) p cross join lateral (
-        select x.seq from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest and x.seq < beyond and x.job_id is null limit most) r
+        select x.seq from weir.job_ready x where x.queue_id = q.id and x.priority = p and x.seq >= lowest
+          and x.seq < beyond and x.job_id is null limit most) r
     ) x limit most);
 end $$;
+comment on function weir.unfinished_job_ids(int, int) is
+  'Internal. Up to `most` ids of jobs of a partition that have not ended.';
 
--- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's retention ago. Up to `most` ids.
-create or replace function weir.kept_ids(number int, most int) returns bigint[] language plpgsql stable set jit = off set enable_seqscan = off as $$
+-- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's
+-- retention ago. Up to `most` ids.
+create or replace function weir.retained_ids(number int, most int) returns bigint[] language plpgsql stable
+  set jit = off set enable_seqscan = off as $$
 declare
-  lowest bigint := kept_ids.number::bigint << 32;
-  beyond bigint := (kept_ids.number::bigint + 1) << 32;
+  lowest bigint := retained_ids.number::bigint << 32;
+  beyond bigint := (retained_ids.number::bigint + 1) << 32;
   kept_since timestamptz := now() - make_interval(secs => (select max(x.retention_seconds) from weir.queue x));
   ids bigint[];
 begin
   ids := array(
     select distinct x.id from (
-      select unnest(weir.live_ids(kept_ids.number, most)) as id
+      select unnest(weir.unfinished_job_ids(retained_ids.number, most)) as id
       union all select d.job_id from weir.job_dead d where d.job_id >= lowest and d.job_id < beyond
-      -- A workflow that is not over needs the results of its steps, and one that is can be run again or forked: it is kept whole.
-      union all select w.id from weir.workflow w where w.id >= lowest and w.id < beyond and (w.finished_at > kept_since) is not false
+      -- A workflow that is not over needs the results of its steps, and one that is can be run again or forked: it is
+      -- kept whole.
+      union all select w.id from weir.workflow w where w.id >= lowest and w.id < beyond
+        and (w.finished_at > kept_since) is not false
       union all select s.job_id from weir.workflow_step s where s.job_id >= lowest and s.job_id < beyond
-        and exists (select from weir.workflow w where w.id = s.workflow_id and (w.finished_at > kept_since) is not false)
+        and exists (select from weir.workflow w where w.id = s.workflow_id
+          and (w.finished_at > kept_since) is not false)
     ) x limit most);
   if cardinality(ids) < most then
     ids := ids || array(
@@ -45,10 +54,14 @@ begin
   end if;
   return ids;
 end $$;
+comment on function weir.retained_ids(int, int) is
+  'Internal. Up to `most` ids of a partition that retention must keep.';
 
--- Locks: the tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up after
--- half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go on.
-create or replace function weir.retain_partition(number int, keep_at_most int default 1000) returns text language plpgsql set lock_timeout = '500ms' as $$
+-- Locks: the tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up
+-- after half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go
+-- on.
+create or replace function weir.retain_partition(number int, keep_at_most int default 1000) returns text
+language plpgsql set lock_timeout = '500ms' as $$
 declare
   part record;
   ids bigint[];
@@ -56,17 +69,18 @@ begin
   if retain_partition.number >= (select s.last_value >> 32 from weir.job_id_seq s) then
     return 'in use';
   end if;
-  if cardinality(weir.kept_ids(retain_partition.number, keep_at_most + 1)) > keep_at_most then
+  if cardinality(weir.retained_ids(retain_partition.number, keep_at_most + 1)) > keep_at_most then
     return 'kept';
   end if;
   for part in select * from weir.partitioned_tables() loop
     execute format('lock table weir.%I in access exclusive mode', part.name || '_p' || retain_partition.number);
   end loop;
-  ids := weir.kept_ids(retain_partition.number, keep_at_most + 1);  -- once more: now nothing moves
+  ids := weir.retained_ids(retain_partition.number, keep_at_most + 1);  -- once more: now nothing moves
   if cardinality(ids) > keep_at_most then
     return 'kept';
   end if;
-  if (select p.kept from weir.job_partition p where p.number = retain_partition.number) = cardinality(ids) and cardinality(ids) > 0 then
+  if (select p.kept from weir.job_partition p where p.number = retain_partition.number) = cardinality(ids)
+    and cardinality(ids) > 0 then
     return 'rewritten before';
   end if;
   for part in select * from weir.partitioned_tables() loop
@@ -79,9 +93,15 @@ begin
   update weir.job_partition p set kept = cardinality(ids) where p.number = retain_partition.number;
   return case when ids = '{}' then 'emptied' else 'rewritten' end;
 end $$;
+comment on function weir.retain_partition(int, int) is
+  'Rewrites an old partition to what must still be kept, if that is at most keep_at_most jobs: not ended, dead '
+  'letters, or ended less than their queue''s retention ago. Returns emptied, rewritten, rewritten before, kept (too '
+  'many) or in use. Fails with lock_timeout where somebody uses it; try again.';
 
--- Locks: the parents, ACCESS EXCLUSIVE, for a moment; it gives up after a fifth of a second of waiting, in which enqueues wait behind it.
-create or replace function weir.drop_partition(number int) returns boolean language plpgsql set lock_timeout = '200ms' as $$
+-- Locks: the parents, ACCESS EXCLUSIVE, for a moment; it gives up after a fifth of a second of waiting, in which
+-- enqueues wait behind it.
+create or replace function weir.drop_partition(number int) returns boolean language plpgsql
+  set lock_timeout = '200ms' as $$
 declare
   part text;
   used boolean;
@@ -104,6 +124,9 @@ begin
   delete from weir.job_partition p where p.number = drop_partition.number;
   return true;
 end $$;
+comment on function weir.drop_partition(int) is
+  'Drops a partition that retain_partition emptied; false if it is not empty. Fails with lock_timeout where the '
+  'tables are busy; try again.';
 
 create or replace function weir.sweep_unique_keys(most int default 10000) returns int language plpgsql as $$
 declare
@@ -111,28 +134,28 @@ declare
 begin
   delete from weir.job_unique u where u.key = any (array(
     select x.key from weir.job_unique x
-    where x.until <= now() or x.until is null and (exists (select from weir.job_outcome o where o.job_id = x.job_id) or not exists (select from weir.job j where j.id = x.job_id))
+    where x.until <= now() or x.until is null and (exists (select from weir.job_outcome o where o.job_id = x.job_id)
+      or not exists (select from weir.job j where j.id = x.job_id))
     limit most for update skip locked));
   get diagnostics swept = row_count;
-  delete from weir.job_idempotency i where i.key = any (array(select x.key from weir.job_idempotency x where x.until <= now() limit most for update skip locked));
+  delete from weir.job_idempotency i where i.key = any (array(select x.key from weir.job_idempotency x
+    where x.until <= now() limit most for update skip locked));
   return swept;
 end $$;
+comment on function weir.sweep_unique_keys(int) is
+  'Removes unique keys that are free anyway, and idempotency keys that ran out. Returns how many unique keys.';
 
 -- A result whose time is over is not shown any more; this takes it from the disk. Locks: the outcomes, skip locked.
-create or replace function weir.sweep_results(most int default 1000) returns int language plpgsql set jit = off set enable_seqscan = off as $$
+create or replace function weir.sweep_results(most int default 1000) returns int language plpgsql set jit = off
+  set enable_seqscan = off as $$
 declare
   swept int;
 begin
   update weir.job_outcome o set result = null, result_until = null where o.job_id = any (array(
-    select x.job_id from weir.job_outcome x where x.result_until <= now() order by x.result_until limit most for update skip locked));
+    select x.job_id from weir.job_outcome x where x.result_until <= now() order by x.result_until
+      limit most for update skip locked));
   get diagnostics swept = row_count;
   return swept;
 end $$;
-comment on function weir.live_ids(int, int) is 'Internal. Up to `most` ids of jobs of a partition that have not ended.';
-comment on function weir.kept_ids(int, int) is 'Internal. Up to `most` ids of a partition that retention must keep.';
-comment on function weir.retain_partition(int, int) is
-  'Rewrites an old partition to what must still be kept, if that is at most keep_at_most jobs: not ended, dead letters, or ended less than their queue''s retention ago. '
-  'Returns emptied, rewritten, rewritten before, kept (too many) or in use. Fails with lock_timeout where somebody uses it; try again.';
-comment on function weir.drop_partition(int) is 'Drops a partition that retain_partition emptied; false if it is not empty. Fails with lock_timeout where the tables are busy; try again.';
-comment on function weir.sweep_unique_keys(int) is 'Removes unique keys that are free anyway, and idempotency keys that ran out. Returns how many unique keys.';
-comment on function weir.sweep_results(int) is 'Wipes up to `most` results that are kept no longer (result_ttl_seconds). Returns how many.';
+comment on function weir.sweep_results(int) is
+  'Wipes up to `most` results that are kept no longer (result_ttl_seconds). Returns how many.';

@@ -1,36 +1,48 @@
 -- seal
 
--- Indexes for searching. The partition that takes inserts has none of them, because every job would pay for them; they are built, one at a time and
--- concurrently, when a partition takes no more. That cannot happen inside a function, so this one says what to run next.
+-- Indexes for searching. The partition that takes inserts has none of them, because every job would pay for them;
+-- they are built, one at a time and concurrently, when a partition takes no more. That cannot happen inside a
+-- function, so this one says what to run next.
 create or replace function weir.error_words(error jsonb) returns tsvector language sql immutable as $$
   select to_tsvector('pg_catalog.simple', coalesce(error ->> 'type', '') || ' ' || coalesce(error ->> 'message', ''))
 $$;
+comment on function weir.error_words(jsonb) is
+  'The words of an error''s type and message, to search for with @@; sealed partitions of job_outcome and job_event '
+  'have an index of them.';
 
-create or replace function weir.search_indexes() returns table (parent text, name text, definition text) language sql immutable as $$
-  values ('job', 'by_kind', '(kind, id)'), ('job', 'by_queue', '(queue_id, id)'), ('job', 'by_tenant', '(tenant, id) where tenant is not null'),
+create or replace function weir.search_indexes() returns table (parent text, name text, definition text)
+language sql immutable as $$
+  values ('job', 'by_kind', '(kind, id)'), ('job', 'by_queue', '(queue_id, id)'),
+    ('job', 'by_tenant', '(tenant, id) where tenant is not null'),
     ('job', 'tags', 'using gin (tags) where tags is not null'), ('job', 'args', 'using gin (args jsonb_path_ops)'),
     ('job_outcome', 'error_words', 'using gin (weir.error_words(error)) where error is not null'),
-    ('job_event', 'error_words', $i$using gin (weir.error_words(detail)) where kind in ('failed', 'timed_out', 'lost')$i$)
+    ('job_event', 'error_words', $i$using gin (weir.error_words(detail))
+      where kind in ('failed', 'timed_out', 'lost')$i$)
 $$;
+comment on function weir.search_indexes() is
+  'Internal. The indexes that a sealed partition has, by the table that it is a partition of.';
 
--- An index that is not valid is one whose building was cut off, unless somebody is just building it. Partitions that retention has rewritten hold little.
--- Locks: the row of the partition.
+-- An index that is not valid is one whose building was cut off, unless somebody is just building it. Partitions that
+-- retention has rewritten hold little. Locks: the row of the partition.
 create or replace function weir.seal_step(out partition int, out statement text) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
-  settled bigint := (select least(w.seq, (select min(s) from unnest(w.holder_seqs) s)) from weir.watermark w order by w.tick desc limit 1);
+  settled bigint := (select least(w.seq, (select min(s) from unnest(w.holder_seqs) s)) from weir.watermark w
+    order by w.tick desc limit 1);
   p record;
   i record;
   built record;
 begin
   for p in
     select x.number, f.facts from weir.job_partition x cross join (values (true), (false)) f(facts)
-    where x.kept is null and case when f.facts then x.sealed_at else x.outcomes_sealed_at end is null and x.number < (select s.last_value >> 32 from weir.job_id_seq s)
+    where x.kept is null and case when f.facts then x.sealed_at else x.outcomes_sealed_at end is null
+      and x.number < (select s.last_value >> 32 from weir.job_id_seq s)
       and settled >= (x.number::bigint + 1) << 32  -- and nobody who drew an id of it is still writing
     order by x.number, f.facts desc
   loop
-    continue when not p.facts and cardinality(weir.live_ids(p.number, 1001)) > 1000;
-    for i in select s.parent || '_p' || p.number as child, s.parent || '_p' || p.number || '_' || s.name as index_name, s.definition
+    continue when not p.facts and cardinality(weir.unfinished_job_ids(p.number, 1001)) > 1000;
+    for i in select s.parent || '_p' || p.number as child, s.parent || '_p' || p.number || '_'
+      || s.name as index_name, s.definition
       from weir.search_indexes() s where (s.parent = 'job') = p.facts
     loop
       select x.indexrelid, x.indisvalid as valid into built from pg_class c join pg_index x on x.indexrelid = c.oid
@@ -51,8 +63,7 @@ begin
     end if;
   end loop;
 end $$;
-comment on function weir.error_words(jsonb) is 'The words of an error''s type and message, to search for with @@; sealed partitions of job_outcome and job_event have an index of them.';
-comment on function weir.search_indexes() is 'Internal. The indexes that a sealed partition has, by the table that it is a partition of.';
 comment on function weir.seal_step() is
-  'The next statement that seals a partition which takes no more jobs: it builds one of its search indexes, or drops one whose building was cut off. Null: all is done, or somebody is just '
-  'building one. To be run by itself, outside of a transaction: the service does so, one at a time; in psql, \gexec does.';
+  'The next statement that seals a partition which takes no more jobs: it builds one of its search indexes, or drops '
+  'one whose building was cut off. Null: all is done, or somebody is just building one. To be run by itself, outside '
+  'of a transaction: the service does so, one at a time; in psql, \gexec does.';

@@ -1,11 +1,17 @@
 -- webhook_delivery
 
-create or replace function weir.event_body(id text, event text, at timestamptz, job_id bigint, queue text, kind text, attempt int, worker text, run_at timestamptz, error jsonb) returns jsonb
+create or replace function weir.event_body(id text, event text, at timestamptz, job_id bigint, queue text, kind text,
+  attempt int, worker text, run_at timestamptz, error jsonb) returns jsonb
 language sql stable as $$
-  select jsonb_strip_nulls(jsonb_build_object('id', id, 'event', event, 'at', to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'job_id', job_id::text, 'queue', queue,
-    'kind', kind, 'attempt', attempt, 'worker', worker, 'run_at', to_char(run_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'error', jsonb_build_object('message', error ->> 'message', 'type', error ->> 'type'))) - case when error is null then 'error' else '' end
+  select jsonb_strip_nulls(jsonb_build_object('id', id, 'event', event, 'at',
+    to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'job_id', job_id::text, 'queue', queue,
+    'kind', kind, 'attempt', attempt, 'worker', worker, 'run_at',
+      to_char(run_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    'error', jsonb_build_object('message', error ->> 'message', 'type', error ->> 'type'))) - case when error is null
+      then 'error' else '' end
 $$;
+comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is
+  'Internal. An event as webhooks are told of it.';
 
 create or replace function weir.test_webhook(name text) returns bigint language sql as $$
   insert into weir.webhook_delivery (webhook_id, event_id, event, body)
@@ -13,10 +19,14 @@ create or replace function weir.test_webhook(name text) returns bigint language 
   from (select weir.webhook_id(test_webhook.name) as id) w, (select 'test-' || gen_random_uuid() as id) e
   returning id
 $$;
+comment on function weir.test_webhook(text) is
+  'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
+  'weir.webhook_delivery, which says what came of it. Errors: WR040.';
 
 -- The next events of one webhook. Whoever comes while another is at it gets 0. Locks: the webhook's row.
 -- READ COMMITTED only: it must see what was committed before it read how far everything is visible.
-create or replace function weir.note_deliveries(webhook_id bigint, most int default 20000, out noted int, out behind boolean) language plpgsql
+create or replace function weir.create_deliveries(webhook_id bigint, most int default 20000, out noted int,
+  out behind boolean) language plpgsql
 set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
@@ -33,31 +43,45 @@ declare
 begin
   noted := 0;
   behind := false;
-  select * into w from weir.webhook x where x.id = note_deliveries.webhook_id and x.disabled_at is null for update skip locked;
-  if not found or (select count(*) from (select from weir.webhook_delivery d where d.webhook_id = w.id and d.state = 'pending' limit 10000) x) >= 10000 then
+  select * into w from weir.webhook x where x.id = create_deliveries.webhook_id
+    and x.disabled_at is null for update skip locked;
+  if not found or (select count(*) from (select from weir.webhook_delivery d where d.webhook_id = w.id
+    and d.state = 'pending' limit 10000) x) >= 10000 then
     return;
   end if;
-  select m.settled_at, least(m.seq, (select min(s) from unnest(m.holder_seqs) s)) into settled_at, settled_seq from weir.watermark m order by m.tick desc limit 1;
+  select m.settled_at, least(m.seq, (select min(s) from unnest(m.holder_seqs) s)) into settled_at, settled_seq
+    from weir.watermark m order by m.tick desc limit 1;
   now_at := clock_timestamp();
   states := array(select e::weir.job_state from unnest(w.events) e where e in ('completed', 'cancelled', 'dead'));
-  event_kinds := array(select e::weir.event_kind from unnest(w.events) e where e = any (enum_range(null::weir.event_kind)::text[]));
-  -- While a transaction is open for long, only the last seconds are looked at again; when it has ended, all from its beginning.
-  from_at := case when settled_at > w.cursor_at then w.cursor_at else greatest(w.cursor_at, w.looked_at - interval '10 s') end;
-  until_at := case when settled_at > from_at + interval '1 minute' then from_at + interval '1 minute' else 'infinity' end;
+  event_kinds := array(select e::weir.event_kind from unnest(w.events) e
+    where e = any (enum_range(null::weir.event_kind)::text[]));
+  -- While a transaction is open for long, only the last seconds are looked at again; when it has ended, all from its
+  -- beginning.
+  from_at := case when settled_at > w.cursor_at then w.cursor_at
+    else greatest(w.cursor_at, w.scanned_at - interval '10 s') end;
+  until_at := case when settled_at > from_at + interval '1 minute' then from_at + interval '1 minute'
+    else 'infinity' end;
   to_seq := w.cursor_seq;
   if 'enqueued' = any (w.events) and settled_seq > w.cursor_seq then
-    to_seq := coalesce((select max(x.id) from (select j.id from weir.job j where j.id > w.cursor_seq and j.id <= settled_seq order by j.id limit most) x having count(*) = most), settled_seq);
+    to_seq := coalesce((select max(x.id) from (select j.id from weir.job j where j.id > w.cursor_seq and j.id <=
+      settled_seq order by j.id limit most) x having count(*) = most), settled_seq);
   end if;
   with moments as (
-    select o.finished_at as at, o.state::text as event, o.job_id, o.attempt, o.worker, null::timestamptz as run_at, o.error
-    from weir.job_outcome o where states <> '{}' and o.finished_at >= from_at and o.finished_at < until_at and o.state = any (states)
+    select o.finished_at as at, o.state::text as event, o.job_id, o.attempt, o.worker, null::timestamptz as run_at,
+      o.error
+    from weir.job_outcome o where states <> '{}' and o.finished_at >= from_at and o.finished_at < until_at
+      and o.state = any (states)
     union all  -- of a job that was run again since, the event says how it had ended
-    select weir.ended_at(e.detail), e.detail ->> 'state', e.job_id, e.attempt, e.detail ->> 'worker', null, e.detail -> 'error'
-    from weir.job_event e where states <> '{}' and e.kind in ('retried', 'redriven') and weir.ended_at(e.detail) >= from_at and weir.ended_at(e.detail) < until_at
+    select weir.ended_at(e.detail), e.detail ->> 'state', e.job_id, e.attempt, e.detail ->> 'worker', null,
+      e.detail -> 'error'
+    from weir.job_event e where states <> '{}' and e.kind in ('retried', 'redriven') and weir.ended_at(e.detail) >=
+      from_at and weir.ended_at(e.detail) < until_at
       and e.detail ->> 'state' = any (states::text[])
     union all
-    select e.at, e.kind::text, e.job_id, e.attempt, e.worker, e.run_at, case when e.kind in ('failed', 'timed_out', 'lost') then e.detail end
-    from weir.job_event e where event_kinds <> '{}' and e.at >= from_at and e.at < until_at and e.kind = any (event_kinds)
+    select e.at, e.kind::text, e.job_id, e.attempt, e.worker, e.run_at, case
+      when e.kind in ('failed', 'timed_out', 'lost') then e.detail end
+    from weir.job_event e where event_kinds <> '{}' and e.at >= from_at and e.at < until_at
+      and e.kind = any (event_kinds)
   ), matching as (
     select m.*, q.name as queue, j.kind from moments m
     cross join lateral (select f.queue_id, f.kind from weir.job f where f.id = m.job_id offset 0) j
@@ -65,52 +89,69 @@ begin
     where (w.queues = '{}' or q.name = any (w.queues)) and (w.kinds = '{}' or j.kind = any (w.kinds))
     order by m.at fetch first (most) rows with ties
   ), enqueued as (
-    select j.created_at as at, 'enqueued' as event, j.id as job_id, 0::smallint as attempt, null::text as worker, j.run_at, null::jsonb as error, q.name as queue, j.kind
+    select j.created_at as at, 'enqueued' as event, j.id as job_id, 0::smallint as attempt, null::text as worker,
+      j.run_at, null::jsonb as error, q.name as queue, j.kind
     from weir.job j join weir.queue q on q.id = j.queue_id
     where j.id > w.cursor_seq and j.id <= to_seq and 'enqueued' = any (w.events)
       and (w.queues = '{}' or q.name = any (w.queues)) and (w.kinds = '{}' or j.kind = any (w.kinds))
   ), told as (
     insert into weir.webhook_delivery (webhook_id, event_id, event, job_id, body)
-    select w.id, x.id, x.event, x.job_id, weir.event_body(x.id, x.event, x.at, x.job_id, x.queue, x.kind, x.attempt, x.worker, x.run_at, x.error)
-    from (select a.*, format('%s-%s-%s-%s', a.job_id, a.event, a.attempt, (date_part('epoch', a.at) * 1000000)::bigint) as id
-          from (select * from enqueued union all select m.at, m.event, m.job_id, m.attempt, m.worker, m.run_at, m.error, m.queue, m.kind from matching m) a order by a.at, a.job_id) x
+    select w.id, x.id, x.event, x.job_id, weir.event_body(x.id, x.event, x.at, x.job_id, x.queue, x.kind, x.attempt,
+      x.worker, x.run_at, x.error)
+    from (select a.*, format('%s-%s-%s-%s', a.job_id, a.event, a.attempt,
+      (date_part('epoch', a.at) * 1000000)::bigint) as id
+          from (select * from enqueued union all select m.at, m.event, m.job_id, m.attempt, m.worker, m.run_at,
+            m.error, m.queue, m.kind from matching m) a order by a.at, a.job_id) x
     on conflict on constraint webhook_delivery_is_of_one_event do nothing returning 1
   )
-  select (select count(*) from told) as told, (select count(*) from matching) as looked, (select max(m.at) from matching m) as last into taken;
+  select (select count(*) from told) as told, (select count(*) from matching) as looked,
+    (select max(m.at) from matching m) as last into taken;
   noted := taken.told;
   behind := taken.looked >= most or until_at < 'infinity' or to_seq < settled_seq and 'enqueued' = any (w.events);
   until_at := least(settled_at, until_at, case when taken.looked >= most then taken.last end);
-  if noted > 0 or behind or to_seq > w.cursor_seq or now_at > w.looked_at + interval '5 s' then
-    update weir.webhook x set cursor_at = greatest(x.cursor_at, until_at), cursor_seq = case when 'enqueued' = any (w.events) then to_seq else greatest(x.cursor_seq, settled_seq) end, looked_at = now_at
+  if noted > 0 or behind or to_seq > w.cursor_seq or now_at > w.scanned_at + interval '5 s' then
+    update weir.webhook x set cursor_at = greatest(x.cursor_at, until_at), cursor_seq = case
+      when 'enqueued' = any (w.events) then to_seq else greatest(x.cursor_seq, settled_seq) end, scanned_at = now_at
     where x.id = w.id;
   end if;
 end $$;
+comment on function weir.create_deliveries(bigint, int) is
+  'Internal. Notes the next events that a webhook is to be told of. behind: more are there already.';
 
--- Takes deliveries that are due, for River to work. What River has not worked within five minutes of its time (its node died) is due again, and what it
--- was given before does not count any more. Locks: their rows, skip locked.
-create or replace function weir.take_deliveries(most int) returns table (delivery_id bigint, take int) language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
+-- Takes deliveries that are due, for River to work. What River has not worked within five minutes of its time (its
+-- node died) is due again, and what it was given before does not count any more. Locks: their rows, skip locked.
+create or replace function weir.dispatch_deliveries(most int) returns table (delivery_id bigint, take int)
+language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
-  if not exists (select from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp()) then
+  if not exists (select from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp())
+    then
     return;  -- as nearly always, and this is asked every second
   end if;
   return query
   with due as (
-    update weir.webhook_delivery d set next_at = clock_timestamp() + interval '5 min', takes = d.takes + 1 where d.id = any (array(
-      select x.id from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp() order by x.next_at, x.id limit most for update skip locked))
+    update weir.webhook_delivery d set next_at = clock_timestamp() + interval '5 min', takes = d.takes + 1
+      where d.id = any (array(
+      select x.id from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp()
+        order by x.next_at, x.id limit most for update skip locked))
     returning d.id, d.takes
   )
   select u.id, u.takes from due u order by u.id;
 end $$;
+comment on function weir.dispatch_deliveries(int) is
+  'Internal. Up to `most` deliveries that are due, for River to work.';
 
 -- What came of an attempt. Locks: the delivery's row, then the webhook's.
-create or replace function weir.note_attempt(delivery_id bigint, ok boolean, status int, error text, duration_seconds float8, retry_in interval) returns void language plpgsql as $$
+create or replace function weir.record_delivery_attempt(delivery_id bigint, ok boolean, status int, error text,
+  duration_seconds float8, retry_in interval) returns void language plpgsql as $$
 #variable_conflict use_column
 declare
   d weir.webhook_delivery;
   w weir.webhook;
 begin
-  update weir.webhook_delivery x set state = case when ok then 'delivered' when retry_in is null or note_attempt.status = 410 then 'failed' else x.state end, attempts = x.attempts + 1,
-    status = note_attempt.status, error = left(note_attempt.error, 500), duration_seconds = note_attempt.duration_seconds, tried_at = clock_timestamp(),
+  update weir.webhook_delivery x set state = case when ok then 'delivered' when retry_in is null
+    or record_delivery_attempt.status = 410 then 'failed' else x.state end, attempts = x.attempts + 1,
+    status = record_delivery_attempt.status, error = left(record_delivery_attempt.error, 500),
+      duration_seconds = record_delivery_attempt.duration_seconds, tried_at = clock_timestamp(),
     next_at = clock_timestamp() + coalesce(retry_in, '0') + interval '5 min'
   where x.id = delivery_id and x.state = 'pending' returning * into d;
   if d.job_id is null then
@@ -122,24 +163,24 @@ begin
   end if;
   update weir.webhook x set failing_since = clock_timestamp() where x.id = d.webhook_id and x.failing_since is null;
   select * into w from weir.webhook x where x.id = d.webhook_id;
-  if note_attempt.status = 410 then
+  if record_delivery_attempt.status = 410 then
     perform weir.disable_webhook(w.name, 'the receiver answered 410: gone');
   elsif w.failing_since + make_interval(secs => w.disable_after_seconds) <= clock_timestamp() then
     perform weir.disable_webhook(w.name, left(format('every attempt has failed since %s; the last one: %s',
-      to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), note_attempt.error), 500));
+      to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), record_delivery_attempt.error), 500));
   end if;
 end $$;
+comment on function weir.record_delivery_attempt(bigint, boolean, int, text, float8, interval) is
+  'Internal. What came of an attempt to deliver; retry_in: when the next one is, null: there is none.';
 
-create or replace function weir.sweep_deliveries(most int default 10000, kept_for interval default '7 days') returns int language sql as $$
+create or replace function weir.sweep_deliveries(most int default 10000, kept_for interval default '7 days')
+returns int language sql as $$
   with gone as (
     delete from weir.webhook_delivery d where d.id = any (array(
-      select x.id from weir.webhook_delivery x where x.created_at < now() - kept_for and x.state <> 'pending' order by x.created_at limit most for update skip locked)) returning 1
+      select x.id from weir.webhook_delivery x where x.created_at < now() - kept_for and x.state <> 'pending'
+        order by x.created_at limit most for update skip locked)) returning 1
   )
   select count(*)::int from gone
 $$;
-comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is 'Internal. An event as webhooks are told of it.';
-comment on function weir.test_webhook(text) is 'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in weir.webhook_delivery, which says what came of it. Errors: WR040.';
-comment on function weir.note_deliveries(bigint, int) is 'Internal. Notes the next events that a webhook is to be told of. behind: more are there already.';
-comment on function weir.take_deliveries(int) is 'Internal. Up to `most` deliveries that are due, for River to work.';
-comment on function weir.note_attempt(bigint, boolean, int, text, float8, interval) is 'Internal. What came of an attempt to deliver; retry_in: when the next one is, null: there is none.';
-comment on function weir.sweep_deliveries(int, interval) is 'Removes up to `most` deliveries that are not pending and were noted longer ago than kept_for. Returns how many.';
+comment on function weir.sweep_deliveries(int, interval) is
+  'Removes up to `most` deliveries that are not pending and were noted longer ago than kept_for. Returns how many.';

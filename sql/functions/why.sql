@@ -1,33 +1,45 @@
 -- Why a job does not run now.
 --
 
--- Each kind of reason is a statement of its own below: one that comes later adds its own. STABLE, so that all of them see one moment.
-create or replace function weir.count_ahead(queue_id int, priority smallint, seq bigint, most int default 100000) returns int language plpgsql stable
+-- Each kind of reason is a statement of its own below: one that comes later adds its own. STABLE, so that all of them
+-- see one moment.
+create or replace function weir.count_ahead(queue_id int, priority smallint, seq bigint, most int default 100000)
+returns int language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
   floor_seq bigint := (select w.seq from weir.watermark w order by w.tick desc limit 1);
-  after bigint[] := (select f.positions from weir.frontier f where f.queue_id = count_ahead.queue_id order by f.tick desc limit 1);
+  after bigint[] := (select f.positions from weir.frontier f where f.queue_id = count_ahead.queue_id
+    order by f.tick desc limit 1);
   ahead int := 0;
 begin
   for p in reverse 10..count_ahead.priority loop
-    ahead := ahead + (select count(*) from (select from weir.job_ready r where r.queue_id = count_ahead.queue_id and r.priority = p
-      and r.seq > coalesce(after[p], floor_seq) and r.seq < case when p = count_ahead.priority then count_ahead.seq else 9223372036854775807 end limit most - ahead) x);
+    ahead := ahead + (select count(*) from (select from weir.job_ready r where r.queue_id = count_ahead.queue_id
+      and r.priority = p
+      and r.seq > coalesce(after[p], floor_seq) and r.seq < case when p = count_ahead.priority then count_ahead.seq
+        else 9223372036854775807 end limit most - ahead) x);
     exit when ahead >= most;
   end loop;
   return ahead;
 end $$;
+comment on function weir.count_ahead(int, smallint, bigint, int) is
+  'Internal. How many available jobs of a queue come before a place in it, at most so many.';
 
--- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Of the ends it looks at the newest jobs' only.
-create or replace function weir.claimed_lately(queue_id int, name text) returns boolean language sql stable
+-- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Of the ends it looks
+-- at the newest jobs' only.
+create or replace function weir.recently_claimed(queue_id int, name text) returns boolean language sql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   select exists (select from weir.parked p where p.queue = name and p.until > clock_timestamp())
-    or exists (select from weir.job_lease l where l.queue_id = claimed_lately.queue_id)
-    or exists (select from (select o.queue_id, o.worker, o.finished_at from weir.job_outcome o order by o.job_id desc limit 10000) o
-               where o.queue_id = claimed_lately.queue_id and o.worker is not null and o.finished_at > clock_timestamp() - interval '5 minutes')
+    or exists (select from weir.job_lease l where l.queue_id = recently_claimed.queue_id)
+    or exists (select from (select o.queue_id, o.worker, o.finished_at from weir.job_outcome o order by o.job_id desc
+      limit 10000) o
+               where o.queue_id = recently_claimed.queue_id and o.worker is not null
+                 and o.finished_at > clock_timestamp() - interval '5 minutes')
 $$;
+comment on function weir.recently_claimed(int, text) is 'Internal. Whether anybody is seen to claim from a queue.';
 
-create or replace function weir.why(job_id bigint) returns table (code text, message text, detail jsonb) language plpgsql stable
+create or replace function weir.why(job_id bigint) returns table (code text, message text, detail jsonb)
+language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
@@ -39,7 +51,8 @@ declare
   gate record;
   in_words constant text := 'YYYY-MM-DD HH24:MI:SS "UTC"';
 begin
-  select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at, j.worker, j.started_at, j.finished_at, j.lease_expires_at, j.breaker
+  select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at,
+    j.worker, j.started_at, j.finished_at, j.lease_expires_at, j.breaker
     into job from weir.jobs j where j.id = why.job_id;
   if not found then
     perform weir.refuse_stale(why.job_id);
@@ -47,24 +60,31 @@ begin
   select * into q from weir.queue x where x.id = job.queue_id;
 
   if job.state in ('completed', 'cancelled', 'dead') then
-    return query select 'ended', format('it has ended: it is %s', job.state), jsonb_build_object('state', job.state, 'finished_at', job.finished_at);
+    return query select 'ended', format('it has ended: it is %s', job.state),
+      jsonb_build_object('state', job.state, 'finished_at', job.finished_at);
     return;
   elsif job.state = 'running' then
-    return query select 'running', format('worker %s has it: attempt %s of %s', to_json(job.worker), job.attempt, job.max_attempts),
+    return query select 'running', format('worker %s has it: attempt %s of %s', to_json(job.worker), job.attempt,
+      job.max_attempts),
       jsonb_build_object('worker', job.worker, 'started_at', job.started_at, 'lease_expires_at', job.lease_expires_at);
     return;
   elsif job.state = 'scheduled' then
-    return query select 'scheduled', format('it is scheduled for %s', to_char(job.run_at at time zone 'UTC', in_words)), jsonb_build_object('run_at', job.run_at);
+    return query select 'scheduled', format('it is scheduled for %s',
+      to_char(job.run_at at time zone 'UTC', in_words)), jsonb_build_object('run_at', job.run_at);
   elsif job.state = 'retryable' then
-    return query select 'retry_wait', format('attempt %s of %s failed, and the next one waits until %s', job.attempt, job.max_attempts, to_char(job.run_at at time zone 'UTC', in_words)),
+    return query select 'retry_wait', format('attempt %s of %s failed, and the next one waits until %s', job.attempt,
+      job.max_attempts, to_char(job.run_at at time zone 'UTC', in_words)),
       jsonb_build_object('run_at', job.run_at, 'attempt', job.attempt);
   elsif job.state = 'held' then
-    return query select 'held_' || h.reason, case h.reason when 'dependency' then coalesce(weir.why_held(job.id), 'it waits for another job') when 'timer' then 'it waits for a time' when 'workflow' then 'it waits for the end of a workflow'
+    return query select 'held_' || h.reason, case h.reason when 'dependency'
+      then coalesce(weir.why_held(job.id), 'it waits for another job') when 'timer' then 'it waits for a time'
+      when 'workflow' then 'it waits for the end of a workflow'
         else 'it waits for a signal' end || coalesce(': ' || h.key, ''),
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
     from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal', 'timer', 'workflow');
     if coalesce(job.held_reason, 'line') = 'line' then
-      return query select 'held_line', coalesce(l.message, 'it waits for its turn in a line'), l.detail from weir.why_line(job.id) l;
+      return query select 'held_line', coalesce(l.message, 'it waits for its turn in a line'), l.detail
+        from weir.why_line(job.id) l;
     end if;
   end if;
   select * into gate from weir.breaker_reason(job.breaker, job.queue_id);
@@ -75,29 +95,36 @@ begin
   end if;
 
   if job.run_at < clock_timestamp() - interval '10 s' then
-    return query select 'no_node', 'its time has come, and no node of the service runs that would make it available', null::jsonb;
+    return query select 'no_node', 'its time has come, and no node of the service runs that would make it available',
+      null::jsonb;
   end if;
   paused := q.paused_at is not null and (q.resume_at > clock_timestamp()) is not false;
   if paused then
-    return query select 'queue_paused', format('queue %s is paused', q.name) || coalesce(' until ' || to_char(q.resume_at at time zone 'UTC', in_words), '') || coalesce(': ' || q.pause_reason, ''),
-      jsonb_strip_nulls(jsonb_build_object('paused_at', q.paused_at, 'reason', q.pause_reason, 'resume_at', q.resume_at));
+    return query select 'queue_paused', format('queue %s is paused', q.name)
+      || coalesce(' until ' || to_char(q.resume_at at time zone 'UTC', in_words), '')
+      || coalesce(': ' || q.pause_reason, ''),
+      jsonb_strip_nulls(jsonb_build_object('paused_at', q.paused_at, 'reason', q.pause_reason, 'resume_at',
+        q.resume_at));
   end if;
   if job.state = 'available' then
     place := coalesce((select r.seq from weir.job_ready r where r.job_id = job.id), job.id);
     ahead := weir.count_ahead(q.ready_id, job.priority, place);
     if ahead > 0 then
-      return query select 'backlog_ahead', format('%s%s of its queue come before it', case ahead when 1 then '1 job' else ahead || ' jobs' end, case when ahead >= 100000 then ' or more' else '' end),
+      return query select 'backlog_ahead', format('%s%s of its queue come before it', case ahead when 1 then '1 job'
+        else ahead || ' jobs' end, case when ahead >= 100000 then ' or more' else '' end),
         jsonb_build_object('ahead', ahead, 'or_more', ahead >= 100000);
     end if;
   end if;
-  if not weir.claimed_lately(q.id, q.name) then
-    return query select 'no_worker', format('no worker waits for jobs of queue %s, has one, or ended one in the last five minutes', q.name), null::jsonb;
+  if not weir.recently_claimed(q.id, q.name) then
+    return query select 'no_worker',
+      format('no worker waits for jobs of queue %s, has one, or ended one in the last five minutes', q.name),
+      null::jsonb;
   elsif ahead = 0 and not paused and gate.code is null then
     return query select 'next', 'nothing keeps it: the next claim takes it', null::jsonb;
   end if;
 end $$;
-comment on function weir.count_ahead(int, smallint, bigint, int) is 'Internal. How many available jobs of a queue come before a place in it, at most so many.';
-comment on function weir.claimed_lately(int, text) is 'Internal. Whether anybody is seen to claim from a queue.';
 comment on function weir.why(bigint) is
-  'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, '
-  'backlog_ahead (detail: ahead, counted up to 100,000, or_more), no_worker; next: there is none; running and ended. New ones may come. Errors: WR002.';
+  'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, '
+  'held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, backlog_ahead (detail: '
+  'ahead, counted up to 100,000, or_more), no_worker; next: there is none; running and ended. New ones may come. '
+  'Errors: WR002.';

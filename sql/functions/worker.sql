@@ -1,26 +1,31 @@
--- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all. Nobody needs to register.
+-- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all.
+-- Nobody needs to register.
 --
--- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and by people,
--- weir.worker_sign by signs of life, perhaps in an application's long transaction. A claim reads only weir.worker, which is written so
--- seldom that the look is quick however long the horizon is held back.
+-- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and
+-- by people, weir.worker_seen by signs of life, perhaps in an application's long transaction. A claim reads only
+-- weir.worker, which is written so seldom that the look is quick however long the horizon is held back.
 --
--- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim takes a try-lock on the
--- worker's name before it counts them, and has it until its transaction ends, so of two claims at once one gets nothing.
+-- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim
+-- takes a try-lock on the worker's name before it counts them, and has it until its transaction ends, so of two
+-- claims at once one gets nothing.
 --
 
 create or replace function weir.worker_lock(name text) returns bigint language sql immutable as $$
   select hashtextextended('weir.worker ' || name, 0)
 $$;
+comment on function weir.worker_lock(text) is 'Internal. The key of the advisory lock on a worker''s name.';
 
 create or replace function weir.refuse_worker(name text) returns void language plpgsql as $$
 begin
   raise exception using errcode = 'WR015', message = format('there is no worker %L', refuse_worker.name),
     hint = 'A worker comes into being at its first claim, or when it registers; one that is removed or silent for long is forgotten.';
 end $$;
+comment on function weir.refuse_worker(text) is 'Internal. Raises WR015 worker_not_found.';
 
--- Locks: worker_sign rows, skip locked. A name that is new is inserted only by whoever gets the try-lock on it, because an insert
--- would wait for another transaction that inserts the same. It waits for nobody.
-create or replace function weir.see_workers(names text[], seconds_ago float8[] default null) returns void language plpgsql
+-- Locks: worker_seen rows, skip locked. A name that is new is inserted only by whoever gets the try-lock on it,
+-- because an insert would wait for another transaction that inserts the same. It waits for nobody.
+create or replace function weir.touch_workers(names text[], seconds_ago float8[] default null) returns void
+language plpgsql
 set jit = off set enable_seqscan = off as $$
 declare
   now_at timestamptz := clock_timestamp();
@@ -28,44 +33,54 @@ declare
   stale boolean;
   unknown text;
 begin
-  select array_agg(s.name), bool_or(s.last_seen_at < now_at - interval '5 s') into known, stale from weir.worker_sign s where s.name = any (names);
-  -- In stricter levels a row that somebody has just written would be an error, and that for no more than a sign of life.
-  if not stale and names <@ known or current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+  select array_agg(s.name), bool_or(s.last_seen_at < now_at - interval '5 s') into known, stale
+    from weir.worker_seen s where s.name = any (names);
+  -- In stricter levels a row that somebody has just written would be an error, and that for no more than a sign of
+  -- life.
+  if not stale and names <@ known or current_setting('transaction_isolation') not in ('read committed',
+    'read uncommitted') then
     return;
   end if;
   if stale then
     with free as materialized (
-      select s.name from weir.worker_sign s where s.name = any (names) and s.last_seen_at < now_at - interval '5 s' for no key update skip locked
+      select s.name from weir.worker_seen s where s.name = any (names)
+        and s.last_seen_at < now_at - interval '5 s' for no key update skip locked
     )
-    update weir.worker_sign s set
+    update weir.worker_seen s set
       last_seen_at = greatest(s.last_seen_at, now_at - make_interval(secs => coalesce(u.ago, 0))),
       capped_at = w.capped_at,
-      counted_from = case when w.capped_at is not null then weir.count_from(s.name, case when s.capped_at = w.capped_at then s.counted_from end) end
+      counted_from = case when w.capped_at is not null then weir.first_counted_lease(s.name, case
+        when s.capped_at = w.capped_at then s.counted_from end) end
     from unnest(names, seconds_ago) u(name, ago) left join weir.worker w on w.name = u.name
     where s.name = u.name and s.name in (select f.name from free f);
   end if;
   for unknown, now_at in
-    select u.name, now_at - make_interval(secs => coalesce(u.ago, 0)) from unnest(names, seconds_ago) u(name, ago) where u.name <> all (coalesce(known, '{}')) loop
+    select u.name, now_at - make_interval(secs => coalesce(u.ago, 0)) from unnest(names, seconds_ago) u(name, ago)
+      where u.name <> all (coalesce(known, '{}')) loop
     if pg_try_advisory_xact_lock(weir.worker_lock('sign ' || unknown)) then
-      insert into weir.worker_sign (name, first_seen_at, last_seen_at) values (unknown, now_at, now_at) on conflict on constraint worker_sign_pkey do nothing;
+      insert into weir.worker_seen (name, first_seen_at, last_seen_at) values (unknown, now_at, now_at)
+        on conflict on constraint worker_seen_pkey do nothing;
     end if;
   end loop;
 end $$;
-comment on function weir.worker_lock(text) is 'Internal. The key of the advisory lock on a worker''s name.';
-comment on function weir.refuse_worker(text) is 'Internal. Raises WR015 worker_not_found.';
-comment on function weir.see_workers(text[], float8[]) is
-  'These workers were seen, so many seconds ago (null: now): makes those known that were not, and notes the time, at most every 5 seconds for each. The service calls it for all '
-  'that claim through it; weir.claim calls it too. Skips what others have locked. Names must be distinct.';
+comment on function weir.touch_workers(text[], float8[]) is
+  'These workers were seen, so many seconds ago (null: now): makes those known that were not, and notes the time, at '
+  'most every 5 seconds for each. The service calls it for all that claim through it; weir.claim calls it too. Skips '
+  'what others have locked. Names must be distinct.';
 
-create or replace function weir.know_worker(name text) returns void language plpgsql as $$
+create or replace function weir.require_worker(name text) returns void language plpgsql as $$
 begin
-  if not exists (select from weir.worker w where w.name = know_worker.name) and not exists (select from weir.worker_sign s where s.name = know_worker.name) then
-    perform weir.refuse_worker(know_worker.name);
+  if not exists (select from weir.worker w where w.name = require_worker.name)
+    and not exists (select from weir.worker_seen s where s.name = require_worker.name) then
+    perform weir.refuse_worker(require_worker.name);
   end if;
 end $$;
+comment on function weir.require_worker(text) is
+  'Internal. Raises WR015 unless the worker registered, claimed, or was decided about.';
 
 -- Locks: the worker's row; and, where it gets a capacity that had none, the job_lease rows that it has, skip locked.
-create or replace function weir.set_worker(name text, settings jsonb, replace boolean) returns void language plpgsql as $$
+create or replace function weir.set_worker(name text, settings jsonb, replace boolean) returns void
+language plpgsql as $$
 #variable_conflict use_variable
 declare
   unknown text;
@@ -78,18 +93,23 @@ begin
   if jsonb_typeof(settings) is distinct from 'object' then
     perform weir.refuse_argument('settings', 'must be a JSON object');
   end if;
-  select k into unknown from jsonb_object_keys(settings) k where k not in ('hostname', 'capacity', 'queues', 'version', 'labels') limit 1;
+  select k into unknown from jsonb_object_keys(settings) k where k not in ('hostname', 'capacity', 'queues',
+    'version', 'labels') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is nothing that is known of a worker', 'Known are: hostname, capacity, queues, version, labels.');
+    perform weir.refuse_argument(unknown, 'is nothing that is known of a worker',
+      'Known are: hostname, capacity, queues, version, labels.');
   end if;
   select r.field, r.problem into unknown, problem from (values
-      ('hostname', case when coalesce(jsonb_typeof(settings -> 'hostname'), 'null') not in ('string', 'null') or length(settings ->> 'hostname') > 255 then 'must be a text of at most 255 characters' end),
-      ('version', case when coalesce(jsonb_typeof(settings -> 'version'), 'null') not in ('string', 'null') or length(settings ->> 'version') > 200 then 'must be a text of at most 200 characters' end),
+      ('hostname', case when coalesce(jsonb_typeof(settings -> 'hostname'), 'null') not in ('string', 'null')
+        or length(settings ->> 'hostname') > 255 then 'must be a text of at most 255 characters' end),
+      ('version', case when coalesce(jsonb_typeof(settings -> 'version'), 'null') not in ('string', 'null')
+        or length(settings ->> 'version') > 200 then 'must be a text of at most 200 characters' end),
       ('capacity', weir.integer_problem(settings -> 'capacity', 0, 10000)),
       ('queues', case
         when coalesce(jsonb_typeof(settings -> 'queues'), 'null') = 'null' then null
         when jsonb_typeof(settings -> 'queues') <> 'array' or jsonb_array_length(settings -> 'queues') > 100
-          or exists (select from jsonb_array_elements(settings -> 'queues') q where jsonb_typeof(q) <> 'string' or not weir.is_queue_name(q #>> '{}'))
+          or exists (select from jsonb_array_elements(settings -> 'queues') q where jsonb_typeof(q) <> 'string'
+            or not weir.is_queue_name(q #>> '{}'))
         then 'must be at most 100 names of queues' end),
       ('labels', case
         when coalesce(jsonb_typeof(settings -> 'labels'), 'null') = 'null' then null
@@ -104,111 +124,137 @@ begin
   update weir.worker w set
     hostname = case when settings ? 'hostname' or replace then settings ->> 'hostname' else w.hostname end,
     version = case when settings ? 'version' or replace then settings ->> 'version' else w.version end,
-    queues = case when jsonb_typeof(settings -> 'queues') = 'array' then array(select jsonb_array_elements_text(settings -> 'queues'))
+    queues = case when jsonb_typeof(settings -> 'queues') = 'array'
+      then array(select jsonb_array_elements_text(settings -> 'queues'))
                   when settings ? 'queues' or replace then '{}' else w.queues end,
-    labels = case when jsonb_typeof(settings -> 'labels') = 'object' then settings -> 'labels' when settings ? 'labels' or replace then '{}' else w.labels end,
-    capacity = case when jsonb_typeof(settings -> 'capacity') = 'number' then nullif((settings ->> 'capacity')::numeric::int, 0)
+    labels = case when jsonb_typeof(settings -> 'labels') = 'object' then settings -> 'labels' when
+      settings ? 'labels' or replace then '{}' else w.labels end,
+    capacity = case when jsonb_typeof(settings -> 'capacity') = 'number'
+      then nullif((settings ->> 'capacity')::numeric::int, 0)
                     when settings ? 'capacity' or replace then 10 else w.capacity end
   where w.name = set_worker.name;
   update weir.worker w set capped_at = case when w.capacity is not null then clock_timestamp() end
-  where w.name = set_worker.name and (w.capacity is null) <> (w.capped_at is null) returning w.capped_at is not null into now_capped;
+  where w.name = set_worker.name and (w.capacity is null) <> (w.capped_at is null)
+    returning w.capped_at is not null into now_capped;
   if now_capped then
     update weir.job_lease l set counted = true
-    where l.job_id = any (array(select x.job_id from weir.job_lease x where x.worker = set_worker.name and x.counted is not true for no key update skip locked));
+    where l.job_id = any (array(select x.job_id from weir.job_lease x where x.worker = set_worker.name
+      and x.counted is not true for no key update skip locked));
   end if;
   perform pg_notify('weir_worker', set_worker.name);
 end $$;
+comment on function weir.set_worker(text, jsonb, boolean) is
+  'Internal. What register_worker and edit_worker have in common.';
 
-create or replace function weir.register_worker(name text, settings jsonb default '{}') returns void language plpgsql as $$
+create or replace function weir.register_worker(name text, settings jsonb default '{}') returns void
+language plpgsql as $$
 begin
   perform weir.set_worker(register_worker.name, settings, true);
-  update weir.worker w set registered_at = clock_timestamp() where w.name = register_worker.name and w.registered_at is null;
-  perform weir.see_workers(array[register_worker.name]);
+  update weir.worker w set registered_at = clock_timestamp() where w.name = register_worker.name
+    and w.registered_at is null;
+  perform weir.touch_workers(array[register_worker.name]);
 end $$;
+comment on function weir.register_worker(text, jsonb) is
+  'A worker says what it is: {hostname, capacity, queues, version, labels}; capacity is how many jobs it may have at '
+  'once (default 10; 0: no limit). What is not named is forgotten; a pause or drain stays. Errors: WR010.';
 
 create or replace function weir.edit_worker(name text, changes jsonb) returns void language plpgsql as $$
 begin
-  perform weir.know_worker(edit_worker.name);
+  perform weir.require_worker(edit_worker.name);
   perform weir.set_worker(edit_worker.name, changes, false);
 end $$;
+comment on function weir.edit_worker(text, jsonb) is
+  'Changes what is named of {hostname, capacity, queues, version, labels}; see register_worker. Errors: WR010, '
+  'WR015.';
 
--- Locks: the worker_sign row, skip locked.
-create or replace function weir.worker_heartbeat(name text, load float8 default null, out state text, out capacity int, out registered boolean) language plpgsql as $$
+-- Locks: the worker_seen row, skip locked.
+create or replace function weir.worker_heartbeat(name text, load float8 default null, out state text,
+  out capacity int, out registered boolean) language plpgsql as $$
 #variable_conflict use_variable
 begin
   if load < 0 or load > 1000000 or load = 'NaN' then
     perform weir.refuse_argument('load', 'must be from 0 to 1000000');
   end if;
-  perform weir.know_worker(worker_heartbeat.name);
-  perform weir.see_workers(array[worker_heartbeat.name]);
-  update weir.worker_sign s set last_seen_at = clock_timestamp(), load = coalesce(worker_heartbeat.load, s.load)
-  where s.name = any (array(select x.name from weir.worker_sign x where x.name = worker_heartbeat.name for no key update skip locked));
-  select case when w.draining_at is not null then 'draining' when w.paused_at is not null then 'paused' else 'active' end, w.capacity, w.registered_at is not null
+  perform weir.require_worker(worker_heartbeat.name);
+  perform weir.touch_workers(array[worker_heartbeat.name]);
+  update weir.worker_seen s set last_seen_at = clock_timestamp(), load = coalesce(worker_heartbeat.load, s.load)
+  where s.name = any (array(select x.name from weir.worker_seen x
+    where x.name = worker_heartbeat.name for no key update skip locked));
+  select case when w.draining_at is not null then 'draining' when w.paused_at is not null then 'paused'
+    else 'active' end, w.capacity, w.registered_at is not null
     into state, capacity, registered from weir.worker w where w.name = worker_heartbeat.name;
   state := coalesce(state, 'active');
   registered := coalesce(registered, false);
 end $$;
+comment on function weir.worker_heartbeat(text, float8) is
+  'The worker lives; load is any number from 0 to 1000000 (null: as it was). Returns whether it is active, paused or '
+  'draining, its capacity (null: no limit), and whether it is registered: one that was removed is not, and may do so '
+  'again. Errors: WR010, WR015.';
 
 create or replace function weir.pause_worker(name text) returns void language plpgsql as $$
 begin
-  perform weir.know_worker(pause_worker.name);
+  perform weir.require_worker(pause_worker.name);
   insert into weir.worker as w (name, paused_at) values (pause_worker.name, clock_timestamp())
   on conflict on constraint worker_pkey do update set paused_at = coalesce(w.paused_at, excluded.paused_at);
 end $$;
+comment on function weir.pause_worker(text) is
+  'From now on claims by this worker get nothing; it goes on with what it has. Errors: WR015.';
 
 create or replace function weir.drain_worker(name text) returns void language plpgsql as $$
 begin
-  perform weir.know_worker(drain_worker.name);
+  perform weir.require_worker(drain_worker.name);
   insert into weir.worker as w (name, draining_at) values (drain_worker.name, clock_timestamp())
   on conflict on constraint worker_pkey do update set draining_at = coalesce(w.draining_at, excluded.draining_at);
 end $$;
+comment on function weir.drain_worker(text) is
+  'The worker is to finish what it has and end: from now on its claims get nothing. It is done when weir.workers '
+  'shows running 0. Errors: WR015.';
 
 create or replace function weir.resume_worker(name text) returns void language plpgsql as $$
 begin
-  perform weir.know_worker(resume_worker.name);
+  perform weir.require_worker(resume_worker.name);
   update weir.worker w set paused_at = null, draining_at = null where w.name = resume_worker.name;
   perform pg_notify('weir_worker', resume_worker.name);
 end $$;
+comment on function weir.resume_worker(text) is 'Ends a pause and a drain. Errors: WR015.';
 
--- Locks: the job_lease rows that it has, in the order of their ids, skip locked: what somebody is just completing is left to that.
+-- Locks: the job_lease rows that it has, in the order of their ids, skip locked: what somebody is just completing is
+-- left to that.
 create or replace function weir.remove_worker(name text) returns int language plpgsql set jit = off as $$
 declare
   ids bigint[];
   tokens bigint[];
   moved int := 0;
 begin
-  perform weir.know_worker(remove_worker.name);
+  perform weir.require_worker(remove_worker.name);
   delete from weir.worker w where w.name = remove_worker.name;
-  delete from weir.worker_sign s where s.name = any (array(select x.name from weir.worker_sign x where x.name = remove_worker.name for update skip locked));
+  delete from weir.worker_seen s where s.name = any (array(select x.name from weir.worker_seen x
+    where x.name = remove_worker.name for update skip locked));
   select array_agg(l.job_id), array_agg(l.token) into ids, tokens
-  from (select x.job_id, x.token from weir.job_lease x where x.worker = remove_worker.name order by x.job_id for update skip locked) l;
+  from (select x.job_id, x.token from weir.job_lease x where x.worker = remove_worker.name
+    order by x.job_id for update skip locked) l;
   if ids is not null then
-    select count(*) into moved from weir.put_back(ids, tokens, array_fill(null::interval, array[cardinality(ids)]), 'released', '{"reason": "worker_removed"}');
+    select count(*) into moved from weir.put_back(ids, tokens, array_fill(null::interval, array[cardinality(ids)]),
+      'released', '{"reason": "worker_removed"}');
   end if;
   perform pg_notify('weir_worker', remove_worker.name);
   return moved;
 end $$;
+comment on function weir.remove_worker(text) is
+  'Forgets a worker and gives its jobs back at once: available, no attempt lost, its tokens stale. A job that a '
+  'transaction is just completing is left to that. Returns how many jobs. Should the worker claim again, it is known '
+  'again. Errors: WR015.';
 
-create or replace function weir.sweep_workers(silent_for interval default '7 days') returns int language plpgsql set jit = off as $$
+create or replace function weir.sweep_workers(silent_for interval default '7 days') returns int language plpgsql
+  set jit = off as $$
 declare
-  gone text[] := array(select v.name from weir.workers v where v.last_seen_at < clock_timestamp() - silent_for and v.running = 0 and v.paused_at is null);
+  gone text[] := array(select v.name from weir.workers v where v.last_seen_at < clock_timestamp() - silent_for
+    and v.running = 0 and v.paused_at is null);
 begin
   delete from weir.worker w where w.name = any (gone);
-  delete from weir.worker_sign s where s.name = any (gone);
+  delete from weir.worker_seen s where s.name = any (gone);
   return cardinality(gone);
 end $$;
-comment on function weir.know_worker(text) is 'Internal. Raises WR015 unless the worker registered, claimed, or was decided about.';
-comment on function weir.set_worker(text, jsonb, boolean) is 'Internal. What register_worker and edit_worker have in common.';
-comment on function weir.register_worker(text, jsonb) is
-  'A worker says what it is: {hostname, capacity, queues, version, labels}; capacity is how many jobs it may have at once (default 10; 0: no limit). What is not named is forgotten; '
-  'a pause or drain stays. Errors: WR010.';
-comment on function weir.edit_worker(text, jsonb) is 'Changes what is named of {hostname, capacity, queues, version, labels}; see register_worker. Errors: WR010, WR015.';
-comment on function weir.worker_heartbeat(text, float8) is
-  'The worker lives; load is any number from 0 to 1000000 (null: as it was). Returns whether it is active, paused or draining, its capacity (null: no limit), and whether it is registered: one that was removed is not, and may do so again. Errors: WR010, WR015.';
-comment on function weir.pause_worker(text) is 'From now on claims by this worker get nothing; it goes on with what it has. Errors: WR015.';
-comment on function weir.drain_worker(text) is 'The worker is to finish what it has and end: from now on its claims get nothing. It is done when weir.workers shows running 0. Errors: WR015.';
-comment on function weir.resume_worker(text) is 'Ends a pause and a drain. Errors: WR015.';
-comment on function weir.remove_worker(text) is
-  'Forgets a worker and gives its jobs back at once: available, no attempt lost, its tokens stale. A job that a transaction is just completing is left to that. '
-  'Returns how many jobs. Should the worker claim again, it is known again. Errors: WR015.';
-comment on function weir.sweep_workers(interval) is 'Forgets workers without jobs that gave no sign of life for so long; one that is paused stays. Returns how many. The service calls it every ten minutes.';
+comment on function weir.sweep_workers(interval) is
+  'Forgets workers without jobs that gave no sign of life for so long; one that is paused stays. Returns how many. '
+  'The service calls it every ten minutes.';

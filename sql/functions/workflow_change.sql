@@ -163,8 +163,8 @@ set jit = off set enable_seqscan = off as $$
 declare
   w weir.workflow;
 begin
-  if weir.by_problem(retry_workflow.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(retry_workflow.by));
+  if weir.requester_problem(retry_workflow.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(retry_workflow.by));
   end if;
   if not weir.resume_workflow(retry_workflow.workflow_id, retry_workflow.by) then
     raise exception using errcode = 'WR052',

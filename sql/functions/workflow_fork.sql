@@ -14,8 +14,8 @@ declare
   new_ids bigint[];
   again bigint[];
 begin
-  if weir.by_problem(fork_workflow.by) is not null then
-    perform weir.refuse_argument('by', weir.by_problem(fork_workflow.by));
+  if weir.requester_problem(fork_workflow.by) is not null then
+    perform weir.refuse_argument('by', weir.requester_problem(fork_workflow.by));
   end if;
   lock table weir.job_ready in row exclusive mode;
   w := weir.lock_workflow(fork_workflow.workflow_id);

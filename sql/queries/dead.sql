@@ -1,18 +1,19 @@
--- One page of candidates for a list of dead letters, newest first; DeadPassing filters them, and the caller goes on from the last.
+-- One page of candidates for a list of dead letters, newest first; FilterDeadLetterIDs filters them, and the caller
+-- goes on from the last.
 
--- name: DeadCandidates :many
+-- name: ScanDeadLetters :many
 select d.job_id, d.died_at from weir.job_dead d
 where (d.died_at, d.job_id) < (sqlc.arg(before)::timestamptz, sqlc.arg(before_id)::bigint)
 order by d.died_at desc, d.job_id desc limit sqlc.arg(max_ids)::int;
 
--- name: DeadCandidatesOfQueue :many
+-- name: ScanDeadLettersOfQueue :many
 select d.job_id, d.died_at from weir.job_dead d
 where d.queue_id = (select q.id from weir.queue q where q.name = sqlc.arg(queue)::text)
   and (d.died_at, d.job_id) < (sqlc.arg(before)::timestamptz, sqlc.arg(before_id)::bigint)
 order by d.died_at desc, d.job_id desc limit sqlc.arg(max_ids)::int;
 
--- name: DeadPassing :many
-select passing::bigint from weir.dead_passing(sqlc.arg(job_ids)::bigint[], sqlc.arg(filter)::jsonb) passing;
+-- name: FilterDeadLetterIDs :many
+select passing::bigint from weir.filter_dead_letter_ids(sqlc.arg(job_ids)::bigint[], sqlc.arg(filter)::jsonb) passing;
 
 -- name: CountDead :one
 select weir.count_dead(sqlc.arg(filter)::jsonb)::bigint as total, clock_timestamp()::timestamptz as now;

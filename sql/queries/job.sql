@@ -46,7 +46,7 @@ select job_id from weir.job_outcome where job_id < sqlc.arg(before)::bigint orde
 
 -- name: ListJobs :many
 select * from weir.jobs j
-where j.id = any (array(select p.id from weir.jobs_passing(sqlc.arg(ids)::bigint[], sqlc.arg(filter)::jsonb) p(id) order by p.id desc limit sqlc.arg(max_jobs)::int))
+where j.id = any (array(select p.id from weir.filter_job_ids(sqlc.arg(ids)::bigint[], sqlc.arg(filter)::jsonb) p(id) order by p.id desc limit sqlc.arg(max_jobs)::int))
 order by j.id desc;
 
 -- name: Timeline :many

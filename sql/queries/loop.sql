@@ -1,24 +1,30 @@
 -- The steps of the loops that every node runs.
 
--- name: LookOut :one
+-- name: DueWork :one
 -- The function is not called where the snapshot is the one that was seen.
-select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in, o.looked_until::timestamptz[] as looked_until
+select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
+  o.looked_until::timestamptz[] as looked_until
 from (select pg_current_snapshot()::text as snapshot) s
 left join lateral (
-  select l.* from weir.look_out(sqlc.arg(promote_after)::timestamptz, sqlc.narg('expire_after')::timestamptz, sqlc.arg(fire_after)::timestamptz, make_interval(secs => sqlc.arg(ahead_seconds)::float8)) l
+  select l.* from weir.due_work(sqlc.arg(promote_after)::timestamptz, sqlc.narg('expire_after')::timestamptz,
+    sqlc.arg(fire_after)::timestamptz, make_interval(secs => sqlc.arg(ahead_seconds)::float8)) l
   where s.snapshot <> sqlc.arg(seen)::text) o on true;
 
 -- name: AdvanceFrontier :one
-select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint
+  from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
 
 -- name: PromoteDue :one
-select promoted::int, looked_until::timestamptz from weir.promote_due(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
+select promoted::int, looked_until::timestamptz from weir.promote_due(sqlc.arg(max_jobs)::int,
+  sqlc.arg(after)::timestamptz);
 
 -- name: ExpireLeases :one
-select expired::int, looked_until::timestamptz from weir.expire_leases(sqlc.arg(max_jobs)::int, sqlc.arg(after)::timestamptz);
+select expired::int, looked_until::timestamptz from weir.expire_leases(sqlc.arg(max_jobs)::int,
+  sqlc.arg(after)::timestamptz);
 
 -- name: ResumeDue :one
-select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()), -1)::float8 as next_in_seconds from weir.resume_due() r;
+select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_timestamp()),
+  -1)::float8 as next_in_seconds from weir.resume_due() r;
 
 -- name: KeepPartitions :one
 select weir.keep_partitions()::text;

@@ -1,7 +1,10 @@
 -- name: ListWebhooks :many
-select w.name::text as name, w.url::text as url, w.events::text[] as events, w.queues::text[] as queues, w.kinds::text[] as kinds, w.timeout_seconds::int as timeout_seconds,
-  w.disable_after_seconds::int as disable_after_seconds, w.created_at::timestamptz as created_at, greatest(w.disabled_at) as disabled_at, coalesce(w.disabled_reason, '')::text as disabled_reason,
-  greatest(w.failing_since) as failing_since, greatest(w.old_secret_until) as old_secret_until, w.pending::bigint as pending
+select w.name::text as name, w.url::text as url, w.events::text[] as events, w.queues::text[] as queues,
+  w.kinds::text[] as kinds, w.timeout_seconds::int as timeout_seconds,
+  w.disable_after_seconds::int as disable_after_seconds, w.created_at::timestamptz as created_at,
+    greatest(w.disabled_at) as disabled_at, coalesce(w.disabled_reason, '')::text as disabled_reason,
+  greatest(w.failing_since) as failing_since, greatest(w.old_secret_until) as old_secret_until,
+    w.pending::bigint as pending
 from weir.webhooks w
 where w.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
 order by w.name limit sqlc.arg(max_webhooks)::int;
@@ -13,7 +16,8 @@ select coalesce(weir.set_webhook(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb
 select weir.delete_webhook(sqlc.arg(name)::text);
 
 -- name: RotateWebhookSecret :one
-select weir.rotate_webhook_secret(sqlc.arg(name)::text, make_interval(secs => sqlc.arg(keep_old_seconds)::float8))::text;
+select weir.rotate_webhook_secret(sqlc.arg(name)::text,
+  make_interval(secs => sqlc.arg(keep_old_seconds)::float8))::text;
 
 -- name: DisableWebhook :exec
 select weir.disable_webhook(sqlc.arg(name)::text, sqlc.narg(reason)::text);
@@ -25,29 +29,36 @@ select weir.enable_webhook(sqlc.arg(name)::text);
 select weir.test_webhook(sqlc.arg(name)::text)::bigint;
 
 -- name: ListDeliveries :many
-select d.id::bigint as id, d.event_id::text as event_id, d.event::text as event, greatest(d.job_id) as job_id, d.state::text as state, d.attempts::int as attempts, greatest(d.status) as status,
-  coalesce(d.error, '')::text as error, greatest(d.duration_seconds) as duration_seconds, d.created_at::timestamptz as created_at, greatest(d.tried_at) as tried_at
+select d.id::bigint as id, d.event_id::text as event_id, d.event::text as event, greatest(d.job_id) as job_id,
+  d.state::text as state, d.attempts::int as attempts, greatest(d.status) as status,
+  coalesce(d.error, '')::text as error, greatest(d.duration_seconds) as duration_seconds,
+    d.created_at::timestamptz as created_at, greatest(d.tried_at) as tried_at
 from weir.webhook_delivery d
-where d.webhook_id = weir.webhook_id(sqlc.arg(name)::text) and d.id < sqlc.arg(before)::bigint and (sqlc.narg(state)::text is null or d.state = sqlc.narg(state))
+where d.webhook_id = weir.webhook_id(sqlc.arg(name)::text) and d.id < sqlc.arg(before)::bigint
+  and (sqlc.narg(state)::text is null or d.state = sqlc.narg(state))
 order by d.id desc limit sqlc.arg(max_deliveries)::int;
 
 -- name: EnabledWebhooks :many
 select w.id from weir.webhook w where w.disabled_at is null order by w.id;
 
--- name: NoteDeliveries :one
-select noted::int, behind::boolean from weir.note_deliveries(sqlc.arg(webhook_id)::bigint);
+-- name: CreateDeliveries :one
+select noted::int, behind::boolean from weir.create_deliveries(sqlc.arg(webhook_id)::bigint);
 
--- name: TakeDeliveries :many
-select t.delivery_id::bigint as id, t.take::int as take from weir.take_deliveries(sqlc.arg(most)::int) t;
+-- name: DispatchDeliveries :many
+select t.delivery_id::bigint as id, t.take::int as take from weir.dispatch_deliveries(sqlc.arg(most)::int) t;
 
 -- name: PendingDelivery :one
-select w.id::bigint as webhook_id, w.name::text as webhook, w.url::text as url, w.timeout_seconds::int as timeout_seconds, w.secret::text as secret,
-  case when w.old_secret_until > clock_timestamp() then w.old_secret else '' end::text as old_secret, d.event_id::text as event_id, d.body::jsonb as body, d.attempts::int as attempts
+select w.id::bigint as webhook_id, w.name::text as webhook, w.url::text as url,
+  w.timeout_seconds::int as timeout_seconds, w.secret::text as secret,
+  case when w.old_secret_until > clock_timestamp() then w.old_secret else '' end::text as old_secret,
+    d.event_id::text as event_id, d.body::jsonb as body, d.attempts::int as attempts
 from weir.webhook_delivery d join weir.webhook w on w.id = d.webhook_id
-where d.id = sqlc.arg(delivery_id)::bigint and d.takes = sqlc.arg(take)::int and d.state = 'pending' and (w.disabled_at is null or d.job_id is null);
+where d.id = sqlc.arg(delivery_id)::bigint and d.takes = sqlc.arg(take)::int and d.state = 'pending'
+  and (w.disabled_at is null or d.job_id is null);
 
--- name: NoteAttempt :exec
-select weir.note_attempt(sqlc.arg(delivery_id)::bigint, sqlc.arg(ok)::boolean, sqlc.narg(status)::int, sqlc.narg(error)::text, sqlc.arg(duration_seconds)::float8,
+-- name: RecordDeliveryAttempt :exec
+select weir.record_delivery_attempt(sqlc.arg(delivery_id)::bigint, sqlc.arg(ok)::boolean, sqlc.narg(status)::int,
+  sqlc.narg(error)::text, sqlc.arg(duration_seconds)::float8,
   make_interval(secs => sqlc.narg(retry_in_seconds)::float8));
 
 -- name: SweepDeliveries :one

@@ -1,7 +1,8 @@
 -- Views: webhook
 
 create or replace view weir.webhooks as
-select w.name, w.url, w.events, w.queues, w.kinds, w.timeout_seconds, w.disable_after_seconds, w.created_at, w.disabled_at, w.disabled_reason, w.failing_since,
+select w.name, w.url, w.events, w.queues, w.kinds, w.timeout_seconds, w.disable_after_seconds, w.created_at,
+  w.disabled_at, w.disabled_reason, w.failing_since,
   case when w.old_secret_until > clock_timestamp() then w.old_secret_until end as old_secret_until, w.id,
   (select count(*) from weir.webhook_delivery d where d.webhook_id = w.id and d.state = 'pending') as pending
 from weir.webhook w;
@@ -13,8 +14,10 @@ do $do$
 declare
   c record;
 begin
-  for c in select a.attname as name, col_description(b.attrelid, b.attnum) as description from pg_attribute a join pg_attribute b on b.attname = a.attname
-    where a.attrelid = 'weir.webhooks'::regclass and a.attnum > 0 and col_description(a.attrelid, a.attnum) is null and b.attrelid = 'weir.webhook'::regclass
+  for c in select a.attname as name, col_description(b.attrelid, b.attnum) as description from pg_attribute a
+    join pg_attribute b on b.attname = a.attname
+    where a.attrelid = 'weir.webhooks'::regclass and a.attnum > 0 and col_description(a.attrelid, a.attnum) is null
+      and b.attrelid = 'weir.webhook'::regclass
   loop
     execute format('comment on column weir.webhooks.%I is %L', c.name, c.description);
   end loop;

@@ -7,16 +7,25 @@ select n.name,
     when w.draining_at is not null then 'draining'
     when w.paused_at is not null then 'paused'
     else 'active' end as state,
-  w.hostname, w.version, coalesce(w.queues, '{}') as queues, coalesce(w.labels, '{}') as labels, w.capacity, coalesce(l.running, 0) as running, s.load,
-  coalesce(least(w.registered_at, s.first_seen_at), x.last_seen_at) as registered_at, x.last_seen_at, w.paused_at, w.draining_at
-from (select k.name from weir.worker k union select k.name from weir.worker_sign k) n
+  w.hostname, w.version, coalesce(w.queues, '{}') as queues, coalesce(w.labels, '{}') as labels, w.capacity,
+    coalesce(l.running, 0) as running, s.load,
+  coalesce(least(w.registered_at, s.first_seen_at), x.last_seen_at) as registered_at, x.last_seen_at, w.paused_at,
+    w.draining_at
+from (select k.name from weir.worker k union select k.name from weir.worker_seen k) n
 left join weir.worker w on w.name = n.name
-left join weir.worker_sign s on s.name = n.name
-left join (select k.worker, count(*) as running, max(greatest(k.leased_at, k.expires_at - make_interval(secs => k.lease_seconds))) as seen_at
+left join weir.worker_seen s on s.name = n.name
+left join (select k.worker, count(*) as running, max(greatest(k.leased_at,
+  k.expires_at - make_interval(secs => k.lease_seconds))) as seen_at
            from weir.job_lease k group by k.worker) l on l.worker = n.name
-cross join lateral (select greatest(s.last_seen_at, l.seen_at, case when s.name is null then w.decided_at end) as last_seen_at) x;
-comment on view weir.workers is 'Who works: workers that registered or claimed, whether they are well, and how many jobs they have. Reads all running jobs once.';
-comment on column weir.workers.state is 'lost: no sign of life for 30 seconds; else draining, paused or active. One that drains and has running 0 is done.';
+cross join lateral (select greatest(s.last_seen_at, l.seen_at, case when s.name is null
+  then w.decided_at end) as last_seen_at) x;
+comment on view weir.workers is
+  'Who works: workers that registered or claimed, whether they are well, and how many jobs they have. Reads all '
+  'running jobs once.';
+comment on column weir.workers.state is
+  'lost: no sign of life for 30 seconds; else draining, paused or active. One that drains and has running 0 is done.';
 comment on column weir.workers.running is 'Jobs that it has now.';
 comment on column weir.workers.registered_at is 'When it registered or was first seen.';
-comment on column weir.workers.last_seen_at is 'Its last sign of life: a claim, a heartbeat of its own or of one of the jobs that it has. Up to 5 seconds old where it claims all the time.';
+comment on column weir.workers.last_seen_at is
+  'Its last sign of life: a claim, a heartbeat of its own or of one of the jobs that it has. Up to 5 seconds old '
+  'where it claims all the time.';

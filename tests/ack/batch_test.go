@@ -84,7 +84,8 @@ func oneCallMayNameJobTwiceSQL(t *testing.T) {
 	}
 }
 
-// Of several acks of one lease the first is the one that counts, and the others are stale; a stale one does not spoil a good one, wherever it stands.
+// The first of several acks of one lease counts; the others are stale. A stale ack does not spoil a good one, wherever
+// it stands.
 func oneCallMayNameJobTwiceREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -99,7 +100,7 @@ func oneCallMayNameJobTwiceREST(t *testing.T) {
 		{"snooze fail", "ok, stale_token", "scheduled"},
 		{"release! snooze! fail! complete", "stale_token, stale_token, stale_token, ok", "completed"},
 		{"fail! fail fail", "stale_token, ok retryable, stale_token", "retryable"},
-		// Another job that is named twice comes first: what is done in which order must not depend on it.
+		// A job that is named twice comes first: the result must not depend on the order of work.
 		{"other:complete other:complete release complete", "ok, stale_token, ok, stale_token", "available"},
 		{"other:snooze other:complete fail complete snooze", "ok, stale_token, ok retryable, stale_token, stale_token", "retryable"},
 	} {
@@ -200,13 +201,14 @@ func ackedIDs(acks []obj) []string {
 	return ids
 }
 
-// Calls that come together are committed together. One that is refused must not take the others with it, nor be taken along.
+// Calls that arrive together are committed together. A refused call must neither fail the others nor be committed with
+// them.
 func TestInvalidCallDoesNotFailItsGroup(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	s.Do(http.MethodPut, "/v1/queues/full", `{"max_depth": 1}`).Want(http.StatusOK)
 	s.Enqueue(`{"kind": "k", "queue": "full"}`)
-	// Each passes what the node checks by itself, and is refused by the database.
+	// Each call passes the node's checks and is refused by the database.
 	bad := map[string]string{
 		`{"kind": "bad", "queue": "q", "args": "\u0000"}`:                                                        "invalid_argument",
 		`{"kind": "bad", "queue": "q", "args": "` + strings.Repeat("x", 1<<20) + `"}`:                            "args_too_large",
@@ -214,7 +216,7 @@ func TestInvalidCallDoesNotFailItsGroup(t *testing.T) {
 		`{"kind": "bad", "queue": "full"}`:                                                                       "queue_full",
 		`{"kind": "bad", "queue": "q", "unique": {"key": "k", "scope": "ttl"}}`:                                  "invalid_argument",
 		`{"kind": "bad", "queue": "q", "metadata": {"x": "` + strings.Repeat("x", 1<<17) + `"}}`:                 "invalid_argument",
-		`{"kind": "bad", "queue": "q", "args": ` + strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000) + `}`:   "", // deep, but JSON: taken or refused, and no defect
+		`{"kind": "bad", "queue": "q", "args": ` + strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000) + `}`:   "", // deep, but JSON: accepted or refused, never an internal error
 		`{"kind": "bad", "queue": "q", "args": 1e200000}`:                                                        "invalid_argument",
 		`{"kind": "bad", "queue": "q", "run_at": "9999-12-31T23:59:59Z", "args": {"far": true}, "priority": 10}`: "",
 	}

@@ -38,7 +38,7 @@ func TestResultsGoToTheirJobs(t *testing.T) {
 	jobs := weirtest.Claim(t, d, "q", 5)
 	slices.Reverse(jobs)
 	ids, tokens := weirtest.IDs(jobs), weirtest.Tokens(jobs)
-	tokens[1]++ // stale: its result goes nowhere
+	tokens[1]++ // stale: its result is dropped
 	got := weirtest.Values[int64](t, d, `select * from weir.complete_many($1, $2, array['"0"', '"1"', null, '"3"', '"4"']::jsonb[])`, ids, tokens)
 	if len(got) != 4 || slices.Contains(got, ids[1]) {
 		t.Errorf("accepted %v, want all of %v but the second", got, ids)

@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// servedAcks are the operations that name a token, and a body for each but for the token.
+// ackBodies holds a body, without the token, for each operation that names one.
 var ackBodies = map[string]obj{
 	"complete":  {"result": "stale"},
 	"fail":      {"error": obj{"message": "stale"}, "retry": false},
@@ -70,7 +70,7 @@ func staleTokenIsRefusedSQL(t *testing.T) {
 			"select job_id from weir.heartbeat(array[$1::bigint], array[$2::bigint])",
 			`select job_id from weir.heartbeat(array[$1::bigint], array[$2::bigint], 3600, array['{"percent": 5}'::jsonb])`,
 		}
-		d.Unchanged("a call about a job that is "+situation, func() { // looked at once after all of them: a row that is put back is another one
+		d.Unchanged("a call about a job that is "+situation, func() { // compared once after all calls: a row that is written back differs too
 			for _, sql := range refusing {
 				weirtest.WantSQLState(t, weirtest.TryExec(d, sql, j.ID, j.Token), code)
 			}
@@ -101,7 +101,7 @@ func staleTokenIsRefusedREST(t *testing.T) {
 		},
 		"never claimed": func() (string, string) {
 			id := s.Enqueue(`{"kind": "k", "queue": "fresh"}`)
-			return id, id // a token is often the same number as the id
+			return id, id // a token often equals the job's id
 		},
 		"scheduled": func() (string, string) {
 			j := s.EnqueueAndClaim("scheduled")
@@ -248,7 +248,7 @@ func staleAckAmongManyIsRefusedAloneREST(t *testing.T) {
 		}
 		state := s.Job(j.ID).State
 		if i%4 == 2 && state == "available" {
-			state = "scheduled" // its second is over
+			state = "scheduled" // its second has passed
 		}
 		if state != want && i != 5 {
 			t.Errorf("job %d is %s, want %s", i, state, want)

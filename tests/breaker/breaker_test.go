@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// setBreaker makes a breaker that opens at two failures and is quick about everything, changed by settings.
+// setBreaker makes a breaker that opens after two failures and waits briefly everywhere. settings change it.
 func setBreaker(t testing.TB, q weirtest.Querier, name, settings string) {
 	t.Helper()
 	weirtest.Exec(t, q, `select weir.set_breaker($1, '{"failure_threshold": 2, "open_seconds": 0.1, "max_open_seconds": 0.4, "ramp_per_second": 1000}'::jsonb || $2::jsonb)`, name, settings)
@@ -29,7 +29,7 @@ func wantBreaker(t testing.TB, q weirtest.Querier, name, want string) {
 	}
 }
 
-// tickUntil does what the service does for breakers, until one is in a state.
+// tickUntil runs the service's breaker step until the breaker is in a state.
 func tickUntil(t testing.TB, q weirtest.Querier, name, state string) {
 	t.Helper()
 	weirtest.Eventually(t, "breaker "+name+" is "+state, func() bool {
@@ -38,7 +38,7 @@ func tickUntil(t testing.TB, q weirtest.Querier, name, state string) {
 	})
 }
 
-// needing is a job that needs a dependency.
+// needing is a job that depends on a breaker.
 func needing(queue, breaker string) string {
 	return fmt.Sprintf(`{"kind": "charge", "queue": %q, "breaker": %q, "retry": {"strategy": "fixed", "base_seconds": 0}}`, queue, breaker)
 }
@@ -48,7 +48,7 @@ func failWith(t testing.TB, q weirtest.Querier, j weirtest.Lease, kind string) s
 	return weirtest.Value[string](t, q, "select weir.fail($1, $2, jsonb_build_object('type', $3::text, 'message', 'it said ' || $3))", j.ID, j.Token, kind)
 }
 
-// trip opens a breaker by failures of its jobs.
+// trip opens a breaker by failing its jobs.
 func trip(t testing.TB, d *weirtest.Database, queue, breaker string) {
 	t.Helper()
 	for range 2 {
@@ -71,7 +71,7 @@ func TestBreakerFollowsItsDependency(t *testing.T) {
 	t.Run("REST", breakerFollowsItsDependencyREST)
 }
 
-// A dependency that fails, recovers, flaps and recovers, and a worker that does as it is told.
+// A dependency fails, recovers, flaps and recovers again, and a worker follows.
 func breakerFollowsItsDependencySQL(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -110,13 +110,13 @@ func breakerFollowsItsDependencySQL(t *testing.T) {
 		t.Errorf("it holds %d jobs", n)
 	}
 	attempts := weirtest.Value[int](t, d, "select sum(attempt)::int from weir.jobs where state <> 'completed'")
-	for range 3 { // the probes find it sick
+	for range 3 { // the probes fail
 		tickUntil(t, d, "stripe", "half_open")
 		if n := work(); n != 2 {
 			t.Errorf("%d probes", n)
 		}
 		wantBreaker(t, d, "stripe", "open")
-		work() // holds what the probes were
+		work() // holds the jobs that were probes
 	}
 	well = true
 	tickUntil(t, d, "stripe", "half_open")
@@ -124,7 +124,7 @@ func breakerFollowsItsDependencySQL(t *testing.T) {
 	wantBreaker(t, d, "stripe", "closed recovering")
 	const failures = "select count(*)::int from weir.job_event where kind = 'failed'"
 	before := weirtest.Value[int](t, d, failures)
-	well = false // it flaps: it is down again before all are back
+	well = false // it flaps: down again before all jobs have returned
 	weirtest.Exec(t, d, "select weir.set_breaker('stripe', '{\"ramp_per_second\": 20}')")
 	weirtest.Eventually(t, "some come back", func() bool { weirtest.Exec(t, d, "select weir.tick_breakers()"); return work() > 0 })
 	weirtest.Eventually(t, "it opens again", func() bool {
@@ -135,7 +135,7 @@ func breakerFollowsItsDependencySQL(t *testing.T) {
 	if n := weirtest.Value[int](t, d, "select openings from weir.breakers"); n != 5 {
 		t.Errorf("it has opened %d times in a row", n)
 	}
-	attempts += weirtest.Value[int](t, d, failures) - before // those that opened it again
+	attempts += weirtest.Value[int](t, d, failures) - before // the jobs whose failure opened it again
 	well = true
 	tickUntil(t, d, "stripe", "half_open")
 	work()
@@ -147,13 +147,13 @@ func breakerFollowsItsDependencySQL(t *testing.T) {
 	if got := breakerHistory(t, d, "stripe"); got != want {
 		t.Errorf("its history:\n%s, want\n%s", got, want)
 	}
-	// Each job completed with one attempt more than had failed before, so no probe cost one.
+	// Each job took one attempt more than had failed before: no probe cost an attempt.
 	if n := weirtest.Value[int](t, d, "select sum(attempt - 1)::int from weir.jobs where state = 'completed'"); n != attempts {
 		t.Errorf("%d attempts failed, want %d", n, attempts)
 	}
 }
 
-// The same dependency as in TestABreakerFollowsItsDependency, with a node that does by itself what has to be done.
+// The same dependency, with a node that does all breaker work.
 func breakerFollowsItsDependencyREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -221,7 +221,7 @@ func TestHeldJobsReturnInOrderAlongTheRamp(t *testing.T) {
 		t.Fatalf("%d jobs were claimed", n)
 	}
 	began := time.Now()
-	weirtest.Exec(t, d, "select weir.reset_breaker('b', 'ann', 'it is well')")
+	weirtest.Exec(t, d, "select weir.reset_breaker('b', 'ann', 'it works again')")
 	later := weirtest.Enqueue(t, d, strings.Replace(needing("q", "b"), `"kind"`, `"priority": 5, "kind"`, 1))
 	var got []int64
 	weirtest.Eventually(t, "all come back", func() bool {

@@ -67,7 +67,7 @@ func invalidBreakerSettingsAreRefusedSQL(t *testing.T) {
 func invalidBreakerSettingsAreRefusedREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	// b leads to backup, backup to more: what leads back to any of them is a circle.
+	// b reroutes to backup, backup to more: a route from more back to either is a cycle.
 	s.Do(http.MethodPut, "/v1/breakers/b", `{"while_open": {"policy": "reroute", "queue": "backup"}}`).Want(http.StatusOK)
 	s.Do(http.MethodPut, "/v1/breakers/backup", `{"while_open": {"policy": "reroute", "queue": "more"}}`).Want(http.StatusOK)
 	s.Do(http.MethodPut, "/v1/breakers/more", `{}`).Want(http.StatusOK)

@@ -8,7 +8,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// A job that its breaker holds makes room for others of the same queue, and goes by its line once more when it comes back.
+// A job that its breaker holds leaves room for others of its queue, and returns through its line.
 func TestBreakerAndLimitsHoldJobIndependently(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -59,7 +59,7 @@ func TestBreakerAndLimitsHoldJobIndependently(t *testing.T) {
 	}
 }
 
-// The same with the breaker of the queue itself.
+// The same with the queue's own breaker.
 func TestQueueWithLimitsIsHeldByItsBreaker(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -118,7 +118,8 @@ func TestBreakerReroutesIntoQueueWithLimits(t *testing.T) {
 	}
 }
 
-// A queue with limits and a circuit breaker: what the breaker holds is not in flight, and what it lets go waits in its line like any other, and is let through all the same.
+// In a queue with limits and a breaker, held jobs are not in flight. Once released, they wait in their line as others
+// do.
 func TestOpenBreakerLeavesRoomInQueueWithLimits(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

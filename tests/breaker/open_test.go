@@ -60,7 +60,7 @@ func TestOnlyCountedErrorsOpenBreaker(t *testing.T) {
 	weirtest.ClaimOne(t, d, "q")
 	weirtest.Exec(t, d, "update weir.job_lease set expires_at = clock_timestamp()")
 	weirtest.Exec(t, d, "select weir.expire_leases()")
-	wantBreaker(t, d, "c", "closed") // that the worker died says nothing of the dependency
+	wantBreaker(t, d, "c", "closed") // a worker's death says nothing about the dependency
 }
 
 func TestFailureOutsideWindowDoesNotCount(t *testing.T) {

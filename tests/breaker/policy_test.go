@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// openWith opens a breaker that has a policy, and leaves it open for long.
+// openWith opens a breaker with a policy and keeps it open.
 func openWith(t testing.TB, q weirtest.Querier, name, whileOpen string) {
 	t.Helper()
 	weirtest.Exec(t, q, "select weir.set_breaker($1, jsonb_build_object('while_open', $2::jsonb, 'ramp_per_second', 1000))", name, whileOpen)
@@ -62,7 +62,7 @@ func TestHeldQueueDoesNotBlockClaimFromOthers(t *testing.T) {
 			t.Errorf("before it took the one that it could have it moved %d jobs", n)
 		}
 	}
-	// Alone, the queue is searched further: for as many as a call is allowed to take.
+	// Alone, the queue is searched further: up to the number of jobs that a call may take.
 	last := weirtest.EnqueueOne(t, d, "full")
 	if got := weirtest.ClaimOne(t, d, "full").ID; got != last {
 		t.Errorf("claimed job %d, want %d, the one behind all that are held", got, last)
@@ -98,7 +98,7 @@ func TestOpenBreakerReroutes(t *testing.T) {
 	if !slices.Equal(weirtest.IDs(jobs), ids) || jobs[0].Attempt != 1 {
 		t.Fatalf("the other queue has %v", jobs)
 	}
-	for _, j := range jobs { // that the other way fails says nothing of the dependency
+	for _, j := range jobs { // a failure of the other route says nothing about the dependency
 		failWith(t, d, j, "Timeout")
 	}
 	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
@@ -139,7 +139,7 @@ func TestOpenBreakerCompletesWithFallback(t *testing.T) {
 		t.Errorf("they are %s", got)
 	}
 	weirtest.Exec(t, d, `select weir.set_breaker('b', '{"while_open": {"policy": "complete_default", "result": {"price": null}}}')`)
-	weirtest.Exec(t, d, "select weir.tick_breakers()") // what is held is for the new policy
+	weirtest.Exec(t, d, "select weir.tick_breakers()") // held jobs follow the new policy
 	weirtest.Claim(t, d, "q", 10)
 	if got := results(ids[1:2]); got != `completed {"price": null} 0` {
 		t.Errorf("with a default it is %s", got)
@@ -162,7 +162,7 @@ func TestOpenBreakerMarksJobsDegraded(t *testing.T) {
 	if n := weirtest.Value[int](t, d, "select count(*)::int from weir.breaker_sample"); n != 0 {
 		t.Errorf("it has %d samples", n)
 	}
-	// When the wait is over a job is held for a moment, to be the probe.
+	// After the wait a job is held for a moment to become the probe.
 	weirtest.Exec(t, d, "update weir.breaker set next_probe_at = clock_timestamp()")
 	tickUntil(t, d, "b", "half_open")
 	weirtest.Eventually(t, "a probe is claimed", func() bool {
@@ -187,7 +187,7 @@ func TestOpenBreakerThrottles(t *testing.T) {
 		weirtest.Exec(t, d, "select weir.tick_breakers()")
 		return len(got) == len(ids)
 	})
-	if took := time.Since(began); took < 980*time.Millisecond { // what was due in the second before may come at once
+	if took := time.Since(began); took < 980*time.Millisecond { // jobs due in the second before may come at once
 		t.Errorf("40 jobs at 20 a second took %s", took)
 	}
 	if !slices.Equal(got, ids) {
@@ -231,7 +231,7 @@ func TestQueueReroutesByItsBreaker(t *testing.T) {
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"breaker": "b"}')`)
 	openWith(t, d, "b", `{"policy": "reroute", "queue": "backup"}`)
 	plain, own := weirtest.EnqueueOne(t, d, "q"), weirtest.Enqueue(t, d, needing("q", "mine"))[0]
-	if got := weirtest.Claim(t, d, "q", 10); len(got) != 1 || got[0].ID != own { // whose own breaker is well
+	if got := weirtest.Claim(t, d, "q", 10); len(got) != 1 || got[0].ID != own { // whose own breaker is closed
 		t.Errorf("claimed %v", got)
 	}
 	if got := weirtest.ClaimOne(t, d, "backup").ID; got != plain {
@@ -250,7 +250,7 @@ func TestManyHeldJobsDoNotHideOthers(t *testing.T) {
 	}
 	id := s.Enqueue(obj{"kind": "x", "queue": "q"})
 	s.Settle()
-	if got := s.Claim(5, "q"); len(got) != 1 || got[0].ID != id { // nine claims that put 2,000 aside come up with nothing before
+	if got := s.Claim(5, "q"); len(got) != 1 || got[0].ID != id { // nine claims that hold back 2,000 jobs find nothing before it
 		t.Errorf("claimed %v", got)
 	}
 }
@@ -265,7 +265,7 @@ func TestBreakerCanBePinned(t *testing.T) {
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.trip_breaker('b')"), "WR067")
 	weirtest.Exec(t, d, "select weir.pin_breaker('b', 'open', 'ann', 'it is down', 3600)")
 	wantBreaker(t, d, "b", "open")
-	time.Sleep(150 * time.Millisecond) // longer than it would stay open
+	time.Sleep(150 * time.Millisecond) // longer than the breaker would stay open
 	weirtest.Exec(t, d, "select weir.tick_breakers()")
 	wantBreaker(t, d, "b", "open")
 	weirtest.Exec(t, d, "update weir.breaker set pinned_until = clock_timestamp()")
@@ -277,7 +277,7 @@ func TestBreakerCanBePinned(t *testing.T) {
 		t.Errorf("it was opened by %s", got)
 	}
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.delete_breaker('b')"), "WR066")
-	weirtest.Exec(t, d, "select weir.report_breaker('b', 'success')") // as good as a probe
+	weirtest.Exec(t, d, "select weir.report_breaker('b', 'success')") // counts as a probe
 	tickUntil(t, d, "b", "closed")
 	weirtest.Exec(t, d, "select weir.delete_breaker('b', 'ann')")
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.trip_breaker('b')"), "WR065")

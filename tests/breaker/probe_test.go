@@ -41,14 +41,14 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	race(func(i int) (string, []any) {
 		return "select weir.fail($1, $2, '{\"type\": \"Timeout\", \"message\": \"no\"}')", []any{jobs[i].ID, jobs[i].Token}
 	}, nil)
-	weirtest.Exec(t, d, "select weir.tick_breakers()") // the last ones may have seen each other's failures uncommitted, as long as fewer than 10 were committed
+	weirtest.Exec(t, d, "select weir.tick_breakers()") // the last sessions may have seen each other's failures uncommitted, while fewer than 10 were committed
 	if got := breakerHistory(t, d, "b"); got != "opened" {
 		t.Fatalf("50 failures at once: %s", got)
 	}
 	if n := len(weirtest.Claim(t, d, "q", 100)); n != 0 {
 		t.Fatalf("%d jobs were claimed while it was open", n)
 	}
-	weirtest.Exec(t, d, "update weir.breaker set next_probe_at = clock_timestamp()") // as if its time were over
+	weirtest.Exec(t, d, "update weir.breaker set next_probe_at = clock_timestamp()") // as if its time had passed
 	var probes []weirtest.Lease
 	var mu sync.Mutex
 	race(func(int) (string, []any) { return "select weir.tick_breakers()", nil }, func(q weirtest.Querier) {
@@ -80,13 +80,13 @@ func TestFiftyConnectionsTripAndProbeOnce(t *testing.T) {
 	if got := weirtest.Value[string](t, d, "select times_opened || ' ' || changes from weir.breakers"); got != "1 3" {
 		t.Errorf("it opened, and changed its state, this often: %s", got)
 	}
-	// Of the 50 that ran one attempt is gone, of the 20 others none.
+	// The 50 jobs that ran lost one attempt, the 20 others none.
 	if got := weirtest.Value[string](t, d, "select count(*) || ' ' || sum(attempt - (state = 'completed')::int) from weir.jobs"); got != "70 50" {
 		t.Errorf("jobs and lost attempts: %s", got)
 	}
 }
 
-// Whoever is just changing the breaker dies, as a node that is killed does: its connection ends without a word.
+// The session that is changing the breaker dies as on a killed node: its connection ends without a word.
 func TestAnotherSessionTakesOverHalfOpenBreaker(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -97,7 +97,7 @@ func TestAnotherSessionTakesOverHalfOpenBreaker(t *testing.T) {
 	time.Sleep(120 * time.Millisecond)
 	conn := d.Connect()
 	weirtest.Exec(t, conn, "begin")
-	weirtest.Exec(t, conn, "select weir.tick_breakers()") // half-open, and the probe sent, for this session only
+	weirtest.Exec(t, conn, "select weir.tick_breakers()") // half-open with the probe sent, as this session alone sees it
 	weirtest.Exec(t, d, "select weir.tick_breakers()")
 	wantBreaker(t, d, "b", "open")
 	died := time.Now()
@@ -138,7 +138,7 @@ func TestLostProbeIsReplaced(t *testing.T) {
 	wantBreaker(t, d, "b", "closed recovering")
 }
 
-// A job of high priority that fails whatever the dependency does must not be every probe.
+// A job of high priority that always fails must not become every probe.
 func TestFailingJobDoesNotKeepBreakerOpen(t *testing.T) {
 	t.Parallel()
 	for _, queue := range []string{"own", "shared"} {
@@ -166,17 +166,19 @@ func TestFailingJobDoesNotKeepBreakerOpen(t *testing.T) {
 	}
 }
 
-// A node stops in the middle of the transaction that holds a half-open breaker's lock, waiting for a lock of somebody else's, and is killed there. The
-// other node has to get the breaker's lock though its session has not got what it was waiting for, and does what is due: within two seconds of the kill, which
-// a machine that stalls may make more. A session that does not notice keeps the lock until the end of what it waits for, and that comes only after.
+// A node is killed inside the transaction that holds the lock of a half-open breaker, while it waits for another
+// session's lock. The other node must get the breaker's lock and do the due work within two seconds of the kill (more
+// if the machine stalls). A session that does not notice the kill would keep the lock until its own wait ends, which
+// happens only later.
 func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 	weirtest.Long(t, "it kills nodes")
 	t.Parallel()
 	const inTime = weirtest.Soon
 	for name, c := range map[string]struct {
-		// stop makes the next node that has something to do for the breaker wait with the breaker's lock, until the function that it returns is called.
+		// stop makes the next node with work for the breaker block while it holds the breaker's lock, until the
+		// returned function is called.
 		stop func(d *weirtest.Database, s *weirtest.Node, probe weirtest.ClaimedJob) (release func())
-		// done says since when what was due is done, if it is.
+		// done returns when the due work was done, if it was.
 		done string
 	}{
 		"SendingAProbe": {
@@ -190,7 +192,7 @@ func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 		},
 		"ClosingIt": {
 			stop: func(d *weirtest.Database, s *weirtest.Node, probe weirtest.ClaimedJob) func() {
-				hand := d.Tx() // somebody changes it by hand, so that nobody judges the success of the probe
+				hand := d.Tx() // another session changes it by hand, so no session judges the probe's success
 				weirtest.Exec(t, hand, "select weir.lock_breaker('b')")
 				s.Post("/v1/jobs/"+probe.ID+"/complete", obj{"token": probe.Token}).Want(http.StatusOK)
 				row := d.Tx()
@@ -234,7 +236,7 @@ func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 				return second.MetricOrZero("weir_loop_step_duration_seconds_count", `loop="breakers"`)
 			}
 			before := looks()
-			second.Eventually("the other node has looked at the breaker, in vain", func() bool { return looks() >= before+3 })
+			second.Eventually("the other node has checked the breaker without effect", func() bool { return looks() >= before+3 })
 			if still := holder(); still != doomed || breakerState(t, d, "b") != "half_open" {
 				t.Fatalf("session %d has the lock, want %d of the first node; the breaker is %s", still, doomed, breakerState(t, d, "b"))
 			}
@@ -262,7 +264,7 @@ func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 				t.Logf("the other node had the lock %s after the first was killed, and it was done after %s", free, took)
 			}
 
-			// All five get through, the first one once.
+			// All five run, the first one once.
 			if name == "SendingAProbe" {
 				second.Post("/v1/jobs/"+probes[0].ID+"/complete", obj{"token": probes[0].Token}).Want(http.StatusOK)
 			}

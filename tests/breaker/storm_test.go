@@ -12,8 +12,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Workers, nodes and people at one breaker all at once, in two queues of which one is the breaker's own. Whatever happens in which order: no call fails, and when
-// the storm is over every job ends, once.
+// Workers, nodes and operators use one breaker at once, in two queues, one of which has it as its own. In any order of
+// events no call fails, and after the storm every job ends once.
 func TestStormAroundBreakerLosesNoJob(t *testing.T) {
 	weirtest.Long(t, "it works many jobs")
 	t.Parallel()
@@ -56,7 +56,7 @@ func TestStormAroundBreakerLosesNoJob(t *testing.T) {
 			default:
 				err = weirtest.TryExec(q, "select weir.fail($1, $2, '{\"type\": \"T\", \"message\": \"m\"}', '0')", j.ID, j.Token)
 			}
-			if err != nil && !weirtest.HasSQLState(err, "WR001") { // somebody has cancelled it, or its lease was taken
+			if err != nil && !weirtest.HasSQLState(err, "WR001") { // it was cancelled, or its lease was taken
 				return err
 			}
 		}

@@ -37,7 +37,7 @@ func TestManyJobsAreCancelled(t *testing.T) {
 	if n := s.Count("select count(*) from weir.jobs where kind = 'other' and state = 'cancelled'"); n != 0 {
 		t.Errorf("%d others are cancelled", n)
 	}
-	// What is enqueued later is none of its business, and without a state what has ended is left alone.
+	// Jobs enqueued later are not included, and without a state in the filter ended jobs are left alone.
 	if o := weirtest.Decode[weirtest.Operation](s.Post("/v1/jobs/bulk", dry).Want(http.StatusOK)); o.Total != asked {
 		t.Errorf("afterwards %d can be cancelled, want %d", o.Total, asked)
 	}
@@ -57,7 +57,7 @@ func TestManyJobsAreRetried(t *testing.T) {
 		t.Errorf("%d are available", n)
 	}
 	if got := s.Job(done).State; got != "completed" {
-		t.Errorf("a completed job, which nobody named, is %s", got)
+		t.Errorf("a completed job that the filter does not name is %s", got)
 	}
 	if n := s.Count("select count(*) from weir.job_dead"); n != 0 {
 		t.Errorf("%d are still dead letters", n)

@@ -63,7 +63,7 @@ func TestJobsAreExported(t *testing.T) {
 		}
 	}
 
-	// Large ones come in pieces, and go after a day.
+	// Large exports come in pieces and are removed after a day.
 	s.Exec(`select weir.enqueue('large', jsonb_build_object('x', (select string_agg(md5(i || '-' || n), '') from generate_series(1, 30000) n)), queue => 'large') from generate_series(1, 25) i`)
 	o = s.WaitForOperation(s.StartOperation("/v1/jobs/export", obj{"filter": obj{"kind": "large"}}).ID)
 	if n := s.Count("select count(*) from weir.operation_result where operation_id = $1::bigint", o.ID); n < 2 || o.Done != 25 {

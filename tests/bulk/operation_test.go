@@ -31,7 +31,8 @@ func TestCancelledOperationStops(t *testing.T) {
 	s.Post("/v1/operations/99/cancel", nil).Problem(http.StatusNotFound, "operation_not_found")
 }
 
-// A node is killed in the midst of it, another ends it, and no letter is redriven twice, although each job dies again at once.
+// A node is killed in the middle of the operation and another finishes it. No letter is redriven twice, although each
+// job dies again at once.
 func TestOperationOutlivesItsNode(t *testing.T) {
 	weirtest.Long(t, "it kills a node during a paced operation")
 	t.Parallel()
@@ -49,7 +50,7 @@ func TestOperationOutlivesItsNode(t *testing.T) {
 	if before.FinishedAt != nil {
 		t.Fatalf("it has ended already: %+v", before)
 	}
-	s.Exec("update weir.operation set rate_per_second = 100") // what is left need not take its time
+	s.Exec("update weir.operation set rate_per_second = 100") // the rest need not take its time
 	defer s.RunChores()()
 	s.Eventually("it ends", func() bool { again(); return s.Operation(o.ID).FinishedAt != nil })
 	if o = s.Operation(o.ID); o.State != "completed" || o.Done != 300 || o.Failed != 0 {
@@ -62,7 +63,7 @@ func TestOperationOutlivesItsNode(t *testing.T) {
 
 func TestOperationsAreListedNewestFirst(t *testing.T) {
 	t.Parallel()
-	s := weirtest.StartNode(t) // without chores: they stay as they are
+	s := weirtest.StartNode(t) // without chores they stay as they are
 	var ids []string
 	for i := range 5 {
 		o := s.StartOperation([]string{"/v1/dead/redrive", "/v1/dead/purge"}[i%2], obj{"filter": obj{}})
@@ -98,7 +99,7 @@ func TestOperationIsFollowedToItsEnd(t *testing.T) {
 	s.CLI("dead", "redrive", "--queue", "q", "--dry-run").Says(0, "40 dead letters would be redriven")
 	r := s.CLI("dead", "redrive", "--queue", "q", "--rate", "40", "--by", "ann").Says(0, "completed", "40 dead letters redriven")
 	if strings.TrimSpace(r.Stderr) != "" {
-		t.Errorf("there is a progress bar where nobody sees it:\n%s", r.Stderr)
+		t.Errorf("there is a progress bar without a terminal:\n%s", r.Stderr)
 	}
 	if n := s.Count("select count(*) from weir.jobs where redriven_by = 'ann'"); n != 40 {
 		t.Errorf("%d were redriven", n)

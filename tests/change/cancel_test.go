@@ -14,7 +14,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// changes says what a call does to a job in each state: the state that the call answers and the job then is in, or the error.
+// changes maps a job's state to the outcome of a call: the state that the call returns and the job then has, or the
+// error.
 type changes map[string]string
 
 func (c changes) check(t *testing.T, call string) {
@@ -138,12 +139,12 @@ func workerLearnsOfCancelREST(t *testing.T) {
 			}](r).CancelRequested
 		}
 		if beat() {
-			t.Fatal("cancel_requested before anybody asked for it")
+			t.Fatal("cancel_requested before a cancel")
 		}
 		if j := weirtest.Decode[weirtest.Job](s.Post("/v1/jobs/"+id+"/cancel", nil).Want(http.StatusOK)); j.State != "running" || !j.CancelAsked {
 			t.Errorf("cancelling a running job: %+v", j)
 		}
-		s.Post("/v1/jobs/"+id+"/cancel", nil).Want(http.StatusOK) // once more changes nothing
+		s.Post("/v1/jobs/"+id+"/cancel", nil).Want(http.StatusOK) // a second call changes nothing
 		if !beat() {
 			t.Error("the worker does not learn that its job is cancelled")
 		}
@@ -163,7 +164,7 @@ func TestCancelAndClaimNeverBothGetJob(t *testing.T) {
 	const jobs = 200
 	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, $1)", jobs)
 	ids := weirtest.Values[int64](t, d, "select id from weir.jobs order by id")
-	weirtest.Exec(t, d, "select weir.release(job_id, token) from weir.claim(array['q'], 'w', 100)") // half of them have come back
+	weirtest.Exec(t, d, "select weir.release(job_id, token) from weir.claim(array['q'], 'w', 100)") // half of them have returned
 
 	var mu sync.Mutex
 	claimed, answers := map[int64]bool{}, map[int64]string{}

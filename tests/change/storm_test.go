@@ -12,7 +12,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Everything at once to a few jobs. No call may fail but with what the contract names, and no job may get lost or doubled.
+// Every kind of change happens to a few jobs at once. A call fails only with errors of the contract, and no job is lost
+// or doubled.
 func TestStormOfChangesLeavesJobsInOnePlace(t *testing.T) {
 	weirtest.Long(t, "it changes jobs for a while")
 	t.Parallel()

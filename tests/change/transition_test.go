@@ -14,7 +14,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// same is what becomes of a job that a transition leaves alone without a word.
+// same marks a transition that leaves the job alone without an error.
 const same = "same"
 
 // transitions says what each transition makes of a job in each state: its state then, its attempts and the event that tells of it ("-": none); or the
@@ -55,7 +55,7 @@ var transitionStates = []string{"scheduled", "retryable", "held", "available", "
 
 const others = "others"
 
-// with makes a row of the table of pairs, the last of which may be for all other states.
+// with makes a row of the table from pairs. The last pair may stand for all other states.
 func with(pairs ...string) map[string]string {
 	row := map[string]string{}
 	for i := 0; i < len(pairs); i += 2 {
@@ -91,10 +91,10 @@ func eachTransitionFromEachStateREST(t *testing.T) {
 	checkTransitions(t, s.DB.Pool, restTransitions{s})
 }
 
-// transitioner brings transitions about. Each answers the code with which it was refused, or "".
+// transitioner performs transitions. Each returns the code of the refusal, or "".
 type transitioner interface {
 	call(transition string, j weirtest.Lease) string
-	// lookOnce returns when the loops that promote and expire have looked at everything that is due.
+	// lookOnce returns when the loops that promote and expire have handled everything that is due.
 	lookOnce(transition string)
 }
 
@@ -116,7 +116,7 @@ func checkTransitions(t *testing.T, pool *pgxpool.Pool, by transitioner) {
 					due = append(due, jobs[state].ID)
 				}
 			}
-			// As if the time had passed: what of it comes before a loop looks and what after does not depend on how fast this is.
+			// As if the time had passed: the result must not depend on what a loop sees early or late.
 			weirtest.Exec(t, pool, map[string]string{
 				"promote": "update weir.job_scheduled set run_at = clock_timestamp() where job_id = any ($1)",
 				"expire":  "update weir.job_lease set expires_at = clock_timestamp() where job_id = any ($1)",
@@ -201,14 +201,14 @@ func jobInState(t *testing.T, pool *pgxpool.Pool, state, queue string) weirtest.
 	return j
 }
 
-// storedOf is all that is stored of a job.
+// storedOf returns everything stored about a job.
 func storedOf(t *testing.T, pool *pgxpool.Pool, id int64) string {
 	t.Helper()
 	return weirtest.Value[string](t, pool, `select jsonb_build_object('job', (select to_jsonb(j) from weir.jobs j where j.id = $1),
 		'events', (select jsonb_agg(to_jsonb(e) order by e.at) from weir.job_event e where e.job_id = $1), 'letter', (select to_jsonb(d) from weir.job_dead d where d.job_id = $1))::text`, id)
 }
 
-// becameOf is the state of a job, its attempts and the event that it did not have before.
+// becameOf returns a job's state, attempts and newest event, if the event is new.
 func becameOf(t *testing.T, pool *pgxpool.Pool, id int64, before string) string {
 	t.Helper()
 	return weirtest.Value[string](t, pool, `select concat_ws(' ', j.state, j.attempt, coalesce((select string_agg(e.kind::text, '+' order by e.at) from weir.job_event e where e.job_id = j.id
@@ -229,7 +229,7 @@ func (s sqlTransitions) call(transition string, j weirtest.Lease) string {
 		"cancel": "cancel($1)", "retry": "retry($1)", "retry from 0": "retry($1, reset_attempts => true)", "edit": `edit($1, '{"priority": 9}')`,
 		"postpone": `edit($1, '{"run_at": "2999-01-01T00:00:00Z"}')`, "redrive": "redrive($1)", "redrive with its attempts": "redrive($1, keep_attempts => true)",
 		"purge the letter": "purge_dead($1)",
-		// A heartbeat that is refused answers with no row, since it is for many; assert_lease says why.
+		// A refused heartbeat returns no row, since it serves many jobs; assert_lease says why.
 		"heartbeat": "assert_lease($1, $2)",
 	}[transition]
 	if !known {
@@ -258,7 +258,7 @@ func (s sqlTransitions) lookOnce(transition string) {
 	weirtest.Exec(s.t, s.pool, map[string]string{"promote": "select weir.promote_due()", "expire": "select weir.expire_leases()"}[transition])
 }
 
-// sqlCodes are the SQLSTATEs of what may be refused here, as REST calls them.
+// sqlCodes maps SQLSTATEs to the codes of REST.
 var sqlCodes = map[string]string{
 	"WR001": "stale_token", "WR002": "job_not_found", "WR003": "job_ended", "WR004": "job_not_editable", "WR005": "job_not_retryable", "WR014": "dead_letter_not_found",
 }

@@ -18,10 +18,10 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// fleet is producers and workers on a service that fails around them.
+// fleet is a set of producers and workers on a service that fails around them.
 type fleet struct {
 	t    *testing.T
-	node atomic.Pointer[weirtest.Node] // where the service is at the moment
+	node atomic.Pointer[weirtest.Node] // the node that runs at the moment
 	pool *pgxpool.Pool
 	jobs int
 
@@ -35,7 +35,7 @@ type fleet struct {
 	late []obj           // acks of workers that were taken for dead
 }
 
-// ask calls the service until it answers with success, or is over.
+// ask calls the service until it answers with success or the run is over.
 func (f *fleet) ask(method, path string, body any) *weirtest.Response {
 	for {
 		select {
@@ -53,11 +53,12 @@ func (f *fleet) ask(method, path string, body any) *weirtest.Response {
 			f.t.Errorf("%v", r)
 			return nil
 		}
-		time.Sleep(20 * time.Millisecond) // a client that is told to try again does not do so at once
+		time.Sleep(20 * time.Millisecond) // a client that is told to try again waits first
 	}
 }
 
-// produce enqueues a part of the jobs, in batches that are sent again until they are answered. Their keys keep that from making two of one job.
+// produce enqueues a part of the jobs in batches, each repeated until it is answered. Unique keys keep the repeats from
+// making more jobs.
 func (f *fleet) produce(from, to int) {
 	for ; from < to; from += fleetBatch {
 		var batch []obj
@@ -85,8 +86,8 @@ func (f *fleet) produce(from, to int) {
 	}
 }
 
-// work claims jobs and completes them until all is over. Of every tenth job the effect is committed together with its completion, by SQL.
-// What it claims fourth is never heard of again, as if it had died.
+// work claims and completes jobs until the run is over. Every tenth job commits its effect together with its completion
+// in SQL. The fourth claim of each round is abandoned, as if the worker had died.
 func (f *fleet) work(name string) {
 	for claims := 1; ; claims++ {
 		r := f.ask(http.MethodPost, "/v1/claims", obj{"worker": name, "queues": []string{"q0", "q1", "q2"}, "limit": 200, "wait_seconds": 2, "lease_seconds": 5})
@@ -114,7 +115,7 @@ func (f *fleet) work(name string) {
 			continue
 		}
 		for _, j := range bySQL {
-			// Where this fails nobody knows what became of it. The lease, which then runs out or is gone, says so.
+			// After an error the outcome is unknown. The lease, which expires or is gone, decides.
 			if err := f.affect(j, name); err == nil {
 				f.noteOK(j.ID)
 			}
@@ -162,7 +163,7 @@ func (f *fleet) noteOK(id string) {
 	f.completed.Add(1)
 }
 
-// until waits for something of a run that may take minutes.
+// until waits for a condition that may take minutes.
 func (f *fleet) until(what string, ok func() bool) {
 	f.t.Helper()
 	for deadline := time.Now().Add(8 * time.Minute); !ok(); time.Sleep(20 * time.Millisecond) {
@@ -177,7 +178,7 @@ func (f *fleet) count(sql string) (n int, err error) {
 	return n, err
 }
 
-// checkBooks compares what the database holds with what producers and workers were told.
+// checkBooks compares the database with the answers that producers and workers got.
 func (f *fleet) checkBooks() {
 	t := f.t
 	t.Helper()

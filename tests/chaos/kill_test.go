@@ -14,8 +14,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// A lease ends by the database's clock, and within two seconds of that the job runs elsewhere; on a machine that stalls it may take longer. The lease is
-// long enough for such a machine to keep it while the worker lives.
+// A lease ends by the database's clock, and within two seconds the job runs elsewhere (later if the machine stalls).
+// The lease is long enough for a slow machine to keep it while the worker lives.
 func TestJobOfKilledWorkerRunsElsewhere(t *testing.T) {
 	weirtest.Long(t, "it waits for the end of a lease")
 	t.Parallel()
@@ -63,7 +63,7 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 	a, processA := weirtest.StartServe(t, database)
 	b, _ := weirtest.StartServe(t, database)
 
-	// Both give out jobs of one backlog.
+	// Both nodes hand out jobs of one backlog.
 	const backlog = 400
 	a.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q"}}, backlog))
 	a.Settle()
@@ -86,7 +86,7 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 		t.Errorf("one node gave out %v jobs and the other %v", x, y)
 	}
 
-	// Claims wait at both. A job that comes in through one goes to whichever.
+	// Claims wait at both nodes. A job that arrives through one node goes to either.
 	waitingA := a.ParkMany(5, func(i int) obj {
 		return obj{"worker": fmt.Sprintf("a%d", i), "queues": []string{"q"}, "wait_seconds": 60}
 	})
@@ -94,7 +94,7 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 		return obj{"worker": fmt.Sprintf("b%d", i), "queues": []string{"q"}, "wait_seconds": 60}
 	})
 
-	// Producers enqueue through the one that ends, until it answers no more.
+	// Producers enqueue through the node that stops, until it no longer answers.
 	var mu sync.Mutex
 	accepted := map[string]bool{}
 	refusals := 0
@@ -144,7 +144,7 @@ func TestTwoNodesShareWorkAndOneStops(t *testing.T) {
 	if _, err := a.Send(t.Context(), http.MethodGet, "/livez", nil); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the node that has ended: %v", err)
 	}
-	// What was answered is stored, and what was not answered is not.
+	// What was answered is stored; what was not answered is not.
 	if n := b.Count(`select count(*) from weir.job where kind = 'produced'`); n != len(accepted) {
 		t.Errorf("%d jobs are stored, and %d were accepted", n, len(accepted))
 	}

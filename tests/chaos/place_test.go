@@ -13,7 +13,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Whatever clients do to the same jobs at once, none of it is a defect, and each job is in one place.
+// Whatever clients do to the same jobs at once, no call fails internally, and each job is in one place.
 func TestConcurrentChangesLeaveJobInOnePlace(t *testing.T) {
 	weirtest.Long(t, "it changes jobs for a while")
 	t.Parallel()
@@ -21,7 +21,7 @@ func TestConcurrentChangesLeaveJobInOnePlace(t *testing.T) {
 	ids := s.EnqueueAll(slices.Repeat([]obj{{"kind": "k", "queue": "q", "max_attempts": 3, "retry": obj{"strategy": "fixed", "base_seconds": 0.05}}}, 30))
 	const rounds = 150
 	var mu sync.Mutex
-	tokens := map[string]string{} // the last one known of each job, good or stale
+	tokens := map[string]string{} // the newest known token of each job, valid or stale
 	statuses := map[string]int{}
 	var clients sync.WaitGroup
 	for c := range 12 {

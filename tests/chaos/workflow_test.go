@@ -13,8 +13,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Nodes are killed, and connections cut, while steps add steps, wait for timers, signals and each other. No step is forgotten: every workflow ends, with the
-// result that follows from its definition.
+// Nodes are killed and connections cut while steps add steps and wait for timers, signals and each other. No step is
+// forgotten: every workflow ends with the result that its definition implies.
 func TestNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 	weirtest.Long(t, "it kills nodes")
 	t.Parallel()
@@ -64,7 +64,7 @@ func TestNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 	for part := 1; part <= 3; part++ {
 		second.Eventually(fmt.Sprintf("%d of 4 parts are over", part), func() bool { return over() >= flows*part/4 })
 		process.Kill() // kill -9
-		// And all connections of the other node, in the middle of whatever they are at.
+		// And all connections of the other node, in the middle of their work.
 		if _, err := pool.Exec(t.Context(), `select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and application_name like 'weir%' and pid <> pg_backend_pid()`); err != nil {
 			t.Fatal(err)
 		}
@@ -86,7 +86,7 @@ func TestNoStepIsForgottenWhileNodesAreKilled(t *testing.T) {
 	weirtest.CheckWorkflows(t, pool)
 }
 
-// workStepsOnce claims a few steps and works them, without a care for what becomes of the calls.
+// workStepsOnce claims and works a few steps and ignores errors of the calls.
 func workStepsOnce(ctx context.Context, s *weirtest.Node, worker string) error {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

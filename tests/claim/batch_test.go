@@ -40,7 +40,7 @@ func TestBatchClaimServesEachWorkerItsNumber(t *testing.T) {
 	}
 }
 
-// A claim that asks for few is not given many because others asked for them in the same moment.
+// A claim for a few jobs is not given more because others asked for more in the same moment.
 func TestClaimGivesNoMoreThanAsked(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -84,7 +84,8 @@ func TestClientThatDisconnectsLosesNoJob(t *testing.T) {
 		t.Errorf("claimed %+v, want the first attempt of job %s", got, id)
 	}
 
-	// It goes away in the very moment in which there is a job for it. If it was handed out already, the lease runs out.
+	// The client disconnects in the very moment in which a job arrives. If the job was handed out already, its lease
+	// expires.
 	var ids []string
 	for i := range 30 {
 		goAway := start()

@@ -94,7 +94,7 @@ func concurrentClaimsNeverShareJobSQL(t *testing.T) {
 					return
 				}
 				if len(got) == 0 {
-					time.Sleep(time.Millisecond) // what is left, another has locked
+					time.Sleep(time.Millisecond) // another session has locked the rest
 				}
 			}
 		})
@@ -118,7 +118,7 @@ func concurrentClaimsNeverShareJobREST(t *testing.T) {
 	var workers sync.WaitGroup
 	for i := range 20 {
 		workers.Go(func() {
-			queues := [][]string{{"q0"}, {"q1"}, {"q0", "q1"}, {"q1", "q0", "q1"}}[i%4] // different sets are claimed for apart
+			queues := [][]string{{"q0"}, {"q1"}, {"q0", "q1"}, {"q1", "q0", "q1"}}[i%4] // different sets of queues are claimed separately
 			for {
 				r, err := s.Send(t.Context(), http.MethodPost, "/v1/claims", obj{"worker": fmt.Sprint(i), "queues": queues, "limit": 1 + i%3})
 				var got weirtest.ClaimedJobs
@@ -214,7 +214,7 @@ func TestAttemptsAreCounted(t *testing.T) {
 		{[]string{"fail($1, $2, null, '0')"}, 1},
 		{[]string{"snooze($1, $2, '0')"}, 0},
 		{[]string{"fail($1, $2, null, '1 hour')", "retry($1)"}, 1},
-		{nil, 1}, // the lease runs out
+		{nil, 1}, // the lease expires
 		{[]string{"snooze($1, $2, '1 hour')", "retry($1)"}, 0},
 		{[]string{"complete($1, $2)", "retry($1)"}, 1},
 		{[]string{"fail($1, $2, null, retry => false)", "retry($1)"}, 1},
@@ -280,7 +280,7 @@ func invalidClaimIsRefusedSQL(t *testing.T) {
 	}
 }
 
-// All claims for the same queues go to the database together. One that it refuses must not take the others with it.
+// All claims for the same queues go to the database together. A refused one must not fail the others.
 func invalidClaimIsRefusedREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

@@ -12,7 +12,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// A claim parks the queue before it waits, and whoever enqueues then notifies, once; while nobody waits, nobody is notified.
+// A claim parks the queue before it waits. The next enqueue then notifies once; without a parked claim there is no
+// notification.
 func TestOnlyParkedQueueIsNotified(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -50,13 +51,13 @@ func TestOnlyParkedQueueIsNotified(t *testing.T) {
 	}
 }
 
-// listener hears what is notified to those who wait for jobs.
+// listener receives the notifications for parked claims.
 type listener struct {
 	d    *weirtest.Database
 	conn *pgx.Conn
 }
 
-// heard returns the payloads of what was committed until now and not heard yet.
+// heard returns the payloads that were committed since the last call.
 func (l *listener) heard() []string {
 	l.d.T.Helper()
 	weirtest.Exec(l.d.T, l.d, "select pg_notify('so_far', '')")
@@ -94,10 +95,10 @@ func TestNoNotificationWithoutParkedClaim(t *testing.T) {
 	d := weirtest.New(t)
 	l := newListener(d)
 	weirtest.EnqueueOne(t, d, "q")
-	l.want("an enqueue while nobody is parked")
+	l.want("an enqueue without a parked claim")
 	weirtest.Exec(t, d, "select weir.park(array['other'], 'node')")
 	weirtest.EnqueueOne(t, d, "q")
-	l.want("an enqueue while somebody is parked at another queue")
+	l.want("an enqueue while a claim is parked at another queue")
 	weirtest.Exec(t, d, "select weir.park(array['q'], 'node')")
 	tx := d.Tx()
 	weirtest.EnqueueOne(t, tx, "q")
@@ -216,5 +217,5 @@ func TestChangeWithoutNewAvailabilityDoesNotNotify(t *testing.T) {
 	weirtest.Exec(t, d, "select weir.cancel($1)", j.ID)
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.complete($1, $2)", j.ID, j.Token), "WR001")
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.release($1, $2)", j.ID, j.Token), "WR001")
-	l.want("a heartbeat, a snooze and looks in vain")
+	l.want("a heartbeat, a snooze and promotions without due jobs")
 }

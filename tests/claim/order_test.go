@@ -146,7 +146,7 @@ func returningJobGoesToEndOfItsPrioritySQL(t *testing.T) {
 	}
 }
 
-// What comes back goes to the end of its priority: a job is first in, first out by when it became available.
+// A returning job goes to the end of its priority: jobs are first in, first out by the time they became available.
 func returningJobGoesToEndOfItsPriorityREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -164,7 +164,7 @@ func returningJobGoesToEndOfItsPriorityREST(t *testing.T) {
 	}
 }
 
-// There, 10 came first in one place and 1 in another.
+// The service before this one ordered 10 first in one place and 1 first in another.
 func TestPriorityTenComesFirstEverywhere(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -203,7 +203,7 @@ func TestPriorityTenComesFirstEverywhere(t *testing.T) {
 		}
 	}
 
-	// The same number means the same when it comes from elsewhere: the queue's default, an edit, the filter of a list, a retry.
+	// The number means the same wherever it comes from: the queue's default, an edit, a list filter, a retry.
 	s.Do(http.MethodPut, "/v1/queues/default-10", `{"priority": 10}`).Want(http.StatusOK)
 	first := s.Enqueue(`{"kind": "k", "queue": "default-10"}`)
 	second := s.Enqueue(`{"kind": "k", "queue": "default-10", "priority": 9}`)

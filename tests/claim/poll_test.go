@@ -30,7 +30,7 @@ func TestParkedClaimsPollWithoutNotifications(t *testing.T) {
 	}
 	round()
 
-	// The connection is ended whenever it comes back, while claims wait and are answered all the same.
+	// The connection is cut each time it returns, while claims wait. They are answered nevertheless.
 	const end = `select count(pg_terminate_backend(pid)) from pg_stat_activity where application_name = 'weir listener' and datname = current_database()`
 	ctx, cancel := context.WithCancel(t.Context())
 	var killed atomic.Int64
@@ -52,15 +52,15 @@ func TestParkedClaimsPollWithoutNotifications(t *testing.T) {
 	cancel()
 	killer.Wait()
 
-	// The last connection that was ended may not be known to be gone yet, so what counts is that a round was notified.
+	// The node may not have noticed the last cut yet, so what counts is that a round was notified.
 	before := s.Metric("weir_wakeups_total")
 	s.Eventually("the node listens again", func() bool { round(); return s.Metric("weir_wakeups_total") > before })
-	// Notified again: the wake-ups grow with the rounds, which polling does not make them do.
+	// Notified again: the wake-ups grow with the rounds, which polling alone would not cause.
 	before = s.Metric("weir_wakeups_total")
 	for range 5 {
 		round()
 	}
-	// A poll may come before the notification, which is counted all the same.
+	// A poll may come before the notification, which is counted nevertheless.
 	s.Eventually("there were five wake-ups in five rounds", func() bool { return s.Metric("weir_wakeups_total")-before >= 5 })
 }
 
@@ -96,8 +96,8 @@ func TestParkedClaimSurvivesRestartOfPostgreSQL(t *testing.T) {
 	}
 }
 
-// An enqueue that looks who waits, sees nobody, and commits when somebody does, notifies nobody. The node finds that out by itself, and does
-// not leave it to the next poll.
+// An enqueue that sees no parked claim and commits after one has parked notifies no node. The node finds the job
+// without waiting for the next poll.
 func TestCommitWithoutNotificationWakesNode(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

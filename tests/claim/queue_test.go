@@ -86,10 +86,10 @@ func queuesShareClaimREST(t *testing.T) {
 			single[queue] += n
 		}
 	}
-	if single["full"] < 20 || single["urgent"] < 20 { // one in two would be fair; that one in five is missed by chance happens once in 10^9 runs
+	if single["full"] < 20 || single["urgent"] < 20 { // one in two is fair; fewer than one in five happens by chance once in 10^9 runs
 		t.Errorf("a hundred claims of one job took %v", single)
 	}
-	// What one queue lacks, the others give.
+	// If one queue has too few jobs, the others give more.
 	if n := count(s.Claim(1000, "poor", "full")); n["poor"]+n["full"] != 1000 {
 		t.Errorf("a thousand jobs are %v", n)
 	}
@@ -103,7 +103,7 @@ func TestNoQueueStarves(t *testing.T) {
 	for range 90 {
 		counts[weirtest.ClaimOne(t, d, "q0,q1,q2").Queue]++
 	}
-	for queue, n := range counts { // 30 each; 4 or fewer comes once in thousands of millions of runs
+	for queue, n := range counts { // 30 each on average; 4 or fewer happens once in 10^9 runs
 		if n < 5 {
 			t.Errorf("of 90 claims of one job, %s got %d", queue, n)
 		}
@@ -128,7 +128,7 @@ func claimSkipsPausedQueueSQL(t *testing.T) {
 	}
 	running := weirtest.ClaimOne(t, d, "q")
 	weirtest.Exec(t, d, "select weir.pause_queue('q')")
-	weirtest.EnqueueOne(t, d, "q") // goes on
+	weirtest.EnqueueOne(t, d, "q") // works as before
 	got := weirtest.Claim(t, d, "q,other", 10)
 	if len(got) != 3 || slices.ContainsFunc(got, func(j weirtest.Lease) bool { return j.Queue != "other" }) {
 		t.Errorf("claimed %+v, want the three jobs of the queue that is not paused", got)
@@ -200,7 +200,7 @@ func TestClaimMayNameHundredQueues(t *testing.T) {
 	s := weirtest.StartNode(t)
 	var queues []string
 	for i := range 100 {
-		queues = append(queues, fmt.Sprintf("%s-%d", strings.Repeat("q", 120), i)) // longer together than a notification may be
+		queues = append(queues, fmt.Sprintf("%s-%d", strings.Repeat("q", 120), i)) // together longer than a notification may be
 	}
 	answer := s.Park(obj{"worker": "w", "queues": queues, "wait_seconds": 60, "limit": 100})
 	s.Enqueue(obj{"kind": "k", "queue": queues[99]})

@@ -11,8 +11,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Ways in which a job becomes available, each of which ends the wait of a claim. The service does nothing on its own in between but what it
-// always does: no other claim comes to wake this one.
+// Each way in which a job becomes available must end the wait of a claim. The service does only what it always does: no
+// other claim wakes this one.
 func TestParkedClaimIsAnsweredWhenJobArrives(t *testing.T) {
 	t.Parallel()
 	for name, way := range map[string]struct {
@@ -75,7 +75,7 @@ func TestParkedClaimIsAnsweredWhenJobArrives(t *testing.T) {
 			}
 			return func() {}, id
 		}},
-		"somebody who runs it again": {func(s *weirtest.Node) (func(), string) {
+		"a retry by hand": {func(s *weirtest.Node) (func(), string) {
 			id := s.EndedJob("q", "complete", obj{})
 			return func() { s.Post("/v1/jobs/"+id+"/retry", nil).Want(http.StatusOK) }, id
 		}},
@@ -155,7 +155,7 @@ func TestOneJobWakesOneOf200Workers(t *testing.T) {
 	}
 }
 
-// A claim that does not wait is answered at once, however much those that wait would take.
+// A claim that does not wait is answered at once, whatever the parked claims would take.
 func TestParkedClaimsBlockNoOthers(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -192,7 +192,7 @@ func TestParkedClaimsBlockNoOthers(t *testing.T) {
 	}
 }
 
-// The wait of a claim may end in the very moment in which the node looks for it.
+// The wait of a claim may end in the very moment in which the node serves it.
 func TestWaitThatEndsDuringClaimIsAnswered(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -201,7 +201,7 @@ func TestWaitThatEndsDuringClaimIsAnswered(t *testing.T) {
 	defer waker.Wait()
 	defer cancel()
 	waker.Go(func() {
-		for ctx.Err() == nil { // the node looks again and again
+		for ctx.Err() == nil { // the node checks again and again
 			_, _ = s.DB.Exec(ctx, `select pg_notify('weir_ready', 'q')`)
 		}
 	})

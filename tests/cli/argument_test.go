@@ -8,7 +8,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// TestChecksIDs needs no node: an id that cannot be one is refused before any call.
+// TestChecksIDs needs no node: an impossible id is refused before any call.
 func TestChecksIDs(t *testing.T) {
 	t.Parallel()
 	settings := []string{"WEIR_URL=http://127.0.0.1:1"}
@@ -22,7 +22,7 @@ func TestChecksIDs(t *testing.T) {
 		for _, id := range []string{"abc", "0", "-1", "1.5", "12345678901234567890", "..", "1/2"} {
 			args := strings.Fields(strings.ReplaceAll(command, "?", id))
 			if id == "-1" {
-				continue // it is a flag to the parser
+				continue // the parser takes it for a flag
 			}
 			weirtest.RunCLI(t, settings, "", args...).Says(2, `"`+id+`" is not an id`)
 		}
@@ -41,7 +41,7 @@ func TestReachesNamesThatPathsResolve(t *testing.T) {
 	for _, name := range []string{".", ".."} {
 		r := s.Post("/v1/claims", weirtest.Object{"worker": name, "queues": []string{"q"}})
 		if r.Status == http.StatusUnprocessableEntity {
-			continue // the service takes no such name
+			continue // the service refuses such a name
 		}
 		s.Eventually("the worker is known", func() bool { return s.CLI("workers", "show", name).Status == 0 })
 		s.CLI("workers", "show", name).Says(0, "active")

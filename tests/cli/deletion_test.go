@@ -15,7 +15,7 @@ func TestDeletionAsksFirst(t *testing.T) {
 	settings := []string{"WEIR_URL=" + s.URL}
 	for _, c := range []struct {
 		command string
-		exists  string // a path that is there until the deletion
+		exists  string // a path that exists until the deletion
 		create  func() (id string)
 	}{
 		{"webhooks delete", "/v1/webhooks/", func() string {

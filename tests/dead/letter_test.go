@@ -13,7 +13,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// die makes a job and lets it die.
+// die enqueues a job and lets it die.
 func die(t *testing.T, d *weirtest.Database, job string) int64 {
 	t.Helper()
 	id := weirtest.Enqueue(t, d, job)[0]
@@ -22,7 +22,7 @@ func die(t *testing.T, d *weirtest.Database, job string) int64 {
 	return id
 }
 
-// There, nothing ever moved a job to the dead letters.
+// The service before this one never moved a job to the dead letters.
 func TestJobOutOfAttemptsIsDeadLetter(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

@@ -36,7 +36,7 @@ func redriveKeepsIDAndRecordsWhoSQL(t *testing.T) {
 	}
 	j.Call(t, d, `fail($1, $2, '{"message": "again"}')`) // its only attempt
 	weirtest.Exec(t, d, "select weir.redrive($1, keep_attempts => true)", id)
-	if got := weirtest.Value[string](t, d, "select concat_ws(' ', state, attempt, redrives, coalesce(redriven_by, 'nobody'), jsonb_array_length(errors)) from weir.jobs where id = $1", id); got != "available 1 2 nobody 2" {
+	if got := weirtest.Value[string](t, d, "select concat_ws(' ', state, attempt, redrives, coalesce(redriven_by, 'none'), jsonb_array_length(errors)) from weir.jobs where id = $1", id); got != "available 1 2 none 2" {
 		t.Errorf("after the second redrive it is %q", got)
 	}
 	j = weirtest.ClaimOne(t, d, "q")
@@ -89,7 +89,7 @@ func TestFirstRedriveOfLetterWins(t *testing.T) {
 			})
 		}
 		all.Wait()
-		// A retry may follow a purge, which leaves the job dead; nothing else follows anything.
+		// Only a retry may follow a purge, which leaves the job dead.
 		purged := weirtest.Value[bool](t, d, "select exists (select from weir.job_event where job_id = $1 and kind = 'purged')", id)
 		if n := took.Load(); n != 1 && (!purged || n != 2) {
 			t.Errorf("%d calls had the letter", n)
@@ -106,7 +106,7 @@ func TestDeadLettersAreRedrivenByFilter(t *testing.T) {
 	if o.Kind != "redrive_dead" || o.State != "pending" || o.Total != 1200 || o.Done != 0 || o.By != "ann" || o.CreatedAt.IsZero() || string(o.Filter) != `{"queue":"q"}` {
 		t.Errorf("it begins as %+v", o)
 	}
-	s.KillMany("q", 1) // died too late to be meant
+	s.KillMany("q", 1) // died too late to be included
 	o = s.WaitForOperation(o.ID)
 	if o.State != "completed" || o.Total != 1200 || o.Done != 1200 || o.Failed != 0 || o.StartedAt == nil {
 		t.Errorf("it ends as %+v", o)
@@ -134,7 +134,7 @@ func TestRedriveKeepsToItsRate(t *testing.T) {
 		t.Errorf("%d in %v, want 30 in about 3 s", o.Done, took)
 	}
 	fastest := s.Count(`select max(n) from (select count(*) over (order by at range between current row and '1 second' following) as n from weir.job_event where kind = 'redriven') x`)
-	if fastest > 20 { // those of a second, what a node that was late for up to half a second makes up for, and a batch at either end
+	if fastest > 20 { // those of a second, up to half a second of catching up, and a batch at either end
 		t.Errorf("%d were redriven within one second, at 10 a second", fastest)
 	}
 }
@@ -152,7 +152,7 @@ func TestDeadLettersAreRedrivenAndPurgedByID(t *testing.T) {
 	}
 	s.CLI("dead", "redrive", ids[2], "--keep-attempts").Says(0)
 	if n := s.Count("select count(*) from weir.jobs where redriven_by is not null and attempt = 1 and id = $1::bigint", ids[2]); n != 1 {
-		t.Error("without --by nobody is said to have done it, or the attempts are not kept")
+		t.Error("without --by an operator is named, or the attempts are not kept")
 	}
 	s.CLI("dead", "redrive", ids[0]).Says(1, "there is no dead letter "+ids[0])
 	s.CLI("dead", "purge", ids[3], "--yes").Says(0, ids[3]+" is gone")

@@ -28,7 +28,7 @@ func deadLetterQueueGetsCopySQL(t *testing.T) {
 			t.Parallel()
 			d := weirtest.New(t)
 			weirtest.Exec(t, d, `select weir.set_queue('q', '{"dead_letter_queue": "graves", "max_attempts": 1}'), weir.set_queue('graves', '{"timeout_seconds": 77, "max_attempts": 9, "max_depth": 1}')`)
-			weirtest.Exec(t, d, "select weir.enqueue('full', queue => 'graves')") // its bound does not keep a job from dying
+			weirtest.Exec(t, d, "select weir.enqueue('full', queue => 'graves')") // a full queue does not keep a job from dying
 			id := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "args": [1], "priority": 8, "tenant": "acme", "tags": ["x", "y"], "metadata": {"m": 1}, "unique": {"key": "k"}}`)[0]
 			weirtest.ClaimOne(t, d, "q")
 			for _, call := range calls {
@@ -135,7 +135,7 @@ func TestDeadLetterQueuesDoNotLoop(t *testing.T) {
 		})
 	}
 	weirtest.Exec(t, d, `select weir.set_queue('b', '{"dead_letter_queue": ""}')`)
-	weirtest.Exec(t, d, `select weir.set_queue('c', '{"dead_letter_queue": "a"}')`) // now it is no circle
+	weirtest.Exec(t, d, `select weir.set_queue('c', '{"dead_letter_queue": "a"}')`) // now it is no cycle
 	weirtest.Exec(t, d, `select weir.set_queue('a', '{}', replace => true)`)
 	if got := weirtest.Values[string](t, d, "select q.name || '>' || x.name from weir.queue q join weir.queue x on x.id = q.dead_letter_queue_id order by 1"); !slices.Equal(got, []string{"c>a"}) {
 		t.Errorf("routes are %q", got)

@@ -17,7 +17,7 @@ func TestEverythingInSchemaHasComment(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.EnqueueOne(t, d, "q")
-	weirtest.RollOver(t, d) // partitions that the migrations did not make are documented too
+	weirtest.RollOver(t, d) // partitions made later are documented too
 	for _, line := range weirtest.Values[string](t, d, undocumented) {
 		t.Error(line)
 	}
@@ -50,7 +50,7 @@ with things as (
 )
 select what || ' has no comment' from things where coalesce(trim(says), '') = '' order by 1`
 
-// The functions that users may call. What is added here is a promise; what is changed or taken away breaks one.
+// The functions that users may call. Adding one is a promise; changing or removing one breaks a promise.
 const publicFunctions = `
 weir.add_steps(job_id bigint, token bigint, steps jsonb)
 weir.admit(queue text, wanted integer, OUT admitted integer, OUT waiting integer, OUT held_by text, OUT next_in double precision, OUT more boolean, OUT available integer)
@@ -121,7 +121,7 @@ weir.roll_up(patience interval, most integer, OUT did text, OUT counted bigint, 
 weir.retry_workflow(workflow_id bigint, by text)
 weir.seal_step(OUT partition integer, OUT statement text)
 weir.rotate_webhook_secret(name text, keep_old interval)
-weir.see_workers(names text[], seconds_ago double precision[])
+weir.touch_workers(names text[], seconds_ago double precision[])
 weir.set_limit(queue text, key text, tenant text, limits jsonb)
 weir.set_queue(name text, settings jsonb, replace boolean)
 weir.set_webhook(name text, settings jsonb, make boolean)
@@ -147,7 +147,7 @@ weir.run_workflow_timers(max_workflows integer, OUT handled integer, OUT next_in
 weir.timeline(job_id bigint)
 weir.trigger_schedule(name text)
 weir.unpark(queues text[], node text)
-weir.work_operation(operation_id bigint, most integer, OUT over boolean, OUT wait_seconds double precision)
+weir.run_operation(operation_id bigint, most integer, OUT over boolean, OUT wait_seconds double precision)
 weir.why(job_id bigint)
 weir.workflow_timeline(workflow_id bigint)
 weir.worker_heartbeat(name text, load double precision, OUT state text, OUT capacity integer, OUT registered boolean)
@@ -182,7 +182,7 @@ func TestPublicFunctionsAreAsPromised(t *testing.T) {
 	}
 }
 
-// What a call raises is in its comment, so that \df+ tells.
+// A function's comment names its errors, so that \df+ shows them.
 func TestCommentsNameTheErrors(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

@@ -51,7 +51,7 @@ func TestBatchIsStoredWholeOrNotAtAll(t *testing.T) {
 	}
 }
 
-// Batches that arrive together are committed together. That must not show in their answers.
+// Batches that arrive together are committed together. Their answers must not show that.
 func TestGroupedBatchesAreAnsweredSeparately(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -97,7 +97,7 @@ func TestGroupedBatchesAreAnsweredSeparately(t *testing.T) {
 		}
 		claimed = append(claimed, j)
 	}
-	// Each call completes three of its own, one of them twice, and has a token that is none.
+	// Each call completes three of its own jobs, one of them twice, and names a wrong token.
 	completed := 0
 	for i := 0; i+3 <= len(claimed); i += 3 {
 		completed += 3

@@ -78,7 +78,7 @@ func everyOptionIsKeptREST(t *testing.T) {
 			!weirtest.SameJSON(t, j.Retry, []byte(`{"strategy": "linear", "base_seconds": 1.5, "max_seconds": 30, "jitter": false}`)) {
 			t.Errorf("%+v", j)
 		}
-		// The view has the same.
+		// The view shows the same.
 		if n := s.Count(`select count(*) from weir.jobs where id = $1 and queue = 'a.b:c-d_e' and priority = 9 and state = 'scheduled' and run_at = $2
 			and max_attempts = 7 and timeout_seconds = 61 and tenant = 'acme' and unique_key = $3 and 'blue' = any (tags)`, id, runAt, key); n != 1 {
 			t.Errorf("the view weir.jobs shows job %s otherwise", id)

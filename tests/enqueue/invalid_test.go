@@ -120,7 +120,7 @@ func TestInvalidJobIsRefusedWithItsPlace(t *testing.T) {
 			}
 		}
 	}
-	for some := range slices.Chunk(bad, 10) { // looked at once after them: a row that is put back is another one
+	for some := range slices.Chunk(bad, 10) { // compared once after all calls: a row that is written back differs too
 		d.Unchanged(fmt.Sprintf("one of %.2000v", some), func() {
 			for _, c := range some {
 				check(c)
@@ -213,7 +213,7 @@ func sizeLimitsSQL(t *testing.T) {
 	}
 }
 
-// One mebibyte of JSON is what args may have, whatever form the database keeps it in.
+// Args may have one mebibyte of JSON, whatever form the database keeps it in.
 func sizeLimitsREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

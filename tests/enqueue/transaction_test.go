@@ -117,7 +117,8 @@ func openEnqueueBlocksNoOthersSQL(t *testing.T) {
 	}
 }
 
-// An application that has taken a key, or made a queue, in a transaction that it leaves open, holds up those who want the same, and nobody else.
+// An application that has taken a key, or made a queue, in an open transaction blocks those that want the same, and no
+// others.
 func openEnqueueBlocksNoOthersREST(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -189,7 +190,7 @@ func TestBatchWaitsForNoUnneededRow(t *testing.T) {
 	for range 20 {
 		weirtest.EnqueueOne(t, d, "q")
 	}
-	worker := d.Tx() // a long transaction of a worker: it claims, completes and keeps all of its locks
+	worker := d.Tx() // a worker's long transaction: it claims, completes and keeps all of its locks
 	jobs := weirtest.Claim(t, worker, "q", 10)
 	weirtest.Complete(t, worker, jobs[:5]...)
 	weirtest.Exec(t, worker, "select weir.fail($1, $2, null)", jobs[5].ID, jobs[5].Token)
@@ -205,7 +206,8 @@ func TestBatchWaitsForNoUnneededRow(t *testing.T) {
 	}
 }
 
-// Somebody holds what single calls need, for longer than a group commit waits: they are done once it is free.
+// Another session holds what single calls need, for longer than a group commit waits. The calls succeed once it is
+// free.
 func TestSingleCallsOutlastLock(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

@@ -105,7 +105,7 @@ func TestActiveUniqueKeyIsFreeAfterItsJob(t *testing.T) {
 		}
 		weirtest.Exec(t, d, ending, id)
 	}
-	// A job that runs again has its key again, unless another has it.
+	// A retried job gets its key back, unless another job has it.
 	weirtest.Exec(t, d, "select weir.retry($1)", last)
 	if id := weirtest.Value[int64](t, d, "select weir.enqueue('a', unique_key => 'k')"); id != last {
 		t.Errorf("enqueueing answers %d, want %d, which runs again", id, last)
@@ -129,7 +129,7 @@ func TestUniqueKeyWithTTLIsTakenUntilThen(t *testing.T) {
 	if next == ids[1] {
 		t.Errorf("the key is still taken after its time")
 	}
-	weirtest.WantState(t, d, ids[1], "available") // its time is over, whatever became of its job
+	weirtest.WantState(t, d, ids[1], "available") // its time has passed, whatever happened to its job
 	if again := weirtest.Enqueue(t, d, short)[0]; again != next {
 		t.Errorf("the key that job %d took over was given to %d", next, again)
 	}

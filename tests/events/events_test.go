@@ -64,13 +64,14 @@ func TestEventsAreFiltered(t *testing.T) {
 	}
 }
 
-// Producers commit in another order than they began, one of them much later; nothing may be missed, by whoever hangs up and resumes neither.
+// Producers commit in another order than they began, one of them much later. No stream may miss anything, not even one
+// that disconnects and resumes.
 func TestEventsMissNothing(t *testing.T) {
 	weirtest.Long(t, "it follows many jobs")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	events, hangUp := s.WatchEvents("event=enqueued", "")
-	s.Do(http.MethodPut, "/v1/queues/default", `{}`).Want(http.StatusOK) // or the late one would keep the others from making it
+	s.Do(http.MethodPut, "/v1/queues/default", `{}`).Want(http.StatusOK) // or the late transaction would keep the others from making it
 	late := s.ExecUncommitted(`select weir.enqueue('late')`)
 	const producers, each = 4, 60
 	var wg sync.WaitGroup
@@ -113,7 +114,7 @@ func TestEventsMissNothing(t *testing.T) {
 	}
 }
 
-// Another node knows nothing of what the first has told; the database does.
+// Another node knows nothing of what the first one sent; the database does.
 func TestEventsResumeOnAnotherNode(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -166,7 +167,7 @@ func TestEventsShowWorkers(t *testing.T) {
 	}
 }
 
-// However many listen, the database is asked as often as for one.
+// However many streams there are, the database is queried as often as for one.
 func TestManyStreamsShareOneQuery(t *testing.T) {
 	weirtest.Long(t, "it opens 500 streams")
 	t.Parallel()

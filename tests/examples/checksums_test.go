@@ -18,8 +18,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The example in examples/checksums, as its README tells it, over the source of Go: more than ten thousand files, each of which is a job and a
-// run of sha256sum. One of the workers is killed in the middle.
+// The example in examples/checksums as its README describes it, over the source of Go: more than ten thousand files,
+// each a job and a run of sha256sum. One of the workers is killed in the middle.
 func TestChecksumsOfSourceTree(t *testing.T) {
 	weirtest.Long(t, "it hashes ten thousand files")
 	t.Parallel()
@@ -71,7 +71,7 @@ func TestChecksumsOfSourceTree(t *testing.T) {
 		t.Errorf("a worker that was told to end ended with status %d:\n%s", status, other.Output)
 	}
 
-	// Not only in the words of the example: each file was done, once, and rightly.
+	// Not only by the example's own report: each file was hashed once, and correctly.
 	query := url.Values{"queue": {"checksums"}, "state": {"completed"}, "limit": {"1000"}}
 	workers := map[string]int{}
 	for {
@@ -97,7 +97,7 @@ func TestChecksumsOfSourceTree(t *testing.T) {
 	}
 }
 
-// sumsUnder gives the SHA-256 of each file under a folder.
+// sumsUnder returns the SHA-256 of each file under a folder.
 func sumsUnder(t *testing.T, folder string) map[string]string {
 	t.Helper()
 	sums := map[string]string{}

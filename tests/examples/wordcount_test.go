@@ -11,8 +11,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The example in examples/wordcount, as its README tells it, over a part of the source of Go, or with WEIR_TEST_WORDCOUNT over the folder that it names.
-// One of the workers is killed in the middle.
+// The example in examples/wordcount as its README describes it, over a part of the source of Go, or over the folder
+// that WEIR_TEST_WORDCOUNT names. One of the workers is killed in the middle.
 func TestWorkflowCountsWordsOfSourceTree(t *testing.T) {
 	weirtest.Long(t, "it counts the words of a source tree")
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// pass lets a queue's frontier move on: jobs come, are claimed and are done, and the watermark ticks.
+// pass moves a queue's frontier on: jobs are enqueued, claimed and completed, and the watermark ticks.
 func pass(t *testing.T, d *weirtest.Database, queues ...string) {
 	t.Helper()
 	for range 3 {
@@ -97,7 +97,7 @@ func TestLateCommitterIsFound(t *testing.T) {
 	}
 }
 
-// Whoever waits for a key has drawn a number already.
+// A transaction that waits for a key has drawn its number already.
 func TestJobThatWaitedForItsKeyIsFound(t *testing.T) {
 	t.Parallel()
 	for _, key := range []string{`"unique": {"key": "k"}`, `"idempotency_key": "k"`} {
@@ -132,7 +132,7 @@ func TestRolledBackClaimIsFoundBehindFrontier(t *testing.T) {
 	wantFound(t, d, "q,other", ids...)
 }
 
-// A claimer may pass the places up to which it has claimed, as long as the tick stays the same.
+// A claimer may skip the places up to which it has claimed, as long as the tick stays the same.
 func TestHintIsIgnoredAfterNextTick(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -166,7 +166,7 @@ func TestHintIsIgnoredAfterNextTick(t *testing.T) {
 	}
 }
 
-// What is noted of a transaction that writes must stay its own, whoever comes and goes beside it.
+// The place noted for a writing transaction must stay its own, whatever other transactions begin and end.
 func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -176,7 +176,7 @@ func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 	weirtest.EnqueueOne(t, late, "q")
 	name := weirtest.Value[string](t, late, "select pg_backend_pid() || ':' || virtualtransaction from pg_locks where pid = pg_backend_pid() and locktype = 'virtualxid'")
 	var others []pgx.Tx
-	for tick := range 40 { // the plans change with the number of those who write, and after the first few ticks
+	for tick := range 40 { // the plans change with the number of writers, and after the first few ticks
 		for range []int{4, 1}[tick%2] {
 			tx := d.Tx()
 			weirtest.EnqueueOne(t, tx, "q")
@@ -194,7 +194,7 @@ func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 	}
 }
 
-// While few jobs come and go, a node seldom advances the watermark; a late committer is found soon all the same. A machine
+// While few jobs come and go, a node seldom advances the watermark; a late committer is found soon nevertheless. A machine
 // that stalls may delay one round of five.
 func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
 	weirtest.Long(t, "it has five rounds of two seconds")
@@ -209,7 +209,7 @@ func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
 			t.Fatal(err)
 		}
 		late := weirtest.EnqueueOne(t, tx, "q")
-		for range 15 { // so that the frontier moves on, with the late one behind it
+		for range 15 { // so that the frontier moves on and leaves the late one behind
 			weirtest.EnqueueOne(t, d, "q")
 			weirtest.Complete(t, d, weirtest.Claim(t, d, "q", 10)...)
 			time.Sleep(100 * time.Millisecond)

@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// newServer starts a server of the test's own that takes prepared transactions.
+// newServer starts a server for this test that accepts prepared transactions.
 func newServer(t *testing.T) (*weirtest.Database, *embedded.Server) {
 	t.Helper()
 	s := weirtest.NewServer(t)
@@ -23,7 +23,7 @@ func newServer(t *testing.T) (*weirtest.Database, *embedded.Server) {
 	return reopen(t, s, s.Stop)
 }
 
-// reopen ends a server in one way or another and starts it again.
+// reopen ends a server and starts it again.
 func reopen(t *testing.T, s *embedded.Server, end func() error) (*weirtest.Database, *embedded.Server) {
 	t.Helper()
 	if err := end(); err != nil {
@@ -65,7 +65,7 @@ func TestPreparedTransactionIsFoundAfterCommit(t *testing.T) {
 	d.CheckPlaces()
 }
 
-// Virtual transaction ids begin anew with the server: another transaction may get the one that a prepared one had.
+// Virtual transaction ids start over with the server: another transaction may get the id that a prepared one had.
 func TestPreparedTransactionIsNotTakenForAnother(t *testing.T) {
 	weirtest.Long(t, "it restarts PostgreSQL")
 	t.Parallel()

@@ -14,7 +14,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// produce enqueues in short and long transactions, of which some roll back and some are prepared first.
+// produce enqueues in short and long transactions. Some roll back, some are prepared first.
 func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 	bg := context.Background()
 	conn := r.d.Connect()
@@ -33,7 +33,7 @@ func (r *frontierRun) produce(ctx context.Context, rng *rand.Rand) {
 		var ids []int64
 		for range 1 + rng.IntN(4) {
 			switch rng.IntN(4) {
-			case 0: // undone, and again
+			case 0: // rolled back, then again
 				weirtest.Exec(r.t, tx, "savepoint s")
 				r.ended(r.some(tx, rng), false)
 				time.Sleep(weirtest.RandomDuration(rng, pause))
@@ -92,7 +92,7 @@ func (r *frontierRun) produceCalmly(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// work claims, alone or in transactions that sometimes roll back, and says different things of what it gets.
+// work claims, alone or in transactions that sometimes roll back, and ends the jobs in different ways.
 func (r *frontierRun) work(ctx context.Context, rng *rand.Rand) {
 	conn := r.d.Connect()
 	for ctx.Err() == nil {
@@ -147,7 +147,7 @@ func (r *frontierRun) work(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// workWithHint claims as a node of the service does, from where it came to.
+// workWithHint claims as a node does, from the position that it has reached.
 func (r *frontierRun) workWithHint(ctx context.Context, rng *rand.Rand) {
 	conn := r.d.Connect()
 	hint, at := make([]int64, 40), int64(-1)
@@ -187,7 +187,7 @@ func (r *frontierRun) workWithHint(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// tick ticks, sometimes slowly and sometimes in vain.
+// tick advances the watermark, sometimes slowly and sometimes without effect.
 func (r *frontierRun) tick(ctx context.Context, rng *rand.Rand) {
 	conn := r.d.Connect()
 	for ctx.Err() == nil {
@@ -211,7 +211,7 @@ func (r *frontierRun) tick(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// promote makes delayed jobs available; each look begins where the last one ended.
+// promote makes delayed jobs available, starting each time where it stopped.
 func (r *frontierRun) promote(ctx context.Context, rng *rand.Rand) {
 	conn := r.d.Connect()
 	var p weirtest.Promoter
@@ -221,16 +221,16 @@ func (r *frontierRun) promote(ctx context.Context, rng *rand.Rand) {
 	}
 }
 
-// disturb does what else may happen to the tables.
+// disturb does everything else that may happen to the tables.
 func (r *frontierRun) disturb(ctx context.Context, rng *rand.Rand) {
 	conn := r.d.Connect()
 	weirtest.Exec(r.t, conn, "set lock_timeout = '20ms'")
-	rolls := 0 // at most as many as there are partitions ahead: an open transaction does not come to know of new ones
+	rolls := 0 // at most as many as there are partitions ahead: an open transaction does not see new ones
 	for ctx.Err() == nil && !r.calm.Load() {
 		var err error
 		switch rng.IntN(6) {
-		case 0: // moves all locks from the sessions' own lists to the common one
-			_ = weirtest.TryExec(conn, "lock table weir.job_ready in share mode") // fails outside of a transaction, after the lock
+		case 0: // moves all locks from the sessions' lists to the shared one
+			_ = weirtest.TryExec(conn, "lock table weir.job_ready in share mode") // fails outside a transaction, after taking the lock
 			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error { return weirtest.TryExec(tx, "lock table weir.job_ready in share mode") })
 		case 1:
 			after := "1 h"
@@ -239,7 +239,7 @@ func (r *frontierRun) disturb(ctx context.Context, rng *rand.Rand) {
 				after = "0 s"
 			}
 			err = weirtest.TryExec(conn, "select weir.keep_partitions($1::interval)", after)
-		case 2: // a cancel that is undone
+		case 2: // a cancel that is rolled back
 			err = pgx.BeginFunc(ctx, conn, func(tx pgx.Tx) error {
 				err := weirtest.TryExec(tx, "select weir.cancel(id) from weir.jobs where state in ('available', 'scheduled') limit 1")
 				time.Sleep(weirtest.RandomDuration(rng, 30*time.Millisecond))

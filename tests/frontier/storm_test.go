@@ -35,7 +35,7 @@ func TestNoCommittedJobIsMissed(t *testing.T) {
 	running, end := context.WithCancel(context.Background())
 	defer end()
 
-	pin := d.Tx() // holds back the xmin horizon: nothing that dies can be vacuumed
+	pin := d.Tx() // pins the xmin horizon: no dead row can be vacuumed
 	weirtest.Exec(t, pin, "set transaction isolation level repeatable read")
 	weirtest.Exec(t, pin, "select pg_current_xact_id()")
 
@@ -44,8 +44,8 @@ func TestNoCommittedJobIsMissed(t *testing.T) {
 	start(running, &others, 2, r.tick)
 	start(running, &others, 2, r.promote)
 	start(running, &others, 1, r.disturb)
-	// The end of a transaction makes the frontiers look back to its beginning, and so find what others missed. Therefore many at
-	// once are followed by few at a time: what is missed then stays so.
+	// The end of a transaction makes the frontiers go back to its beginning, and so find jobs that were missed.
+	// Therefore many transactions at once are followed by few at a time: a job missed then stays missed.
 	producing, stop := context.WithTimeout(context.Background(), 4*time.Second)
 	defer stop()
 	start(producing, &producers, 7, r.produce)
@@ -86,7 +86,7 @@ func TestNoCommittedJobIsMissed(t *testing.T) {
 
 var frontierQueues = []string{"f0", "f1", "f2", "f3"}
 
-// frontierRun is what the goroutines of TestNoCommittedJobIsEverMissed have in common.
+// frontierRun is shared by the goroutines of TestNoCommittedJobIsMissed.
 type frontierRun struct {
 	d *weirtest.Database
 	t *testing.T
@@ -127,7 +127,7 @@ func (r *frontierRun) longest() (most time.Duration) {
 	return most
 }
 
-// ended notes what became of the jobs of a producer's transaction.
+// ended notes the outcome of a producer's transaction for its jobs.
 func (r *frontierRun) ended(ids []int64, committed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -152,7 +152,7 @@ func (r *frontierRun) completed(ids []int64) {
 	}
 }
 
-// jobs is the text of some jobs for random queues and priorities.
+// jobs returns the text of some jobs for random queues and priorities.
 func (r *frontierRun) jobs(rng *rand.Rand, n int, more string) string {
 	var list []string
 	for range n {
@@ -161,7 +161,7 @@ func (r *frontierRun) jobs(rng *rand.Rand, n int, more string) string {
 	return "[" + strings.Join(list, ",") + "]"
 }
 
-// some enqueues a few jobs in one of several ways and returns those that are new.
+// some enqueues a few jobs in one of several ways and returns the new ones.
 func (r *frontierRun) some(q weirtest.Querier, rng *rand.Rand) []int64 {
 	more := ""
 	switch rng.IntN(8) {

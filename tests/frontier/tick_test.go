@@ -17,7 +17,7 @@ func TestRolledBackOrBlockedTickDoesNoHarm(t *testing.T) {
 		ids := []int64{weirtest.EnqueueOne(t, late, "q")}
 		weirtest.Tick(t, ticker)
 		ids = append(ids, weirtest.EnqueueOne(t, d, "q"))
-		before := weirtest.Tick(t, d) // somebody is at it: it changes nothing
+		before := weirtest.Tick(t, d) // another session holds it: it changes nothing
 		if after := weirtest.Tick(t, d); after != before {
 			t.Errorf("two ticks at a time: from %d to %d", before, after)
 		}
@@ -98,8 +98,9 @@ func TestTicksGoOnAfterClockIsSetBack(t *testing.T) {
 	wantFound(t, d, "q", id)
 }
 
-// A select from the sequence reads its row without the lock that nextval writes it under, and every 33rd time nextval writes a number
-// that is 32 too high first. That was seen in 2 of 10,000 looks on a busy machine, which is too seldom for a test, and loses jobs.
+// Selecting from a sequence reads its row without the lock that nextval writes it under, and every 33rd nextval first
+// writes a number that is 32 too high. That was seen in 2 of 10,000 reads on a busy machine, which is too rare for a
+// test, and loses jobs.
 func TestWatermarkReadsSequenceUnderItsLock(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

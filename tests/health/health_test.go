@@ -8,7 +8,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// servedComponents are those that a node checks where nobody has made a circuit breaker and no chores run.
+// components are those that a node checks without a circuit breaker and without chores.
 var components = []string{"database", "listener", "loops", "frontier", "promotion", "leases", "partitions", "horizon"}
 
 func TestEachComponentIsChecked(t *testing.T) {
@@ -16,7 +16,7 @@ func TestEachComponentIsChecked(t *testing.T) {
 	s := weirtest.StartNode(t)
 	for _, name := range components {
 		var c weirtest.Component
-		// A machine that stalls may make the first check one that did not pass.
+		// If the machine stalls, the first check may fail.
 		s.Eventually(name+" is checked, and well", func() bool { c = s.Component(name); return c.Status == "ok" })
 		if len(c.History) != c.Checks || !c.History[0].OK || c.SuccessRate <= 0 || c.SuccessRate > 1 {
 			t.Errorf("%s: %+v", name, c)
@@ -39,7 +39,7 @@ func TestOpenBreakerLowersScore(t *testing.T) {
 	for _, name := range components {
 		s.Eventually(name+" is checked, and well", func() bool { return s.Component(name).Status == "ok" })
 	}
-	// From now on it is this test that checks, and no other session.
+	// From now on this test checks, and no other session.
 	conn, err := s.DB.Acquire(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestOpenBreakerLowersScore(t *testing.T) {
 		}
 	}
 	summary := func() weirtest.Resilience {
-		// No chores run here, and what a machine that stalls makes of a node is not the question.
+		// No chores run here, and whatever a stalling machine does to a node is not the question.
 		weirtest.Exec(t, conn, "delete from weir.health_check where component = 'chores' or not ok and node <> ''")
 		return weirtest.Decode[weirtest.Resilience](s.Get("/v1/health/summary").Want(http.StatusOK))
 	}

@@ -51,7 +51,7 @@ func TestJobRunsFromEnqueueToCompletion(t *testing.T) {
 	}
 }
 
-// What clients in every language rely on: an id or token is a JSON string wherever it appears.
+// Clients in every language rely on this: an id or token is a JSON string wherever it appears.
 func TestIDsAndTokensAreStrings(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -99,7 +99,7 @@ func TestIDsAndTokensAreStrings(t *testing.T) {
 	}
 }
 
-// SQL takes any JSON for an error. What REST shows of it is text.
+// SQL accepts any JSON as an error. REST shows it as text.
 func TestNonTextErrorsAreShownAsText(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

@@ -60,7 +60,7 @@ func TestListIsWalkedOnceWhileJobsArrive(t *testing.T) {
 				break
 			}
 			values.Set("cursor", *page.NextCursor)
-			s.EnqueueAll([]obj{{"kind": "new", "queue": "q1"}, {"kind": "new", "queue": "q2"}}) // newer than where the walk is
+			s.EnqueueAll([]obj{{"kind": "new", "queue": "q1"}, {"kind": "new", "queue": "q2"}}) // newer than the current page
 			if pages > 500 {
 				t.Fatalf("%s: the walk does not end", query)
 			}
@@ -86,7 +86,7 @@ func timeInQuery(at time.Time) string { return url.QueryEscape(at.Format(time.RF
 func TestEachFilterSelectsItsJobs(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	// One job in each state, told apart by its kind.
+	// One job in each state, told apart by kind.
 	end := func(kind string, outcome obj) string {
 		t.Helper()
 		id := s.Enqueue(obj{"kind": kind, "queue": "work"})

@@ -20,12 +20,12 @@ func TestParentMustExist(t *testing.T) {
 			t.Errorf("the parent given as %s is %d, want %d", given, got, parent)
 		}
 	}
-	// One that the same transaction has just enqueued will do, and a grandchild.
+	// A parent may come from the same transaction, and may itself have a parent.
 	tx := d.Tx()
 	child := weirtest.Value[int64](t, tx, `select weir.enqueue('part', options => jsonb_build_object('parent_id', weir.enqueue('whole')))`)
 	weirtest.Exec(t, tx, `select weir.enqueue('part', options => jsonb_build_object('parent_id', $1::bigint))`, child)
 	weirtest.Commit(t, tx)
-	// One that has ended, too.
+	// A parent may have ended, too.
 	weirtest.Complete(t, d, weirtest.ClaimOne(t, d, "q"))
 	weirtest.Enqueue(t, d, fmt.Sprintf(`{"kind": "part", "parent_id": %d}`, parent))
 
@@ -99,7 +99,7 @@ func TestJobListsItsChildren(t *testing.T) {
 	}
 }
 
-// Reading the children of one job must not cost a look at all jobs.
+// Listing the children of a job must not read all jobs.
 func TestChildrenAreFoundByIndex(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

@@ -96,7 +96,7 @@ func resultIsShownForItsTimeREST(t *testing.T) {
 		t.Errorf("the place is %+v", p.Errors)
 	}
 
-	// Of numbers, PostgreSQL may write more digits than were sent, so the limit shows only there.
+	// PostgreSQL may write more digits of a number than were sent, so only the database sees the limit exceeded.
 	long := "[" + strings.TrimSuffix(strings.Repeat("1e999,", 8000), ",") + "]"
 	for _, result := range []string{long, `"` + strings.Repeat("x", 1<<20) + `"`} {
 		name := fmt.Sprintf("%.10s…", result)
@@ -140,7 +140,7 @@ func TestManyResultsAreWipedInBatches(t *testing.T) {
 	}
 }
 
-// 1 MiB as text is what a result may have, and nothing of what is refused is kept.
+// A result may have 1 MiB as text, and nothing of a refused result is kept.
 func TestResultIsAtMostOneMebibyte(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

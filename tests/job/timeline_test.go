@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// timeline is a job's life in words: event, attempt, worker, cause, whether it then waits for a time.
+// timeline returns a job's life in words: event, attempt, worker, cause, whether it then waits for a time.
 func timeline(t *testing.T, q weirtest.Querier, id int64) []string {
 	t.Helper()
 	return weirtest.Values[string](t, q, `select concat_ws(' ', event, attempt, worker, '<' || cause, case when run_at is not null then 'waits' end, coalesce(detail ->> 'message', detail ->> 'state', detail ->> 'reason'))
@@ -118,7 +118,7 @@ func TestTimelineShowsPresent(t *testing.T) {
 	}
 }
 
-// What a timeout ends has a life of its own: the deadline is the database's to keep.
+// A timeout has a test of its own: the database keeps the deadline.
 func TestTimelineShowsTimeoutAndEdit(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

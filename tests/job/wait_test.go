@@ -43,7 +43,7 @@ func callWaitsForEndOfJobREST(t *testing.T) {
 				t.Errorf("the answer is %+v, want it %s", got, end)
 			}
 		}
-		// One that has ended is not waited for.
+		// A call does not wait for a job that has ended.
 		if got := weirtest.Decode[weirtest.Job](s.Get("/v1/jobs/" + id + "?wait_seconds=60").Want(http.StatusOK)); got.State != end {
 			t.Errorf("once more: %+v", got)
 		}
@@ -52,7 +52,7 @@ func callWaitsForEndOfJobREST(t *testing.T) {
 	id := s.Enqueue(`{"kind": "k", "queue": "waits"}`)
 	began := time.Now()
 	if got := weirtest.Decode[weirtest.Job](s.Get("/v1/jobs/" + id + "?wait_seconds=0.5").Want(http.StatusOK)); got.State != "available" || time.Since(began) < 500*time.Millisecond {
-		t.Errorf("in vain: %s after %v", got.State, time.Since(began))
+		t.Errorf("a wait that timed out: got %s after %v", got.State, time.Since(began))
 	}
 	s.Get("/v1/jobs/99999?wait_seconds=60").Problem(http.StatusNotFound, "job_not_found")
 	for _, bad := range []string{"-1", "61", "x"} {
@@ -81,7 +81,7 @@ func callWaitsForEndOfJobCLI(t *testing.T) {
 	s.CLI("job", "wait", "4711").Says(1, "there is no job 4711")
 }
 
-// The end may come from elsewhere: from another node, from SQL, from a lease that ran out.
+// The end may come from elsewhere: another node, SQL, a lease that expires.
 func TestEndFromElsewhereIsSeen(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -105,7 +105,7 @@ func TestEndFromElsewhereIsSeen(t *testing.T) {
 	}
 }
 
-// However many wait, one statement a few times a second looks for all of them.
+// However many callers wait, one statement a few times a second serves all of them.
 func TestThousandsOfWaitersShareQueries(t *testing.T) {
 	weirtest.Long(t, "ten thousand callers wait")
 	t.Parallel()

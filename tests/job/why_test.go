@@ -109,7 +109,7 @@ func TestReasonsEndWithTheirCause(t *testing.T) {
 	d := weirtest.New(t)
 	id := weirtest.EnqueueOne(t, d, "q")
 	wantWhy(t, d, id, "no_worker")
-	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'other')")
 	wantWhy(t, d, id, "next")
 	weirtest.Exec(t, d, "update weir.parked set until = clock_timestamp() - interval '1 s'")
 	wantWhy(t, d, id, "no_worker")
@@ -130,7 +130,7 @@ func TestReasonsEndWithTheirCause(t *testing.T) {
 	wantWhy(t, d, other, "scheduled", "queue_paused", "no_worker")
 	weirtest.Exec(t, d, "update weir.queue set resume_at = clock_timestamp()")
 	weirtest.Exec(t, d, "select weir.retry($1)", other)
-	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'other')")
 	wantWhy(t, d, other, "next") // the pause is over, though no loop has noticed
 
 	due := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "delay_seconds": 100}`)[0]
@@ -139,11 +139,11 @@ func TestReasonsEndWithTheirCause(t *testing.T) {
 	wantWhy(t, d, due, "scheduled", "no_node")
 }
 
-// Priority 10 comes first here as everywhere, and within a priority who became available first.
+// Priority 10 comes first here as everywhere, and within a priority the job that became available first.
 func TestJobsAheadAreCounted(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	weirtest.Exec(t, d, "select weir.park(array['q'], 'somebody')")
+	weirtest.Exec(t, d, "select weir.park(array['q'], 'other')")
 	ids := weirtest.Enqueue(t, d, `{"kind": "a", "queue": "q", "priority": 1}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "q", "priority": 10}`,
 		`{"kind": "a", "queue": "q", "priority": 5}`, `{"kind": "a", "queue": "other", "priority": 10}`)
 	ahead := func(id int64) int {
@@ -156,7 +156,7 @@ func TestJobsAheadAreCounted(t *testing.T) {
 			got = append(got, ahead(id))
 		}
 		if !slices.Equal(got, want) {
-			t.Errorf("%s so many are ahead: %v, want %v", when, got, want)
+			t.Errorf("%s the numbers of jobs ahead are %v, want %v", when, got, want)
 		}
 	}
 	check("at first", 4, 1, 2, 0, 3)

@@ -145,7 +145,7 @@ func TestLeaseLockedByTransactionExpiresAfterIt(t *testing.T) {
 			weirtest.Settle(t, d)
 			tx := d.Tx()
 			weirtest.Exec(t, tx, keep, j.ID, j.Token)
-			for range 5 { // as the service does: each look begins where the last one ended
+			for range 5 { // as the service does: each call starts where the last one ended
 				weirtest.Tick(t, d)
 				e.Look(t, d)
 			}

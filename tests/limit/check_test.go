@@ -6,7 +6,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Other tests rely on weir.check_limits, and nodes repair by it.
+// Other tests rely on weir.check_limits, and nodes use it for repairs.
 func TestCheckOfLimitsFindsMistakesAndRepairs(t *testing.T) {
 	t.Parallel()
 	for name, mistake := range map[string]string{

@@ -15,7 +15,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// enqueueKeyed enqueues a job for each of some keys, with spaces between.
+// enqueueKeyed enqueues one job for each of some keys, separated by spaces.
 func enqueueKeyed(t testing.TB, q weirtest.Querier, queue, keys string) []int64 {
 	t.Helper()
 	var jobs []string
@@ -80,7 +80,7 @@ func keyOfOneRunsJobsInOrderREST(t *testing.T) {
 				t.Errorf("%+v", lines)
 			}
 		}
-		// Somebody waits already when the key becomes free.
+		// A job waits already when the key becomes free.
 		waits := s.Park(obj{"worker": "other", "queues": []string{"q"}, "wait_seconds": 60})
 		s.Post("/v1/jobs/"+job.ID+"/complete", obj{"token": job.Token}).Want(http.StatusOK)
 		if i == len(ids)-1 {
@@ -141,7 +141,7 @@ func TestCancelFreesKey(t *testing.T) {
 		t.Fatalf("claimed %d, want %d", job.ID, ids[2])
 	}
 	job.Call(t, d, "fail($1, $2, '{}', interval '1 hour')")
-	weirtest.Exec(t, d, "select weir.cancel($1)", job.ID) // waits for its retry, and has its key
+	weirtest.Exec(t, d, "select weir.cancel($1)", job.ID) // waits for its retry and keeps its key
 	weirtest.Admit(t, d, "q", 10)
 	if job = weirtest.ClaimOne(t, d, "q"); job.ID != ids[3] {
 		t.Errorf("claimed %d, want %d", job.ID, ids[3])
@@ -170,7 +170,7 @@ func TestQueueLimitsJobsInFlight(t *testing.T) {
 	weirtest.CheckLimits(t, d)
 }
 
-// Workers that complete, fail, vanish and release, over two nodes; one that looks on from outside; limits that change meanwhile.
+// Workers complete, fail, vanish and release on two nodes, while the limits change and this test watches.
 func TestLimitIsNeverExceeded(t *testing.T) {
 	weirtest.Long(t, "it works many jobs")
 	t.Parallel()
@@ -215,7 +215,7 @@ func TestLimitIsNeverExceeded(t *testing.T) {
 		})
 	}
 	allowed, highest, lowered, changed := 6, 0, false, time.Now()
-	// What was let through before a limit was lowered may run on. Once there are no more of them than it allows, there never are.
+	// Jobs admitted before a limit was lowered may run on. Once they fit the new limit, it holds.
 	const inFlight = `select count(*) + (select count(*) from weir.job_ready r where exists (select from weir.queue q where q.id = r.queue_id)) from weir.job_lease
 		having (select a.phase = 'open' and a.version = q.limits_version from weir.queue q join weir.admission a on a.queue_id = q.id where q.name = 'q' order by a.tick desc limit 1)`
 	look := func() (over bool) {

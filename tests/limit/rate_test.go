@@ -33,10 +33,10 @@ func rateIsTokenBucketSQL(t *testing.T) {
 	if n := weirtest.Admit(t, d, "k", 100); n != 4 {
 		t.Errorf("admitted %d at once of two keys, want 2 of each", n)
 	}
-	// An hour later: the bucket is full, but what was admitted and not claimed is part of it.
+	// An hour later the bucket is full, but jobs that were admitted and not claimed are part of it.
 	weirtest.Exec(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour', rate_until = rate_until - interval '1 hour'")
 	if n := weirtest.Admit(t, d, "q", 100); n != 0 {
-		t.Errorf("admitted %d on top of a burst that nobody has claimed", n)
+		t.Errorf("admitted %d on top of an unclaimed burst", n)
 	}
 	weirtest.Claim(t, d, "q", 2)
 	weirtest.Exec(t, d, "update weir.admission set rate_until = null")
@@ -45,7 +45,7 @@ func rateIsTokenBucketSQL(t *testing.T) {
 	}
 	weirtest.Exec(t, d, "update weir.admission set tokens_at = tokens_at - interval '1 hour', rate_until = rate_until - interval '1 hour'")
 	if n := weirtest.Admit(t, d, "q", 100); n != 2 {
-		t.Errorf("admitted %d, want 2 beside the one that nobody has claimed", n)
+		t.Errorf("admitted %d, want 2 beside the unclaimed one", n)
 	}
 	weirtest.Exec(t, d, "update weir.line set tokens_at = tokens_at - interval '100 s', rest_until = rest_until - interval '100 s' where name = '1a'")
 	weirtest.Claim(t, d, "k", 10)
@@ -86,7 +86,7 @@ func rateIsTokenBucketREST(t *testing.T) {
 	})
 	cancel()
 	crew.Wait()
-	// Never more than the burst and what the rate gives, from any moment on.
+	// From any moment on, never more than the burst and what the rate gives.
 	worst := weirtest.Value[float64](t, s.DB, `select coalesce(max(n - 50 * extract(epoch from b - a)::float8), 0) from (
 		select a.leased_at as a, b.leased_at as b, (select count(*) from weir.job_lease l where l.leased_at between a.leased_at and b.leased_at) as n
 		from (select distinct leased_at from weir.job_lease) a join (select distinct leased_at from weir.job_lease) b on b.leased_at >= a.leased_at) x`)

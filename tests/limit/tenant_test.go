@@ -25,7 +25,7 @@ func TestTenantsShareByWeight(t *testing.T) {
 			weirtest.Complete(t, d, jobs...)
 		}
 	}
-	serve(5) // a pass reads a thousand notes, so it takes some until all are known
+	serve(5) // a pass reads a thousand notes, so it takes several to know all of them
 	clear(had)
 	serve(100)
 	if had["a"] < 60 || had["a"] > 80 || had["b"] < 200 || had["b"] > 220 || had["c"] < 410 || had["c"] > 430 {

@@ -8,7 +8,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// What jobs need in order to move depends on no chore: with River's tables locked, and with no River at all.
+// Jobs move without any chore: with River's tables locked, and without River.
 func TestJobsMoveWithoutRiver(t *testing.T) {
 	t.Parallel()
 	for name, stop := range map[string]func(t *testing.T, s *weirtest.Node){
@@ -48,7 +48,7 @@ func TestJobsMoveWithoutRiver(t *testing.T) {
 				}
 				s.Post("/v1/jobs/"+got[0].ID+"/complete", obj{"token": got[0].Token}).Want(http.StatusOK)
 			}
-			// What chores would have done is asked for, kept, and seen by those who look.
+			// Requests for chores are accepted, kept and visible.
 			s.Post("/v1/jobs/bulk", obj{"action": "cancel", "filter": obj{}}).Want(http.StatusAccepted)
 			if n := s.Count("select sum(completed)::int from weir.throughput"); n < 5 {
 				t.Errorf("the throughput is of %d jobs", n)
@@ -57,7 +57,7 @@ func TestJobsMoveWithoutRiver(t *testing.T) {
 	}
 }
 
-// Each chore runs, and leaves a record of it.
+// Each chore runs and leaves a record.
 func TestChoresRunAndLeaveRecord(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)

@@ -32,19 +32,19 @@ func TestIdleNodePromotesOnTime(t *testing.T) {
 	}
 }
 
-// Loops that look at the database rest between their looks, also where there is nothing that tells them when to look next.
+// Loops rest between their queries, even where nothing tells them when to query next.
 func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
 	weirtest.Long(t, "it watches an idle node for six seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.run_workflow_timers()"); !none {
-		t.Error("without workflows there is a time at which one is to be tended")
+		t.Error("got a time for the next check of workflows, want none without workflows")
 	}
 	committed := func() int {
 		return weirtest.Value[int](t, s.DB, "select xact_commit::int from pg_stat_database where datname = current_database()")
 	}
-	const seconds, most = 6, 30 // it is about twelve a second, of the chores four
-	time.Sleep(time.Second)     // sessions tell of their transactions a second late
+	const seconds, most = 6, 30 // about twelve a second are normal, four of them from the chores
+	time.Sleep(time.Second)     // sessions report their transactions up to a second late
 	before, since := committed(), time.Now()
 	time.Sleep(seconds * time.Second)
 	n, took := committed()-before, time.Since(since)
@@ -53,7 +53,8 @@ func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
 	}
 }
 
-// A transaction that pins the horizon keeps every dead row. When it ends, the space goes back to the system without anybody doing anything.
+// A transaction that pins the horizon keeps every dead row. When it ends, the space returns to the system without
+// anyone's help.
 func TestHotTablesShrinkAfterPinnedHorizon(t *testing.T) {
 	weirtest.Long(t, "it waits for vacuum")
 	t.Parallel()

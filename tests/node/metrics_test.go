@@ -95,7 +95,7 @@ func TestNodeDescribesItself(t *testing.T) {
 		{"name": "database", "status": "ok"}, {"name": "listener", "status": "ok"}, {"name": "loops", "status": "ok"}]}`)) {
 		t.Error(r)
 	}
-	// HEAD is GET without its body, for those who probe.
+	// HEAD is GET without the body, for probes.
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodHead, s.URL+"/livez", nil)
 	if err != nil {
 		t.Fatal(err)

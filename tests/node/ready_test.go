@@ -70,11 +70,11 @@ func TestNodeWithoutSchemaIsNotReady(t *testing.T) {
 	s.Get("/livez").Want(http.StatusOK)
 }
 
-// There, readiness answered 200 whatever the database did.
+// The service before this one answered 200 whatever the database did.
 func TestNodeThatIsNotReadySaysSo(t *testing.T) {
 	t.Parallel()
 	weirtest.StartNodeOn(t, weirtest.Empty(t)).Get("/readyz").Problem(http.StatusServiceUnavailable, "unavailable")
-	weirtest.StartNodeOn(t, weirtest.Open(t, "postgres://nobody@127.0.0.1:1/none")).Get("/readyz").Problem(http.StatusServiceUnavailable, "unavailable")
+	weirtest.StartNodeOn(t, weirtest.Open(t, "postgres://noone@127.0.0.1:1/none")).Get("/readyz").Problem(http.StatusServiceUnavailable, "unavailable")
 	s := weirtest.StartNode(t)
 	s.Get("/readyz").Want(http.StatusOK)
 	s.Engine.Drain()

@@ -47,7 +47,7 @@ func TestStoppedNodeFinishesItsAnswers(t *testing.T) {
 		return obj{"worker": fmt.Sprint(i), "queues": []string{"empty"}, "wait_seconds": 60}
 	})
 
-	// A request that is under way when the signal comes: half of its body is there.
+	// A request is half sent when the signal comes.
 	half, rest := io.Pipe()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/v1/jobs", half)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestStoppedNodeFinishesItsAnswers(t *testing.T) {
 			t.Errorf("a claim that waited got %+v, want an empty list", got)
 		}
 	}
-	// While the node tells load balancers that it ends, what comes is still answered; then connections are refused.
+	// While the node tells load balancers that it is stopping, it still answers new calls; then it refuses connections.
 	unready := 0
 	s.Eventually("connections are refused", func() bool {
 		r, err := s.Send(t.Context(), http.MethodGet, "/readyz", nil)

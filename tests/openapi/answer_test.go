@@ -9,7 +9,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Each operation is called at least once with success; what it answers is what the documents say, and so are the problems.
+// Each operation is called at least once with success. Its answers, and its problems, conform to the documents.
 func TestAnswersConformToDocuments(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -149,7 +149,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	check("put /v1/workers/{name}", s.Do(http.MethodPut, "/v1/workers/w-1", `{"hostname": "h", "capacity": 3, "queues": ["q"], "version": "1", "labels": {"a": "b"}}`)).Want(http.StatusOK)
 	check("patch /v1/workers/{name}", s.Do(http.MethodPatch, "/v1/workers/w-1", `{"capacity": 1}`)).Want(http.StatusOK)
 	check("get /v1/workers/{name}", s.Get("/v1/workers/w-1")).Want(http.StatusOK)
-	check("get /v1/workers/{name}", s.Get("/v1/workers/nobody")).Want(http.StatusNotFound)
+	check("get /v1/workers/{name}", s.Get("/v1/workers/unknown")).Want(http.StatusNotFound)
 	check("get /v1/workers", s.Get("/v1/workers?limit=1")).Want(http.StatusOK)
 	check("post /v1/workers/{name}/heartbeat", s.Post("/v1/workers/w-1/heartbeat", `{"load": 0.5}`)).Want(http.StatusOK)
 	for _, verb := range []string{"pause", "drain", "resume"} {
@@ -227,7 +227,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	check("post /v1/jobs/bulk", s.Post("/v1/jobs/bulk", `{"action": "reprioritise", "filter": {"queue": "none", "parent_id": "7"}, "priority": 3}`)).Want(http.StatusAccepted)
 	export := weirtest.Decode[weirtest.Operation](check("post /v1/jobs/export", s.Post("/v1/jobs/export", `{"filter": {"queue": "none"}, "format": "csv", "limit": 5}`)).Want(http.StatusAccepted)).ID
 	check("get /v1/operations/{id}/result", s.Get("/v1/operations/"+export+"/result")).Want(http.StatusConflict)
-	s.Eventually("the export is over", func() bool { return s.Count("select over::int from weir.work_operation($1::bigint)", export) == 1 })
+	s.Eventually("the export is over", func() bool { return s.Count("select over::int from weir.run_operation($1::bigint)", export) == 1 })
 	if r := s.Get("/v1/operations/" + export + "/result").Want(http.StatusOK); r.Header.Get("Content-Type") == "text/csv; charset=utf-8" {
 		called["get /v1/operations/{id}/result"] = true // it is no JSON
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// servedOperations are those that this version serves.
+// operations are those that this version serves.
 var operations = []string{
 	"delete /v1/dead/{id}", "get /v1/dead", "get /v1/dead/{id}", "get /v1/operations", "get /v1/operations/{id}", "post /v1/dead/purge", "post /v1/dead/redrive", "post /v1/dead/{id}/redrive",
 	"post /v1/operations/{id}/cancel",
@@ -144,7 +144,7 @@ func checkReferences(t *testing.T, d weirtest.Document, at any) {
 	}
 }
 
-// Whoever copies an example from the document has a request that is understood.
+// An example copied from the document is a valid request.
 func TestExamplesOfDocumentAreAccepted(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

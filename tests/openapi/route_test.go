@@ -27,7 +27,7 @@ func TestNoRouteShadowsAnother(t *testing.T) {
 			t.Error(r)
 		}
 	}
-	// A queue may be called what a part of a path is called.
+	// A queue may have the name of a part of a path.
 	for _, name := range []string{"stats", "pause", "resume", "purge", "batch", "jobs", "queues", "v1", "_", "0"} {
 		if id := s.Enqueue(obj{"kind": "k", "queue": name}); s.ClaimOne(name).ID != id {
 			t.Errorf("queue %s gives another job", name)
@@ -42,9 +42,7 @@ func TestNoRouteShadowsAnother(t *testing.T) {
 	}
 }
 
-// What the service before this one got wrong, each shown not to be so here.
-
-// There, a path such as /jobs/batch led to the operation of /jobs/{id}.
+// In the service before this one, a path such as /jobs/batch led to the operation of /jobs/{id}.
 func TestEachCallReachesItsRoute(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -60,7 +58,7 @@ func TestEachCallReachesItsRoute(t *testing.T) {
 		}
 	}
 	scraped := s.Get("/metrics").Want(http.StatusOK)
-	for _, labels := range routes { // each was called once, so whoever got the call of another has two
+	for _, labels := range routes { // each was called once, so a route that got the call of another counts two
 		if n := s.MetricIn(scraped, "weir_http_requests_total", labels...); n != 1 {
 			t.Errorf("%v was led to %v times", labels, n)
 		}

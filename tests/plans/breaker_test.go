@@ -7,7 +7,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for circuit breakers: thousands of them, of which a few have something to do.
+// As TestCallsReadOnlyWhatTheyNeed, for circuit breakers: thousands of them, a few of which have work.
 func TestBreakerCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	weirtest.Long(t, "it fills tables")
 	t.Parallel()

@@ -6,7 +6,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for queues with limits: two with thousands of lines each.
+// As TestCallsReadOnlyWhatTheyNeed, for queues with limits: two with thousands of lines each.
 func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	weirtest.Long(t, "it fills tables")
 	t.Parallel()
@@ -30,14 +30,14 @@ func TestLimitCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		"insert into picked select 'held', array_agg(job_id) from weir.job_held",
 	}
 	calls := []plannedCall{
-		{sql: "select least(admitted, 200) from weir.admit('g', 200)", want: 200, rows: 1000}, // up to five times as many as are wanted, where claims follow each other quickly
+		{sql: "select least(admitted, 200) from weir.admit('g', 200)", want: 200, rows: 1000}, // up to five times the number wanted, where claims follow each other quickly
 		{sql: "select least(admitted, 100) from weir.admit('h', 100)", want: 100, rows: 500},
 		{first: "select weir.admit('g', 100)", sql: "select count(*) from weir.claim_batch(array['g'], array['w'], array[100], array[3600]) where refusal is null", want: 100},
 		{sql: "select count(*) from weir.complete_many(" + ids + ", " + tokens + ")", want: 200},
 		{sql: "select count(*) from weir.fail_many(" + ids + ", " + tokens + ", array_fill('{}'::jsonb, array[200]))", want: 200},
 		{sql: "select count(*) from weir.snooze_many(" + ids + ", " + tokens + ", array_fill('1 s'::interval, array[200]))", want: 200},
 		{sql: "select count(*) from weir.release_many(" + ids + ", " + tokens + ")", want: 200},
-		{first: "select weir.admit('g', 0); select weir.complete_many(" + ids + ", " + tokens + ")", sql: "select count(*) from weir.admit('g', 1)", want: 1, rows: 202}, // the news of 200
+		{first: "select weir.admit('g', 0); select weir.complete_many(" + ids + ", " + tokens + ")", sql: "select count(*) from weir.admit('g', 1)", want: 1, rows: 202}, // the notes of 200
 		{sql: some("g", "200"), want: 200},
 		{sql: "select count(*) from (select weir.cancel(" + one + ")) x", want: 1},
 		{sql: "select count(*) from (select weir.edit(" + one + ", '{\"priority\": 9}')) x", want: 1},

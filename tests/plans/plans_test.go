@@ -11,8 +11,9 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The planner's statistics of a queue table are always wrong, and its plans are kept. Here all calls are planned while there is
-// nothing, then there are 150,000 jobs, 25,000 in each place, and what a call reads is counted: in that session, and in a new one.
+// The planner's statistics of a queue table are always wrong, and plans are kept. All calls are planned while the
+// tables are empty. Then there are 150,000 jobs, 25,000 in each place, and the rows that a call reads are counted, in
+// the old session and in a new one.
 func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	weirtest.Long(t, "it fills tables")
 	t.Parallel()
@@ -56,7 +57,7 @@ func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{"select count(*) from weir.run_again(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), 'redriven', true)", 200},
 		{"select weir.redrive(140000)", 1},
 		{"select weir.purge_dead(140000)", 1},
-		{"select weir.drop_letters(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), null)", 200},
+		{"select weir.purge_dead_letters(array(select 125000 + 2 * i::bigint from generate_series(1, 200) i), null)", 200},
 		{"select weir.edit(90001, '{\"priority\": 9}')", 1},
 		{"select weir.edit(30001, '{\"priority\": 9}')", 1},
 		{"select weir.edit(5001, '{\"priority\": 9}')", 1},
@@ -71,7 +72,7 @@ func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	for range 7 { // after five times a plan is kept
 		for _, c := range calls {
 			_ = pgx.BeginFunc(t.Context(), old, func(tx pgx.Tx) error {
-				for range 2 { // the second time some find what the first has made
+				for range 2 { // the second run finds what the first one made
 					_ = pgx.BeginFunc(t.Context(), tx, func(tx pgx.Tx) error { return weirtest.TryExec(tx, c.sql) }) // some are refused
 				}
 				return weirtest.ErrRolledBack
@@ -129,7 +130,7 @@ func TestCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	}
 }
 
-// rowsRead is how many rows of a table a session has read.
+// rowsRead counts the rows of a table that a session has read.
 type rowsRead struct{ whole, byIndex int }
 
 // readOf returns what this session has read of the tables that grow with the jobs.
@@ -138,7 +139,7 @@ func readOf(t *testing.T, tx pgx.Tx) map[string]rowsRead {
 	return rowsReadOf(t, tx, "^("+strings.NewReplacer("'", "", ", ", "|").Replace(hotTables)+`|.*_p\d+)$`)
 }
 
-// rowsReadOf does so for the tables that a regular expression finds.
+// rowsReadOf is readOf for the tables that match a regular expression.
 func rowsReadOf(t *testing.T, tx pgx.Tx, tables string) map[string]rowsRead {
 	t.Helper()
 	rows, err := tx.Query(context.Background(), `select relname, seq_tup_read, coalesce(idx_tup_fetch, 0) from pg_stat_xact_user_tables where schemaname = 'weir' and relname ~ $1`, tables)
@@ -156,7 +157,7 @@ func rowsReadOf(t *testing.T, tx pgx.Tx, tables string) map[string]rowsRead {
 
 const hotTables = "'job_ready', 'job_lease', 'job_scheduled', 'job_held', 'job_dead', 'job_unique'"
 
-// While the xmin horizon is pinned, dead entries pile up where the claims were. A frontier passes them.
+// While the xmin horizon is pinned, dead entries pile up where claims were. A frontier skips them.
 func TestClaimSkipsDeadRows(t *testing.T) {
 	weirtest.Long(t, "it fills tables")
 	t.Parallel()

@@ -10,20 +10,20 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// plannedCall is a call whose reading is counted.
+// plannedCall is a call whose reads are counted.
 type plannedCall struct {
-	first  string // what has to be so before it, not counted
+	first  string // statements to run before it, not counted
 	sql    string // returns one number
-	want   int    // which is this
-	rows   int    // how many rows it is about; 0: as many as want
-	viewed bool   // it reads a view, where nothing can be pinned: looked at in a new session, after an analyze
+	want   int    // the number it returns
+	rows   int    // the number of rows that it handles; 0: want
+	viewed bool   // it reads a view, where nothing can be pinned: counted in a new session, after an analyze
 }
 
-// plannedRows is what a call may read by index: so much for each of its rows, and for itself.
+// plannedRows and plannedOnce bound what a call may read by index: for each of its rows, and once.
 const plannedRows, plannedOnce = 20, 60
 
-// checkReads plans what a session calls while the tables are empty, then fills them, and counts what each call reads: in that session, and in a new one.
-// tables is a regular expression that finds those that grow.
+// checkReads plans the calls of a session while the tables are empty, then fills them, and counts what each call reads,
+// in the old session and in a new one. tables is a regular expression for those that grow.
 func checkReads(t *testing.T, d *weirtest.Database, tables string, warmUp []string, calls []plannedCall, fill func()) {
 	t.Helper()
 	weirtest.Exec(t, d, `do $$ declare name text; begin
@@ -81,7 +81,7 @@ func checkReads(t *testing.T, d *weirtest.Database, tables string, warmUp []stri
 					byIndex += read
 					parts += fmt.Sprintf(" %s %d", table, read)
 				}
-				if whole := n.whole - before[table].whole; whole > 1 { // one: whether there is any
+				if whole := n.whole - before[table].whole; whole > 1 { // one row: to see whether there is any
 					t.Errorf("in the %s session, %s reads %d rows of %s by scans of the whole", name, c.sql, whole, table)
 				}
 			}

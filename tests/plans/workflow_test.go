@@ -7,7 +7,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// As TestCallsReadNoMoreThanTheyNeedWhateverThePlannerBelieves, for workflows: thousands of them, in every state that they have on their way.
+// As TestCallsReadOnlyWhatTheyNeed, for workflows: thousands of them, in every state.
 func TestWorkflowCallsReadOnlyWhatTheyNeed(t *testing.T) {
 	weirtest.Long(t, "it fills tables")
 	t.Parallel()

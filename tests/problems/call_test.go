@@ -10,10 +10,10 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// canary stands in the values of requests that are refused. No answer may hold it.
+// canary stands in the values of refused requests. No answer may contain it.
 const canary = "C4N4RY"
 
-// badCall is a request that is refused, and with what.
+// badCall is a request and how it is refused.
 type badCall struct {
 	call     string // method and path
 	body     string
@@ -81,7 +81,7 @@ func badCalls() []badCall {
 		invalid("POST /v1/claims", "body.wait_seconds", `{"worker": "w", "queues": ["q"], "wait_seconds": -1}`, `{"worker": "w", "queues": ["q"], "wait_seconds": 61}`, `{"worker": "w", "queues": ["q"], "wait_seconds": "C4N4RY"}`),
 		invalid("POST /v1/claims", "body.lease_seconds", `{"worker": "w", "queues": ["q"], "lease_seconds": 0}`, `{"worker": "w", "queues": ["q"], "lease_seconds": -1}`, `{"worker": "w", "queues": ["q"], "lease_seconds": 3601}`),
 		invalid("POST /v1/claims", "body.", `{"worker": "w", "queues": ["q"], "kinds": ["C4N4RY"]}`),
-		// Acks, for jobs that are not there: what is wrong with the body comes first.
+		// Acks for unknown jobs: mistakes in the body come first.
 		invalid("POST /v1/jobs/1/complete", "body", `{}`, `{"token": 1}`, `{"token": "C4N4RY"}`, `{"token": "-1"}`, `{"token": ""}`, `{"token": null}`, `{"token": "1", "results": "C4N4RY"}`, `[]`, `null`),
 		invalid("POST /v1/jobs/1/complete", "body.result", `{"token": "1", "result": "C4N4RY`+strings.Repeat("x", 1<<20)+`"}`),
 		invalid("POST /v1/jobs/1/fail", "body", `{"token": "1"}`, `{"token": "1", "error": "C4N4RY"}`, `{"token": "1", "error": {}}`, `{"token": "1", "error": {"message": 7}}`, `{"token": "1", "error": {"message": "m"}, "retry": "C4N4RY"}`,
@@ -105,9 +105,9 @@ func badCalls() []badCall {
 		invalid("PUT /v1/queues/"+strings.Repeat("q", 129), "path.name", `{}`),
 		invalid("PUT /v1/queues/%00", "path.name", `{}`),
 		invalid("POST /v1/queues/q/purge", "body", `{"state": "C4N4RY"}`, `{"state": "running"}`, `{"states": []}`),
-		// What is asked for.
+		// Queries.
 		invalid("GET /v1/jobs/x", "path.id", ""), invalid("GET /v1/jobs/-1", "path.id", ""), invalid("GET /v1/jobs/1.5", "path.id", ""), invalid("GET /v1/jobs/0x1", "path.id", ""), invalid("GET /v1/jobs/1%20", "path.id", ""),
-		invalid("GET /v1/jobs/%D9%A1", "path.id", ""), // a digit, but not one of ours
+		invalid("GET /v1/jobs/%D9%A1", "path.id", ""), // a digit, but not an ASCII one
 		invalid("POST /v1/jobs/x/cancel", "path.id", ""), invalid("POST /v1/jobs/x/complete", "path.id", `{"token": "1"}`), invalid("PATCH /v1/jobs/x", "path.id", `{"priority": 1}`),
 		invalid("GET /v1/jobs?limit=0", "query.limit", ""), invalid("GET /v1/jobs?limit=1001", "query.limit", ""), invalid("GET /v1/jobs?limit=-1", "query.limit", ""), invalid("GET /v1/jobs?limit=C4N4RY", "query.limit", ""),
 		invalid("GET /v1/jobs?limit=", "query.limit", ""), invalid("GET /v1/jobs?limit=1&limit=2", "query.limit", ""),

@@ -44,7 +44,7 @@ func TestBodyMustBeDeclaredAsJSON(t *testing.T) {
 	}
 }
 
-// A text that PostgreSQL cannot hold is in no job.
+// No job contains a text that PostgreSQL cannot hold.
 func TestFilterMayBeAnyText(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -59,7 +59,7 @@ func TestFilterMayBeAnyText(t *testing.T) {
 	}
 }
 
-// A body whose length is not said, or said to be less than it is, is bounded all the same.
+// A body is bounded even if its length is missing or wrong.
 func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -70,7 +70,7 @@ func TestBodyOfUnknownLengthIsBounded(t *testing.T) {
 	}
 	r.Header.Set("Content-Type", "application/json")
 	answer, err := s.SendRequest(r)
-	if err != nil { // the node may close the connection on a client that goes on sending
+	if err != nil { // the node may close the connection while the client is sending
 		t.Logf("the client saw: %v", err)
 	} else {
 		answer.Problem(http.StatusRequestEntityTooLarge, "body_too_large")
@@ -97,7 +97,7 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A client that breaks off in the middle of a body has not enqueued anything.
+// A client that disconnects in the middle of a body has not enqueued anything.
 func TestBrokenOffBodyIsRefused(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -120,7 +120,7 @@ func TestBrokenOffBodyIsRefused(t *testing.T) {
 	}
 }
 
-// A page of another site must not be able to enqueue from somebody's browser.
+// A page of another site must not enqueue from a user's browser.
 func TestPageOfAnotherOriginIsRefused(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

@@ -80,7 +80,7 @@ func TestDelayedJobOfLateCommitterIsPromoted(t *testing.T) {
 		p.Look(t, d)
 		tx := d.Tx()
 		id := weirtest.Value[int64](t, tx, enqueueing)
-		for range 3 { // looks pass the time at which it is due
+		for range 3 { // promotions pass its due time
 			weirtest.Tick(t, d)
 			p.Look(t, d)
 			before := weirtest.Value[time.Time](t, d, "select clock_timestamp()")
@@ -130,7 +130,7 @@ func TestLockedJobIsPromotedAfterwards(t *testing.T) {
 	}
 }
 
-// Whoever waits for a table's lock has read the clock already, or not yet: it may not matter.
+// A transaction that waits for a table's lock may have read the clock before the wait or after it: both must work.
 func TestJobThatComesDueDuringLockWaitIsPromoted(t *testing.T) {
 	t.Parallel()
 	for _, table := range []string{"job", "job_ready", "job_scheduled", "job_lease", "job_event"} {
@@ -208,8 +208,8 @@ func TestTickDuringPromotionHidesNothing(t *testing.T) {
 	})
 }
 
-// Delays and leases of a tenth of a second to a second, transactions that last as long, some of which roll back, and two nodes
-// that never look behind the end of their last look.
+// Delays and leases last a tenth of a second to a second. So do transactions, some of which roll back. Two nodes never
+// go back behind the end of their last promotion.
 func TestNoDueJobOrLostLeaseIsForgotten(t *testing.T) {
 	weirtest.Long(t, "it promotes under load for a while")
 	t.Parallel()

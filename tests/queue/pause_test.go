@@ -13,12 +13,12 @@ func TestPauseAndResume(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	running := s.EnqueueAndClaim("q")
-	for range 2 { // twice is as good as once
+	for range 2 { // a second pause changes nothing
 		if q := weirtest.Decode[weirtest.Queue](s.Post("/v1/queues/q/pause", nil).Want(http.StatusOK)); !q.Paused {
 			t.Errorf("paused: %+v", q)
 		}
 	}
-	s.Enqueue(`{"kind": "k", "queue": "q"}`) // goes on
+	s.Enqueue(`{"kind": "k", "queue": "q"}`) // works as before
 	s.Post("/v1/jobs/"+running.ID+"/heartbeat", obj{"token": running.Token}).Want(http.StatusOK)
 	s.Post("/v1/jobs/"+running.ID+"/complete", obj{"token": running.Token}).Want(http.StatusOK)
 	if got := s.Claim(1, "q"); len(got) != 0 {
@@ -38,7 +38,7 @@ func TestPauseEndsAtItsTime(t *testing.T) {
 	id := weirtest.EnqueueOne(t, d, "q")
 	weirtest.Exec(t, d, "select weir.pause_queue('q', 'the mail server is down', clock_timestamp() + interval '700 ms')")
 	until := weirtest.Value[time.Time](t, d, "select resume_at from weir.queue where name = 'q' and pause_reason = 'the mail server is down'")
-	// Nothing but the clock ends it: no loop runs here. Before, there is nothing to claim.
+	// Only the clock ends it: no loop runs here. Before that, nothing can be claimed.
 	var got []weirtest.Lease
 	weirtest.Eventually(t, "the pause is over", func() bool { got = weirtest.Claim(t, d, "q", 1); return len(got) == 1 })
 	if began := weirtest.Value[time.Time](t, d, "select started_at from weir.jobs where id = $1", id); began.Before(until) {
@@ -92,7 +92,7 @@ func TestPauseReplacesPause(t *testing.T) {
 	weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.pause_queue('none', 'x')"), "WR011")
 }
 
-// A claim that waits gets the jobs soon after the pause is over, through whatever node.
+// A parked claim gets the jobs soon after the pause, on every node.
 func TestParkedClaimGetsJobsAfterPause(t *testing.T) {
 	weirtest.Long(t, "it waits for the end of pauses")
 	t.Parallel()

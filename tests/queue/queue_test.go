@@ -24,7 +24,7 @@ func TestQueueIsCreatedByItsFirstJob(t *testing.T) {
 		q.MaxDepth != nil || q.Available != 1 || q.Running+q.Scheduled+q.Retryable+q.Held+q.Dead != 0 || q.CreatedAt.IsZero() || !weirtest.SameJSON(t, q.Retry, []byte(servedRetry)) {
 		t.Errorf("%+v", q)
 	}
-	// A claim does not make one.
+	// A claim does not create a queue.
 	s.Claim(1, "claimed")
 	s.Get("/v1/queues/claimed").Problem(http.StatusNotFound, "queue_not_found")
 }
@@ -56,7 +56,7 @@ func TestQueueSettingsApplyToItsJobs(t *testing.T) {
 		t.Errorf("it is retried after %v", wait)
 	}
 
-	// PATCH changes what it names.
+	// PATCH changes the fields that it names.
 	q = weirtest.Decode[weirtest.Queue](s.Do(http.MethodPatch, "/v1/queues/q", `{"priority": 3, "retry": {"base_seconds": 7}}`).Want(http.StatusOK))
 	if q.Priority != 3 || q.MaxAttempts != 2 || q.LeaseSeconds != 20 || q.MaxDepth == nil || !weirtest.SameJSON(t, q.Retry, []byte(`{"strategy": "fixed", "base_seconds": 7, "max_seconds": 2000, "jitter": false}`)) {
 		t.Errorf("patched: %+v", q)
@@ -67,7 +67,7 @@ func TestQueueSettingsApplyToItsJobs(t *testing.T) {
 	s.Do(http.MethodPatch, "/v1/queues/slip", `{"priority": 3}`).Problem(http.StatusNotFound, "queue_not_found")
 	s.Get("/v1/queues/slip").Problem(http.StatusNotFound, "queue_not_found")
 
-	// PUT puts back what it does not name.
+	// PUT resets the fields that it does not name.
 	q = weirtest.Decode[weirtest.Queue](s.Do(http.MethodPut, "/v1/queues/q", `{"lease_seconds": 40}`).Want(http.StatusOK))
 	if q.Priority != 5 || q.MaxAttempts != 5 || q.LeaseSeconds != 40 || q.MaxDepth != nil || q.RetentionSeconds != 604800 || !weirtest.SameJSON(t, q.Retry, []byte(servedRetry)) {
 		t.Errorf("put once more: %+v", q)
@@ -112,7 +112,7 @@ func TestQueueCountsItsJobs(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	for state, enter := range weirtest.MakeJobInState {
-		if state != "available" { // last, so that the others claim their own
+		if state != "available" { // last, so that the others claim their own jobs
 			enter(s, "q")
 		}
 	}
@@ -194,7 +194,7 @@ func queueWithJobsIsNotDeletedSQL(t *testing.T) {
 	if j := weirtest.Claim(t, d, "brief", 1); len(j) != 0 {
 		t.Errorf("claimed %v", j)
 	}
-	id := weirtest.EnqueueOne(t, d, "brief") // brings it back, with the settings of a new one
+	id := weirtest.EnqueueOne(t, d, "brief") // creates it again, with the settings of a new queue
 	if j := weirtest.ClaimOne(t, d, "brief"); j.ID != id || j.Priority != 5 {
 		t.Errorf("claimed %+v, want job %d of priority 5", j, id)
 	}
@@ -243,6 +243,6 @@ func TestUnknownQueueIsNotFound(t *testing.T) {
 	s.Post("/v1/queues/none/purge", `{"state": "available"}`).Problem(http.StatusNotFound, "queue_not_found")
 	s.Do(http.MethodPatch, "/v1/queues/none", `{"priority": 1}`).Problem(http.StatusNotFound, "queue_not_found")
 	if n := s.Count(`select count(*) from weir.queue`); n != 0 {
-		t.Errorf("%d queues came into being", n)
+		t.Errorf("%d queues were created, want none", n)
 	}
 }

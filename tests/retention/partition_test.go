@@ -12,7 +12,8 @@ import (
 
 const partitionWidth = int64(1) << 32
 
-// checkPartitions checks that the partitioned tables have the same partitions, those on record, and that the ids have one and a spare.
+// checkPartitions checks that the partitioned tables have the recorded partitions, and that the ids have one and a
+// spare.
 func checkPartitions(t *testing.T, d *weirtest.Database) {
 	t.Helper()
 	wrong := weirtest.Values[string](t, d, `

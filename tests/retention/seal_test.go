@@ -12,7 +12,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// sealAll runs what weir.seal_step says until it says nothing more, and returns that.
+// sealAll repeats weir.seal_step until it has nothing to do, and returns the steps.
 func sealAll(t *testing.T, d *weirtest.Database) []string {
 	t.Helper()
 	var ran []string
@@ -50,7 +50,7 @@ func TestSealedPartitionGetsSearchIndexes(t *testing.T) {
 	weirtest.RollOver(t, d)
 	weirtest.Tick(t, d)
 	if ran := sealAll(t, d); len(ran) > 0 {
-		t.Fatalf("while somebody may still insert: %q", ran)
+		t.Fatalf("while a transaction may still insert: %q", ran)
 	}
 	weirtest.Commit(t, open)
 	weirtest.Tick(t, d)
@@ -72,7 +72,7 @@ func TestSealedPartitionGetsSearchIndexes(t *testing.T) {
 	if ran := sealAll(t, d); len(ran) > 0 {
 		t.Errorf("sealed once more: %q", ran)
 	}
-	// They are used, and what was committed last is in them.
+	// They are used, and the newest committed rows are in them.
 	tx := d.Tx()
 	weirtest.Exec(t, tx, "set local enable_seqscan = off")
 	for where, index := range map[string]string{
@@ -91,7 +91,7 @@ func TestSealedPartitionGetsSearchIndexes(t *testing.T) {
 	}
 }
 
-// Outcomes go on coming while jobs of the partition live; their indexes wait for it.
+// Outcomes arrive while jobs of the partition live, so their indexes wait.
 func TestOutcomesAreSealedAfterTheirJobs(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -110,7 +110,7 @@ func TestOutcomesAreSealedAfterTheirJobs(t *testing.T) {
 	}
 }
 
-// A node that dies while it builds an index leaves an invalid one. Nobody else may touch it while it is being built.
+// A node that dies while it builds an index leaves an invalid one. No other node may touch it while it is being built.
 func TestInterruptedIndexIsBuiltAgain(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// delayAfterFailing lets a job fail at its n-th attempt and returns how long it then waits, at least and at most.
+// delayAfterFailing fails a job at its n-th attempt and returns the bounds of its wait.
 func delayAfterFailing(t *testing.T, d *weirtest.Database, job string, n int) (least, most time.Duration) {
 	t.Helper()
 	id := weirtest.Enqueue(t, d, job)[0]
@@ -96,7 +96,7 @@ func retryWaitsAsPolicySaysREST(t *testing.T) {
 			}
 			ack := weirtest.Decode[weirtest.AckResult](s.Post("/v1/jobs/"+id+"/fail", obj{"token": got.Token, "error": obj{"message": fmt.Sprintf("no %d", attempt+1)}}).Want(http.StatusOK))
 			j := s.Job(id)
-			if wait < 0 { // its attempts are used up
+			if wait < 0 { // it has no attempts left
 				if ack.State != "dead" || ack.RunAt != nil || j.State != "dead" || j.FinishedAt == nil || !weirtest.SameJSON(t, j.Error, []byte(`{"message": "no 4"}`)) || len(j.Errors) != 4 {
 					t.Errorf("%s: the last attempt: %+v, %+v", c.retry, ack, j)
 				}

@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// rollUp rolls up until there is nothing left, and returns the steps it took.
+// rollUp rolls up until nothing is left, and returns the steps.
 func rollUp(t *testing.T, q weirtest.Querier, patience string) []string {
 	t.Helper()
 	weirtest.Tick(t, q)
@@ -26,7 +26,7 @@ func rollUp(t *testing.T, q weirtest.Querier, patience string) []string {
 	return nil
 }
 
-// age moves everything that happened so many minutes into the past, and the cursor of the roll-ups before it.
+// age moves everything, and the cursor of the roll-ups, some minutes into the past.
 func age(t *testing.T, q weirtest.Querier, minutes int) {
 	t.Helper()
 	for _, sql := range []string{
@@ -44,7 +44,7 @@ func age(t *testing.T, q weirtest.Querier, minutes int) {
 const rollupTotals = `select concat_ws(' ', queue, kind, sum(enqueued), sum(completed), sum(completed_later), sum(dead), sum(cancelled), sum(failed), sum(lost), sum(snoozed), sum(released), sum(rerun))
 	from weir.throughput group by queue, kind order by 1`
 
-// aLittleOfEverything makes jobs that end in every way, and returns what the throughput of it is.
+// mixedWork makes jobs that end in every way, and returns their throughput.
 func mixedWork(t *testing.T, d *weirtest.Database) []string {
 	t.Helper()
 	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 10) i")
@@ -91,19 +91,19 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 	if !slices.Contains(steps, "jobs") || !slices.Contains(steps, "minutes") {
 		t.Errorf("the steps were %q", steps)
 	}
-	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup_rest()"); n != 0 {
-		t.Errorf("%d rows are still counted when somebody looks", n)
+	if n := weirtest.Value[int](t, d, "select count(*) from weir.pending_rollup()"); n != 0 {
+		t.Errorf("%d rows are still counted by a reader", n)
 	}
 	before := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
 	rollUp(t, d, "0 s")
-	weirtest.Exec(t, d, "select weir.replace_minutes(now() - interval '1 hour', now(), true)")
+	weirtest.Exec(t, d, "select weir.roll_up_minutes(now() - interval '1 hour', now(), true)")
 	if after := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
 		t.Errorf("counted again it is\n%s\nand was\n%s", after, before)
 	}
 	check("counted again")
 }
 
-// A transaction that commits after its minute was rolled up is in it all the same, and nothing waits for it.
+// A transaction that commits after its minute was rolled up is counted anyway, and nothing waits for it.
 func TestRollUpsCountLateCommits(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -116,7 +116,7 @@ func TestRollUpsCountLateCommits(t *testing.T) {
 	weirtest.Complete(t, late, jobs[1])
 	jobs[2].Call(t, late, `fail($1, $2, '{"message": "broken"}', '1 hour')`)
 	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q')") // draws an id above those of the open transaction
-	// All that happens two minutes earlier: of the open transaction too, which cannot be seen from outside.
+	// Everything happens two minutes earlier, in the open transaction too.
 	age(t, d, 2)
 	weirtest.Exec(t, late, "update weir.job set created_at = created_at - interval '2 min' where kind = 'late'")
 	weirtest.Exec(t, late, "update weir.job_outcome set finished_at = finished_at - interval '2 min', started_at = started_at - interval '2 min' where job_id = $1", jobs[1].ID)
@@ -141,7 +141,7 @@ func TestRollUpsCountLateCommits(t *testing.T) {
 	}
 }
 
-// After a week without a service the next roll-ups go on where the last one was, in steps of bounded size.
+// After a week without a service, the roll-ups resume in steps of bounded size.
 func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -162,7 +162,7 @@ func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	if largest != 300 {
 		t.Errorf("a step counted %d jobs, want 300", largest)
 	}
-	if steps > 100 { // 10,085 minutes, most of them without anything
+	if steps > 100 { // 10,085 minutes, most of them empty
 		t.Errorf("catching up took %d steps", steps)
 	}
 	if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed)) from weir.rollup"); got != "1000 600" {
@@ -200,7 +200,7 @@ func TestWaitsCountFromAvailability(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	id := weirtest.EnqueueOne(t, d, "q")
-	weirtest.Exec(t, d, "update weir.job set created_at = created_at - interval '1000 s'") // so long that the seconds that this test takes do not count
+	weirtest.Exec(t, d, "update weir.job set created_at = created_at - interval '1000 s'") // long enough that the seconds of this test do not matter
 	j := weirtest.ClaimOne(t, d, "q")
 	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '900 s'") // it waited for 100 s
 	j.Call(t, d, `fail($1, $2, '{"message": "m"}', '100 s')`)
@@ -212,7 +212,7 @@ func TestWaitsCountFromAvailability(t *testing.T) {
 	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '300 s'") // and waited for 400 s
 	weirtest.Complete(t, d, j)
 	weirtest.Exec(t, d, "update weir.rollup_cursor set until = until - interval '60 min'")
-	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.rollup_rest()")
+	got := weirtest.Value[[]float64](t, d, "select array[sum(wait_seconds), max(wait_longest), sum(run_seconds)] from weir.pending_rollup()")
 	for i, want := range []float64{500, 400, 300} {
 		if math.Abs(got[i]-want) > 40 {
 			t.Errorf("waits in all, the longest, and runs in all are %v s, want about 500, 400 and 300", got)
@@ -221,7 +221,7 @@ func TestWaitsCountFromAvailability(t *testing.T) {
 	}
 }
 
-// The buckets' error is what the comment says, for any times and however they are merged.
+// The error of the buckets is within the documented bound, for any times and however they are merged.
 func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

@@ -16,7 +16,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// slotAndDue is a slot of a preview, or of what fired.
+// slotAndDue is a slot of a preview or of a firing.
 type slotAndDue struct {
 	Name    string
 	Slot    time.Time
@@ -61,7 +61,7 @@ func schedulesAreChangedAndListedREST(t *testing.T) {
 func schedulesAreChangedAndListedCLI(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	for time.Now().Minute() == 29 { // or what runs at half past two may do so meanwhile
+	for time.Now().Minute() == 29 { // or a job due at half past two may run meanwhile
 		time.Sleep(time.Second)
 	}
 	s.CLI("schedules").Says(0, "no such schedules")
@@ -85,7 +85,7 @@ func schedulesAreChangedAndListedCLI(t *testing.T) {
 	s.CLI("schedules", "pause", "nightly").Says(0, "schedule nightly is paused")
 	s.CLI("schedules", "resume", "nightly").Says(0, "schedule nightly is active, next ")
 
-	// What a listing prints can be applied again, there or elsewhere.
+	// The output of a listing can be applied again, here or elsewhere.
 	file := filepath.Join(t.TempDir(), "schedules.json")
 	if err := os.WriteFile(file, []byte(s.CLI("schedules", "list", "--json").Says(0).Stdout), 0o600); err != nil {
 		t.Fatal(err)
@@ -155,7 +155,7 @@ func TestChangeTakesEffectAtOnce(t *testing.T) {
 	if got := next(edit, `{"timezone": "UTC", "cron": "0 */1 * * *"}`); !got.Equal(hour(2)) {
 		t.Errorf("a slot that has fired comes again: %v", got)
 	}
-	// What is deleted fires no more, and its name is free: another one has no past.
+	// A deleted schedule does not fire, and its name is free: a new one has no past.
 	weirtest.Exec(t, d, "select weir.delete_schedule('s')")
 	if n := fireAt(t, d, hour(2)); n != 0 {
 		t.Error("it fires although it was deleted")
@@ -170,7 +170,7 @@ func TestChangeTakesEffectAtOnce(t *testing.T) {
 	}
 }
 
-// Two nodes fire while its times, its job and its pause are changed all the time.
+// Two nodes fire while its times, its job and its pause change constantly.
 func TestChangedScheduleFiresNoSlotTwice(t *testing.T) {
 	weirtest.Long(t, "it changes a schedule while it fires")
 	t.Parallel()

@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// wantRefusal fails the test unless an error is of this SQLSTATE, and of this argument if one is named. It returns what the error says.
+// wantRefusal checks an error's SQLSTATE, and the argument if one is named. It returns the error's message.
 func wantRefusal(t testing.TB, err error, state, column string) string {
 	t.Helper()
 	var pg *pgconn.PgError

@@ -9,7 +9,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// What nobody fired within a minute of its time is missed, and the policy says what still runs. Slots are hours apart here, and nobody looked for ten.
+// A slot that did not fire within a minute of its time is missed, and the policy decides whether it still runs. Slots
+// are hours apart here, and no node ran for ten of them.
 func TestMissedSlotsFollowTheirPolicy(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -20,7 +21,7 @@ func TestMissedSlotsFollowTheirPolicy(t *testing.T) {
 	fireAt(t, d, hour(10).Add(30*time.Minute))
 	for name, want := range map[string]struct {
 		outcomes    string
-		first, last time.Time // of those that made a job
+		first, last time.Time // those that made a job
 	}{
 		"default": {"missed enqueued", hour(10), hour(10)},
 		"latest":  {"missed enqueued", hour(10), hour(10)},
@@ -62,7 +63,7 @@ func TestLongAbsenceIsCaughtUpQuickly(t *testing.T) {
 	}
 	later := time.Now().Add(400 * 24 * time.Hour).Truncate(time.Second)
 	fireAt(t, d, later)
-	for misfire, want := range map[string]int{"skip": 61, "latest": 1, "all": 100} { // those of the last minute are not missed
+	for misfire, want := range map[string]int{"skip": 61, "latest": 1, "all": 100} { // the slots of the last minute are not missed
 		made := 0
 		for _, r := range runsOf(t, d, misfire) {
 			if r.Outcome == "enqueued" {
@@ -101,7 +102,7 @@ func TestOverlapFollowsItsPolicy(t *testing.T) {
 		t.Errorf("it is not said why a slot was skipped: %+v", skipped)
 	}
 
-	// When the run before has ended, the slot that waited fires, and of those that came meanwhile the latest, which waits in turn.
+	// When the previous run ends, the waiting slot fires. Of the slots that came meanwhile, the newest waits in turn.
 	endJob(t, d, first)
 	endJob(t, d, runsOf(t, d, "skip")[0].JobID)
 	fireAt(t, d, hour(3).Add(10*time.Second))
@@ -120,7 +121,8 @@ func TestOverlapFollowsItsPolicy(t *testing.T) {
 	}
 }
 
-// A job that cannot be enqueued stops no other schedule. It is tried again until its successor is due, and for at most an hour.
+// A job that cannot be enqueued stops no other schedule. Its slot is retried until the next one is due, for at most an
+// hour.
 func TestRefusedSlotIsRetriedAndBlocksNoOther(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

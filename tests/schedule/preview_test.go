@@ -12,7 +12,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The clock is put on from one due time to the next, over both nights on which the clocks are changed; what fires is what was shown before.
+// The clock is moved from one due time to the next, over both nights of clock changes. The firings must equal the
+// preview.
 func TestPreviewEqualsFirings(t *testing.T) {
 	weirtest.Long(t, "it fires a year of slots")
 	t.Parallel()

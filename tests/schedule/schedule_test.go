@@ -23,13 +23,14 @@ type fired struct {
 	Detail  *string
 }
 
-// setSchedule makes or replaces a schedule and returns its next slot.
+// setSchedule creates or replaces a schedule and returns its next slot.
 func setSchedule(t testing.TB, q weirtest.Querier, name, definition string) *time.Time {
 	t.Helper()
 	return weirtest.Value[*time.Time](t, q, "select weir.set_schedule($1, $2::jsonb)", name, definition)
 }
 
-// fireAt has all that is due at a time fire, however often it takes to look, and returns how many slots made a job.
+// fireAt fires everything that is due at a time, in as many steps as needed, and returns the number of slots that made
+// a job.
 func fireAt(t testing.TB, q weirtest.Querier, at time.Time) (made int) {
 	t.Helper()
 	for {
@@ -48,7 +49,7 @@ func fireAt(t testing.TB, q weirtest.Querier, at time.Time) (made int) {
 	}
 }
 
-// runsOf lists what became of a schedule's slots, in their order.
+// runsOf lists the outcomes of a schedule's slots, in order.
 func runsOf(t testing.TB, q weirtest.Querier, name string) []fired {
 	t.Helper()
 	rows, err := q.Query(t.Context(), "select slot, manual, outcome, job_id, until_at, detail from weir.schedule_runs where schedule = $1 order by slot, manual", name)
@@ -62,7 +63,7 @@ func runsOf(t testing.TB, q weirtest.Querier, name string) []fired {
 	return runs
 }
 
-// outcomes is those of runs, in words with spaces between.
+// outcomes returns the outcomes of runs, separated by spaces.
 func outcomes(runs []fired) string {
 	var words []string
 	for _, r := range runs {
@@ -71,8 +72,8 @@ func outcomes(runs []fired) string {
 	return strings.Join(words, " ")
 }
 
-// hours returns the full hours from the database's now on, by their number. They stay what they are when the next one begins; what goes by the
-// database's clock does not, so none begins within the next minute.
+// hours returns the full hours from the database's present on, by number. They stay the same when the next hour begins;
+// what depends on the database's clock does not, so hours waits until none begins within a minute.
 func hours(t testing.TB, q weirtest.Querier) func(n int) time.Time {
 	t.Helper()
 	for weirtest.Value[bool](t, q, "select date_trunc('hour', clock_timestamp() + interval '1 minute') > date_trunc('hour', clock_timestamp())") {
@@ -135,7 +136,7 @@ func slotFiresOnceSQL(t *testing.T) {
 			t.Errorf("job %d does not say what made it", *r.JobID)
 		}
 	}
-	// Nobody says that of a job of his own.
+	// A producer cannot claim that a schedule made its job.
 	for _, job := range []string{`{"kind": "k", "schedule": "s"}`, `{"kind": "k", "slot": "2026-01-01T00:00:00Z"}`} {
 		wantRefusal(t, weirtest.TryExec(d, "select weir.enqueue_many(jsonb_build_array($1::jsonb))", job), "WR010", "")
 	}
@@ -169,7 +170,7 @@ func slotFiresOnceREST(t *testing.T) {
 	if n := s.Count("select count(*) from weir.job"); n != before+1 {
 		t.Errorf("%d jobs came after a pause, want 1 by hand", n-before)
 	}
-	// Runs in pages, each once, the latest first.
+	// Runs come in pages, each once, newest first.
 	var all []weirtest.ScheduleRun
 	for cursor := ""; ; {
 		page := weirtest.Decode[weirtest.Page[weirtest.ScheduleRun]](s.Get("/v1/schedules/tick/runs?limit=1&cursor=" + cursor).Want(http.StatusOK))
@@ -179,7 +180,7 @@ func slotFiresOnceREST(t *testing.T) {
 		}
 		cursor = *page.NextCursor
 	}
-	missed := slices.DeleteFunc(slices.Clone(all), func(r weirtest.ScheduleRun) bool { return r.Outcome == "enqueued" }) // where the machine stalls for a minute
+	missed := slices.DeleteFunc(slices.Clone(all), func(r weirtest.ScheduleRun) bool { return r.Outcome == "enqueued" }) // if the machine stalls for a minute
 	if len(all)-len(missed) != before+1 || !all[0].Manual {
 		t.Errorf("%d runs of %d, %+v", len(all), before+1, all)
 	}
@@ -213,7 +214,7 @@ func TestIntervalKeepsItsAnchor(t *testing.T) {
 	if ahead := time.Until(first); ahead < 23*time.Hour || ahead > 24*time.Hour {
 		t.Errorf("the first slot of an interval comes in %v", ahead)
 	}
-	for range 2 { // applied at every deployment, it must not begin anew each time
+	for range 2 { // applied at every deployment, it must not start over each time
 		weirtest.Exec(t, d, "select pg_sleep(1.1)")
 		if again := *setSchedule(t, d, "s", definition); !again.Equal(first) {
 			t.Errorf("the same definition puts the slot off from %v to %v", first, again)
@@ -222,7 +223,7 @@ func TestIntervalKeepsItsAnchor(t *testing.T) {
 	if half := *weirtest.Value[*time.Time](t, d, `select weir.edit_schedule('s', '{"every_seconds": 43200}')`); !half.Equal(first.Add(-12 * time.Hour)) {
 		t.Errorf("at twice the rate the next slot is %v", half)
 	}
-	// Whatever the clocks do, and counted both ways from the anchor.
+	// Whatever the clocks do, counted in both directions from the anchor.
 	slots := weirtest.Values[time.Time](t, d, `select slot_at from weir.preview_definition('{"every_seconds": 86400, "anchor": "2026-03-20T12:00:00+01:00", "timezone": "Europe/Berlin"}', 4, '2026-03-27T11:00:00Z')`)
 	for i, slot := range slots {
 		if want := time.Date(2026, 3, 27+i, 11, 0, 0, 0, time.UTC); !slot.Equal(want) {
@@ -263,7 +264,7 @@ func TestStartEndAndRunsBoundSchedule(t *testing.T) {
 			t.Errorf("%s is %s", name, state)
 		}
 	}
-	// A single time that has passed may be applied again: nothing comes of it.
+	// A single time in the past may be applied again, without effect.
 	if next := setSchedule(t, d, "once", fmt.Sprintf(`{"at": %q, "job": {"kind": "k2", "queue": "q"}}`, from.Format(time.RFC3339))); next != nil {
 		t.Errorf("it fires again at %v", next)
 	}
@@ -295,7 +296,7 @@ func TestJitterIsStableAndSpreadsSchedules(t *testing.T) {
 	}
 }
 
-// Ten thousand schedules are due at the same second, on three nodes, of which one is killed while they fire.
+// Ten thousand schedules are due at the same second, on three nodes. One node is killed while they fire.
 func TestTenThousandSchedulesFireOnceEach(t *testing.T) {
 	weirtest.Long(t, "ten thousand schedules fire")
 	t.Parallel()
@@ -310,7 +311,7 @@ func TestTenThousandSchedulesFireOnceEach(t *testing.T) {
 		s, child = weirtest.StartServe(t, d)
 		nodes = append(nodes, child)
 	}
-	// All of them at a second that comes soon: the definitions stay what they are, only the plan is put on.
+	// All of them at a second soon: the definitions stay the same, only the due times are moved.
 	weirtest.Exec(t, d, "update weir.schedule set (next_slot_at, due_at) = (select x, x from (select date_trunc('second', clock_timestamp()) + interval '4 s' as x) y)")
 	s.Eventually("some have fired", func() bool { return s.Count("select count(*) from weir.schedule_slot") > schedules/10 })
 	nodes[0].Kill()

@@ -16,10 +16,10 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The rules of what a clock does to a schedule, once more and in the simplest way there is: minute after minute, looking at the clock on the wall. It
-// shares no code and no table with weir, only the time zone database that both are made from.
+// The rules of what clock changes do to a schedule, written again in the simplest way: minute after minute, by the wall
+// clock. It shares no code and no table with weir, only the time zone database that both are made from.
 
-// zoneCase is a schedule and what it takes in, as a predicate on wall-clock time.
+// zoneCase is a schedule and the times that match it, as a predicate on wall-clock time.
 type zoneCase struct {
 	cron    string
 	takes   func(wall time.Time) bool
@@ -27,10 +27,10 @@ type zoneCase struct {
 	makeUp  bool   // a time in a gap runs right after it
 	twice   bool   // a time that comes twice runs twice
 	reach   time.Duration
-	highest int // slots that there can be in twice the reach
+	highest int // the number of slots possible in twice the span
 }
 
-// expect lists the slots of a case from one time until another.
+// expect lists the slots of a case between two times.
 func (c zoneCase) expect(location *time.Location, from, until time.Time) []time.Time {
 	var slots []time.Time
 	shown := map[time.Time]bool{} // wall clocks, as if they were UTC
@@ -38,7 +38,7 @@ func (c zoneCase) expect(location *time.Location, from, until time.Time) []time.
 		_, offset := t.In(location).Zone()
 		return t.Add(time.Duration(offset) * time.Second)
 	}
-	begin := from.Add(-3 * time.Hour) // what was shown before counts
+	begin := from.Add(-3 * time.Hour) // times shown before count
 	before := wallOf(begin.Add(-time.Minute))
 	for t := begin; t.Before(until); t = t.Add(time.Minute) {
 		wall := wallOf(t)
@@ -66,19 +66,19 @@ func zoneCases() []zoneCase {
 	}
 	day := 25 * time.Hour
 	cases := []zoneCase{
-		// Of every hour: its next slot is never far, so nothing is made up for, and both of two equal hours count.
+		// Every hour: the next slot is never far, so no slot is made up for, and both of two equal hours count.
 		{"* * * * *", every(1), "", false, true, 2 * time.Hour, 250},
 		{"*/20 * * * *", every(20), "", false, true, 4 * time.Hour, 30},
 		{"0 * * * *", every(60), "", false, true, 7 * time.Hour, 20},
 		{"15 0-23 * * *", func(w time.Time) bool { return w.Minute() == 15 }, "", false, true, 7 * time.Hour, 20},
 		{"45 * * * *", func(w time.Time) bool { return w.Minute() == 45 }, `"dst_gap": "run_after", "dst_overlap": "once"`, true, false, 7 * time.Hour, 20},
-		// Of some hours: by the clock on the wall.
+		// Some hours: by the wall clock.
 		{"*/10 0-3 * * *", func(w time.Time) bool { return w.Minute()%10 == 0 && w.Hour() <= 3 }, "", true, false, day, 90},
 		{"0 */2 * * *", func(w time.Time) bool { return w.Minute() == 0 && w.Hour()%2 == 0 }, "", true, false, day, 32},
 		{"30 0,1,2,3,23 * * *", func(w time.Time) bool { return w.Minute() == 30 && (w.Hour() <= 3 || w.Hour() == 23) }, "", true, false, day, 16},
 		{"30 0,1,2,3,23 * * *", func(w time.Time) bool { return w.Minute() == 30 && (w.Hour() <= 3 || w.Hour() == 23) }, `"dst_gap": "skip", "dst_overlap": "twice"`, false, true, day, 20},
 	}
-	for _, hour := range []int{0, 1, 2, 3, 23} { // where clocks are changed
+	for _, hour := range []int{0, 1, 2, 3, 23} { // where clocks change
 		for _, minute := range []int{0, 30} {
 			cron := fmt.Sprintf("%d %d * * *", minute, hour)
 			cases = append(cases,
@@ -117,7 +117,7 @@ func embeddedZones(t *testing.T) map[string]*time.Location {
 	return zones
 }
 
-// clockChanges finds a zone's changes of clocks by looking at the clock every other day.
+// clockChanges finds a zone's clock changes by reading the clock every other day.
 func clockChanges(location *time.Location, from, until time.Time) (changes []int64, offsets []int64) {
 	offset := func(unix int64) int64 {
 		_, o := time.Unix(unix, 0).In(location).Zone()
@@ -136,7 +136,7 @@ func clockChanges(location *time.Location, from, until time.Time) (changes []int
 	return changes, offsets
 }
 
-// searchFirst is the lowest number up to n of which ok is true.
+// searchFirst returns the lowest number up to n for which ok is true.
 func searchFirst(n int, ok func(int) bool) int {
 	low, high := 0, n
 	for low < high {
@@ -179,8 +179,8 @@ func TestZonesMatchTimeZoneDatabase(t *testing.T) {
 	}
 }
 
-// Zones that share their clocks of these years, as most do with others, are looked at once. Each change of clocks meets some of the cases, and
-// each zone in its changes all of them.
+// Zones with the same clocks in these years, as most have, are checked once. Each clock change meets some of the cases,
+// and each zone meets all of them over its changes.
 func TestNoZoneLosesOrDoublesRun(t *testing.T) {
 	weirtest.Long(t, "it walks through all time zones")
 	t.Parallel()

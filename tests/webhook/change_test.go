@@ -43,12 +43,12 @@ func webhookIsChangedAndDeletedSQL(t *testing.T) {
 		weirtest.WantSQLState(t, weirtest.TryExec(d, `select weir.set_webhook('x', '{"url": "https://x", "events": ["dead"]}', make => false)`), "WR040")
 		weirtest.WantSQLState(t, weirtest.TryExec(d, `select weir.delete_webhook('x')`), "WR040")
 	})
-	// Its deliveries are bounded: the cursor waits while many are pending, and old ones go.
+	// Its deliveries are bounded: the cursor waits while many are pending, and old ones are removed.
 	weirtest.Exec(t, d, "insert into weir.webhook_delivery (webhook_id, event_id, event, job_id, body) select id, i::text, 'dead', i, '{}' from weir.webhook, generate_series(1, 10000) i")
 	weirtest.EnqueueOne(t, d, "q")
 	weirtest.ClaimOne(t, d, "q").Call(t, d, `fail($1, $2, '{}', retry => false)`)
 	weirtest.Tick(t, d)
-	note := "select noted from weir.note_deliveries((select id from weir.webhook))"
+	note := "select noted from weir.create_deliveries((select id from weir.webhook))"
 	if n := weirtest.Value[int](t, d, note); n != 0 {
 		t.Errorf("with ten thousand pending %d more were noted", n)
 	}
@@ -144,8 +144,8 @@ func TestInvalidWebhookIsRefused(t *testing.T) {
 	s.Post("/v1/webhooks", good(obj{"more": 1})).Want(http.StatusUnprocessableEntity)
 	s.Post("/v1/webhooks", good(nil)).Want(http.StatusCreated)
 	s.Post("/v1/webhooks", good(nil)).Problem(http.StatusConflict, "webhook_exists")
-	s.Do(http.MethodPatch, "/v1/webhooks/nobody", obj{"timeout_seconds": 1}).Problem(http.StatusNotFound, "webhook_not_found")
-	for _, call := range []string{"DELETE /v1/webhooks/nobody", "GET /v1/webhooks/nobody", "POST /v1/webhooks/nobody/test", "GET /v1/webhooks/nobody/deliveries", "POST /v1/webhooks/nobody/rotate", "POST /v1/webhooks/nobody/enable", "POST /v1/webhooks/nobody/disable"} {
+	s.Do(http.MethodPatch, "/v1/webhooks/unknown", obj{"timeout_seconds": 1}).Problem(http.StatusNotFound, "webhook_not_found")
+	for _, call := range []string{"DELETE /v1/webhooks/unknown", "GET /v1/webhooks/unknown", "POST /v1/webhooks/unknown/test", "GET /v1/webhooks/unknown/deliveries", "POST /v1/webhooks/unknown/rotate", "POST /v1/webhooks/unknown/enable", "POST /v1/webhooks/unknown/disable"} {
 		method, path, _ := strings.Cut(call, " ")
 		s.Do(method, path, nil).Problem(http.StatusNotFound, "webhook_not_found")
 	}

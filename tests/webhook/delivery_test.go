@@ -66,7 +66,7 @@ func TestFailingWebhookIsDisabled(t *testing.T) {
 	if d := s.Deliveries("w")[0]; d.State != "failed" || d.Status != http.StatusFound {
 		t.Errorf("the delivery is %+v", d)
 	}
-	// Enabled again it is told of what happens from then on.
+	// Enabled again, it gets the events from then on.
 	r.AnswerWith(0)
 	missed := s.Enqueue(obj{"kind": "k", "queue": "q"})
 	s.Post("/v1/jobs/"+missed+"/cancel", nil).Want(http.StatusOK)
@@ -129,10 +129,10 @@ func TestWebhookIsTestedAndSecretRotated(t *testing.T) {
 	}
 	second := weirtest.Decode[weirtest.Webhook](s.Post("/v1/webhooks/w/rotate", nil).Want(http.StatusOK))
 	if e := tested(2); !e.Signed(first.Secret) || !e.Signed(second.Secret) || first.Secret == second.Secret {
-		t.Error("for a day it is to be signed with both secrets")
+		t.Error("for a day it must be signed with both secrets")
 	}
 	third := weirtest.Decode[weirtest.Webhook](s.Post("/v1/webhooks/w/rotate", obj{"keep_old_seconds": 0}).Want(http.StatusOK))
 	if e := tested(3); e.Signed(second.Secret) || !e.Signed(third.Secret) {
-		t.Error("it is to be signed with the new secret alone")
+		t.Error("it must be signed with the new secret alone")
 	}
 }

@@ -24,7 +24,7 @@ func TestWebhookGetsChosenEvents(t *testing.T) {
 	s.Post("/v1/jobs/"+done.ID+"/complete", obj{"token": done.Token, "result": "secret result"}).Want(http.StatusOK)
 	other := s.EnqueueAndClaim("other")
 	s.Post("/v1/jobs/"+other.ID+"/complete", obj{"token": other.Token}).Want(http.StatusOK)
-	s.Post("/v1/jobs/"+other.ID+"/retry", nil).Want(http.StatusOK) // before anybody was told that it is completed
+	s.Post("/v1/jobs/"+other.ID+"/retry", nil).Want(http.StatusOK) // before any receiver was told that it is completed
 	dead := s.Kill(obj{"kind": "d", "queue": "q"})
 
 	want := []string{dead + " dead", dead + " enqueued", dead + " failed", done.ID + " completed", done.ID + " enqueued", other.ID + " completed", other.ID + " enqueued", other.ID + " retried"}
@@ -60,7 +60,8 @@ func TestWebhookGetsChosenEvents(t *testing.T) {
 	}
 }
 
-// What happens while no node runs chores is told when one does again; what one was at when it ended is told by the next.
+// Events from a time without chores are delivered once a node runs chores again. A delivery interrupted by the end of a
+// node is repeated by the next one.
 func TestWebhookMissesNothingWhenNodesStop(t *testing.T) {
 	weirtest.Long(t, "it stops nodes")
 	t.Parallel()
@@ -79,12 +80,12 @@ func TestWebhookMissesNothingWhenNodesStop(t *testing.T) {
 		if round == 3 {
 			break
 		}
-		j := s.EnqueueAndClaim("q") // while none runs
+		j := s.EnqueueAndClaim("q") // while no node runs chores
 		s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token}).Want(http.StatusOK)
 		want = append(want, j.ID+" completed")
 		stop = s.RunChoresSendingTo(r)
 	}
-	// As if a node had died with these in hand: River has them, and nobody works them.
+	// As if a node had died with these in hand: River has them, and no node works them.
 	s.Exec("update weir.webhook_delivery set state = 'pending', next_at = now() where id in (select id from weir.webhook_delivery order by id limit 3)")
 	t.Cleanup(s.RunChoresSendingTo(r))
 	slices.Sort(want)
@@ -94,7 +95,7 @@ func TestWebhookMissesNothingWhenNodesStop(t *testing.T) {
 	}
 }
 
-// A transaction that is open for long holds up nobody's events, and its own are told when it commits.
+// A long open transaction delays no other events, and its own are sent after its commit.
 func TestWebhookGetsLateCommits(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
@@ -113,7 +114,7 @@ func TestWebhookGetsLateCommits(t *testing.T) {
 	s.Eventually("the late one is told", func() bool { return slices.Contains(r.EventNames(), late.ID+" completed") })
 }
 
-// An enqueue of many jobs at one moment, and much that happens, are noted in bounded steps, each once.
+// Many jobs enqueued at one moment, and much that happens, are noted in bounded steps, each event once.
 func TestWebhooksCatchUpInBoundedSteps(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -123,8 +124,8 @@ func TestWebhooksCatchUpInBoundedSteps(t *testing.T) {
 	weirtest.Tick(t, d)
 	most := 0
 	for range 100 {
-		n := weirtest.Value[int](t, d, "select noted from weir.note_deliveries((select id from weir.webhook), 100)")
-		if n == 0 && !weirtest.Value[bool](t, d, "select behind from weir.note_deliveries((select id from weir.webhook), 100)") {
+		n := weirtest.Value[int](t, d, "select noted from weir.create_deliveries((select id from weir.webhook), 100)")
+		if n == 0 && !weirtest.Value[bool](t, d, "select behind from weir.create_deliveries((select id from weir.webhook), 100)") {
 			break
 		}
 		most = max(most, n)

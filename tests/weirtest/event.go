@@ -46,7 +46,7 @@ func (s *Node) WatchEvents(query, lastID string) (events <-chan Event, hangUp fu
 	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
 		s.T.Fatalf("%s %s after %q", response.Status, response.Header.Get("Content-Type"), lastID)
 	}
-	all := make(chan Event, 1000) // a stream that nobody reads any more has to end with its test, and 500 of them have to fit in the memory
+	all := make(chan Event, 1000) // 500 unread streams must fit into memory
 	go func() {
 		defer close(all)
 		defer response.Body.Close()

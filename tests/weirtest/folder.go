@@ -20,7 +20,7 @@ type folder struct {
 }
 
 // removal waits for its input to end, then for the folder's server to end (10 s at most: one that is still there loses
-// its folder and gives up by itself), then removes the folder.
+// its folder and gives up), then removes the folder.
 const removal = `cat >/dev/null
 n=0
 while [ $n -lt 100 ] && pid=$(head -n 1 "$1/postmaster.pid") && kill -0 "$pid"; do sleep 0.1; n=$((n + 1)); done

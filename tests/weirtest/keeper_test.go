@@ -89,7 +89,7 @@ func (p *testProcess) end() {
 	_ = p.Wait()
 }
 
-// ownTempFolder returns a folder for temporary files, in which no process but the test's own meet.
+// ownTempFolder returns a folder for temporary files in which only the test's own processes meet.
 func ownTempFolder(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "weir-test-")
@@ -231,7 +231,7 @@ func TestPostgreSQLOfTheEnvironmentIsNotReplaced(t *testing.T) {
 	t.Parallel()
 	p := startTestProcess(t, "TMPDIR="+ownTempFolder(t), "WEIR_POSTGRES_BIN="+t.TempDir(), "WEIR_TEST_DATABASE_URL=")
 	wantWords(t, p.says(t), "WEIR_POSTGRES_BIN names no usable PostgreSQL")
-	p = startTestProcess(t, "WEIR_TEST_DATABASE_URL=postgres://nobody@127.0.0.1:1/none")
+	p = startTestProcess(t, "WEIR_TEST_DATABASE_URL=postgres://noone@127.0.0.1:1/none")
 	wantWords(t, p.says(t), "WEIR_TEST_DATABASE_URL", "refused")
 }
 

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestTheCheckOfPlacesCanFail makes each mistake that the check is there to find.
-func TestTheCheckOfPlacesCanFail(t *testing.T) {
+// TestCheckOfPlacesCanFail makes each mistake that the check must find.
+func TestCheckOfPlacesCanFail(t *testing.T) {
 	t.Parallel()
 	d := New(t)
 	for _, mistake := range []string{

@@ -53,7 +53,7 @@ func TestKilledServersFolderIsRemoved(t *testing.T) {
 		}
 		killed = time.Now()
 	})
-	// The removal waits ten seconds for a server that lives, and not at all for one that was killed.
+	// The removal waits ten seconds for a running server, and not at all for a killed one.
 	if took := time.Since(killed); took > 9*time.Second {
 		t.Errorf("removing the folder took %s, want no wait", took)
 	}

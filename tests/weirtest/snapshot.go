@@ -12,7 +12,7 @@ import (
 func (d *Database) Snapshot() string {
 	d.T.Helper()
 	tables := Values[string](d.T, d, `select c.relname from pg_class c where c.relnamespace = 'weir'::regnamespace
-		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier', 'worker_sign') order by 1`)
+		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier', 'worker_seen') order by 1`)
 	var parts []string
 	for _, name := range tables {
 		parts = append(parts, fmt.Sprintf("select '%[1]s ' || x.xmin || ' ' || to_jsonb(x) as line from weir.%[1]s x", name))

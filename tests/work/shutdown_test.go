@@ -48,7 +48,7 @@ func TestSecondSignalEndsWorkerAtOnce(t *testing.T) {
 	pid := noted(t, started)
 	w.Signal(syscall.SIGINT)
 	s.Eventually("it has heard the first", func() bool { return strings.Contains(w.Output.String(), "a second signal ends at once") })
-	time.Sleep(500 * time.Millisecond) // one that comes within 200 ms is taken for an echo of the first
+	time.Sleep(500 * time.Millisecond) // a signal within 200 ms counts as an echo of the first
 	w.Signal(syscall.SIGINT)
 	w.Wait()
 	goesAway(t, pid)
@@ -116,14 +116,14 @@ func TestWorkRegistersAndIsPausedAndDrained(t *testing.T) {
 		t.Error("it never said how busy it is")
 	}
 	s.Do(http.MethodDelete, "/v1/workers/mill", nil).Want(http.StatusOK)
-	s.Eventually("it begins anew", func() bool {
+	s.Eventually("it starts again", func() bool {
 		r := s.Get("/v1/workers/mill")
 		return r.Status == http.StatusOK && weirtest.Decode[weirtest.Worker](r).Capacity != nil
 	})
 	if status := child.Stop(); status != 0 {
 		t.Errorf("it ended with %d:\n%s", status, child.Output)
 	}
-	s.Worker("mill") // stays, so that it is seen that it is away
+	s.Worker("mill") // keeps the row, so that its absence would show
 }
 
 func TestGeneratedWorkerNameIsForgottenAtTheEnd(t *testing.T) {
@@ -145,7 +145,7 @@ func TestGeneratedWorkerNameIsForgottenAtTheEnd(t *testing.T) {
 	if status := child.Wait(); status != 0 {
 		t.Errorf("it ended with %d", status)
 	}
-	time.Sleep(2 * time.Second) // and does not come back by what was noted of its last claim
+	time.Sleep(2 * time.Second) // and the note about its last claim does not bring it back
 	if left := weirtest.Decode[weirtest.Page[weirtest.Worker]](s.Get("/v1/workers").Want(http.StatusOK)).Items; len(left) != 0 {
 		t.Errorf("left are %+v", left)
 	}

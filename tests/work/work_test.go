@@ -156,7 +156,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 	}
 	weirtest.Eventually(t, "a third of them is done", func() bool { return lines() > jobs/3 })
 
-	// The node dies and another one comes up in its place.
+	// The node dies and another one starts in its place.
 	address := strings.TrimPrefix(s.URL, "http://")
 	node.Kill()
 	time.Sleep(300 * time.Millisecond)
@@ -167,7 +167,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 		}
 		return n
 	}
-	for range 3 { // of a claim whose answer was lost, the lease takes half a minute to run out
+	for range 3 { // a lease from a claim whose answer was lost takes half a minute to expire
 		for end := time.Now().Add(weirtest.Patience); completed() < jobs && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
 		}
 	}
@@ -177,7 +177,7 @@ func TestManySmallJobsAreEachDoneOnceThroughRestart(t *testing.T) {
 	if status := w.Stop(); status != 0 {
 		t.Errorf("the worker ended with %d:\n%s", status, w.Output)
 	}
-	// A claim whose answer died with the node is the only way to lose an attempt; nothing makes a command run twice.
+	// Only a claim whose answer died with the node may lose an attempt. No command runs twice.
 	if n := lines(); n != jobs {
 		t.Errorf("the command ran %d times for %d jobs", n, jobs)
 	}

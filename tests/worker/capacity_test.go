@@ -20,7 +20,7 @@ func TestWorkerGetsNoMoreThanItsCapacity(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	fillQueue(t, d, 200)
-	claimAs(t, d, "w", 4) // before it has a capacity: they count too
+	claimAs(t, d, "w", 4) // from before it had a capacity: they count too
 	weirtest.Exec(t, d, "select weir.register_worker('w', '{\"capacity\": 10}')")
 	if n := claimAs(t, d, "w", 3); n != 3 {
 		t.Errorf("claimed %d, want 3", n)
@@ -31,7 +31,7 @@ func TestWorkerGetsNoMoreThanItsCapacity(t *testing.T) {
 	if n, why := claimAs(t, d, "w", 50), refusalOf(t, d, "w"); n != 0 || why != "at_capacity" {
 		t.Errorf("with 10 of 10 it claimed %d, refused as %s", n, why)
 	}
-	// Others are not concerned, in the same statement either; nor does one worker get more by asking in two slots.
+	// Other workers are not affected, not even in the same statement, and a worker gets no more by asking twice.
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease order by job_id limit 3")
 	got := weirtest.Values[string](t, d, `select format('%s %s %s', slot, coalesce(refusal, 'jobs'), count(*)) from weir.claim_batch(array['q'], array['w', 'x', 'w', 'w'], array[2, 5, 4, 1], array[0, 0, 0, 0])
 		group by slot, refusal order by slot, refusal`)
@@ -52,16 +52,16 @@ func TestWorkerGetsNoMoreThanItsCapacity(t *testing.T) {
 	}
 }
 
-// Where counting starts is moved on as jobs end, and must never move past a lease that is there.
+// The place where counting starts moves on as jobs end, and must never pass an existing lease.
 func TestCountStartsBeforeEveryCountedLease(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	fillQueue(t, d, 200)
 	weirtest.Exec(t, d, "select weir.register_worker('w', '{\"capacity\": 10}')")
 	sign := func() {
-		weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
+		weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
 		weirtest.Tick(t, d)
-		weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
+		weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
 	}
 	for round := range 5 {
 		if n := claimAs(t, d, "w", 50); n != 10 {
@@ -76,10 +76,10 @@ func TestCountStartsBeforeEveryCountedLease(t *testing.T) {
 		weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 		sign()
 	}
-	if late := weirtest.Value[bool](t, d, "select counted_from > now() - interval '1 minute' from weir.worker_sign"); !late {
+	if late := weirtest.Value[bool](t, d, "select counted_from > now() - interval '1 minute' from weir.worker_seen"); !late {
 		t.Error("counting starts where it did")
 	}
-	// A claim of a transaction that is still open is before that place by the time it commits, and counts then.
+	// A claim in an open transaction lies before that place when it commits, and counts then.
 	tx := d.Tx()
 	if n := claimAs(t, tx, "w", 10); n != 10 {
 		t.Fatalf("claimed %d", n)
@@ -96,7 +96,7 @@ func TestCountStartsBeforeEveryCountedLease(t *testing.T) {
 	if n := claimAs(t, d, "w", 10); n != 0 {
 		t.Errorf("claimed %d more than it may have", n)
 	}
-	// Nor is it wrong when the capacity is taken away and given again.
+	// The count is right again after the capacity was removed and restored.
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
 	weirtest.Exec(t, d, "select weir.edit_worker('w', '{\"capacity\": 0}')")
 	claimAs(t, d, "w", 7)
@@ -151,7 +151,7 @@ func concurrentClaimsKeepToCapacitySQL(t *testing.T) {
 	if most == 0 || most > 7 {
 		t.Errorf("in %d rounds it had up to %d jobs, and may have 7", got, most)
 	}
-	// How near to 7 it came depends on who was quicker, those that claim or those that complete. Alone, it gets what is left.
+	// How close to 7 it came depends on who was faster, the claims or the completions. Alone, it gets the rest.
 	claimAs(t, d, "w", 10)
 	if n := weirtest.Value[int](t, d, "select count(*) from weir.job_lease"); n != 7 {
 		t.Errorf("in the end it had %d jobs, and may have 7", n)
@@ -192,7 +192,7 @@ func concurrentClaimsKeepToCapacityREST(t *testing.T) {
 				most = max(most, having)
 				mu.Unlock()
 				for _, j := range got.Jobs {
-					// Counted down before the answer: what this finds too many is too many.
+					// Counted down before the answer, so this never counts too many.
 					mu.Lock()
 					having--
 					mu.Unlock()
@@ -240,7 +240,7 @@ func TestCappedWorkerClaimsInReadCommitted(t *testing.T) {
 	weirtest.Commit(t, tx)
 }
 
-// What looking at a worker costs a claim must not grow with what was there before.
+// The cost of checking a worker in a claim must not grow with past leases.
 func TestCountReadsNoPastLeases(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -248,8 +248,8 @@ func TestCountReadsNoPastLeases(t *testing.T) {
 	pin := d.Tx() // keeps dead rows from being removed
 	weirtest.Exec(t, pin, "set transaction isolation level repeatable read")
 	weirtest.Exec(t, pin, "select count(*) from weir.job")
-	weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() + interval '1 hour'") // however long this takes, where to start is not looked up
+	weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() + interval '1 hour'") // the place to start is not looked up, however long this takes
 	for range 6 {
 		fillQueue(t, d, 500)
 		if n := claimAs(t, d, "w", 500); n != 500 {
@@ -270,8 +270,8 @@ func TestCountReadsNoPastLeases(t *testing.T) {
 	}
 	read()
 	before := read()
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
-	weirtest.Exec(t, d, "select weir.see_workers(array['w'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
+	weirtest.Exec(t, d, "select weir.touch_workers(array['w'])")
 	read()
 	if after := read(); after*5 > before {
 		t.Errorf("counting nothing reads %d pages where it has just been looked up where to start, and %d before", after, before)

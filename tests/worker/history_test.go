@@ -26,7 +26,7 @@ func workerHistoryCountsEndedJobsSQL(t *testing.T) {
 	fillQueue(t, d, 8)
 	jobs := weirtest.Claim(t, d, "q", 6)
 	weirtest.Exec(t, d, "select weir.claim(array['q'], 'other', 1)")
-	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '1000 s'") // so long that the seconds that this test takes do not count
+	weirtest.Exec(t, d, "update weir.job_lease set leased_at = leased_at - interval '1000 s'") // long enough that the seconds of this test do not matter
 	weirtest.Complete(t, d, jobs[0], jobs[1])
 	jobs[2].Call(t, d, "fail($1, $2, '{\"message\": \"no\"}')")
 	jobs[3].Call(t, d, "fail($1, $2, '{\"message\": \"never\"}', retry => false)")
@@ -145,7 +145,7 @@ func workerHistoryCountsEndedJobsREST(t *testing.T) {
 			t.Errorf("%d a page, its history is %q, want %q", limit, history, want)
 		}
 	}
-	// What is long ago is found too.
+	// Old attempts are found too.
 	s.Exec("update weir.job set created_at = created_at - interval '9 days'")
 	s.Exec("update weir.job_outcome set finished_at = finished_at - interval '9 days'")
 	page2 := weirtest.Decode[weirtest.Page[weirtest.Attempt]](s.Get("/v1/workers/w/history").Want(http.StatusOK))

@@ -49,13 +49,13 @@ func pausedOrDrainingWorkerGetsNothingSQL(t *testing.T) {
 	if n := claimAs(t, d, "w", 5); n != 5 {
 		t.Errorf("in the end it claimed %d", n)
 	}
-	// A drained worker is done when it has nothing more.
+	// A drained worker is done when it has no job left.
 	weirtest.Exec(t, d, "select weir.drain_worker('w')")
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease where worker = 'w'")
 	if got := stateOfWorker(t, d, "w"); got != "draining 0" {
 		t.Errorf("it is %s", got)
 	}
-	// To register again changes neither.
+	// Registering again changes neither.
 	weirtest.Exec(t, d, "select weir.register_worker('w')")
 	if got := stateOfWorker(t, d, "w"); got != "draining 0" {
 		t.Errorf("registered again it is %s", got)
@@ -110,7 +110,7 @@ func TestParkedClaimOfResumedWorkerGetsJobs(t *testing.T) {
 	s.Fill(30)
 	s.Post("/v1/workers/w/pause", nil).Want(http.StatusOK)
 	waiting := s.Park(claim)
-	time.Sleep(3 * time.Second) // by now it looks seldom
+	time.Sleep(3 * time.Second) // by now it polls seldom
 	began := time.Now()
 	s.Post("/v1/workers/w/resume", nil).Want(http.StatusOK)
 	got := quick("resumed", waiting, 4, began)
@@ -132,7 +132,7 @@ func TestParkedClaimOfResumedWorkerGetsJobs(t *testing.T) {
 	quick("its capacity is raised", waiting, 2, began)
 }
 
-// A paused worker that waits must not take the place of others in the line, and not keep the node busy.
+// A parked claim of a paused worker must not take the place of others, and must not keep the node busy.
 func TestParkedClaimsOfPausedWorkersBlockNoOthers(t *testing.T) {
 	weirtest.Long(t, "it waits until parked claims look seldom")
 	t.Parallel()
@@ -142,11 +142,11 @@ func TestParkedClaimsOfPausedWorkersBlockNoOthers(t *testing.T) {
 	idle := s.ParkMany(20, func(int) obj {
 		return obj{"worker": "idle", "queues": []string{"q"}, "limit": 1000, "wait_seconds": 60}
 	})
-	time.Sleep(2 * time.Second) // by now they look seldom
+	time.Sleep(2 * time.Second) // by now they poll seldom
 	looks, since := s.Metric("weir_claim_batch_jobs_count"), time.Now()
 	s.Fill(50)
 	for range 10 {
-		if got := s.TryClaim("busy", 5, weirtest.Soon.Seconds()); got.String() != "5 jobs" { // were it behind those that are paused, it would get none
+		if got := s.TryClaim("busy", 5, weirtest.Soon.Seconds()); got.String() != "5 jobs" { // behind the paused ones it would get none
 			t.Errorf("another worker got %v", got)
 		}
 	}

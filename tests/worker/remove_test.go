@@ -24,7 +24,7 @@ func removedWorkersJobsReturnAtOnceSQL(t *testing.T) {
 	mine := weirtest.Values[int64](t, d, "select job_id from weir.claim(array['q'], 'other', 2)")
 	weirtest.Complete(t, d, jobs[0])
 	weirtest.Exec(t, d, "select weir.cancel($1)", jobs[1].ID)
-	tx := d.Tx() // it is just completing one
+	tx := d.Tx() // it is completing one
 	jobs[4].Call(t, tx, "complete($1, $2)")
 	if n := weirtest.Value[int](t, d.ConnectWithLockTimeout(), "select weir.remove_worker('worker')"); n != 3 {
 		t.Errorf("%d jobs went back, want 3", n)
@@ -85,7 +85,7 @@ func removedWorkersJobsReturnAtOnceREST(t *testing.T) {
 	}
 	time.Sleep(2 * time.Second)
 	s.Get("/v1/workers/gone").Problem(http.StatusNotFound, "worker_not_found")
-	// One that lives is known again by its next claim, and limited no more.
+	// A live worker is known again by its next claim, without its limit.
 	s.Fill(20)
 	if got := s.TryClaim("gone", 15, 0); got.String() != "15 jobs" {
 		t.Errorf("it got %v", got)
@@ -98,7 +98,7 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 	d := weirtest.New(t)
 	fillQueue(t, d, 3)
 	silence := func(seconds int) {
-		weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = clock_timestamp() - make_interval(secs => $1)", seconds)
+		weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = clock_timestamp() - make_interval(secs => $1)", seconds)
 		weirtest.Exec(t, d, "update weir.job_lease set leased_at = clock_timestamp() - make_interval(secs => $1), expires_at = clock_timestamp() - make_interval(secs => $1 - lease_seconds)", seconds)
 	}
 	j := weirtest.ClaimOne(t, d, "q")
@@ -120,14 +120,14 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 		"its heartbeat":       func() { weirtest.Exec(t, d, "select weir.worker_heartbeat('worker', 0.5)") },
 		"a job's heartbeat":   func() { j.Call(t, d, "heartbeat(array[$1::bigint], array[$2::bigint])") },
 		"its registering":     func() { weirtest.Exec(t, d, "select weir.register_worker('worker')") },
-		"a sign through REST": func() { weirtest.Exec(t, d, "select weir.see_workers(array['worker'], array[3])") },
+		"a sign through REST": func() { weirtest.Exec(t, d, "select weir.touch_workers(array['worker'], array[3])") },
 	} {
 		silence(31)
 		if got := stateOfWorker(t, d, "worker"); !strings.HasPrefix(got, "lost") {
 			t.Errorf("after 31 s it is %s", got)
 		}
 		if sign(); !strings.HasPrefix(stateOfWorker(t, d, "worker"), "active") {
-			t.Errorf("%s is no sign of life", what)
+			t.Errorf("%s does not count as seen", what)
 		}
 	}
 	weirtest.Exec(t, d, "select weir.pause_worker('worker')")
@@ -138,10 +138,10 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 	if load := weirtest.Value[float64](t, d, "select load from weir.workers"); load != 0.5 {
 		t.Errorf("its load is %g", load)
 	}
-	// In the end it is forgotten, but not what people decided, nor one that has jobs.
+	// In the end it is forgotten, but not what operators decided, nor a worker with jobs.
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
-	weirtest.Exec(t, d, "select weir.see_workers(array['idle', 'old'])")
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '8 days' where name <> 'idle'")
+	weirtest.Exec(t, d, "select weir.touch_workers(array['idle', 'old'])")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '8 days' where name <> 'idle'")
 	if n := weirtest.Value[int](t, d, "select weir.sweep_workers()"); n != 1 {
 		t.Errorf("%d were forgotten", n)
 	}
@@ -150,15 +150,15 @@ func TestSilentWorkerIsLostAfterThirtySeconds(t *testing.T) {
 	}
 }
 
-// A claim in an application's long transaction keeps nobody waiting: not others of its name, not people.
+// A claim in an application's long transaction blocks no one: neither others of its name nor operators.
 func TestClaimInLongTransactionBlocksNoOthers(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	fillQueue(t, d, 30)
 	tx, other := d.Tx(), d.ConnectWithLockTimeout()
-	claimAs(t, tx, "new", 1) // inserts its sign of life
+	claimAs(t, tx, "new", 1) // inserts its last-seen time
 	for _, sql := range []string{
-		"select * from weir.claim(array['q'], 'new', 1)", "select weir.see_workers(array['new', 'x'])", "select weir.register_worker('new', '{\"capacity\": 9}')",
+		"select * from weir.claim(array['q'], 'new', 1)", "select weir.touch_workers(array['new', 'x'])", "select weir.register_worker('new', '{\"capacity\": 9}')",
 		"select weir.worker_heartbeat('new', 1)", "select weir.pause_worker('new')", "select weir.drain_worker('new')", "select weir.resume_worker('new')",
 	} {
 		if err := weirtest.TryExec(other, sql); err != nil {
@@ -166,11 +166,11 @@ func TestClaimInLongTransactionBlocksNoOthers(t *testing.T) {
 		}
 	}
 	weirtest.Commit(t, tx)
-	weirtest.Exec(t, d, "update weir.worker_sign set last_seen_at = now() - interval '1 minute'")
+	weirtest.Exec(t, d, "update weir.worker_seen set last_seen_at = now() - interval '1 minute'")
 	tx = d.Tx()
 	claimAs(t, tx, "new", 1) // updates it
 	for _, sql := range []string{
-		"select * from weir.claim(array['q'], 'new', 1)", "select weir.see_workers(array['new', 'x'])", "select weir.register_worker('new')", "select weir.edit_worker('new', '{\"capacity\": 5}')",
+		"select * from weir.claim(array['q'], 'new', 1)", "select weir.touch_workers(array['new', 'x'])", "select weir.register_worker('new')", "select weir.edit_worker('new', '{\"capacity\": 5}')",
 		"select weir.worker_heartbeat('new', 1)", "select weir.pause_worker('new')", "select weir.resume_worker('new')", "select weir.drain_worker('new')", "select weir.sweep_workers()", "select weir.remove_worker('new')",
 	} {
 		if err := weirtest.TryExec(other, sql); err != nil {

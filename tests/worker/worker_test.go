@@ -68,7 +68,7 @@ func TestWorkerRegisters(t *testing.T) {
 	}
 	w = weirtest.Decode[weirtest.Worker](s.Do(http.MethodPut, path, `{"capacity": 0}`).Want(http.StatusOK))
 	if w.Capacity != nil || w.Hostname != "" || w.Version != "" {
-		t.Errorf("put anew, it is %+v", w)
+		t.Errorf("registered again, it is %+v", w)
 	}
 	for action, state := range map[string]string{"/pause": "paused", "/drain": "draining"} {
 		if w := weirtest.Decode[weirtest.Worker](s.Post(path+action, nil).Want(http.StatusOK)); w.State != state {
@@ -133,14 +133,14 @@ func claimRegistersWorkerREST(t *testing.T) {
 	if beat := weirtest.Decode[obj](s.Post("/v1/workers/new/heartbeat", nil).Want(http.StatusOK)); beat["state"] != "active" || beat["registered"] != false {
 		t.Errorf("it learns %v", beat)
 	}
-	// One whose claim waits lives, however long that takes.
+	// A worker with a parked claim is alive, however long the claim waits.
 	waiting := s.Park(obj{"worker": "patient", "queues": []string{"empty"}, "wait_seconds": 60})
 	s.Eventually("it is known", func() bool { return s.Get("/v1/workers/patient").Status == http.StatusOK })
-	tx, err := s.DB.Begin(t.Context()) // until it commits, the node cannot say that it lives
+	tx, err := s.DB.Begin(t.Context()) // until it commits, the node cannot save that the worker is alive
 	if err != nil {
 		t.Fatal(err)
 	}
-	weirtest.Exec(t, tx, "update weir.worker_sign set last_seen_at = now() - interval '1 hour'")
+	weirtest.Exec(t, tx, "update weir.worker_seen set last_seen_at = now() - interval '1 hour'")
 	if state := weirtest.Value[string](t, tx, "select state from weir.workers where name = 'patient'"); state != "lost" {
 		t.Errorf("silent for an hour it is %s", state)
 	}
@@ -193,7 +193,7 @@ func invalidWorkerIsRefusedSQL(t *testing.T) {
 	}
 	weirtest.Exec(t, d, "select weir.register_worker('w', '{\"version\": \"3\"}')")
 	if got := told(); got != `3 {} {} 10` {
-		t.Errorf("registered anew, it is %s", got)
+		t.Errorf("registered again, it is %s", got)
 	}
 	weirtest.Exec(t, d, "select weir.edit_worker('w', '{\"capacity\": 0}')")
 	if got := told(); got != `3 {} {} 0` {
@@ -248,7 +248,7 @@ func workersAreListedREST(t *testing.T) {
 	}
 	s.Post("/v1/workers/w03/pause", nil).Want(http.StatusOK)
 	s.Post("/v1/workers/w05/drain", nil).Want(http.StatusOK)
-	s.Exec("update weir.worker_sign set last_seen_at = now() + case when name in ('w07', 'w08') then interval '-31 s' else interval '1 hour' end") // however long this takes
+	s.Exec("update weir.worker_seen set last_seen_at = now() + case when name in ('w07', 'w08') then interval '-31 s' else interval '1 hour' end") // however long this takes
 	for query, want := range map[string][]string{
 		"":                       all,
 		"?hostname=h0":           {"w00", "w02", "w04", "w06", "w08", "w10"},

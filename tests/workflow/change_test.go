@@ -85,14 +85,14 @@ func TestRedrivenStepReopensWorkflow(t *testing.T) {
 	runSteps(t, d, "a,b,x")
 	wantWorkflow(t, d, w, "completed")
 
-	// A completed step that somebody runs again is only run again.
+	// A completed step that is retried by hand is only run again.
 	weirtest.Exec(t, d, "select weir.retry(job_id) from weir.workflow_steps where name = 'a'")
 	wantStates(t, d, w, "a available, b completed, x completed")
 	wantWorkflow(t, d, w, "running")
 	runSteps(t, d, "a")
 	wantWorkflow(t, d, w, "completed")
 
-	// One that was cancelled before its time waits for its dependencies again.
+	// A step that was cancelled before its time waits for its dependencies again.
 	other := submit(t, d, "", step("a", ""), step("b", "a"))
 	weirtest.Exec(t, d, "select weir.cancel(job_id) from weir.workflow_steps where workflow_id = $1 and name = 'b'", other)
 	weirtest.Exec(t, d, "select weir.retry(job_id) from weir.workflow_steps where workflow_id = $1 and name = 'b'", other)

@@ -15,8 +15,8 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Hundreds of acks at once, each in a transaction of its own, of steps that release the same steps: each of those is let go once, and no ack is
-// refused for a deadlock.
+// Hundreds of acks at once, each in its own transaction, of steps that release the same steps: each of those is
+// released once, and no ack fails with a deadlock.
 func TestConcurrentParentsReleaseChildOnce(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -52,7 +52,7 @@ func TestConcurrentParentsReleaseChildOnce(t *testing.T) {
 	wantWorkflow(t, d, w, "completed")
 }
 
-// plannedStep is a step of a random workflow of which it is decided beforehand how it ends when it runs.
+// plannedStep is a step of a random workflow whose outcome is decided beforehand.
 type plannedStep struct {
 	after []int
 	needs string
@@ -79,7 +79,7 @@ func planWorkflow(random *rand.Rand, n int) []plannedStep {
 	return steps
 }
 
-// ends says how each step ends where what does not depend on a failure goes on.
+// ends returns how each step ends if everything that does not depend on a failure goes on.
 func ends(steps []plannedStep) []string {
 	states := make([]string, len(steps))
 	for i, s := range steps {
@@ -101,7 +101,8 @@ func ends(steps []plannedStep) []string {
 	return states
 }
 
-// Random workflows, worked by many at once in batches, with failures, retries, releases and lost leases, end as their definition says that they must.
+// Random workflows, worked concurrently in batches, with failures, retries, releases and lost leases, end as their
+// definition implies.
 func TestRandomWorkflowsEndAsDefined(t *testing.T) {
 	weirtest.Long(t, "it runs random workflows")
 	t.Parallel()
@@ -162,7 +163,8 @@ func TestRandomWorkflowsEndAsDefined(t *testing.T) {
 	weirtest.CheckWorkflows(t, d)
 }
 
-// workRandomly claims a few steps and says in one transaction what became of each. It returns how many workflows are not over.
+// workRandomly claims a few steps and ends all of them in one transaction. It returns how many workflows have not
+// ended.
 func workRandomly(conn *pgx.Conn, random *rand.Rand) (left int, err error) {
 	ctx := context.Background()
 	rows, err := conn.Query(ctx, "select job_id, token, (args ->> 'dies')::boolean from weir.claim(array['default'], 'w', $1)", 1+random.IntN(20))
@@ -211,8 +213,8 @@ func workRandomly(conn *pgx.Conn, random *rand.Rand) (left int, err error) {
 	return left, conn.QueryRow(ctx, "select count(*) from weir.workflow where finished_at is null").Scan(&left)
 }
 
-// People cancel, retry, signal and cancel single steps while workers are at it and steps add steps. Nothing deadlocks, nothing is forgotten, and when they
-// leave it alone every workflow ends.
+// Operators cancel, retry, signal and cancel single steps while workers work and steps add steps. Nothing deadlocks,
+// nothing is forgotten, and afterwards every workflow ends.
 func TestWorkflowsSurviveConcurrentChanges(t *testing.T) {
 	weirtest.Long(t, "it changes workflows for a while")
 	t.Parallel()
@@ -276,7 +278,7 @@ func TestWorkflowsSurviveConcurrentChanges(t *testing.T) {
 	weirtest.CheckWorkflows(t, d)
 }
 
-// Each mistake that the check of workflows is there to find.
+// Each mistake that the check of workflows must find.
 func TestCheckOfWorkflowsCanFail(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -307,7 +309,7 @@ func TestCheckOfWorkflowsCanFail(t *testing.T) {
 	}
 }
 
-// inFull is an error of the database with what it says of where it came about, such as who waited for whom.
+// inFull returns a database error with its context, such as which session waited for which.
 func inFull(err error) string {
 	var e *pgconn.PgError
 	if errors.As(err, &e) {

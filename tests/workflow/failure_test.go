@@ -64,7 +64,7 @@ func TestCompensationsRunBackwards(t *testing.T) {
 		t.Fatalf("first of all runs %q", got)
 	}
 	weirtest.Exec(t, d, "select weir.complete(job_id, token) from weir.job_lease")
-	runSteps(t, d, "!undo-a") // one that fails does not keep the others from running
+	runSteps(t, d, "!undo-a") // its failure does not keep the others from running
 	wantStates(t, d, w, "a completed, b completed, c dead, other completed, undo-a dead, undo-b completed, undo-c cancelled")
 	wantWorkflow(t, d, w, "failed")
 

@@ -108,7 +108,7 @@ func TestNestedWorkflowEndsItsStep(t *testing.T) {
 	wantWorkflow(t, d, child, "failed")
 	wantWorkflow(t, d, w, "failed")
 
-	weirtest.Exec(t, d, "select weir.retry_workflow($1)", w) // goes on with the workflow that it has
+	weirtest.Exec(t, d, "select weir.retry_workflow($1)", w) // continues the workflow that it has
 	wantStates(t, d, w, "a completed, sub held, z held")
 	wantStates(t, d, child, "p available, q held")
 	runSteps(t, d, "p,q")

@@ -6,7 +6,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// A workflow that is not over needs the results of its steps, however old, and one that is can be run again.
+// A workflow that has not ended needs the results of its steps, however old, and one that has can be retried.
 func TestRetentionKeepsWorkflowWhole(t *testing.T) {
 	t.Parallel()
 	pool := weirtest.New(t).Pool

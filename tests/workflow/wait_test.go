@@ -19,7 +19,7 @@ func TestSignalEndsWaitingSteps(t *testing.T) {
 	}
 	wantStates(t, d, w, "a available, now completed, later held, b held")
 	if n := weirtest.Value[int](t, d, `select weir.signal($1, 'other')`, w); n != 0 {
-		t.Errorf("%d steps waited for a signal that nobody knows", n)
+		t.Errorf("%d steps waited for an unknown signal", n)
 	}
 	runSteps(t, d, "a")
 	got := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
@@ -45,7 +45,7 @@ func TestSignalThatDoesNotComeTimesOut(t *testing.T) {
 				t.Errorf("with %s: %s, want %s", policy, got, want)
 			}
 			weirtest.CheckWorkflows(t, d)
-			if policy == "fail" { // it waits again when it is redriven, and no worker gets it
+			if policy == "fail" { // it waits again after a redrive, and no worker gets it
 				weirtest.Exec(t, d, "select weir.redrive(job_id) from weir.workflow_steps where name = 's'")
 				wantStates(t, d, w, "s held, b held")
 				weirtest.Exec(t, d, "select weir.signal($1, 'go')", w)

@@ -24,7 +24,7 @@ func definition(fields string, steps ...string) string {
 	return `{"name": "w", "steps": [` + strings.Join(steps, ",") + "]" + fields + "}"
 }
 
-// step is a step as JSON, whose kind is its name; after has names with commas between.
+// step returns a step as JSON, whose kind is its name. after lists names, separated by commas.
 func step(name, after string, fields ...string) string {
 	s := fmt.Sprintf(`{"name": %q, "kind": %q`, name, name)
 	if after != "" {
@@ -36,7 +36,7 @@ func step(name, after string, fields ...string) string {
 	return s + "}"
 }
 
-// statesOf says what the steps of a workflow are, such as "a completed, b held".
+// statesOf returns the states of a workflow's steps, such as "a completed, b held".
 func statesOf(t testing.TB, q weirtest.Querier, workflow int64) string {
 	t.Helper()
 	return weirtest.Value[string](t, q, "select string_agg(name || ' ' || state, ', ' order by number, job_id) from weir.workflow_steps where workflow_id = $1", workflow)
@@ -58,7 +58,7 @@ func wantWorkflow(t testing.TB, q weirtest.Querier, workflow int64, want string)
 	weirtest.CheckWorkflows(t, q)
 }
 
-// claimStep claims the one step of this name that is available.
+// claimStep claims the available step of this name.
 func claimStep(t testing.TB, q weirtest.Querier, name string) weirtest.Lease {
 	t.Helper()
 	var found []weirtest.Lease
@@ -75,7 +75,7 @@ func claimStep(t testing.TB, q weirtest.Querier, name string) weirtest.Lease {
 	return found[0]
 }
 
-// runSteps completes these steps one after the other, with their names as results. A name with ! dies.
+// runSteps completes these steps one after the other, with their names as results. A step whose name ends with ! dies.
 func runSteps(t testing.TB, q weirtest.Querier, names string) {
 	t.Helper()
 	for name := range strings.SplitSeq(names, ",") {
@@ -89,7 +89,7 @@ func runSteps(t testing.TB, q weirtest.Querier, names string) {
 	}
 }
 
-// stepOf is a step for a REST body.
+// stepOf returns a step for a REST body.
 func stepOf(name, queue string, after ...string) obj {
 	s := obj{"name": name, "kind": name, "queue": queue}
 	if len(after) > 0 {
@@ -271,7 +271,7 @@ func TestWideFanOutAndFanInIsReleasedInBatches(t *testing.T) {
 		weirtest.Exec(t, d, `select count(*) from (select array_agg(job_id) as ids, array_agg(token) as tokens, array_agg('{"n": 1}'::jsonb) as results from weir.claim(array['default'], 'w', 100)) c
 			cross join lateral weir.complete_many(c.ids, c.tokens, c.results)`)
 	}
-	// One update a call, however many of them it completes.
+	// One update a call, however many jobs it completes.
 	join := weirtest.Values[string](t, d, "select dependencies::text from weir.claim(array['default'], 'w', 10)")
 	var results map[string]json.RawMessage
 	if len(join) != 1 || json.Unmarshal([]byte(join[0]), &results) != nil || len(results) != width {
