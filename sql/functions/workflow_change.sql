@@ -19,8 +19,8 @@ begin
 end $$;
 comment on function weir.cancel_workflow(bigint, boolean) is
   'Cancels a workflow. Waiting steps are cancelled. Running ones go on until their workers learn of it at their next '
-  'heartbeat. With compensate, the compensations of completed steps then run. Returns its state: stopping, compensating '
-  'or cancelled. A repeated call while it is stopping does nothing. Errors: WR050, WR051.';
+  'heartbeat. With compensate, the compensations of completed steps then run. Returns its state: stopping, '
+  'compensating or cancelled. A repeated call while it is stopping does nothing. Errors: WR050, WR051.';
 
 -- Locks: the workflow and its ancestors.
 create or replace function weir.cancel_unless_ended(workflow_id bigint, failure jsonb, compensate boolean) returns void
@@ -128,7 +128,8 @@ begin
     into more from (select * from scheduled union all select * from ready) g;
   ids := ids || more.ids;
   attempts := attempts || more.attempts;
-  -- A job that is available for the first time has a row without a job_id, found by the place that follows from the job.
+  -- A job that is available for the first time has a row without a job_id, found by the place that follows from the
+  -- job.
   for fresh in
     select j.id, j.queue_id, j.priority from weir.job j
     where j.id = any (array(select i from unnest(job_ids) i where i <> all (ids)))
@@ -175,10 +176,10 @@ begin
   return (select x.state from weir.workflow x where x.id = retry_workflow.workflow_id);
 end $$;
 comment on function weir.retry_workflow(bigint, text) is
-  'Runs all steps of a workflow again that did not complete or were compensated, and those that depend on them. Attempts '
-  'count from 0 and the deadline starts anew. Completed steps keep their results, the workflow keeps its id. `by` (1 to '
-  '200 characters) is kept as an event. Returns its state. Errors: WR010, WR050, WR051 (it is stopping), WR052 (there is '
-  'nothing to run again).';
+  'Runs all steps of a workflow again that did not complete or were compensated, and those that depend on them. '
+  'Attempts count from 0 and the deadline starts anew. Completed steps keep their results, the workflow keeps its '
+  'id. `by` (1 to 200 characters) is kept as an event. Returns its state. Errors: WR010, WR050, WR051 (it is '
+  'stopping), WR052 (there is nothing to run again).';
 
 -- False: there is nothing to run again.
 -- Locks: the workflow and its ancestors; then the dead letters and outcomes of its steps, skip locked: a session that

@@ -1,5 +1,5 @@
--- Checking the definition of a workflow. Nothing is stored here. Each *_problem function returns {field, problem}, or null
--- if there is none; the others raise WR010 with the place of the field.
+-- Checking the definition of a workflow. Nothing is stored here. Each *_problem function returns {field, problem}, or
+-- null if there is none; the others raise WR010 with the place of the field.
 
 -- What is wrong with a workflow, its steps and the child workflows in its steps. For definitions that are kept and
 -- submitted later (schedules).
@@ -73,7 +73,7 @@ begin
     perform weir.refuse_argument(field, 'must be an array of at least one step');
   elsif coalesce(w.steps, 0) + jsonb_array_length(definitions) > weir.max_workflow_steps() then
     perform weir.refuse_argument(field, format('would make more than %s steps', weir.max_workflow_steps()),
-      'Give each step more work, or move steps into child workflows. The database setting weir.max_steps is the limit.');
+      'Give each step more work, or move steps into child workflows. The setting weir.max_steps is the limit.');
   end if;
   g := weir.check_step_fields(definitions, field);
   if g.special then
@@ -209,7 +209,8 @@ create or replace function weir.wait_problem(wait_for jsonb) returns text[] lang
         weir.number_problem(wait_for -> 'timeout_seconds', 0, weir.max_seconds())]
     when coalesce(wait_for ->> 'on_timeout', 'fail') not in ('fail', 'continue', 'skip')
       then array['wait_for.on_timeout', 'must be fail, continue or skip']
-    when wait_for ->> 'signal' is null and coalesce(wait_for ->> 'timeout_seconds', wait_for ->> 'on_timeout') is not null
+    when wait_for ->> 'signal' is null
+        and coalesce(wait_for ->> 'timeout_seconds', wait_for ->> 'on_timeout') is not null
       then array['wait_for', 'has a time limit only with a signal']
     when wait_for ->> 'on_timeout' is not null and wait_for ->> 'timeout_seconds' is null
       then array['wait_for.on_timeout', 'goes only with timeout_seconds']
@@ -301,8 +302,8 @@ begin
       problem := 'names a step that is already the compensation of another one';
     elsif compensation = any (g.compensated) or compensation = any (g.parents) or compensation = any (g.children) then
       problem := 'names a step that has dependencies, dependents or a compensation';
-      hint := 'A compensation stands alone: it runs when the workflow compensates, and gets the result of the step that '
-        'it undoes.';
+      hint := 'A compensation stands alone: it runs when the workflow compensates, and gets the result of the step '
+        'that it undoes.';
     end if;
     if problem is not null then
       perform weir.refuse_argument(format('%s[%s].compensation', field, step - 1), problem, hint);
@@ -405,8 +406,8 @@ begin
   select w.i into first from unnest(path) w(i) order by w.i limit 1;
   path := path[array_position(path, first):] || path[:array_position(path, first) - 1] || first;
   perform weir.refuse_argument(format('%s[%s].depends_on[%s]', field, first - 1, via[first]), 'closes a cycle: '
-      || (select string_agg(case when p.nth <= 20 or p.nth > cardinality(path) - 2 then names[p.i] else '…' end, ' -> '
-            order by p.nth desc)
+      || (select string_agg(case when p.nth <= 20 or p.nth > cardinality(path) - 2 then names[p.i] else '…' end,
+            ' -> ' order by p.nth desc)
           from unnest(path) with ordinality p(i, nth) where p.nth <= 21 or p.nth > cardinality(path) - 2),
     'Each arrow leads to a step that depends on the one before it. Nothing was stored.');
 end $$;

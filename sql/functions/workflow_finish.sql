@@ -11,10 +11,9 @@ $$;
 comment on function weir.completes_with(weir.workflow, int) is
   'Internal. All steps of a workflow have completed once this many more of its last steps have.';
 
--- Counts off steps that ended, and ends the workflows that have no open step left. The workflows are locked.
-create or replace function weir.finish_workflows(ended bigint[], all_completed boolean) returns void language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off
-set enable_nestloop = off set enable_mergejoin = off as $$
+-- Counts off steps that ended, and ends the workflows that have no open step left. The workflows are locked. Only
+-- settle_steps calls it, whose planner settings hold here.
+create or replace function weir.finish_workflows(ended bigint[], all_completed boolean) returns void language plpgsql as $$
 declare
   lowest bigint := (select min(i) from unnest(ended) i);
   highest bigint := (select max(i) from unnest(ended) i);

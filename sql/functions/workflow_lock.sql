@@ -1,4 +1,5 @@
--- The lock of a workflow: its row, after those of its ancestors. The order of all locks is in migrations/0001_schema.sql.
+-- The lock of a workflow: its row, after those of its ancestors. The order of all locks is in
+-- migrations/0001_schema.sql.
 
 -- Locks: the workflows and their ancestors, in the order of their ids.
 create or replace function weir.lock_workflows(ids bigint[]) returns void language plpgsql

@@ -1,15 +1,15 @@
--- Submitting workflows, and adding steps to one that runs. Everything is checked (workflow_check.sql) before anything is
--- stored; after that, only a queue that is full makes a submission fail.
+-- Submitting workflows, and adding steps to one that runs. Everything is checked (workflow_check.sql) before anything
+-- is stored; after that, only a queue that is full makes a submission fail.
 
 create or replace function weir.submit_workflow(definition jsonb) returns bigint language plpgsql as $$
 begin
   return (select s.workflow_id from weir.store_workflow(definition) s);
 end $$;
 comment on function weir.submit_workflow(jsonb) is
-  'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, on_failure, '
-  'deadline_seconds, metadata, idempotency_key}. A step: {name, kind, args, depends_on, needs, on_failure, compensation, '
-  'and the options of a job}, or wait_for or workflow in place of the kind. Unknown names, duplicate names and cycles are '
-  'refused before anything is stored. Errors: WR006, WR010, WR013.';
+  'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, '
+  'on_failure, deadline_seconds, metadata, idempotency_key}. A step: {name, kind, args, depends_on, needs, '
+  'on_failure, compensation, and the options of a job}, or wait_for or workflow in place of the kind. Unknown names, '
+  'duplicate names and cycles are refused before anything is stored. Errors: WR006, WR010, WR013.';
 
 -- parent_job_id, ancestors: of a child workflow, the step that waits for it and the workflows around it.
 -- Locks: weir.job_ready against advance_frontier; an idempotency key; then as enqueue_batch.
@@ -90,14 +90,16 @@ begin
     order by s.number;
 end $$;
 comment on function weir.add_steps(bigint, bigint, jsonb) is
-  'A running step (its job and token) adds steps to its own workflow. It may complete afterwards in the same transaction. '
-  'The new steps may depend on it, on each other and on any other step. Returns the ids of their jobs in the order given. '
-  'Errors: WR001, WR002, WR010, WR013, WR051 (the workflow is stopping), WR054 (the job is not a step).';
+  'A running step (its job and token) adds steps to its own workflow. It may complete afterwards in the same '
+  'transaction. The new steps may depend on it, on each other and on any other step. Returns the ids of their jobs '
+  'in the order given. Errors: WR001, WR002, WR010, WR013, WR051 (the workflow is stopping), WR054 (the job is not a '
+  'step).';
 
 -- Checks steps, then stores them for a workflow that is locked or not stored yet. added_by: the step that adds them.
 -- Returns what the workflow's row must know: how many steps there are (compensations not counted), how many of them are
 -- last (a negative number where old steps no longer are), the highest id, and whether there is a compensation.
 -- unsettled: held steps that may have nothing to wait for. The caller reevaluates them after it has written that row.
+-- Its planner settings hold for enqueue_steps, insert_steps and extend_old_steps too, which only it calls.
 -- Locks: as enqueue_batch; then old steps that new ones depend on.
 create or replace function weir.store_steps(w weir.workflow, definitions jsonb, added_by bigint default null,
   out steps int, out last_steps int, out last_id bigint, out compensable boolean, out unsettled bigint[])
@@ -137,8 +139,7 @@ comment on function weir.has_dependencies(jsonb) is 'Internal. The definition of
 -- Enqueues the jobs of checked steps in the order of their dependencies, so that each has a higher id than those it
 -- depends on. Returns the ids in the order of the definitions.
 create or replace function weir.enqueue_steps(workflow_id bigint, definitions jsonb, g weir.step_graph) returns bigint[]
-language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_mergejoin = off as $$
+language plpgsql as $$
 declare
   batch constant int := 10000;  -- as many as enqueue_batch takes
   step_fields constant text[] := '{name,depends_on,needs,on_failure,compensation,wait_for,workflow}';
@@ -174,8 +175,7 @@ comment on function weir.enqueue_steps(bigint, jsonb, weir.step_graph) is
 -- ids: of the jobs of these steps, in the order of the definitions.
 create or replace function weir.insert_steps(w weir.workflow, definitions jsonb, g weir.step_graph, ids bigint[],
   added_by bigint, out steps int, out last_steps int, out compensable boolean)
-language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_mergejoin = off as $$
+language plpgsql as $$
 #variable_conflict use_variable
 begin
   with edge as materialized (
@@ -223,8 +223,7 @@ comment on function weir.insert_steps(weir.workflow, jsonb, weir.step_graph, big
 -- Old steps that new ones depend on get them as children, and are no longer last, unless all their children are `any`
 -- steps, which do not wait for every end. Returns how many open steps are no longer last.
 create or replace function weir.extend_old_steps(definitions jsonb, g weir.step_graph, ids bigint[]) returns int
-language plpgsql
-set jit = off set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_mergejoin = off as $$
+language plpgsql as $$
 declare
   old_parents bigint[] := g.old_parents;
   lost int;

@@ -1,5 +1,5 @@
--- Deferred steps: they are delayed, or wait for a time, a signal or a child workflow. The last three need no worker. They
--- are held inside the database and end there.
+-- Deferred steps: they are delayed, or wait for a time, a signal or a child workflow. The last three need no worker.
+-- They are held inside the database and end there.
 --
 -- begin_deferred_step starts such a wait, end_held_step ends it. What ends it: weir.signal, the child workflow
 -- (end_parent_step), or the time (run_workflow_timers).
@@ -66,7 +66,8 @@ end $$;
 comment on function weir.begin_deferred_step(bigint) is
   'Internal. Schedules a deferred step or starts its wait. True: it completed at once, and the caller settles it.';
 
--- A retried step resumes its last child workflow, if that failed, was cancelled or still runs. Else it submits a new one.
+-- A retried step resumes its last child workflow, if that failed, was cancelled or still runs. Else it submits a new
+-- one.
 create or replace function weir.begin_child_workflow(s weir.workflow_step) returns void language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
@@ -320,8 +321,8 @@ begin
     then greatest(0, extract(epoch from next_at - clock_timestamp())) end;
 end $$;
 comment on function weir.run_workflow_timers(int) is
-  'Ends waits whose time is over and stops workflows past their deadline, up to max_workflows of each. Every node calls '
-  'it several times a second. Returns how many it handled, and in how many seconds the next is due, or null.';
+  'Ends waits whose time is over and stops workflows past their deadline, up to max_workflows of each. Every node '
+  'calls it several times a second. Returns how many it handled, and in how many seconds the next is due, or null.';
 
 -- Returns how many waits it ended. The workflows are locked.
 create or replace function weir.end_due_waits(workflow_ids bigint[], now_at timestamptz) returns int language plpgsql

@@ -46,10 +46,10 @@ func invalidWorkflowIsRefusedSQL(t *testing.T) {
 		"wait for nothing":         {definition("", `{"name": "a", "wait_for": {}}`), "steps[0].wait_for", "one of signal, seconds and until"},
 		"wait for two":             {definition("", `{"name": "a", "wait_for": {"signal": "s", "seconds": 1}}`), "steps[0].wait_for", "one of"},
 		"timeout without signal":   {definition("", `{"name": "a", "wait_for": {"seconds": 1, "timeout_seconds": 1}}`), "steps[0].wait_for", "only with a signal"},
-		"a worker's delay":         {definition("", `{"name": "a", "wait_for": {"seconds": 1}, "delay_seconds": 1}`), "steps[0].delay_seconds", "goes with a kind"},
-		"unknown compensation":     {definition("", step("a", "", `"compensation": "b"`)), "steps[0].compensation", "names no other"},
+		"a worker's delay":         {definition("", `{"name": "a", "wait_for": {"seconds": 1}, "delay_seconds": 1}`), "steps[0].delay_seconds", "goes only with a kind"},
+		"unknown compensation":     {definition("", step("a", "", `"compensation": "b"`)), "steps[0].compensation", "must name another"},
 		"compensation with others": {definition("", step("a", "", `"compensation": "c"`), step("b", ""), step("c", "b")), "steps[0].compensation", "has dependencies"},
-		"compensation of two":      {definition("", step("a", "", `"compensation": "c"`), step("b", "", `"compensation": "c"`), step("c", "")), "steps[1].compensation", "compensates another"},
+		"compensation of two":      {definition("", step("a", "", `"compensation": "c"`), step("b", "", `"compensation": "c"`), step("c", "")), "steps[1].compensation", "already the compensation of another"},
 		"a workflow within":        {definition("", `{"name": "a", "workflow": {"name": "i", "steps": [{"name": "x", "kind": "x", "depends_on": ["y"]}]}}`), "steps[0].workflow.steps[0].depends_on[0]", "names no step"},
 		"a workflow without steps": {definition("", `{"name": "a", "workflow": {"name": "i"}}`), "steps[0].workflow.steps", "must be an array"},
 	} {
