@@ -33,12 +33,12 @@ type ClaimedJob struct {
 	Attempt        int             `json:"attempt" doc:"Which attempt this is: 1, 2, …"`
 	MaxAttempts    int             `json:"max_attempts" doc:"After this many failed attempts it is dead."`
 	Priority       int             `json:"priority" doc:"1 to 10."`
-	TimeoutSeconds int             `json:"timeout_seconds" doc:"This attempt is taken back after so long, heartbeats or not."`
+	TimeoutSeconds int             `json:"timeout_seconds" doc:"The time limit of this attempt, whatever heartbeats arrive."`
 	LeaseExpiresAt time.Time       `json:"lease_expires_at" doc:"It is taken back then unless a heartbeat comes, by the database's clock."`
 	CreatedAt      time.Time       `json:"created_at" doc:"When it was enqueued."`
 	Tags           []string        `json:"tags" doc:"Its labels."`
 	Metadata       json.RawMessage `json:"metadata" doc:"What its producer wanted to keep with it."`
-	Dependencies   json.RawMessage `json:"dependencies,omitempty" doc:"Of a step of a workflow: the results of the completed steps that it depends on, by name; null where they are more than 8 MiB together: listDependencies has them."`
+	Dependencies   json.RawMessage `json:"dependencies,omitempty" doc:"Of a workflow step: the results of the completed steps that it depends on, by name; null if they exceed 8 MiB together: listDependencies has them."`
 	Degraded       bool            `json:"degraded,omitempty" doc:"Its circuit breaker is open: do it without that dependency."`
 }
 

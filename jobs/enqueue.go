@@ -11,21 +11,21 @@ import (
 // NewJob is a job to enqueue. Only Kind is required; a zero value stands for the queue's default.
 type NewJob struct {
 	Kind           string          `json:"kind" minLength:"1" maxLength:"200" doc:"What the worker should do." example:"send_receipt"`
-	Args           json.RawMessage `json:"args,omitempty" doc:"What it should do it with: any JSON of at most 1 MiB. Defaults to {}."`
-	Queue          string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queue to wait in; it comes into being at its first job. Defaults to default." example:"mail"`
+	Args           json.RawMessage `json:"args,omitempty" doc:"The arguments for the worker: any JSON of at most 1 MiB. Defaults to {}."`
+	Queue          string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queue to wait in; its first job creates it. Defaults to default." example:"mail"`
 	Priority       int             `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"10 first. Defaults to the queue's, 5." example:"8"`
 	RunAt          *time.Time      `json:"run_at,omitempty" doc:"Not before this time. Excludes delay_seconds."`
-	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Not before so many seconds from now. Excludes run_at."`
+	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Seconds to wait before it may run. Excludes run_at."`
 	MaxAttempts    int             `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"After this many failed attempts it is dead. Defaults to the queue's, 5."`
 	TimeoutSeconds int             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run. Defaults to the queue's, 300."`
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
 	Unique         *Unique         `json:"unique,omitempty" doc:"Answer with the first job where another of this key is there."`
-	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
+	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"The tenant that it runs for."`
 	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Its line in a queue with limits: jobs of one key share the key's limits." example:"order-42"`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
-	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
-	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the job completed. Defaults to as long as the job."`
-	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs; it comes into being at its first job. Defaults to the queue's." example:"stripe"`
+	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must exist."`
+	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long to keep the result after the job completed. Defaults to as long as the job."`
+	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs; its first job creates it. Defaults to the queue's." example:"stripe"`
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 
 	// IdempotencyKey makes a repeated request answer with the job of the first, for 24 hours; 1 to 255 characters. Over REST it is a header.
@@ -39,14 +39,15 @@ type Unique struct {
 	TTLSeconds *float64 `json:"ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"With scope ttl: how long the key is taken."`
 }
 
-// Enqueued says what became of one job of a batch. If it is a duplicate, only ID counts.
+// Enqueued is the result for one job of a batch. If it is a duplicate, only ID counts.
 type Enqueued struct {
 	ID             ID
 	Duplicate      bool // its unique key was taken, and ID is the job that has it
 	Priority       int
 	MaxAttempts    int
 	TimeoutSeconds int
-	RunAt          *time.Time // nil: it is available
+	State          State      // available, scheduled or held
+	RunAt          *time.Time // when it becomes available, if it is scheduled
 	CreatedAt      time.Time
 }
 
@@ -69,22 +70,18 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		first.Duplicate = true
 		return first, err
 	}
-	stored := job.stored(done)
-	if stored.State == Available && e.claims.Governed(stored.Queue) {
-		stored.State, stored.HeldReason = Held, "line"
-	}
-	return stored, nil
+	return job.stored(done), nil
 }
 
 // stored is the job as a reader would find it, without asking the database again.
 func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
-		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
+		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
 		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
 	}
-	if as.RunAt != nil {
-		j.State, j.RunAt = Scheduled, as.RunAt
+	if j.State == Held {
+		j.HeldReason = "line" // a job that is no step of a workflow starts held only in a queue with limits
 	}
 	if n.Unique != nil {
 		j.UniqueKey = n.Unique.Key
@@ -132,7 +129,7 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.Ra
 	for i, r := range rows {
 		out[i] = Enqueued{
 			ID: ID(r.JobID), Duplicate: r.Duplicate, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts),
-			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(),
+			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State),
 		}
 	}
 	e.metrics.enqueued.Add(float64(len(out)))

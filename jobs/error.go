@@ -22,7 +22,7 @@ const (
 	JobNotEditable      Code = "job_not_editable"      // the job runs or has ended
 	JobNotRetryable     Code = "job_not_retryable"     // the job neither ended nor waits for a time
 	IdempotencyMismatch Code = "idempotency_mismatch"  // the idempotency key was used for another request
-	InvalidArgument     Code = "invalid_argument"      // a value is not what it should be; Field says which
+	InvalidArgument     Code = "invalid_argument"      // a value is invalid; Field says which
 	QueueNotFound       Code = "queue_not_found"       // there is no queue of this name
 	QueueNotEmpty       Code = "queue_not_empty"       // the queue still has jobs
 	QueueFull           Code = "queue_full"            // the queue has as many available jobs as it may
@@ -108,7 +108,7 @@ func invalid(field, message string) *Error {
 	return &Error{Code: InvalidArgument, Field: field, Message: field + " " + message}
 }
 
-// alone is the error of something that was sent by itself and went out in a group, which calls it by its place there. A group shares its error.
+// alone takes the place in a batch out of the error of a call of one item: the caller does not know of the batch.
 func alone(err error, place string) error {
 	var e *Error
 	if !errors.As(err, &e) {

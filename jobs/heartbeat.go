@@ -19,7 +19,7 @@ type Beat struct {
 // BeatResult is what the worker learns.
 type BeatResult struct {
 	LeaseExpiresAt  time.Time `json:"lease_expires_at" doc:"When the job is taken back unless another heartbeat comes."`
-	CancelRequested bool      `json:"cancel_requested" doc:"Somebody cancelled it: stop working on it."`
+	CancelRequested bool      `json:"cancel_requested" doc:"The job was cancelled: stop working on it."`
 }
 
 // Heartbeat extends one lease. Errors: StaleToken, JobNotFound, InvalidArgument.

@@ -33,8 +33,8 @@ type Config struct {
 	ListenURL string
 	// MaxConns bounds the pool that serves calls; OwnConnections are separate from it. Defaults to 16.
 	MaxConns int32
-	// MaxQueued is how many enqueues, and how many acks, wait for the database before more are refused as Overloaded: so many single ones and so many of
-	// several jobs. Defaults to 10,000.
+	// MaxQueued bounds how many enqueues, and how many acks, wait for the database; more are refused as Overloaded. Single ones and those of several
+	// jobs are counted apart. Defaults to 10,000.
 	MaxQueued int
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
@@ -157,7 +157,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	return e, nil
 }
 
-// Run makes jobs move until ctx ends: it listens for wake-ups and runs the loops. Errors of a step are logged and the step is run again.
+// Run makes jobs move until ctx ends: it listens for notifications and runs the loops.
 func (e *Engine) Run(ctx context.Context) {
 	var g errgroup.Group
 	g.Go(func() error { e.listener.Run(ctx); return nil })

@@ -10,22 +10,22 @@ import (
 )
 
 const (
-	watchEvery = 250 * time.Millisecond // while somebody waits for the end of a job
-	watchIdle  = time.Hour              // while nobody does; the first who comes cuts it short
-	watchBatch = 10000                  // jobs that one statement looks for
-	watchRead  = 500                    // jobs that one statement reads
+	watchEvery = 250 * time.Millisecond // while some call waits for the end of a job
+	watchIdle  = time.Hour              // while none does; the first such call cuts it short
+	watchBatch = 10000                  // the most jobs that one statement asks about
+	watchRead  = 500                    // the most jobs that one statement reads
 )
 
-// watcher waits on behalf of everybody on this node who waits for the end of a job: one statement a few times a second looks for the ends,
-// however many wait, and those that this node brings about are told to it. It reads the jobs that have ended, many at a time.
+// watcher serves all calls of this node that wait for the end of a job. One statement a few times a second asks which jobs have ended, however
+// many calls wait; the ends that this node commits are reported to it at once. It reads the jobs that have ended many at a time.
 type watcher struct {
 	e    *Engine
-	soon loop.Signal // somebody waits after nobody did, or an end was told
+	soon loop.Signal // the first call waits, or an end was reported
 
 	mu      sync.Mutex
 	waiting map[ID]*awaited
 	told    []ID          // have ended, and are waited for
-	drained chan struct{} // closed when nobody is to wait any more
+	drained chan struct{} // closed when no call may wait any more
 
 	lookedAt time.Time // only step touches it
 }
@@ -41,7 +41,7 @@ func newWatcher(e *Engine) *watcher {
 	return &watcher{e: e, soon: loop.NewSignal(), waiting: map[ID]*awaited{}, drained: make(chan struct{})}
 }
 
-// await tells of the end of a job. Call leave when that is of no more interest.
+// await returns a job whose channel is closed when it has ended. The caller calls leave when it stops waiting.
 func (w *watcher) await(id ID) (job *awaited, leave func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -64,7 +64,7 @@ func (w *watcher) await(id ID) (job *awaited, leave func()) {
 	}
 }
 
-// tell says that a job has ended, to those who wait for it.
+// tell reports that a job has ended.
 func (w *watcher) tell(id ID) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -95,7 +95,7 @@ func (w *watcher) callers() int {
 	return n
 }
 
-// step answers those whose jobs have ended, and looks which have, when it is time to.
+// step answers the calls whose jobs have ended. When it is time to, it asks which have.
 func (w *watcher) step(ctx context.Context) (time.Duration, error) {
 	w.mu.Lock()
 	ended := make([]int64, len(w.told))

@@ -10,15 +10,15 @@ import (
 	"github.com/weirhq/weir/jobs/claim"
 )
 
-// WorkerState says whether a worker is well and gets jobs.
+// WorkerState says whether a worker is alive and gets jobs.
 type WorkerState string
 
 // The states.
 const (
 	WorkerActive   WorkerState = "active"
 	WorkerPaused   WorkerState = "paused"   // its claims get nothing
-	WorkerDraining WorkerState = "draining" // its claims get nothing, because it is to end
-	WorkerLost     WorkerState = "lost"     // no sign of life for 30 s
+	WorkerDraining WorkerState = "draining" // its claims get nothing, because it is asked to end
+	WorkerLost     WorkerState = "lost"     // no claim and no heartbeat for 30 s
 )
 
 // Refusal is the error of a claim that got nothing because of its worker, whatever jobs there are.
@@ -34,8 +34,8 @@ const (
 // WorkerSettings is what a worker says of itself. With a replacement, what is nil goes back to its default.
 type WorkerSettings struct {
 	Hostname *string            `json:"hostname,omitempty" maxLength:"255" doc:"The machine that it runs on." example:"mail-a"`
-	Capacity *int               `json:"capacity,omitempty" minimum:"0" maximum:"10000" doc:"It may have so many jobs at once, on all nodes together; 0: no limit. Defaults to 10." example:"10"`
-	Queues   *[]string          `json:"queues,omitempty" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queues that it works on, for people to see: a claim names its queues itself. Defaults to none." example:"mail"`
+	Capacity *int               `json:"capacity,omitempty" minimum:"0" maximum:"10000" doc:"The most jobs that it may have at once, on all nodes together; 0: no limit. Defaults to 10." example:"10"`
+	Queues   *[]string          `json:"queues,omitempty" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queues that it works on, for display: claims name their own queues. Defaults to none." example:"mail"`
 	Version  *string            `json:"version,omitempty" maxLength:"200" doc:"Its version." example:"1.4.2"`
 	Labels   *map[string]string `json:"labels,omitempty" doc:"Anything it wants to be known by; at most 8 KiB."`
 }
@@ -48,29 +48,29 @@ type Worker struct {
 	Version      string            `json:"version,omitempty" doc:"Its version, as it says."`
 	Queues       []string          `json:"queues" doc:"The queues that it says it works on."`
 	Labels       map[string]string `json:"labels" doc:"Anything it wants to be known by."`
-	Capacity     *int              `json:"capacity,omitempty" doc:"It may have so many jobs at once; absent: no limit."`
+	Capacity     *int              `json:"capacity,omitempty" doc:"The most jobs that it may have at once; absent: no limit."`
 	Running      int64             `json:"running" doc:"Jobs that it has now."`
 	Load         *float64          `json:"load,omitempty" doc:"How busy it last said it is; what the number means is its own affair."`
 	RegisteredAt time.Time         `json:"registered_at" doc:"When it registered or was first seen."`
-	LastSeenAt   time.Time         `json:"last_seen_at" doc:"Its last sign of life: a claim, or a heartbeat of its own or of one of its jobs. Up to some seconds old while it claims."`
+	LastSeenAt   time.Time         `json:"last_seen_at" doc:"When it last made a claim or sent a heartbeat, for itself or one of its jobs. While it claims, this is up to five seconds late."`
 	PausedAt     *time.Time        `json:"paused_at,omitempty" doc:"Since when it is paused."`
 	DrainingAt   *time.Time        `json:"draining_at,omitempty" doc:"Since when it drains."`
-	Stats        *WorkerStats      `json:"stats,omitempty" doc:"What it did lately, where that was asked for."`
+	Stats        *WorkerStats      `json:"stats,omitempty" doc:"What it did in the requested window."`
 }
 
 // WorkerStats is what a worker did in a span of time.
 type WorkerStats struct {
-	WindowSeconds float64 `json:"window_seconds" doc:"The last so many seconds."`
+	WindowSeconds float64 `json:"window_seconds" doc:"The length of the window before now, in seconds."`
 	Completed     int64   `json:"completed" doc:"Attempts that it completed."`
 	Failed        int64   `json:"failed" doc:"Attempts that failed, timed out or were lost."`
-	BusySeconds   float64 `json:"busy_seconds" doc:"How long it was busy in this time, all its jobs added up, those that it has now included."`
+	BusySeconds   float64 `json:"busy_seconds" doc:"How long its jobs ran in this time, added up, including those that still run."`
 }
 
 // WorkerBeat is what a worker learns from a heartbeat of its own.
 type WorkerBeat struct {
 	State      WorkerState `json:"state" enum:"active,paused,draining" doc:"paused: claims get nothing for a while. draining: finish what you have, and end."`
-	Capacity   *int        `json:"capacity,omitempty" doc:"It may have so many jobs at once; absent: no limit."`
-	Registered bool        `json:"registered" doc:"false: it never registered, or somebody removed it and it is known by its claims only. It may register again."`
+	Capacity   *int        `json:"capacity,omitempty" doc:"The most jobs that it may have at once; absent: no limit."`
+	Registered bool        `json:"registered" doc:"false: it never registered, or was removed since, and is known by its claims only. It may register again."`
 }
 
 // WorkerRemoval says what came of the jobs of a worker that was removed.
@@ -86,7 +86,7 @@ type WorkerFilter struct {
 	Window   time.Duration // over which to say what each did; 0: do not
 }
 
-// WorkerWindow is the span of time over which a worker's figures are, where nobody says.
+// WorkerWindow is the default window of a worker's figures.
 const WorkerWindow = time.Hour
 
 // Workers lists workers by name, starting after a name. It returns up to limit of them.
@@ -146,7 +146,7 @@ func (e *Engine) Worker(ctx context.Context, name string, window time.Duration) 
 	if len(workers) == 0 {
 		return Worker{}, &Error{
 			Code: WorkerNotFound, Message: fmt.Sprintf("there is no worker %q", name),
-			Hint: "A worker comes into being at its first claim, or when it registers; one that is removed or silent for long is forgotten.",
+			Hint: "A worker is known from its first claim or registration until it is removed or has been silent for long.",
 		}
 	}
 	if window > 0 {
@@ -159,7 +159,7 @@ func (e *Engine) Worker(ctx context.Context, name string, window time.Duration) 
 	return workers[0], nil
 }
 
-// RegisterWorker makes a worker known, or says anew what it is. Errors: InvalidArgument.
+// RegisterWorker makes a worker known, or replaces its settings. Errors: InvalidArgument.
 func (e *Engine) RegisterWorker(ctx context.Context, name string, settings WorkerSettings) (Worker, error) {
 	text, err := json.Marshal(settings)
 	if err != nil {
@@ -177,12 +177,12 @@ func (e *Engine) EditWorker(ctx context.Context, name string, changes WorkerSett
 	return e.changedWorker(ctx, name, e.q.EditWorker(ctx, db.EditWorkerParams{Name: name, Changes: text}))
 }
 
-// PauseWorker keeps a worker's claims from getting anything. Errors: WorkerNotFound.
+// PauseWorker stops giving a worker new jobs; running jobs continue. Errors: WorkerNotFound.
 func (e *Engine) PauseWorker(ctx context.Context, name string) (Worker, error) {
 	return e.changedWorker(ctx, name, e.q.PauseWorker(ctx, name))
 }
 
-// DrainWorker keeps a worker's claims from getting anything, and tells it to end when it has finished what it has. Errors: WorkerNotFound.
+// DrainWorker stops giving a worker new jobs, and asks it to end once it has finished those that it has. Errors: WorkerNotFound.
 func (e *Engine) DrainWorker(ctx context.Context, name string) (Worker, error) {
 	return e.changedWorker(ctx, name, e.q.DrainWorker(ctx, name))
 }

@@ -10,7 +10,7 @@ import (
 // Attempt is one attempt of a worker at a job, once it has ended.
 type Attempt struct {
 	JobID     ID        `json:"job_id" doc:"The job."`
-	Kind      string    `json:"kind" doc:"What it was to do." example:"send_receipt"`
+	Kind      string    `json:"kind" doc:"The job's kind." example:"send_receipt"`
 	Queue     string    `json:"queue" doc:"The queue that it came from." example:"mail"`
 	Attempt   int       `json:"attempt" doc:"Which attempt it was: 1, 2, …"`
 	Outcome   string    `json:"outcome" enum:"completed,failed,timed_out,lost,snoozed,released" doc:"How it ended. A cancelled job's attempt ends in one of these ways too."`
@@ -32,12 +32,12 @@ type Attempts struct {
 }
 
 const (
-	historySpan  = time.Minute            // how far one statement looks back at first
-	historyQuick = 500 * time.Millisecond // one that took less is followed by one that looks back twice as far
+	historySpan  = time.Minute            // how far back the first statement reads
+	historyQuick = 500 * time.Millisecond // after a statement that took less, the next one reads twice as far back
 )
 
 // WorkerHistory returns up to limit attempts of a worker that ended before a place, newest first; nil: from the newest. Attempts are found by time, not by
-// worker, so it looks back further and further; a search that takes too long ends with what was found, perhaps nothing, and the place to go on from.
+// worker, so it reads further and further back. A search that takes too long ends with the attempts that it has found, perhaps none, and the place to go on from.
 // Errors: WorkerNotFound.
 func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPlace, limit int) (Attempts, error) {
 	if err := e.q.RequireWorker(ctx, name); err != nil {
@@ -47,7 +47,7 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 	if err != nil {
 		return Attempts{}, fromDB("looking how far back jobs are kept", err)
 	}
-	place := AttemptPlace{EndedAt: oldest.Now.Add(time.Second)} // what ends while this looks comes into the next list
+	place := AttemptPlace{EndedAt: oldest.Now.Add(time.Second)} // an attempt that ends during this search belongs to the next list
 	if from != nil {
 		place = *from
 	}
@@ -71,7 +71,7 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 			found.Next = &AttemptPlace{last.EndedAt, last.JobID}
 			return found, nil
 		}
-		place = AttemptPlace{EndedAt: since.Add(-time.Microsecond)} // since was looked at
+		place = AttemptPlace{EndedAt: since.Add(-time.Microsecond)} // since itself was read
 		if time.Since(began) > listFor {
 			found.Next = &place
 			return found, nil

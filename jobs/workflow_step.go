@@ -119,12 +119,12 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 		if err != nil {
 			return err
 		}
-		accepted := map[lease]AckResult{}
-		if err := groups[0].run(ctx, q, accepted); err != nil {
+		results := make([]AckResult, 1)
+		if err := groups[0].run(ctx, q, results); err != nil {
 			return fromDB("completing a step", err)
 		}
-		if len(accepted) == 0 {
-			return refusalOf(ack.ID, true)
+		if results[0].Status != AckOK {
+			return refusalOf(ack.ID, results[0].Status == AckStale)
 		}
 		return nil
 	})

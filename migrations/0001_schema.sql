@@ -96,6 +96,13 @@ comment on column weir.queue.resume_at is 'The pause ends by itself then, by the
 comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
 comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
 
+create type weir.queue_settings as (
+  names text[], ids int[], priorities smallint[], max_attempts smallint[], timeouts int[], line_bys smallint[], bounded boolean
+);
+comment on type weir.queue_settings is
+  'Internal. What enqueueing needs to know of some queues, in parallel arrays in the order of their names. bounded: one has a '
+  'max_depth.';
+
 -- The places a job can be in, and its facts. Facts are written once. Moving a job deletes one narrow row and inserts another, in one
 -- statement, so that no table is a history of updates and no index follows a state column.
 --

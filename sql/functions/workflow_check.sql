@@ -42,9 +42,8 @@ begin
     select array[p.field, p.problem] from (values
       ('on_failure', weir.choice_problem(rest -> 'on_failure', '{fail_fast,continue,compensate}')),
       ('deadline_seconds', weir.number_problem(rest -> 'deadline_seconds', 0.001, weir.max_seconds())),
-      ('metadata', case when rest ->> 'metadata' is not null
-        and (jsonb_typeof(rest -> 'metadata') <> 'object' or octet_length((rest -> 'metadata')::text) > 65536)
-        then 'must be an object of at most 64 KiB' end),
+      ('metadata', case when rest ->> 'metadata' is not null and jsonb_typeof(rest -> 'metadata') <> 'object'
+        then 'must be an object of at most 64 KiB' else weir.size_problem(rest -> 'metadata', 65536) end),
       ('idempotency_key', case when rest ->> 'idempotency_key' is not null
         and (jsonb_typeof(rest -> 'idempotency_key') <> 'string'
           or length(rest ->> 'idempotency_key') not between 1 and 255)
@@ -113,7 +112,7 @@ begin
       array_agg(d.n order by d.n) filter (where not coalesce(d.step - '{name,kind,args,depends_on}'::text[] = '{}'
         and jsonb_typeof(d.step -> 'name') = 'string' and jsonb_typeof(d.step -> 'kind') = 'string'
         and length(d.step ->> 'name') between 1 and 200 and length(d.step ->> 'kind') between 1 and 200
-        and d.step ->> 'name' !~ '[[:cntrl:]]' and coalesce(pg_column_size(d.step -> 'args'), 0) <= 65536
+        and d.step ->> 'name' !~ '[[:cntrl:]]' and weir.size_problem(d.step -> 'args', 1048576) is null
         and coalesce(jsonb_typeof(d.step -> 'depends_on'), 'array') = 'array'
         and not jsonb_path_exists(d.step, '$.depends_on[*] ? (@.type() != "string")'), false))
     into g.names, g.special, unusual

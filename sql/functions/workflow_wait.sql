@@ -241,8 +241,8 @@ declare
 begin
   if name is null or length(name) not between 1 and 200 then
     perform weir.refuse_argument('name', 'must be 1 to 200 characters');
-  elsif weir.json_size(payload) > 1048576 then
-    perform weir.refuse_argument('payload', 'must be at most 1 MiB');
+  elsif weir.size_problem(payload, 1048576) is not null then
+    perform weir.refuse_argument('payload', weir.size_problem(payload, 1048576));
   end if;
   lock table weir.job_ready in row exclusive mode;
   w := weir.lock_workflow(workflow_id);
