@@ -13,7 +13,8 @@ comment on function weir.completes_with(weir.workflow, int) is
 
 -- Counts off steps that ended, and ends the workflows that have no open step left. The workflows are locked. Only
 -- settle_steps calls it, whose planner settings hold here.
-create or replace function weir.finish_workflows(ended bigint[], all_completed boolean) returns void language plpgsql as $$
+create or replace function weir.finish_workflows(ended bigint[], all_completed boolean) returns void
+language plpgsql as $$
 declare
   lowest bigint := (select min(i) from unnest(ended) i);
   highest bigint := (select max(i) from unnest(ended) i);

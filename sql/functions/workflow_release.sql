@@ -3,8 +3,8 @@
 -- on_steps_ended is the way in for steps that a worker had. It locks the workflows and calls settle_steps, and so does
 -- every other function that ends a step (workflow_wait.sql, workflow_change.sql). settle_steps repeats these rounds
 -- until nothing changes: evaluate_children decides, release_steps, begin_deferred_step and skip_steps act,
--- stop_workflows_of_dead_steps stops what failed. How a workflow ends is in workflow_finish.sql. The functions that only
--- settle_steps calls have no planner settings: its own hold while it runs, and setting them again costs a single
+-- stop_workflows_of_dead_steps stops what failed. How a workflow ends is in workflow_finish.sql. The functions that
+-- only settle_steps calls have no planner settings: its own hold while it runs, and setting them again costs a single
 -- completion 6 % of its CPU time.
 --
 -- Everywhere here: `completed` goes with `ended`, and says of each step whether it completed (true) or died, was
