@@ -12,8 +12,8 @@ import (
 )
 
 const addSteps = `-- name: AddSteps :many
-select added::bigint from weir.add_steps($1::bigint, $2::bigint,
-  $3::jsonb) added
+select added::bigint
+from weir.add_steps($1::bigint, $2::bigint, $3::jsonb) added
 `
 
 type AddStepsParams struct {
@@ -62,7 +62,7 @@ const dependencies = `-- name: Dependencies :many
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
   d.error::jsonb as error
 from weir.dependencies($1::bigint) with ordinality d(step, id, state, result, error, n)
-  where d.n > $2::bigint order by d.n limit $3::int
+where d.n > $2::bigint order by d.n limit $3::int
 `
 
 type DependenciesParams struct {
@@ -269,6 +269,23 @@ func (q *Queries) RetryWorkflow(ctx context.Context, arg RetryWorkflowParams) (s
 	return column_1, err
 }
 
+const runWorkflowTimers = `-- name: RunWorkflowTimers :one
+select t.handled::int as handled, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds
+from weir.run_workflow_timers($1::int) t
+`
+
+type RunWorkflowTimersRow struct {
+	Handled       int32
+	NextInSeconds float64
+}
+
+func (q *Queries) RunWorkflowTimers(ctx context.Context, maxWorkflows int32) (RunWorkflowTimersRow, error) {
+	row := q.db.QueryRow(ctx, runWorkflowTimers, maxWorkflows)
+	var i RunWorkflowTimersRow
+	err := row.Scan(&i.Handled, &i.NextInSeconds)
+	return i, err
+}
+
 const signalWorkflow = `-- name: SignalWorkflow :one
 select weir.signal($1::bigint, $2::text, $3::jsonb)::int
 `
@@ -305,7 +322,7 @@ func (q *Queries) StartWorkflow(ctx context.Context, arg StartWorkflowParams) (i
 
 const submitWorkflow = `-- name: SubmitWorkflow :one
 select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate
-  from weir.store_workflow($1::jsonb) s
+from weir.store_workflow($1::jsonb) s
 `
 
 type SubmitWorkflowRow struct {
@@ -317,23 +334,6 @@ func (q *Queries) SubmitWorkflow(ctx context.Context, definition json.RawMessage
 	row := q.db.QueryRow(ctx, submitWorkflow, definition)
 	var i SubmitWorkflowRow
 	err := row.Scan(&i.WorkflowID, &i.Duplicate)
-	return i, err
-}
-
-const tendWorkflows = `-- name: TendWorkflows :one
-select t.tended::int as tended, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds
-  from weir.tend_workflows($1::int) t
-`
-
-type TendWorkflowsRow struct {
-	Tended        int32
-	NextInSeconds float64
-}
-
-func (q *Queries) TendWorkflows(ctx context.Context, most int32) (TendWorkflowsRow, error) {
-	row := q.db.QueryRow(ctx, tendWorkflows, most)
-	var i TendWorkflowsRow
-	err := row.Scan(&i.Tended, &i.NextInSeconds)
 	return i, err
 }
 
@@ -428,8 +428,8 @@ func (q *Queries) WorkflowOf(ctx context.Context, jobID int64) (int64, error) {
 
 const workflowSteps = `-- name: WorkflowSteps :many
 select workflow_id, number, name, job_id, state, held_reason, needs, depends_on, kind, queue, attempt, max_attempts, run_at, created_at, started_at, finished_at, worker, progress, result, error, on_failure, compensation, compensates, added_by, wait_for, child_workflow_id, copied_from from weir.workflow_steps s
-where s.workflow_id = $1::bigint and (s.number, s.job_id) > ($2::int,
-  $3::bigint)
+where s.workflow_id = $1::bigint
+  and (s.number, s.job_id) > ($2::int, $3::bigint)
 order by s.number, s.job_id limit $4::int
 `
 
@@ -497,9 +497,9 @@ const workflowTimeline = `-- name: WorkflowTimeline :many
 select t.at::timestamptz as at, t.event::text as event, coalesce(t.step, '')::text as step,
   coalesce(t.job_id, 0)::bigint as job_id, coalesce(t.attempt, 0)::smallint as attempt,
   coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause, greatest(t.run_at) as run_at,
-    t.detail::jsonb as detail
-from weir.workflow_timeline($1::bigint) with
-  ordinality t(at, event, step, job_id, attempt, worker, cause, run_at, detail, n)
+  t.detail::jsonb as detail
+from weir.workflow_timeline($1::bigint) with ordinality
+  t(at, event, step, job_id, attempt, worker, cause, run_at, detail, n)
 where t.n > $2::bigint order by t.n limit $3::int
 `
 

@@ -81,7 +81,7 @@ func (e *Engine) Graph(ctx context.Context, id ID) (Graph, error) {
 	return g, nil
 }
 
-// criticalPath goes back from the step that ended last, each time to the step that it had to wait for longest.
+// criticalPath walks back from the step that ended last, each time to the dependency that ended last.
 func criticalPath(nodes []GraphNode, parents map[string][]string, began, now time.Time) ([]string, float64) {
 	ends := make(map[string]time.Time, len(nodes))
 	last, at := "", time.Time{}
