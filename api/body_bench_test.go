@@ -14,7 +14,7 @@ import (
 // The bodies and the answer that most calls carry. Each batch is of 100 jobs with args of 230 bytes.
 
 func benchArgs(n int) string {
-	return fmt.Sprintf(`{"number":%d,"to":"somebody.%d@example.com","subject":"Your order is on its way","items":[{"sku":"A-%d","count":2},{"sku":"B-%d","count":1}],"note":"%s"}`,
+	return fmt.Sprintf(`{"number":%d,"to":"customer.%d@example.com","subject":"Your order is on its way","items":[{"sku":"A-%d","count":2},{"sku":"B-%d","count":1}],"note":"%s"}`,
 		n, n, n, n, strings.Repeat("x", 80))
 }
 

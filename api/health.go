@@ -11,7 +11,7 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// Health says that all is well; otherwise the answer is a problem.
+// Health is the answer of a node that works; otherwise the answer is a problem.
 type Health struct {
 	Status string `json:"status" enum:"ok" doc:"ok."`
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Zones of a newer release take the place of the older ones, and those of an older release do not come back. What is planned in them is planned anew.
+// Zones of a newer release take the place of the older ones, and those of an older release do not come back. Schedules in them are planned again.
 func TestANewerReleaseOfTheZonesPlansAnew(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

@@ -60,7 +60,7 @@ func (w *waiter) outcome() error {
 
 func (w *waiter) answer(rows []db.ClaimBatchRow, err error) { w.done <- answer{rows, err} }
 
-// backOff has it stand aside for a while.
+// backOff delays the next try.
 func (w *waiter) backOff(now time.Time) {
 	w.pause = min(max(2*w.pause, refusedFirst), refusedLast)
 	w.retryAt = now.Add(w.pause)

@@ -53,7 +53,7 @@ begin
 
   delete from weir.parked p where p.until > now_at + interval '10 minutes';
   update weir.job_partition p set opened_at = now_at where p.opened_at > ahead;
-  update weir.rollup_cursor c set until = date_trunc('minute', now_at) where c.until > ahead;  -- minutes that come again are counted anew
+  update weir.rollup_cursor c set until = date_trunc('minute', now_at) where c.until > ahead;  -- minutes that come again are counted again
   delete from weir.health_check h where h.at > ahead;
   -- The last, so that until then there are traces. Rows of the last minute may not be visible yet.
   perform pg_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));

@@ -32,7 +32,7 @@ comment on function weir.claim_epoch(int, int) is
   'Internal. The epoch of tokens handed out now, from the epoch and wal_timeline of weir.watermark.';
 
 -- The upper 15 bits are the epoch, the lower 48 the place without its shard, which is the same for all jobs of a database.
--- So the tokens of a job grow from lease to lease and from epoch to epoch; 32,768 epochs later they begin anew.
+-- So the tokens of a job grow from lease to lease and from epoch to epoch; 32,768 epochs later they start again.
 create or replace function weir.lease_token(seq bigint, epoch int) returns bigint language sql immutable as $$
   select (seq & 281474976710655) | ((epoch & 32767)::bigint << 48)
 $$;

@@ -23,7 +23,7 @@ language sql immutable as $$
 $$;
 comment on function weir.search_indexes() is 'Internal. The indexes of a sealed partition, by its parent table.';
 
--- An index that is not valid is one whose building was cut off, unless somebody is just building it. Partitions that
+-- An invalid index is one whose building was interrupted, unless another session is building it. Partitions that
 -- retention has rewritten hold little. Locks: the row of the partition.
 create or replace function weir.seal_step(out partition int, out statement text) language plpgsql set jit = off as $$
 #variable_conflict use_column
@@ -38,7 +38,7 @@ begin
     select x.number, f.facts from weir.job_partition x cross join (values (true), (false)) f(facts)
     where x.kept is null and case when f.facts then x.sealed_at else x.outcomes_sealed_at end is null
       and x.number < (select s.last_value >> 32 from weir.job_id_seq s)
-      and settled >= (x.number::bigint + 1) << 32  -- and nobody who drew an id of it is still writing
+      and settled >= (x.number::bigint + 1) << 32  -- and no transaction that drew an id of it still writes
     order by x.number, f.facts desc
   loop
     continue when not p.facts and cardinality(weir.unfinished_job_ids(p.number, 1001)) > 1000;

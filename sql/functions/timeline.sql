@@ -18,8 +18,8 @@ begin
         and 1 preceding) as before
     from weir.job_event e where e.job_id = timeline.job_id
   ), steps as materialized (
-    -- place: when it comes in the order of steps. An end follows the event that led to it, whichever was written
-    -- first; what becomes of a dead letter follows the end.
+    -- place: its position in the order of steps. An end follows the event that led to it, whichever was written
+    -- first; the redrive or purge of a dead letter follows the end.
     select j.created_at as place, 0 as rank, j.created_at as at, 'enqueued' as kind, 0::smallint as attempt,
       null::text as worker, null::timestamptz as started_at, j.run_at,
       case when j.run_at is not null then 'scheduled' when s.dependencies > 0 or s.compensates is not null

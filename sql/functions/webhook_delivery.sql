@@ -23,7 +23,7 @@ comment on function weir.test_webhook(text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
   'weir.webhook_delivery, which shows the result. Errors: WR040.';
 
--- The next events of one webhook. Whoever comes while another is at it gets 0. Locks: the webhook's row.
+-- The next events of one webhook. A caller that comes while another runs gets 0. Locks: the webhook's row.
 -- READ COMMITTED only: it must see what was committed before it read how far everything is visible.
 create or replace function weir.create_deliveries(webhook_id bigint, most int default 20000, out noted int,
   out behind boolean) language plpgsql

@@ -25,8 +25,8 @@ end $$;
 comment on function weir.count_ahead(int, smallint, bigint, int) is
   'Internal. How many available jobs of a queue come before a place in it, counted up to `most`.';
 
--- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Of the ends it looks
--- at the newest jobs' only.
+-- Whether a worker waits for jobs of this queue, has one, or ended one in the last five minutes. It reads only the ends
+-- of the newest jobs.
 create or replace function weir.recently_claimed(queue_id int, name text) returns boolean language sql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   select exists (select from weir.parked p where p.queue = name and p.until > clock_timestamp())

@@ -22,8 +22,8 @@ begin
 end $$;
 comment on function weir.refuse_worker(text) is 'Internal. Raises WR015 worker_not_found.';
 
--- Locks: worker_seen rows, skip locked. A name that is new is inserted only by whoever gets the try-lock on it,
--- because an insert would wait for another transaction that inserts the same. It waits for nobody.
+-- Locks: worker_seen rows, skip locked. A new name is inserted only under a try-lock on it, because an insert
+-- would wait for another transaction that inserts the same. So it never waits.
 create or replace function weir.touch_workers(names text[], seconds_ago float8[] default null) returns void
 language plpgsql
 set jit = off set enable_seqscan = off as $$
@@ -35,8 +35,8 @@ declare
 begin
   select array_agg(s.name), bool_or(s.last_seen_at < now_at - interval '5 s') into known, stale
     from weir.worker_seen s where s.name = any (names);
-  -- In stricter levels a row that somebody has just written would be an error, and that for no more than a sign of
-  -- life.
+  -- In stricter isolation levels a row that another session has just written would be an error, only for a last-seen
+  -- time.
   if not stale and names <@ known or current_setting('transaction_isolation') not in ('read committed',
     'read uncommitted') then
     return;
@@ -218,8 +218,8 @@ begin
 end $$;
 comment on function weir.resume_worker(text) is 'Ends a pause and a drain. Errors: WR015.';
 
--- Locks: the job_lease rows that it has, in the order of their ids, skip locked: what somebody is just completing is
--- left to that.
+-- Locks: the job_lease rows that it has, in the order of their ids, skip locked: a job that is
+-- being completed is left alone.
 create or replace function weir.remove_worker(name text) returns int language plpgsql set jit = off as $$
 declare
   ids bigint[];

@@ -23,8 +23,8 @@ $$;
 comment on function weir.count_leases(text[], timestamptz[]) is
   'Internal. The number of counted leases of each of these workers.';
 
--- Called by a claim for all of its slots at once, where some worker has a capacity, is paused or drains. Locks: a
--- try-lock (advisory, transaction level) on the name of each worker with a capacity. Where somebody else has it, the
+-- Called by a claim for all of its slots at once if one of the workers has a capacity, is paused or drains. Locks: a
+-- try-lock (advisory, transaction level) on the name of each worker with a capacity. If another session has it, the
 -- worker gets nothing this time.
 create or replace function weir.admit_claims(workers text[], counts int[], out allowed int[], out refusals text[],
   out counted boolean[])

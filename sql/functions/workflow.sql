@@ -54,8 +54,8 @@ begin
 end $$;
 comment on function weir.workflow_timeline(bigint) is
   'What happened to a workflow and its jobs, in order: workflow_submitted, workflow_completed, workflow_failed, '
-  'workflow_cancelled, workflow_ and the event of each row of weir.workflow_event (step: the step that it is about, or '
-  'the name of the signal), and the rows of weir.timeline of each step. Errors: WR050.';
+  'workflow_cancelled, workflow_ and the event of each row of weir.workflow_event (step: its step, or the name of '
+  'the signal), and the rows of weir.timeline of each step. Errors: WR050.';
 
 -- Planned at each call, because with and without an id it is a different statement.
 create or replace function weir.check_workflows(workflow_id bigint default null)

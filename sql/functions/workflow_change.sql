@@ -177,7 +177,7 @@ begin
 end $$;
 comment on function weir.retry_workflow(bigint, text) is
   'Runs all steps of a workflow again that did not complete or were compensated, and those that depend on them. '
-  'Attempts count from 0 and the deadline starts anew. Completed steps keep their results, the workflow keeps its '
+  'Attempts count from 0 and the deadline starts again. Completed steps keep their results, the workflow keeps its '
   'id. `by` (1 to 200 characters) is kept as an event. Returns its state. Errors: WR010, WR050, WR051 (it is '
   'stopping), WR052 (there is nothing to run again).';
 

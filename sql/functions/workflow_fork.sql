@@ -58,7 +58,7 @@ comment on function weir.fork_workflow(bigint, text[], text) is
   'Submits a copy of a workflow in which the steps named, all that did not complete, and all that depend on those run '
   'again. The others have the results that they had. Returns the id of the new workflow. Errors: WR010, WR050.';
 
--- Step old_ids[i] becomes new_ids[i]. again: the old steps that are to run again; the others are copied as completed.
+-- Step old_ids[i] becomes new_ids[i]. again: the old steps that run again; the others are copied as completed.
 create or replace function weir.copy_steps(new_id bigint, old_ids bigint[], new_ids bigint[], again bigint[])
 returns void language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off

@@ -356,4 +356,4 @@ begin
   end if;
 end $$;
 comment on function weir.reevaluate_steps(bigint[]) is
-  'Internal. Releases, skips or counts held steps anew, by the state of their dependencies.';
+  'Internal. Releases, skips or recounts held steps by the state of their dependencies.';

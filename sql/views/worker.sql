@@ -1,6 +1,6 @@
 -- Workers and their state.
 
--- A worker is lost after 30 seconds without a sign of life. That is found out by whoever looks, so it is never late.
+-- A worker is lost when it was not seen for 30 seconds. The view computes that when it is read, so it is never late.
 create or replace view weir.workers as
 select n.name,
   case when x.last_seen_at < clock_timestamp() - interval '30 s' then 'lost'
