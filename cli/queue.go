@@ -94,7 +94,7 @@ var queueSettings = []string{
 	"dead_letter_queue", "max_depth", "breaker", "limits",
 }
 
-// queueWindow is what a queue did in the last so many seconds.
+// queueWindow is what a queue did in the last seconds.
 type queueWindow struct {
 	WindowSeconds      float64 `json:"window_seconds"`
 	CompletedPerSecond float64 `json:"completed_per_second"`

@@ -11,29 +11,37 @@ import (
 	"time"
 )
 
-const completeMany = `-- name: CompleteMany :many
-select accepted::bigint from weir.complete_many($1::bigint[], $2::bigint[], $3::jsonb[]) accepted
+const completeBatch = `-- name: CompleteBatch :many
+
+select job_id::bigint, coalesce(refusal, '')::text as refusal
+from weir.complete_batch($1::bigint[], $2::bigint[], $3::jsonb[])
 `
 
-type CompleteManyParams struct {
+type CompleteBatchParams struct {
 	JobIds  []int64
 	Tokens  []int64
 	Results []json.RawMessage
 }
 
-func (q *Queries) CompleteMany(ctx context.Context, arg CompleteManyParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, completeMany, arg.JobIds, arg.Tokens, arg.Results)
+type CompleteBatchRow struct {
+	JobID   int64
+	Refusal string
+}
+
+// Each answers a row for each job: an empty refusal where the ack was accepted, or else stale_token or not_found.
+func (q *Queries) CompleteBatch(ctx context.Context, arg CompleteBatchParams) ([]CompleteBatchRow, error) {
+	rows, err := q.db.Query(ctx, completeBatch, arg.JobIds, arg.Tokens, arg.Results)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []CompleteBatchRow
 	for rows.Next() {
-		var accepted int64
-		if err := rows.Scan(&accepted); err != nil {
+		var i CompleteBatchRow
+		if err := rows.Scan(&i.JobID, &i.Refusal); err != nil {
 			return nil, err
 		}
-		items = append(items, accepted)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -41,13 +49,15 @@ func (q *Queries) CompleteMany(ctx context.Context, arg CompleteManyParams) ([]i
 	return items, nil
 }
 
-const failMany = `-- name: FailMany :many
-select job_id::bigint, state::text, greatest(run_at) as run_at from weir.fail_many($1::bigint[], $2::bigint[], $3::jsonb[],
-  (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n) from unnest($4::float8[]) with ordinality u(s, n)),
+const failBatch = `-- name: FailBatch :many
+select job_id::bigint, coalesce(refusal, '')::text as refusal, coalesce(state::text, '')::text as state, greatest(run_at) as run_at
+from weir.fail_batch($1::bigint[], $2::bigint[], $3::jsonb[],
+  (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n)
+   from unnest($4::float8[]) with ordinality u(s, n)),
   $5::boolean[])
 `
 
-type FailManyParams struct {
+type FailBatchParams struct {
 	JobIds         []int64
 	Tokens         []int64
 	Errors         []json.RawMessage
@@ -55,14 +65,15 @@ type FailManyParams struct {
 	Retries        []bool
 }
 
-type FailManyRow struct {
-	JobID int64
-	State string
-	RunAt *time.Time
+type FailBatchRow struct {
+	JobID   int64
+	Refusal string
+	State   string
+	RunAt   *time.Time
 }
 
-func (q *Queries) FailMany(ctx context.Context, arg FailManyParams) ([]FailManyRow, error) {
-	rows, err := q.db.Query(ctx, failMany,
+func (q *Queries) FailBatch(ctx context.Context, arg FailBatchParams) ([]FailBatchRow, error) {
+	rows, err := q.db.Query(ctx, failBatch,
 		arg.JobIds,
 		arg.Tokens,
 		arg.Errors,
@@ -73,10 +84,15 @@ func (q *Queries) FailMany(ctx context.Context, arg FailManyParams) ([]FailManyR
 		return nil, err
 	}
 	defer rows.Close()
-	var items []FailManyRow
+	var items []FailBatchRow
 	for rows.Next() {
-		var i FailManyRow
-		if err := rows.Scan(&i.JobID, &i.State, &i.RunAt); err != nil {
+		var i FailBatchRow
+		if err := rows.Scan(
+			&i.JobID,
+			&i.Refusal,
+			&i.State,
+			&i.RunAt,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)
@@ -163,28 +179,34 @@ func (q *Queries) LockLeases(ctx context.Context, jobIds []int64) error {
 	return err
 }
 
-const releaseMany = `-- name: ReleaseMany :many
-select accepted::bigint from weir.release_many($1::bigint[], $2::bigint[]) accepted
+const releaseBatch = `-- name: ReleaseBatch :many
+select job_id::bigint, coalesce(refusal, '')::text as refusal
+from weir.snooze_batch($1::bigint[], $2::bigint[], null)
 `
 
-type ReleaseManyParams struct {
+type ReleaseBatchParams struct {
 	JobIds []int64
 	Tokens []int64
 }
 
-func (q *Queries) ReleaseMany(ctx context.Context, arg ReleaseManyParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, releaseMany, arg.JobIds, arg.Tokens)
+type ReleaseBatchRow struct {
+	JobID   int64
+	Refusal string
+}
+
+func (q *Queries) ReleaseBatch(ctx context.Context, arg ReleaseBatchParams) ([]ReleaseBatchRow, error) {
+	rows, err := q.db.Query(ctx, releaseBatch, arg.JobIds, arg.Tokens)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []ReleaseBatchRow
 	for rows.Next() {
-		var accepted int64
-		if err := rows.Scan(&accepted); err != nil {
+		var i ReleaseBatchRow
+		if err := rows.Scan(&i.JobID, &i.Refusal); err != nil {
 			return nil, err
 		}
-		items = append(items, accepted)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err
@@ -192,30 +214,36 @@ func (q *Queries) ReleaseMany(ctx context.Context, arg ReleaseManyParams) ([]int
 	return items, nil
 }
 
-const snoozeMany = `-- name: SnoozeMany :many
-select accepted::bigint from weir.snooze_many($1::bigint[], $2::bigint[],
-  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with ordinality u(s, n))) accepted
+const snoozeBatch = `-- name: SnoozeBatch :many
+select job_id::bigint, coalesce(refusal, '')::text as refusal
+from weir.snooze_batch($1::bigint[], $2::bigint[],
+  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with ordinality u(s, n)))
 `
 
-type SnoozeManyParams struct {
+type SnoozeBatchParams struct {
 	JobIds       []int64
 	Tokens       []int64
 	DelaySeconds []float64
 }
 
-func (q *Queries) SnoozeMany(ctx context.Context, arg SnoozeManyParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, snoozeMany, arg.JobIds, arg.Tokens, arg.DelaySeconds)
+type SnoozeBatchRow struct {
+	JobID   int64
+	Refusal string
+}
+
+func (q *Queries) SnoozeBatch(ctx context.Context, arg SnoozeBatchParams) ([]SnoozeBatchRow, error) {
+	rows, err := q.db.Query(ctx, snoozeBatch, arg.JobIds, arg.Tokens, arg.DelaySeconds)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close()
-	var items []int64
+	var items []SnoozeBatchRow
 	for rows.Next() {
-		var accepted int64
-		if err := rows.Scan(&accepted); err != nil {
+		var i SnoozeBatchRow
+		if err := rows.Scan(&i.JobID, &i.Refusal); err != nil {
 			return nil, err
 		}
-		items = append(items, accepted)
+		items = append(items, i)
 	}
 	if err := rows.Err(); err != nil {
 		return nil, err

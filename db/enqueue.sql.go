@@ -12,7 +12,8 @@ import (
 )
 
 const enqueueBatch = `-- name: EnqueueBatch :many
-select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int, greatest(run_at) as run_at, created_at::timestamptz
+select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int, greatest(run_at) as run_at,
+  created_at::timestamptz, coalesce(state, '')::text as state
 from weir.enqueue_batch($1::jsonb)
 `
 
@@ -24,6 +25,7 @@ type EnqueueBatchRow struct {
 	TimeoutSeconds int32
 	RunAt          *time.Time
 	CreatedAt      time.Time
+	State          string
 }
 
 func (q *Queries) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]EnqueueBatchRow, error) {
@@ -43,6 +45,7 @@ func (q *Queries) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]Enq
 			&i.TimeoutSeconds,
 			&i.RunAt,
 			&i.CreatedAt,
+			&i.State,
 		); err != nil {
 			return nil, err
 		}

@@ -87,7 +87,7 @@ func (q *Queries) DeadRows(ctx context.Context, tables []string) ([]DeadRowsRow,
 
 const dueWork = `-- name: DueWork :one
 
-select s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
+select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
   o.looked_until::timestamptz[] as looked_until
 from (select pg_current_snapshot()::text as snapshot) s
 left join lateral (
@@ -105,6 +105,7 @@ type DueWorkParams struct {
 }
 
 type DueWorkRow struct {
+	Now         time.Time
 	Snapshot    string
 	Drawn       int64
 	DueIn       []float64
@@ -123,6 +124,7 @@ func (q *Queries) DueWork(ctx context.Context, arg DueWorkParams) (DueWorkRow, e
 	)
 	var i DueWorkRow
 	err := row.Scan(
+		&i.Now,
 		&i.Snapshot,
 		&i.Drawn,
 		&i.DueIn,
@@ -183,6 +185,32 @@ func (q *Queries) PromoteDue(ctx context.Context, arg PromoteDueParams) (Promote
 	row := q.db.QueryRow(ctx, promoteDue, arg.MaxJobs, arg.After)
 	var i PromoteDueRow
 	err := row.Scan(&i.Promoted, &i.LookedUntil)
+	return i, err
+}
+
+const recoverAdmission = `-- name: RecoverAdmission :exec
+select weir.recover_admission()
+`
+
+func (q *Queries) RecoverAdmission(ctx context.Context) error {
+	_, err := q.db.Exec(ctx, recoverAdmission)
+	return err
+}
+
+const recoverClock = `-- name: RecoverClock :one
+select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules from weir.recover_clock($1::boolean) r
+`
+
+type RecoverClockRow struct {
+	Leases    int32
+	Retries   int32
+	Schedules int32
+}
+
+func (q *Queries) RecoverClock(ctx context.Context, sure bool) (RecoverClockRow, error) {
+	row := q.db.QueryRow(ctx, recoverClock, sure)
+	var i RecoverClockRow
+	err := row.Scan(&i.Leases, &i.Retries, &i.Schedules)
 	return i, err
 }
 

@@ -160,7 +160,7 @@ type WeirOperation struct {
 	UntilID int64
 }
 
-// One row a step, with its job's state. Ask for the steps of one workflow, in the order of number.
+// One row a step, with the state of its job. Read the steps of one workflow, in the order of number.
 type WeirWorkflowSteps struct {
 	WorkflowID int64
 	Number     int32
@@ -169,7 +169,7 @@ type WeirWorkflowSteps struct {
 	// The state of its job. A step that was skipped is cancelled, and its error says why (type skipped; stopped: the workflow was).
 	State      *JobState
 	HeldReason *string
-	// What it needs of those it depends on: completed, ended or any.
+	// What its dependencies must do before it runs: completed, ended or any.
 	Needs string
 	// The names of the steps that it depends on.
 	DependsOn   []string
@@ -193,23 +193,23 @@ type WeirWorkflowSteps struct {
 	// The name of the step that added it while it ran.
 	AddedBy *string
 	WaitFor json.RawMessage
-	// The workflow that it started last and waits for, or waited for.
+	// The last child workflow that it started.
 	ChildWorkflowID *int64
 	// In a fork: the job whose result it has.
 	CopiedFrom *int64
 }
 
-// One row a workflow, with how far it is. Of one that is not over all steps are counted, so ask for few of those at a time.
+// One row a workflow, with its progress. The steps of a workflow that has not ended are counted at each read, so read few of those at a time.
 type WeirWorkflows struct {
 	ID   int64
 	Name string
-	// running; stopping: what waits is cancelled and what runs is told to stop; compensating; then completed, failed or cancelled.
+	// running; stopping: waiting steps are cancelled and workers are told to stop; compensating; then completed, failed or cancelled.
 	State      string
 	OnFailure  string
 	CreatedAt  time.Time
 	DeadlineAt *time.Time
 	FinishedAt *time.Time
-	// How many steps it has, those that compensate not counted; so are the counts by state.
+	// How many steps it has, compensations not counted. The counts by state do not count them either.
 	Steps     int32
 	Completed int32
 	Dead      int32

@@ -12,7 +12,8 @@ import (
 )
 
 const addSteps = `-- name: AddSteps :many
-select added::bigint from weir.add_steps($1::bigint, $2::bigint, $3::jsonb) added
+select added::bigint
+from weir.add_steps($1::bigint, $2::bigint, $3::jsonb) added
 `
 
 type AddStepsParams struct {
@@ -58,8 +59,10 @@ func (q *Queries) CancelWorkflow(ctx context.Context, arg CancelWorkflowParams) 
 }
 
 const dependencies = `-- name: Dependencies :many
-select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result, d.error::jsonb as error
-from weir.dependencies($1::bigint) with ordinality d(step, id, state, result, error, n) where d.n > $2::bigint order by d.n limit $3::int
+select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
+  d.error::jsonb as error
+from weir.dependencies($1::bigint) with ordinality d(step, id, state, result, error, n)
+where d.n > $2::bigint order by d.n limit $3::int
 `
 
 type DependenciesParams struct {
@@ -195,7 +198,8 @@ func (q *Queries) GetWorkflows(ctx context.Context, ids []int64) ([]WeirWorkflow
 }
 
 const graphSteps = `-- name: GraphSteps :many
-select s.number, s.name, s.job_id, s.state, s.needs, s.depends_on, s.kind, s.started_at, s.finished_at, s.held_reason, s.compensates, s.child_workflow_id, s.copied_from
+select s.number, s.name, s.job_id, s.state, s.needs, s.depends_on, s.kind, s.started_at, s.finished_at, s.held_reason,
+  s.compensates, s.child_workflow_id, s.copied_from
 from weir.workflow_steps s where s.workflow_id = $1::bigint order by s.number, s.job_id
 `
 
@@ -265,6 +269,23 @@ func (q *Queries) RetryWorkflow(ctx context.Context, arg RetryWorkflowParams) (s
 	return column_1, err
 }
 
+const runWorkflowTimers = `-- name: RunWorkflowTimers :one
+select t.handled::int as handled, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds
+from weir.run_workflow_timers($1::int) t
+`
+
+type RunWorkflowTimersRow struct {
+	Handled       int32
+	NextInSeconds float64
+}
+
+func (q *Queries) RunWorkflowTimers(ctx context.Context, maxWorkflows int32) (RunWorkflowTimersRow, error) {
+	row := q.db.QueryRow(ctx, runWorkflowTimers, maxWorkflows)
+	var i RunWorkflowTimersRow
+	err := row.Scan(&i.Handled, &i.NextInSeconds)
+	return i, err
+}
+
 const signalWorkflow = `-- name: SignalWorkflow :one
 select weir.signal($1::bigint, $2::text, $3::jsonb)::int
 `
@@ -300,7 +321,8 @@ func (q *Queries) StartWorkflow(ctx context.Context, arg StartWorkflowParams) (i
 }
 
 const submitWorkflow = `-- name: SubmitWorkflow :one
-select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate from weir.store_workflow($1::jsonb) s
+select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate
+from weir.store_workflow($1::jsonb) s
 `
 
 type SubmitWorkflowRow struct {
@@ -315,25 +337,10 @@ func (q *Queries) SubmitWorkflow(ctx context.Context, definition json.RawMessage
 	return i, err
 }
 
-const tendWorkflows = `-- name: TendWorkflows :one
-select t.tended::int as tended, coalesce(t.next_in_seconds, -1)::float8 as next_in_seconds from weir.tend_workflows($1::int) t
-`
-
-type TendWorkflowsRow struct {
-	Tended        int32
-	NextInSeconds float64
-}
-
-func (q *Queries) TendWorkflows(ctx context.Context, most int32) (TendWorkflowsRow, error) {
-	row := q.db.QueryRow(ctx, tendWorkflows, most)
-	var i TendWorkflowsRow
-	err := row.Scan(&i.Tended, &i.NextInSeconds)
-	return i, err
-}
-
 const workflowIDs = `-- name: WorkflowIDs :many
 select w.id from weir.workflow w
-where w.id < $1::bigint and ($2::text is null or w.state = $2) and ($3::text is null or w.name = $3)
+where w.id < $1::bigint and ($2::text is null or w.state = $2)
+  and ($3::text is null or w.name = $3)
 order by w.id desc limit $4::int
 `
 
@@ -371,7 +378,8 @@ func (q *Queries) WorkflowIDs(ctx context.Context, arg WorkflowIDsParams) ([]int
 
 const workflowIDsUnderWay = `-- name: WorkflowIDsUnderWay :many
 select w.id from weir.workflow w
-where w.id < $1::bigint and w.finished_at is null and w.state = $2::text and ($3::text is null or w.name = $3)
+where w.id < $1::bigint and w.finished_at is null and w.state = $2::text
+  and ($3::text is null or w.name = $3)
 order by w.id desc limit $4::int
 `
 
@@ -420,7 +428,8 @@ func (q *Queries) WorkflowOf(ctx context.Context, jobID int64) (int64, error) {
 
 const workflowSteps = `-- name: WorkflowSteps :many
 select workflow_id, number, name, job_id, state, held_reason, needs, depends_on, kind, queue, attempt, max_attempts, run_at, created_at, started_at, finished_at, worker, progress, result, error, on_failure, compensation, compensates, added_by, wait_for, child_workflow_id, copied_from from weir.workflow_steps s
-where s.workflow_id = $1::bigint and (s.number, s.job_id) > ($2::int, $3::bigint)
+where s.workflow_id = $1::bigint
+  and (s.number, s.job_id) > ($2::int, $3::bigint)
 order by s.number, s.job_id limit $4::int
 `
 
@@ -485,9 +494,12 @@ func (q *Queries) WorkflowSteps(ctx context.Context, arg WorkflowStepsParams) ([
 }
 
 const workflowTimeline = `-- name: WorkflowTimeline :many
-select t.at::timestamptz as at, t.event::text as event, coalesce(t.step, '')::text as step, coalesce(t.job_id, 0)::bigint as job_id, coalesce(t.attempt, 0)::smallint as attempt,
-  coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause, greatest(t.run_at) as run_at, t.detail::jsonb as detail
-from weir.workflow_timeline($1::bigint) with ordinality t(at, event, step, job_id, attempt, worker, cause, run_at, detail, n)
+select t.at::timestamptz as at, t.event::text as event, coalesce(t.step, '')::text as step,
+  coalesce(t.job_id, 0)::bigint as job_id, coalesce(t.attempt, 0)::smallint as attempt,
+  coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause, greatest(t.run_at) as run_at,
+  t.detail::jsonb as detail
+from weir.workflow_timeline($1::bigint) with ordinality
+  t(at, event, step, job_id, attempt, worker, cause, run_at, detail, n)
 where t.n > $2::bigint order by t.n limit $3::int
 `
 

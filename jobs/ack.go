@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -121,10 +122,10 @@ func (e *Engine) ack(ctx context.Context, pool *db.Pool, acks []Ack) ([]AckResul
 	if err != nil {
 		return nil, err
 	}
-	accepted := make(map[lease]AckResult, len(acks))
+	results := make([]AckResult, len(acks))
 	run := func(q *db.Queries) error {
 		for _, g := range groups {
-			if err := g.run(ctx, q, accepted); err != nil {
+			if err := g.run(ctx, q, results); err != nil {
 				return err
 			}
 		}
@@ -144,7 +145,13 @@ func (e *Engine) ack(ctx context.Context, pool *db.Pool, acks []Ack) ([]AckResul
 		return nil, err
 	}
 	e.claims.JobsEnded()
-	return e.ackResults(ctx, acks, accepted)
+	for i, r := range results {
+		e.metrics.acks.WithLabelValues(string(acks[i].Outcome), string(r.Status)).Inc()
+		if r.Status == AckOK && (acks[i].Outcome == Complete || r.State.Ended()) {
+			e.watcher.tell(r.ID)
+		}
+	}
+	return results, nil
 }
 
 // AckOne ends one lease; acks that arrive together are committed together. Errors: StaleToken, JobNotFound, InvalidArgument, Overloaded.
@@ -163,46 +170,6 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 		return AckResult{}, refusalOf(ack.ID, result.Status == AckStale)
 	}
 	return result, nil
-}
-
-// ackResults tells the refused ones apart: is the token stale, or is there no such job?
-func (e *Engine) ackResults(ctx context.Context, acks []Ack, accepted map[lease]AckResult) ([]AckResult, error) {
-	results := make([]AckResult, len(acks))
-	var refused []int64
-	for i, a := range acks {
-		r, ok := accepted[lease{a.ID, a.Token}]
-		if ok {
-			delete(accepted, lease{a.ID, a.Token}) // a second ack of the same job in one call is stale
-			e.metrics.acks.WithLabelValues(string(a.Outcome), string(AckOK)).Inc()
-			if a.Outcome == Complete || r.State.Ended() {
-				e.watcher.tell(a.ID)
-			}
-		} else {
-			r = AckResult{ID: a.ID, Status: AckNotFound}
-			refused = append(refused, int64(a.ID))
-		}
-		results[i] = r
-	}
-	if len(refused) == 0 {
-		return results, nil
-	}
-	exist, err := e.q.JobsThatExist(ctx, refused)
-	if err != nil {
-		return nil, err
-	}
-	known := make(map[ID]bool, len(exist))
-	for _, id := range exist {
-		known[ID(id)] = true
-	}
-	for i := range results {
-		if results[i].Status == AckNotFound {
-			if known[results[i].ID] {
-				results[i].Status = AckStale
-			}
-			e.metrics.acks.WithLabelValues(string(acks[i].Outcome), string(results[i].Status)).Inc()
-		}
-	}
-	return results, nil
 }
 
 // check refuses what SQL would refuse without naming its place.
@@ -248,9 +215,6 @@ func idsOf(acks []Ack) []int64 {
 	return ids
 }
 
-// lease is what an ack names.
-type lease struct{ id, token ID }
-
 // ackGroup is acks of one outcome, each of another job, in the arrays that their SQL function takes.
 type ackGroup struct {
 	outcome Outcome
@@ -261,9 +225,9 @@ type ackGroup struct {
 	errors  []json.RawMessage
 	delays  []float64
 	retries []bool
-	given   bool // some result is
-	tokenOf map[int64]ID
-	at      []int // the places of these acks in the call
+	given   bool          // some result is
+	at      []int         // the places of these acks in the call
+	placeOf map[int64]int // the same by job
 }
 
 func groupAcks(acks []Ack) ([]*ackGroup, error) {
@@ -279,14 +243,14 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 		seen[a.ID]++
 		g := byKey[k]
 		if g == nil {
-			g = &ackGroup{outcome: a.Outcome, nth: k.nth, tokenOf: map[int64]ID{}}
+			g = &ackGroup{outcome: a.Outcome, nth: k.nth, placeOf: map[int64]int{}}
 			byKey[k] = g
 			groups = append(groups, g)
 		}
 		g.at = append(g.at, i)
 		g.ids = append(g.ids, int64(a.ID))
 		g.tokens = append(g.tokens, int64(a.Token))
-		g.tokenOf[int64(a.ID)] = a.Token
+		g.placeOf[int64(a.ID)] = i
 		switch a.Outcome {
 		case Complete:
 			g.results = append(g.results, a.Result)
@@ -322,32 +286,49 @@ func (g *ackGroup) place(err error) error {
 	if _, scanErr := fmt.Sscanf(refused.ColumnName, "results[%d]", &n); scanErr != nil || n < 1 || n > len(g.at) {
 		return err
 	}
-	return invalid(fmt.Sprintf("acks[%d].result", g.at[n-1]), "must be at most 1 MiB")
+	_, problem, _ := strings.Cut(refused.Message, " ")
+	return invalid(fmt.Sprintf("acks[%d].result", g.at[n-1]), problem)
 }
 
-func (g *ackGroup) run(ctx context.Context, q *db.Queries, accepted map[lease]AckResult) error {
-	var ids []int64
-	var err error
+// run sends the acks and writes each one's result to its place.
+func (g *ackGroup) run(ctx context.Context, q *db.Queries, results []AckResult) error {
+	set := func(id int64, refusal, state string, runAt *time.Time) {
+		status := AckOK
+		if refusal != "" {
+			status = AckStatus(refusal)
+		}
+		results[g.placeOf[id]] = AckResult{ID: ID(id), Status: status, State: State(state), RunAt: utc(runAt)}
+	}
 	switch g.outcome {
 	case Complete:
 		if !g.given {
 			g.results = nil
 		}
-		ids, err = q.CompleteMany(ctx, db.CompleteManyParams{JobIds: g.ids, Tokens: g.tokens, Results: g.results})
-		err = g.place(err)
-	case Snooze:
-		ids, err = q.SnoozeMany(ctx, db.SnoozeManyParams{JobIds: g.ids, Tokens: g.tokens, DelaySeconds: g.delays})
-	case Release:
-		ids, err = q.ReleaseMany(ctx, db.ReleaseManyParams{JobIds: g.ids, Tokens: g.tokens})
-	case Fail:
-		rows, err := q.FailMany(ctx, db.FailManyParams{JobIds: g.ids, Tokens: g.tokens, Errors: g.errors, RetryInSeconds: g.delays, Retries: g.retries})
+		rows, err := q.CompleteBatch(ctx, db.CompleteBatchParams{JobIds: g.ids, Tokens: g.tokens, Results: g.results})
 		for _, r := range rows {
-			accepted[lease{ID(r.JobID), g.tokenOf[r.JobID]}] = AckResult{ID: ID(r.JobID), Status: AckOK, State: State(r.State), RunAt: utc(r.RunAt)}
+			set(r.JobID, r.Refusal, "", nil)
+		}
+		return g.place(err)
+	case Fail:
+		rows, err := q.FailBatch(ctx, db.FailBatchParams{
+			JobIds: g.ids, Tokens: g.tokens, Errors: g.errors, RetryInSeconds: g.delays, Retries: g.retries,
+		})
+		for _, r := range rows {
+			set(r.JobID, r.Refusal, r.State, r.RunAt)
+		}
+		return err
+	case Snooze:
+		rows, err := q.SnoozeBatch(ctx, db.SnoozeBatchParams{JobIds: g.ids, Tokens: g.tokens, DelaySeconds: g.delays})
+		for _, r := range rows {
+			set(r.JobID, r.Refusal, "", nil)
+		}
+		return err
+	case Release:
+		rows, err := q.ReleaseBatch(ctx, db.ReleaseBatchParams{JobIds: g.ids, Tokens: g.tokens})
+		for _, r := range rows {
+			set(r.JobID, r.Refusal, "", nil)
 		}
 		return err
 	}
-	for _, id := range ids {
-		accepted[lease{ID(id), g.tokenOf[id]}] = AckResult{ID: ID(id), Status: AckOK}
-	}
-	return err
+	return nil
 }

@@ -49,6 +49,7 @@ type dueWork struct {
 	livelyAt  clock.Stamp // when many jobs last came or went
 
 	// Only step uses these.
+	clock    clockWatch
 	seen     string // the snapshot of the last query
 	readAt   time.Time
 	leasesAt time.Time
@@ -56,7 +57,7 @@ type dueWork struct {
 }
 
 func newDueWork(e *Engine) *dueWork {
-	d := &dueWork{e: e}
+	d := &dueWork{e: e, clock: clockWatch{e: e}}
 	for i := range d.looked {
 		d.looked[i].clock = e.clock
 	}
@@ -92,6 +93,10 @@ func (d *dueWork) step(ctx context.Context) (time.Duration, error) {
 		d.failed()
 		return 0, fromDB("asking which work is due", err)
 	}
+	if err := d.clock.check(ctx, began, row.Now); err != nil {
+		d.failed()
+		return 0, err
+	}
 	if row.Snapshot != d.seen {
 		d.wrote.Add(1)
 	}
@@ -112,6 +117,14 @@ func (d *dueWork) failed() {
 		d.wake[i].Raise()
 	}
 	d.e.tickSoon.Raise()
+}
+
+// forget makes all loops look from the beginning, because the database's clock went back.
+func (d *dueWork) forget() {
+	for i := range d.looked {
+		d.looked[i].set(time.Time{})
+	}
+	d.failed()
 }
 
 func (d *dueWork) note(row db.DueWorkRow, began time.Time, leases bool) {

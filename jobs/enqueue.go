@@ -46,7 +46,8 @@ type Enqueued struct {
 	Priority       int
 	MaxAttempts    int
 	TimeoutSeconds int
-	RunAt          *time.Time // nil: it is available
+	State          State      // available, scheduled or held
+	RunAt          *time.Time // when it becomes available, if it is scheduled
 	CreatedAt      time.Time
 }
 
@@ -69,22 +70,18 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 		first.Duplicate = true
 		return first, err
 	}
-	stored := job.stored(done)
-	if stored.State == Available && e.claims.Governed(stored.Queue) {
-		stored.State, stored.HeldReason = Held, "line"
-	}
-	return stored, nil
+	return job.stored(done), nil
 }
 
 // stored is the job as a reader would find it, without asking the database again.
 func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
-		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: Available, MaxAttempts: as.MaxAttempts,
+		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
 		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
 	}
-	if as.RunAt != nil {
-		j.State, j.RunAt = Scheduled, as.RunAt
+	if j.State == Held {
+		j.HeldReason = "line" // a job that is no step of a workflow starts held only in a queue with limits
 	}
 	if n.Unique != nil {
 		j.UniqueKey = n.Unique.Key
@@ -132,7 +129,7 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.Ra
 	for i, r := range rows {
 		out[i] = Enqueued{
 			ID: ID(r.JobID), Duplicate: r.Duplicate, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts),
-			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(),
+			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State),
 		}
 	}
 	e.metrics.enqueued.Add(float64(len(out)))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirhq/weir/db"
@@ -29,6 +30,8 @@ const (
 type feed struct {
 	e    *Engine
 	soon loop.Signal
+	// stale is set when the database's clock went back: positions and what is known are of other times.
+	stale atomic.Bool
 
 	mu        sync.Mutex
 	listeners map[*EventListener]struct{}
@@ -134,6 +137,9 @@ func (f *feed) after(l *EventListener) (fresh []*Event, more <-chan struct{}, op
 }
 
 func (f *feed) step(ctx context.Context) (time.Duration, error) {
+	if f.stale.Swap(false) {
+		f.dropAll()
+	}
 	if f.rest() {
 		return feedIdle, nil
 	}

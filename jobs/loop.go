@@ -28,7 +28,7 @@ func (e *Engine) newLoops() []loop.Loop {
 		{Name: "resume", Step: e.resumeQueues, Wake: wake[toResume]},
 		{Name: "admit", Step: admit.step, Wake: wake[toAdmit]},
 		{Name: "limits", Step: e.checkLimits},
-		{Name: "workflows", Step: e.tendWorkflows, Wake: wake[toTend]},
+		{Name: "workflows", Step: e.runWorkflowTimers, Wake: wake[toTend]},
 		{Name: "watch", Step: e.watcher.step, Wake: e.watcher.soon},
 		{Name: "last_seen", Step: e.saveLastSeen},
 		{Name: "feed", Step: e.feed.step, Wake: e.feed.soon},

@@ -10,7 +10,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// metrics are the engine's figures: of this node, but for weir_queue_…, which are of the whole service.
+// metrics are the engine's figures: of this node, except those that are counted in the database.
 type metrics struct {
 	e *Engine
 
@@ -51,8 +51,9 @@ type metrics struct {
 }
 
 const (
-	depthFresh = 10 * time.Second // depths are counted at most so often, whoever scrapes
-	depthFor   = 5 * time.Second  // and given up after so long
+	depthFresh   = 10 * time.Second // figures of the whole service are counted at most this often, however many scrape
+	depthFor     = 5 * time.Second  // and given up after this time
+	breakersPage = 500
 )
 
 func newMetrics(e *Engine) *metrics {
@@ -75,26 +76,26 @@ func newMetrics(e *Engine) *metrics {
 		promoted: counter("weir_jobs_promoted_total", "Scheduled jobs that this node made available."),
 		admitted: counter("weir_jobs_admitted_total", "Jobs of queues with limits that this node admitted."),
 		throttled: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "weir_admissions_held_total", Help: "Passes of a queue with limits that left something waiting, by what kept it: concurrency, rate (of the queue), or line (a limit of its key or tenant).",
+			Name: "weir_admissions_held_total", Help: "Admission passes that left jobs waiting, by the limit that held them: concurrency, rate (of the queue), or line (a limit of their key or tenant).",
 		}, []string{"limit"}),
-		limitsRepaired: counter("weir_limits_repaired_total", "Counts of queues with limits that did not agree with their rows. Anything but 0 is a defect."),
-		expired:        counter("weir_leases_expired_total", "Leases that ran out and that this node took back."),
+		limitsRepaired: counter("weir_limits_repaired_total", "Counts of queues with limits that disagreed with their rows and were repaired. Anything but 0 is a defect."),
+		expired:        counter("weir_leases_expired_total", "Expired leases that this node took back."),
 		lateness: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "weir_schedule_lateness_seconds", Help: "How long after its slot, and its jitter, this node fired a schedule. Slots that waited for the run before, or were refused at first, are left out.",
+			Name: "weir_schedule_lateness_seconds", Help: "Delay between a slot, jitter included, and its firing by this node. Slots that waited for the previous run, or were refused at first, are left out.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2, 5, 10, 30, 60, 300, 3600},
 		}),
-		parked: counter("weir_claimer_parkings_total", "Times that a claimer of this node asked to be notified."),
-		wakes:  counter("weir_wakeups_total", "Notifications and late transactions that made claimers of this node look again."),
+		parked: counter("weir_claimer_parkings_total", "Times that a claimer of this node parked and asked to be notified."),
+		wakes:  counter("weir_wakeups_total", "Notifications and late commits that made claimers of this node claim again."),
 		dead: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "weir_table_dead_rows", Help: "Dead rows of a hot table, as PostgreSQL estimates them.",
 		}, []string{"table"}),
 		horizon: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "weir_xmin_horizon_age_transactions", Help: "Transactions begun since the oldest that somebody still has to see, by who holds it: transaction (name: its pid), replication slot or prepared transaction.",
+			Name: "weir_xmin_horizon_age_transactions", Help: "Age in transactions of the oldest snapshot, by holder: transaction (name: its pid), replication slot or prepared transaction.",
 		}, []string{"what", "name", "application"}),
 		writers:   prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_frontier_writers", Help: "Transactions that were writing to the hot tables at the last tick of the watermark."}),
-		rollupAge: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_rollup_age_seconds", Help: "Time up to which all was rolled up, before the last step of a roll-up on this node; 0: this node has made none."}),
+		rollupAge: prometheus.NewGauge(prometheus.GaugeOpts{Name: "weir_rollup_age_seconds", Help: "How far roll-ups were behind at the last step on this node; 0 if this node has made none."}),
 		frontierAge: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "weir_frontier_age_seconds", Help: "Time since this node last saw the frontier looked up. Above a few seconds claims slow down and late commits are found late.",
+			Name: "weir_frontier_age_seconds", Help: "Time since the frontier was last known to be up to date. Above a few seconds, claims slow down and late commits are found late.",
 		}, func() float64 {
 			if at := e.tickedAt.Get(); !at.IsZero() {
 				return e.clock.Since(at).Seconds()
@@ -103,27 +104,27 @@ func newMetrics(e *Engine) *metrics {
 		}),
 		vacuums: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_vacuums_total", Help: "Vacuums of a hot table by this node."}, []string{"table"}),
 		stepSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "weir_loop_step_duration_seconds", Help: "Time that a step of a background loop took.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
+			Name: "weir_loop_step_duration_seconds", Help: "Duration of a step of a loop.", Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1, 5},
 		}, []string{"loop"}),
-		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Steps of a background loop that failed."}, []string{"loop"}),
+		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Failed steps of a loop."}, []string{"loop"}),
 
 		waiting:        prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
 		awaiting:       prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
 		watching:       prometheus.NewDesc("weir_event_streams", "Streams of events that this node serves.", nil, nil),
 		listening:      prometheus.NewDesc("weir_listener_up", "1 while notifications come in, 0 while claims poll.", nil, nil),
 		poolConns:      prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
-		poolWaits:      prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Times that a call had to wait for a connection.", []string{"pool"}, nil),
+		poolWaits:      prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Calls that had to wait for a connection.", []string{"pool"}, nil),
 		poolWaitTime:   prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
-		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every ten seconds.", []string{"queue", "state"}, nil),
+		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every 10 seconds.", []string{"queue", "state"}, nil),
 		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
-		inFlight:       prometheus.NewDesc("weir_queue_in_flight", "Jobs in flight of a queue with limits; counted at most every ten seconds.", []string{"queue"}, nil),
+		inFlight:       prometheus.NewDesc("weir_queue_in_flight", "Jobs in flight of a queue with limits; counted at most every 10 seconds.", []string{"queue"}, nil),
 		linesWaiting:   prometheus.NewDesc("weir_queue_lines_waiting", "Lines of a queue with limits where something waits.", []string{"queue"}, nil),
-		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; looked at at most every ten seconds.", []string{"breaker", "state"}, nil),
-		components:     prometheus.NewDesc("weir_component_up", "1 while the last check of a component (see /v1/health) passed; looked at at most every ten seconds. node is empty where it is about the whole service.", []string{"component", "node"}, nil),
+		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; read at most every 10 seconds.", []string{"breaker", "state"}, nil),
+		components:     prometheus.NewDesc("weir_component_up", "1 while the last check of a component (see /v1/health) passed; read at most every 10 seconds. node is empty for the whole service.", []string{"component", "node"}, nil),
 		breakerHeld:    prometheus.NewDesc("weir_breaker_held_jobs", "Jobs that a circuit breaker holds, counted up to 10,000.", []string{"breaker"}, nil),
 		breakerOpened:  prometheus.NewDesc("weir_breaker_opened_total", "Times that a circuit breaker has opened, in the whole service.", []string{"breaker"}, nil),
 		breakerChanges: prometheus.NewDesc("weir_breaker_changes_total", "Times that a circuit breaker has changed its state, in the whole service.", []string{"breaker"}, nil),
-		workers:        prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every ten seconds.", []string{"state"}, nil),
+		workers:        prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every 10 seconds.", []string{"state"}, nil),
 	}
 	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.admitted, m.throttled, m.limitsRepaired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
 	return m
@@ -184,7 +185,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// counted counts the jobs of all queues and the workers, or returns what it counted a moment ago. Where that fails the figures are absent.
+// counted returns the figures of the whole service, counted within depthFresh. Those whose count failed are absent.
 func (m *metrics) counted() []prometheus.Metric {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -211,9 +212,16 @@ func (m *metrics) counted() []prometheus.Metric {
 	m.countFlights(ctx)
 	m.countBreakers(ctx)
 	m.countComponents(ctx)
+	m.countWorkers(ctx)
+	return m.depths
+}
+
+// countWorkers leaves the figures out if the count failed: 0 would say that there are no workers.
+func (m *metrics) countWorkers(ctx context.Context) {
 	workers, err := m.e.loops.CountWorkers(ctx)
 	if err != nil {
 		m.e.log.Warn("could not count the workers for the metrics", "error", err)
+		return
 	}
 	states := map[WorkerState]int64{WorkerActive: 0, WorkerPaused: 0, WorkerDraining: 0, WorkerLost: 0}
 	for _, w := range workers {
@@ -222,14 +230,22 @@ func (m *metrics) counted() []prometheus.Metric {
 	for state, n := range states {
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.workers, prometheus.GaugeValue, float64(n), string(state)))
 	}
-	return m.depths
 }
 
+// countBreakers reads all circuit breakers, page by page. If a page fails none of them is shown: some would look like all.
 func (m *metrics) countBreakers(ctx context.Context) {
-	breakers, err := m.e.listBreakers(ctx, m.e.loops, db.ListBreakersParams{MaxBreakers: 1000})
-	if err != nil {
-		m.e.log.Warn("could not look at the circuit breakers for the metrics", "error", err)
-		return
+	var breakers []Breaker
+	for after := ""; ; {
+		page, err := m.e.listBreakers(ctx, m.e.loops, db.ListBreakersParams{After: after, MaxBreakers: breakersPage})
+		if err != nil {
+			m.e.log.Warn("could not read the circuit breakers for the metrics", "error", err)
+			return
+		}
+		breakers = append(breakers, page...)
+		if len(page) < breakersPage {
+			break
+		}
+		after = page[len(page)-1].Name
 	}
 	for _, b := range breakers {
 		for _, state := range []BreakerState{BreakerClosed, BreakerOpen, BreakerHalfOpen} {
@@ -248,7 +264,7 @@ func (m *metrics) countBreakers(ctx context.Context) {
 func (m *metrics) countComponents(ctx context.Context) {
 	rows, err := m.e.loops.ListHealth(ctx, nil)
 	if err != nil {
-		m.e.log.Warn("could not look at the components for the metrics", "error", err)
+		m.e.log.Warn("could not read the components for the metrics", "error", err)
 		return
 	}
 	for _, r := range rows {

@@ -104,11 +104,11 @@ func (w *watcher) step(ctx context.Context) (time.Duration, error) {
 	}
 	w.told = nil
 	var ids []int64
-	if time.Since(w.lookedAt) >= watchEvery {
+	if w.e.clock.Since(w.lookedAt) >= watchEvery {
 		for id := range w.waiting {
 			ids = append(ids, int64(id))
 		}
-		w.lookedAt = time.Now()
+		w.lookedAt = w.e.clock.Now()
 	}
 	w.mu.Unlock()
 	slices.Sort(ids) // so that a statement looks into few partitions
@@ -129,7 +129,7 @@ func (w *watcher) step(ctx context.Context) (time.Duration, error) {
 	if len(w.waiting) == 0 {
 		return watchIdle, nil
 	}
-	return max(watchEvery-time.Since(w.lookedAt), time.Millisecond), nil
+	return max(watchEvery-w.e.clock.Since(w.lookedAt), time.Millisecond), nil
 }
 
 // answer reads jobs that have ended and hands them to those who wait. One that was run again in the meantime is waited for further.
@@ -172,7 +172,7 @@ func (e *Engine) WaitFor(ctx context.Context, id ID, wait time.Duration) (Job, e
 	if err != nil || job.State.Ended() {
 		return job, err
 	}
-	timer := time.NewTimer(wait)
+	timer := e.clock.Timer(wait)
 	defer timer.Stop()
 	select {
 	case <-awaited.ended:

@@ -53,8 +53,8 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 	}
 	found := Attempts{Items: []Attempt{}}
 	span := historySpan
-	for began := time.Now(); place.EndedAt.After(oldest.CreatedAt); {
-		since, asked := place.EndedAt.Add(-span), time.Now()
+	for began := e.clock.Now(); place.EndedAt.After(oldest.CreatedAt); {
+		since, asked := place.EndedAt.Add(-span), e.clock.Now()
 		rows, err := e.q.WorkerHistory(ctx, db.WorkerHistoryParams{
 			Worker: name, Since: since, Before: place.EndedAt, BeforeJob: nonZero(int64(place.JobID)), MaxRows: int32(limit - len(found.Items)),
 		})
@@ -72,11 +72,11 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 			return found, nil
 		}
 		place = AttemptPlace{EndedAt: since.Add(-time.Microsecond)} // since itself was read
-		if time.Since(began) > listFor {
+		if e.clock.Since(began) > listFor {
 			found.Next = &place
 			return found, nil
 		}
-		if time.Since(asked) < historyQuick {
+		if e.clock.Since(asked) < historyQuick {
 			span *= 2
 		}
 	}

@@ -13,10 +13,10 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// WorkflowState is how far a workflow is.
+// WorkflowState is the state of a workflow.
 type WorkflowState string
 
-// The states of workflows. The last three are ends.
+// The states of workflows. The last three are final.
 const (
 	WorkflowRunning      WorkflowState = "running"
 	WorkflowStopping     WorkflowState = "stopping"
@@ -38,7 +38,7 @@ type NewWorkflow struct {
 	IdempotencyKey string `json:"-"`
 }
 
-// NewStep is a job of a workflow. It has a kind, and then is a job for a worker, or WaitFor or Workflow in its place, and ends by itself.
+// NewStep is a job of a workflow. A step with a kind is a job for a worker. One with WaitFor or Workflow needs no worker.
 type NewStep struct {
 	Name           string          `json:"name" minLength:"1" maxLength:"200" doc:"Its name in the workflow; no two have the same." example:"charge"`
 	Kind           string          `json:"kind,omitempty" minLength:"1" maxLength:"200" doc:"What the worker should do. Every step has a kind, or wait_for or workflow." example:"charge_card"`
@@ -65,7 +65,7 @@ type NewStep struct {
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 }
 
-// WaitFor is what a step without a worker waits for: a signal, or a time.
+// WaitFor is the signal or the time that a step without a worker waits for.
 type WaitFor struct {
 	Signal         string     `json:"signal,omitempty" minLength:"1" maxLength:"200" doc:"The signal of this name; its payload is the step's result. One that came before is good too." example:"approved"`
 	TimeoutSeconds *float64   `json:"timeout_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With a signal: wait no longer than so long."`
@@ -111,8 +111,9 @@ type WorkflowFilter struct {
 	Name  string
 }
 
-// SubmitWorkflow stores a workflow with all its steps and returns it once they are committed. The database checks everything, and its errors name the
-// place: steps[3].depends_on[0]. Errors: InvalidArgument, IdempotencyMismatch, QueueFull.
+// SubmitWorkflow stores a workflow with all its steps and returns it once they are committed. The database checks
+// everything, and its errors name the place: steps[3].depends_on[0]. Errors: InvalidArgument, IdempotencyMismatch,
+// QueueFull.
 func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, error) {
 	text, err := json.Marshal(struct {
 		NewWorkflow
@@ -130,11 +131,11 @@ func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, e
 	return stored, err
 }
 
-// Workflow returns one. Errors: WorkflowNotFound.
+// Workflow returns a workflow. Errors: WorkflowNotFound.
 func (e *Engine) Workflow(ctx context.Context, id ID) (Workflow, error) {
 	row, err := e.q.GetWorkflow(ctx, int64(id))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Workflow{}, &Error{Code: WorkflowNotFound, Message: "there is no workflow " + id.String(), Hint: "Workflows go when their retention is over."}
+		return Workflow{}, &Error{Code: WorkflowNotFound, Message: "there is no workflow " + id.String(), Hint: "A workflow is deleted when its retention is over."}
 	}
 	if err != nil {
 		return Workflow{}, fromDB("reading a workflow", err)
@@ -171,7 +172,8 @@ func (e *Engine) Workflows(ctx context.Context, f WorkflowFilter, before ID, lim
 	return list, nil
 }
 
-// CancelWorkflow cancels what waits of a workflow and asks what runs to stop; with compensate, the compensations of what completed run then.
+// CancelWorkflow cancels the waiting steps of a workflow and asks the workers of the running ones to stop. With
+// compensate, the compensations of completed steps then run.
 // Errors: WorkflowNotFound, WorkflowEnded.
 func (e *Engine) CancelWorkflow(ctx context.Context, id ID, compensate bool) (Workflow, error) {
 	if _, err := e.q.CancelWorkflow(ctx, db.CancelWorkflowParams{WorkflowID: int64(id), Compensate: compensate}); err != nil {
@@ -180,8 +182,8 @@ func (e *Engine) CancelWorkflow(ctx context.Context, id ID, compensate bool) (Wo
 	return e.Workflow(ctx, id)
 }
 
-// RetryWorkflow runs the steps of a workflow again that did not complete, and those that depend on them. Errors: WorkflowNotFound, WorkflowEnded (it is being
-// stopped), WorkflowNotFailed.
+// RetryWorkflow runs the steps of a workflow again that did not complete, and those that depend on them. Errors:
+// WorkflowNotFound, WorkflowEnded (it is stopping), WorkflowNotFailed.
 func (e *Engine) RetryWorkflow(ctx context.Context, id ID, by string) (Workflow, error) {
 	if _, err := e.q.RetryWorkflow(ctx, db.RetryWorkflowParams{WorkflowID: int64(id), By: nonZero(by)}); err != nil {
 		return Workflow{}, fromDB("retrying a workflow", err)
@@ -189,7 +191,8 @@ func (e *Engine) RetryWorkflow(ctx context.Context, id ID, by string) (Workflow,
 	return e.Workflow(ctx, id)
 }
 
-// ForkWorkflow submits a copy in which some steps, and all that depend on them, run again. Errors: WorkflowNotFound, InvalidArgument.
+// ForkWorkflow submits a copy in which some steps, and all that depend on them, run again. Errors: WorkflowNotFound,
+// InvalidArgument.
 func (e *Engine) ForkWorkflow(ctx context.Context, id ID, from []string, by string) (Workflow, error) {
 	fork, err := e.q.ForkWorkflow(ctx, db.ForkWorkflowParams{WorkflowID: int64(id), FromSteps: from, By: nonZero(by)})
 	if err != nil {
@@ -198,20 +201,21 @@ func (e *Engine) ForkWorkflow(ctx context.Context, id ID, from []string, by stri
 	return e.Workflow(ctx, ID(fork))
 }
 
-// SignalWorkflow sends a signal to a workflow, and returns how many steps waited for it. Errors: WorkflowNotFound, WorkflowEnded, InvalidArgument.
+// SignalWorkflow sends a signal to a workflow and returns how many steps were waiting for it. Errors:
+// WorkflowNotFound, WorkflowEnded, InvalidArgument.
 func (e *Engine) SignalWorkflow(ctx context.Context, id ID, name string, payload json.RawMessage) (int, error) {
 	waited, err := e.q.SignalWorkflow(ctx, db.SignalWorkflowParams{WorkflowID: int64(id), Name: name, Payload: payload})
 	return int(waited), fromDB("sending a signal", err)
 }
 
-// tendWorkflows ends waits whose time is over and stops workflows past their deadline.
-func (e *Engine) tendWorkflows(ctx context.Context) (time.Duration, error) {
+// runWorkflowTimers ends waits whose time is over and stops workflows past their deadline. It returns when to run again.
+func (e *Engine) runWorkflowTimers(ctx context.Context) (time.Duration, error) {
 	const most, patience = 500, 200 * time.Millisecond
-	row, err := e.loops.TendWorkflows(ctx, most)
+	row, err := e.loops.RunWorkflowTimers(ctx, most)
 	if err != nil {
-		return 0, fromDB("tending workflows", err)
+		return 0, fromDB("running the timers of workflows", err)
 	}
-	if row.Tended >= most {
+	if row.Handled >= most {
 		return 0, nil
 	}
 	if next := seconds(row.NextInSeconds); row.NextInSeconds >= 0 && next < patience {

@@ -69,15 +69,19 @@ func (e *Engine) Graph(ctx context.Context, id ID) (Graph, error) {
 			g.Edges = append(g.Edges, GraphEdge{*r.Compensates, r.Name, "compensation"})
 		}
 	}
-	end := time.Now().UTC()
-	if w.FinishedAt != nil {
-		end = *w.FinishedAt
+	end := value(w.FinishedAt)
+	if w.FinishedAt == nil {
+		now, err := e.q.Settled(ctx)
+		if err != nil {
+			return Graph{}, fromDB("reading the database's clock", err)
+		}
+		end = now.Now.UTC()
 	}
 	g.CriticalPath, g.Seconds = criticalPath(g.Nodes, parents, w.CreatedAt, end)
 	return g, nil
 }
 
-// criticalPath goes back from the step that ended last, each time to the step that it had to wait for longest.
+// criticalPath walks back from the step that ended last, each time to the dependency that ended last.
 func criticalPath(nodes []GraphNode, parents map[string][]string, began, now time.Time) ([]string, float64) {
 	ends := make(map[string]time.Time, len(nodes))
 	last, at := "", time.Time{}

@@ -13,7 +13,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// WorkflowStep is one row of the view weir.workflow_steps: a job of a workflow and where it is now.
+// WorkflowStep is one row of the view weir.workflow_steps: a step and the state of its job.
 type WorkflowStep struct {
 	Name            string          `json:"name" doc:"Its name in the workflow." example:"charge"`
 	JobID           ID              `json:"job_id" doc:"Its job." example:"4711"`
@@ -47,7 +47,8 @@ type StepPosition struct {
 	ID     ID
 }
 
-// WorkflowSteps lists up to limit steps of a workflow in the order of its definition, after a place, and where to go on; nil: there are no more.
+// WorkflowSteps lists up to limit steps of a workflow in the order of its definition, after a position. It returns the
+// position of the next page, or nil after the last step.
 // Errors: WorkflowNotFound.
 func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, limit int) ([]WorkflowStep, *StepPosition, error) {
 	if after == nil {
@@ -74,14 +75,15 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 	return steps, next, nil
 }
 
-// AddSteps lets a running step add steps to its workflow. It returns their jobs. Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+// AddSteps lets a running step add steps to its workflow. It returns the ids of their jobs. Errors: StaleToken,
+// JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
 func (e *Engine) AddSteps(ctx context.Context, workflow, id, token ID, steps []NewStep) ([]ID, error) {
 	of, err := e.q.WorkflowOf(ctx, int64(id))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fromDB("looking up a step", err)
 	}
 	if err == nil && ID(of) != workflow {
-		return nil, invalid("job_id", "is no step of this workflow")
+		return nil, invalid("job_id", "is not a step of this workflow")
 	}
 	return addSteps(ctx, e.q, id, token, steps)
 }
@@ -102,7 +104,8 @@ func addSteps(ctx context.Context, q *db.Queries, id, token ID, steps []NewStep)
 	return ids, nil
 }
 
-// CompleteAndAdd completes a step that adds steps to its workflow, in one transaction. Errors: those of AddSteps; the place of a step is add_steps[3].
+// CompleteAndAdd adds steps to the workflow of a step and completes that step, in one transaction. Errors: those of
+// AddSteps, with add_steps[3] as the place of a step.
 func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (AckResult, error) {
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
@@ -116,12 +119,12 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 		if err != nil {
 			return err
 		}
-		accepted := map[lease]AckResult{}
-		if err := groups[0].run(ctx, q, accepted); err != nil {
+		results := make([]AckResult, 1)
+		if err := groups[0].run(ctx, q, results); err != nil {
 			return fromDB("completing a step", err)
 		}
-		if len(accepted) == 0 {
-			return refusalOf(ack.ID, true)
+		if results[0].Status != AckOK {
+			return refusalOf(ack.ID, results[0].Status == AckStale)
 		}
 		return nil
 	})
@@ -137,7 +140,7 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	return AckResult{ID: ack.ID, Status: AckOK}, nil
 }
 
-// renamed is an error with another name for the argument that is wrong.
+// renamed returns an error with another name for the argument that is wrong.
 func renamed(err error, from, to string) error {
 	var e *Error
 	if !errors.As(err, &e) || !strings.HasPrefix(e.Field, from) {
@@ -148,7 +151,8 @@ func renamed(err error, from, to string) error {
 	return &own
 }
 
-// StartWorkflow lets a running step start a workflow and end as that ends. Its attempt is over. Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+// StartWorkflow lets a running step start a child workflow and end when that ends. The attempt of the step is over.
+// Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
 func (e *Engine) StartWorkflow(ctx context.Context, id, token ID, w NewWorkflow) (Workflow, error) {
 	text, err := json.Marshal(w)
 	if err != nil {
@@ -171,7 +175,8 @@ type Dependency struct {
 	Error  json.RawMessage `json:"error,omitempty" doc:"Why it is dead, or was skipped: an object with a message."`
 }
 
-// Dependencies lists up to limit steps that a step depends on, in the order of its definition, after the first so many. Errors: JobNotFound.
+// Dependencies lists up to limit steps that a step depends on, in the order of its definition, skipping the first `after`.
+// Errors: JobNotFound.
 func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]Dependency, error) {
 	rows, err := e.q.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
 	if err != nil {

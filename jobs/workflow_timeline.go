@@ -13,7 +13,8 @@ type WorkflowMoment struct {
 	JobID ID     `json:"job_id,omitempty" doc:"The step's job."`
 }
 
-// WorkflowTimeline returns up to limit moments of a workflow and all its jobs in order, after the first so many. Errors: WorkflowNotFound.
+// WorkflowTimeline returns up to limit moments of a workflow and all its jobs in order, skipping the first `after`.
+// Errors: WorkflowNotFound.
 func (e *Engine) WorkflowTimeline(ctx context.Context, id ID, after, limit int) ([]WorkflowMoment, error) {
 	rows, err := e.q.WorkflowTimeline(ctx, db.WorkflowTimelineParams{WorkflowID: int64(id), After: int64(after), MaxMoments: int32(limit)})
 	if err != nil {

@@ -96,6 +96,13 @@ comment on column weir.queue.resume_at is 'The pause ends by itself then, by the
 comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
 comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
 
+create type weir.queue_settings as (
+  names text[], ids int[], priorities smallint[], max_attempts smallint[], timeouts int[], line_bys smallint[], bounded boolean
+);
+comment on type weir.queue_settings is
+  'Internal. What enqueueing needs to know of some queues, in parallel arrays in the order of their names. bounded: one has a '
+  'max_depth.';
+
 -- The places a job can be in, and its facts. Facts are written once. Moving a job deletes one narrow row and inserts another, in one
 -- statement, so that no table is a history of updates and no index follows a state column.
 --
@@ -906,29 +913,33 @@ comment on column weir.webhook_delivery.next_at is 'While it is pending: River w
 comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last one counts.';
 comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended.';
 
--- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start: those that depend on nothing are available, the
--- others are held (job_held, reason dependency) until their condition holds.
+-- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start. Steps without dependencies
+-- are available, the others are held (job_held, reason dependency) until their condition holds.
 --
---   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.on_steps_ended: which steps may go now? is the workflow over?
+--   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.on_steps_ended: which steps can run now? has the workflow ended?
 --                  └─▶ job_held ──▲ ◀──────────────────────────────┘
 --
--- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the workflow's row and those of the workflows
--- that it belongs to, in the order of their ids; then the places where steps wait (job_held, job_scheduled, job_ready). Whoever has a workflow takes leases,
--- letters and outcomes only with SKIP LOCKED: who has one of those waits for the workflow, and does what is to be done with the step itself. Nobody but who has the
--- workflow takes a step out of job_held. So all that happens to the steps of one workflow happens one after the other and exactly once, and nothing
--- deadlocks. The row is only locked, not written, when a step completes in the middle of a workflow: no row is updated by every job.
+-- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the rows of
+-- the workflow and its ancestors (the workflows around it), in the order of their ids; then the places where steps wait
+-- (job_held, job_scheduled, job_ready). The holder of a workflow takes leases, letters and outcomes only with SKIP
+-- LOCKED: a session that has locked one of those waits for the workflow, and then settles that step itself. Only the
+-- holder of the workflow takes a step out of job_held. So all changes of the steps of one workflow happen one after
+-- another and exactly once, and nothing deadlocks. When a step completes in the middle of a workflow, the row is only
+-- locked, not written: no row is updated by every job.
 
 create table weir.workflow (
   id bigint not null,
   created_at timestamptz not null default clock_timestamp(),
   state text not null default 'running'
-    constraint workflow_state_is_known check (state in ('running', 'stopping', 'compensating', 'completed', 'failed', 'cancelled')),
-  on_failure text not null default 'fail_fast' constraint workflow_on_failure_is_known check (on_failure in ('fail_fast', 'continue', 'compensate')),
+    constraint workflow_state_is_known
+    check (state in ('running', 'stopping', 'compensating', 'completed', 'failed', 'cancelled')),
+  on_failure text not null default 'fail_fast'
+    constraint workflow_on_failure_is_known check (on_failure in ('fail_fast', 'continue', 'compensate')),
   name text not null,
   steps int not null,
   last_id bigint not null,
   waits_for int not null,
-  exact boolean not null default false,
+  counts_all boolean not null default false,
   compensable boolean not null default false,
   compensates boolean not null default false,
   stop_as text,
@@ -953,30 +964,39 @@ create index workflow_deadline_at on weir.workflow (deadline_at) where deadline_
 create index workflow_finished_at on weir.workflow (finished_at) where finished_at is not null;
 create index workflow_parent on weir.workflow (parent_job_id) where parent_job_id is not null;
 create index workflow_forked_from on weir.workflow (forked_from) where forked_from is not null;
-comment on table weir.workflow is 'One row a workflow, in partitions by id; weir.workflows is for reading. Its lock is what everything that happens to its steps takes turns by.';
+comment on table weir.workflow is
+  'One row a workflow, in partitions by id; weir.workflows is for reading. All changes of its steps take turns by '
+  'its lock.';
 comment on column weir.workflow.id is 'Names it; drawn from job_id_seq before the ids of its steps.';
 comment on column weir.workflow.created_at is 'When it was submitted.';
-comment on column weir.workflow.state is 'running; stopping: what waits is cancelled and what runs is told to stop; compensating; then completed, failed or cancelled.';
-comment on column weir.workflow.on_failure is 'What a dead step leads to: fail_fast, continue or compensate. A step may say otherwise.';
+comment on column weir.workflow.state is
+  'running; stopping: waiting steps are cancelled and workers are told to stop; compensating; then completed, failed '
+  'or cancelled.';
+comment on column weir.workflow.on_failure is
+  'What happens when a step dies: fail_fast, continue or compensate. A step may have its own.';
 comment on column weir.workflow.name is 'What people call it, 1 to 200 characters.';
-comment on column weir.workflow.steps is 'How many steps it has, those that compensate not counted.';
+comment on column weir.workflow.steps is 'How many steps it has, compensations not counted.';
 comment on column weir.workflow.last_id is 'No step has a higher id.';
-comment on column weir.workflow.waits_for is 'Until exact: how many of its last steps (workflow_step.is_last) have not ended. Then: how many steps have not ended. At 0 it is over.';
-comment on column weir.workflow.exact is 'Some step did not complete, so all are counted.';
+comment on column weir.workflow.waits_for is
+  'How many of its last steps (workflow_step.is_last) have not ended; with counts_all, how many steps. At 0 it ends.';
+comment on column weir.workflow.counts_all is 'Some step did not complete, so waits_for counts all steps.';
 comment on column weir.workflow.compensable is 'Some step has a compensation.';
-comment on column weir.workflow.compensates is 'When all that runs has ended, the compensations of what completed are run.';
-comment on column weir.workflow.stop_as is 'What it will be when all has ended: failed or cancelled; null: as its steps say.';
+comment on column weir.workflow.compensates is
+  'When all steps have ended, the compensations of the completed ones run.';
+comment on column weir.workflow.stop_as is
+  'Its state when all steps have ended: failed or cancelled; null: it follows from the steps.';
 comment on column weir.workflow.stopped_at is 'When it was cancelled, or failed and had to stop.';
 comment on column weir.workflow.deadline_seconds is 'How long it may take in all.';
-comment on column weir.workflow.deadline_at is 'It fails then if it is not over, by the database''s clock.';
-comment on column weir.workflow.finished_at is 'When it was over.';
-comment on column weir.workflow.completed is 'Once over: how many steps completed.';
-comment on column weir.workflow.dead is 'Once over: how many steps died.';
-comment on column weir.workflow.cancelled is 'Once over: how many steps were cancelled or skipped.';
+comment on column weir.workflow.deadline_at is 'It fails if it has not ended by then, by the database''s clock.';
+comment on column weir.workflow.finished_at is 'When it ended.';
+comment on column weir.workflow.completed is 'After its end: how many steps completed.';
+comment on column weir.workflow.dead is 'After its end: how many steps died.';
+comment on column weir.workflow.cancelled is 'After its end: how many steps were cancelled or skipped.';
 comment on column weir.workflow.failure is 'Why it had to stop: {type: step, deadline or cancelled; step; message}.';
 comment on column weir.workflow.metadata is 'Anything its submitter wants to keep with it, never read by weir.';
-comment on column weir.workflow.parent_job_id is 'The step of another workflow, or the job, that started it and waits for it.';
-comment on column weir.workflow.ancestors is 'The workflows it belongs to in that way, the outermost first; null: none.';
+comment on column weir.workflow.parent_job_id is
+  'The step of another workflow, or the job, that started it and waits for it.';
+comment on column weir.workflow.ancestors is 'The workflows that it is nested in, the outermost first; null: none.';
 comment on column weir.workflow.forked_from is 'The workflow that it was forked from.';
 
 create table weir.workflow_step (
@@ -1003,34 +1023,61 @@ create table weir.workflow_step (
 ) partition by range (job_id);
 create index workflow_step_of_workflow on weir.workflow_step (workflow_id, name);
 comment on table weir.workflow_step is
-  'One row a step, in partitions by job id; weir.workflow_steps is for reading. Written once, but for the children and is_last of a step that others are added to. A step''s id is above those of the steps it depends on.';
+  'One row a step, in partitions by job id; weir.workflow_steps is for reading. Written once, except that children '
+  'and is_last change when steps are added below it. A step''s id is above those of the steps it depends on.';
 comment on column weir.workflow_step.job_id is 'weir.job.id';
 comment on column weir.workflow_step.workflow_id is 'weir.workflow.id';
 comment on column weir.workflow_step.number is 'Its place in the definition, from 0; steps that were added come after.';
-comment on column weir.workflow_step.dependencies is 'How many steps it depends on. With more than one it has a row in workflow_join while it waits for them.';
-comment on column weir.workflow_step.is_last is 'No other step waits for its end: none depends on it, or only steps that need any of several.';
-comment on column weir.workflow_step.plain is 'Once its condition holds a worker may have it at once: it waits for no time, signal or workflow.';
-comment on column weir.workflow_step.needs is 'completed: it runs when all it depends on completed. ended: when all ended in any way. any: when one of them completed.';
+comment on column weir.workflow_step.dependencies is
+  'How many steps it depends on. With more than one it has a row in workflow_join while it waits for them.';
+comment on column weir.workflow_step.is_last is
+  'No other step waits for its end: none depends on it, or only steps that need any of several.';
+comment on column weir.workflow_step.plain is
+  'A worker may have it as soon as its condition holds: it waits for no time, signal or workflow. Else it is '
+  'deferred.';
+comment on column weir.workflow_step.needs is
+  'completed: it runs when all it depends on completed. ended: when all ended in any way. any: when one of them '
+  'completed.';
 comment on column weir.workflow_step.name is 'Its name, unique in the workflow.';
-comment on column weir.workflow_step.depends_on is 'The ids of the steps it depends on, in the order of the definition.';
+comment on column weir.workflow_step.depends_on is
+  'The ids of the steps it depends on, in the order of the definition.';
 comment on column weir.workflow_step.children is 'The ids of the steps that depend on it.';
-comment on column weir.workflow_step.on_failure is 'What its death leads to; null: as the workflow says.';
+comment on column weir.workflow_step.on_failure is 'What happens when it dies; null: the on_failure of the workflow.';
 comment on column weir.workflow_step.compensated_by is 'The step that undoes it.';
-comment on column weir.workflow_step.compensates is 'It is a compensation and undoes this step. It runs only when the workflow compensates.';
-comment on column weir.workflow_step.delay_seconds is 'It is scheduled for so long after its condition holds.';
+comment on column weir.workflow_step.compensates is
+  'It is a compensation and undoes this step. It runs only when the workflow compensates.';
+comment on column weir.workflow_step.delay_seconds is
+  'It is scheduled for this many seconds after its condition holds.';
 comment on column weir.workflow_step.run_at is 'It is scheduled for this time, once its condition holds.';
-comment on column weir.workflow_step.wait_for is 'No worker gets it. It ends by itself: {signal, timeout_seconds, on_timeout} or {seconds} or {until}.';
-comment on column weir.workflow_step.workflow is 'No worker gets it. It submits this workflow and ends as that ends.';
+comment on column weir.workflow_step.wait_for is
+  'It needs no worker, and ends with a signal or at a time: {signal, timeout_seconds, on_timeout} or {seconds} or '
+  '{until}.';
+comment on column weir.workflow_step.workflow is
+  'It needs no worker. It submits this child workflow and ends when that ends.';
 comment on column weir.workflow_step.added_by is 'The step that added it while it ran.';
 comment on column weir.workflow_step.copied_from is 'In a fork: the job of the same step whose result it has.';
+
+create type weir.step_graph as (
+  names text[], parents int[], children int[], places int[], old_parents bigint[], compensations int[],
+  compensated int[], ranks int[], special boolean
+);
+comment on type weir.step_graph is
+  'Internal. Steps that are submitted or added, by their number from 1. names: of each step. Dependency i: step '
+  'children[i] depends on parents[i], or if that is null on the old step old_parents[i]; places: its index in '
+  'depends_on. Step compensations[i] undoes compensated[i]. ranks: the place of each step in the order of '
+  'dependencies. special: a step is deferred or has a compensation.';
 
 create table weir.workflow_join (
   job_id bigint not null constraint workflow_join_pkey primary key,
   waits_for int not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
-comment on table weir.workflow_join is 'One row a held step with several dependencies. One with a single dependency needs none: the end of that one decides.';
+comment on table weir.workflow_join is
+  'One row a held step with several dependencies. One with a single dependency needs none: the end of that one '
+  'decides.';
 comment on column weir.workflow_join.job_id is 'weir.workflow_step.job_id';
-comment on column weir.workflow_join.waits_for is 'How many of its dependencies have not ended yet; the call that brings it to 0 decides. Where one decides before (any, or completed), the row goes then.';
+comment on column weir.workflow_join.waits_for is
+  'How many of its dependencies have not ended yet; the call that brings it to 0 decides. Where one decides earlier '
+  '(any, or completed), that call deletes the row.';
 
 create table weir.workflow_wait (
   job_id bigint not null constraint workflow_wait_pkey primary key,
@@ -1044,24 +1091,28 @@ comment on table weir.workflow_wait is 'Steps whose dependencies are done and th
 comment on column weir.workflow_wait.job_id is 'weir.workflow_step.job_id';
 comment on column weir.workflow_wait.workflow_id is 'weir.workflow.id';
 comment on column weir.workflow_wait.signal is 'The name of the signal; null: it waits only for the time.';
-comment on column weir.workflow_wait.until is 'When the wait is over, by the database''s clock; null: there is no limit.';
+comment on column weir.workflow_wait.until is
+  'When the wait is over, by the database''s clock; null: there is no limit.';
 
 create table weir.workflow_event (
   workflow_id bigint not null,
   at timestamptz not null default clock_timestamp(),
   event text not null constraint workflow_event_is_known check (event in
-    ('signal', 'steps_added', 'stopping', 'compensating', 'cancel_requested', 'deadline', 'retried', 'forked', 'step_retried', 'child_started', 'child_ended')),
+    ('signal', 'steps_added', 'stopping', 'compensating', 'cancel_requested', 'deadline', 'retried', 'forked',
+      'step_retried', 'child_started', 'child_ended')),
   name text,
   detail jsonb
 ) partition by range (workflow_id);
 create index workflow_event_of_workflow on weir.workflow_event (workflow_id, event, name);
 create index workflow_event_at on weir.workflow_event using brin (at) with (pages_per_range = 16, autosummarize = on);
-comment on table weir.workflow_event is 'The exceptional moments of a workflow, in partitions by its id. Signals are kept here for the steps that wait for them later.';
+comment on table weir.workflow_event is
+  'The exceptional moments of a workflow, in partitions by its id. Signals are kept here for the steps that wait for '
+  'them later.';
 comment on column weir.workflow_event.workflow_id is 'weir.workflow.id';
 comment on column weir.workflow_event.at is 'When it happened.';
 comment on column weir.workflow_event.event is 'What happened.';
-comment on column weir.workflow_event.name is 'Of a signal its name, else of the step that it is about.';
-comment on column weir.workflow_event.detail is 'Of a signal its payload; of a retry how the workflow had ended; of others what more there is to say.';
+comment on column weir.workflow_event.name is 'The name of the signal, or of the step that the event is about.';
+comment on column weir.workflow_event.detail is 'The payload of a signal, the state before a retry, or other details.';
 
 -- Limits: how many jobs of a queue, of each key or of one tenant may be in flight, how fast they start, and how tenants
 -- share the queue. sql/functions/line.sql and admission.sql say how.

@@ -1,8 +1,8 @@
-// Package terminal makes text fit to be shown on a terminal: text of strangers loses what a terminal would obey, states
-// get colours.
+// Package terminal makes text fit to be shown on a terminal: control characters are removed from text of others, and
+// states get colours.
 //
 // It exists apart so that the client commands, the worker and the REST client share it. It imports nothing else of
-// weir, and reads no environment: whoever knows NO_COLOR or TERM says whether there are colours.
+// weir, and reads no environment: the caller reads NO_COLOR and TERM, and says whether to use colours.
 package terminal
 
 import (

@@ -37,9 +37,9 @@ const answerLimit = 64 << 10
 
 // Config is how a Sender is set up. The zero value sends to public addresses.
 type Config struct {
-	// Allow are networks that are not public and may be sent to all the same. Defaults to none.
+	// Allow are networks that are not public and still allowed. Defaults to none.
 	Allow []netip.Prefix
-	// RootCAs are whom certificates are to be from. Defaults to those of the system.
+	// RootCAs are the authorities that sign receivers' certificates. Defaults to the system's.
 	RootCAs *x509.CertPool
 	// Version is weir's, for the User-Agent. Defaults to "dev".
 	Version string

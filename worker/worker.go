@@ -51,7 +51,7 @@ type Worker struct {
 	held    map[string]*heldJob // all, by token
 	queue   []*heldJob          // those that wait for a slot, in order
 	running int
-	ended   []*heldJob // those whose ack is to be sent, in order
+	ended   []*heldJob // those whose acks are not sent yet, in order
 	endedAt time.Time  // when the first of them ended
 	tally   tally
 
@@ -77,8 +77,8 @@ func New(c Config) *Worker {
 		claimer:    newClaimer(c),
 		heartbeats: newHeartbeats(c.Client, c.Logger, c.LeaseSeconds, c.Slots),
 		acker:      newAcker(c.Client, c.Logger),
-		// Room for the jobs that run, those claimed ahead of need, and as many that have ended and whose acks are to be
-		// sent.
+		// Room for the jobs that run, those claimed ahead of need, and as many that have ended and whose acks wait to
+		// be sent.
 		registration: newRegistration(c, c.Slots+2*maxAhead(c.Slots)),
 		held:         map[string]*heldJob{},
 		starts:       make(chan *heldJob, c.Slots),

@@ -21,7 +21,7 @@ type Claimer interface {
 	Close(ctx context.Context) error
 }
 
-// ClaimQueue is a Queue that hands out claimers, so that scenarios can time a claim by itself.
+// ClaimQueue is a Queue that hands out claimers, so that scenarios can time a claim alone.
 type ClaimQueue interface {
 	Queue
 	Claimer(ctx context.Context, worker int) (Claimer, error)

@@ -33,7 +33,7 @@ type Queue interface {
 type Crew struct {
 	Connections int // that claim
 	Batch       int // jobs a claim and a completion
-	Waiting     int // in place of both: so many workers, each with one job at a time
+	Waiting     int // in place of both: the number of workers, each with one job at a time
 }
 
 // ErrAbsent is wrapped by the errors of systems that this machine does not have.

@@ -102,7 +102,7 @@ func (q *riverQueue) Work(ctx context.Context, crew Crew, ledger *Ledger) (func(
 	if err != nil {
 		return nil, err
 	}
-	// It drops events when nobody keeps up with them, and then the books would not balance.
+	// It drops events when the receiver falls behind, and then the counts would not add up.
 	events, unsubscribe := client.SubscribeConfig(&river.SubscribeConfig{ChanSize: 500_000, Kinds: []river.EventKind{river.EventKindJobCompleted}})
 	counted := make(chan error, 1)
 	go func() { counted <- countEvents(events, ledger) }()

@@ -66,7 +66,7 @@ func (u *weirUpkeep) run(ctx context.Context) error {
 	}
 }
 
-// vacuum cleans the hot tables that have gathered dead entries. Where that removed little, somebody's old transaction pins
+// vacuum cleans the hot tables that have gathered dead entries. Where that removed little, an old transaction pins
 // them, and the table is left alone for a while.
 func (u *weirUpkeep) vacuum(ctx context.Context) error {
 	for _, table := range []string{"weir.job_ready", "weir.job_lease", "weir.job_scheduled"} {

@@ -107,7 +107,7 @@ func (q *weirREST) Close(context.Context) error {
 	return err
 }
 
-// callTimeout is longer than any claim waits. A call under way is not cut off when a run ends: its claim would be of jobs that nobody then has.
+// callTimeout is longer than any claim waits. A call under way is not cut off when a run ends: the jobs of its claim would be lost until their leases end.
 const callTimeout = time.Minute
 
 // call posts a body and reads the answer into `answer`, which is nil where its status says everything.

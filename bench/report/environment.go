@@ -99,7 +99,7 @@ func between(text, before, after string) string {
 	return found
 }
 
-// commandLine is what this was asked to measure. Where its files are is nobody's business.
+// commandLine is what this was asked to measure. It leaves out the paths of files.
 func commandLine() string {
 	var words []string
 	flag.Visit(func(f *flag.Flag) {

@@ -27,7 +27,7 @@ func burndown(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// enqueueOnly measures producers by themselves.
+// enqueueOnly measures producers alone.
 func enqueueOnly(ctx context.Context, s *stage) error {
 	filling, err := s.fill(ctx, s.Jobs)
 	s.rate("enqueue/s", int64(s.Jobs), filling)
@@ -91,7 +91,7 @@ func (s *stage) burn(ctx context.Context) (time.Duration, error) {
 
 func (s *stage) crew() queue.Crew { return queue.Crew{Connections: s.Connections, Batch: s.Batch} }
 
-// awaitCompleted returns when so many are completed, and gives up when nothing has been for a minute.
+// awaitCompleted returns when n jobs are completed, and gives up after a minute without progress.
 func (s *stage) awaitCompleted(ctx context.Context, wanted int64) error {
 	const patience = time.Minute
 	seen, at := int64(-1), time.Now()

@@ -68,7 +68,7 @@ func keys(ctx context.Context, s *stage) error {
 	return nil
 }
 
-// oneKey compares claims beside a key that nobody waits for with those beside one that has a long line.
+// oneKey compares claims beside a key without waiting jobs with those beside one that has a long line.
 func oneKey(ctx context.Context, s *stage) error {
 	q, err := s.limited()
 	if err != nil {

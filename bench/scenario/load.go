@@ -16,7 +16,7 @@ const (
 	waterline = 10_000
 )
 
-// produce enqueues batches until it is to stop, as fast as it can without letting more jobs wait than the waterline. A batch under
+// produce enqueues batches until it is told to stop, as fast as it can without letting more jobs wait than the waterline. A batch under
 // way is finished, so that the books stay exact.
 func (s *stage) produce(ctx, stop context.Context) error {
 	var all sync.WaitGroup
@@ -36,7 +36,7 @@ func (s *stage) produce(ctx, stop context.Context) error {
 	return errors.Join(errs...)
 }
 
-// offer enqueues a batch of size jobs at each tick until it is to stop, on time whatever the system does, as long as one of
+// offer enqueues a batch of size jobs at each tick until it is told to stop, on time whatever the system does, as long as one of
 // the connections is free.
 func (s *stage) offer(ctx, stop context.Context, every time.Duration, size int) error {
 	var all sync.WaitGroup

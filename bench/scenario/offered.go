@@ -39,7 +39,7 @@ func (s *stage) offerAndAwait(ctx context.Context, perSecond, size int) error {
 	return errors.Join(err, ctx.Err())
 }
 
-// waiting returns a scenario with so many workers and next to nothing to do.
+// waiting returns a scenario with this many workers and almost no jobs.
 func waiting(workers int) func(context.Context, *stage) error {
 	return func(ctx context.Context, s *stage) error {
 		stop, err := s.queue.Work(ctx, queue.Crew{Waiting: workers}, s.ledger)

@@ -17,7 +17,7 @@ const nothing = 5 * time.Millisecond
 func phases(ctx context.Context, s *stage) error {
 	q, ok := s.queue.(queue.ClaimQueue)
 	if !ok {
-		return fmt.Errorf("%w: it has no claim and no completion that could be called by themselves", queue.ErrUnsuited)
+		return fmt.Errorf("%w: its claim and completion cannot be called separately", queue.ErrUnsuited)
 	}
 	filling, err := s.fill(ctx, s.Jobs)
 	if err != nil {

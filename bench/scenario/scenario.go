@@ -43,7 +43,7 @@ func Scenarios(o Options) []Scenario {
 		{Name: "burndown", run: burndown, What: fmt.Sprintf("%d jobs are enqueued by %d connections in batches of %d, then worked by %d connections in batches of %d "+
 			"until none is left. A life is enqueue, claim and completion: lives/s is the number of jobs by the time of both parts.", o.Jobs, o.Connections, o.Batch, o.Connections, o.Batch)},
 		{Name: "phases", run: phases, What: "As burndown, but all jobs are claimed before the first is completed, and each of the three steps is timed. " +
-			"Only for systems whose claim and completion can be called by themselves."},
+			"Only for systems whose claim and completion can be called separately."},
 		{Name: "continuous", run: continuous, What: fmt.Sprintf("For %s, %d producers keep %d to %d jobs waiting while %d connections work: saturation without a growing backlog. "+
 			"slowest 5 s %% is the worst 5 s in parts of the median 5 s. Even machine: each second's rate is taken by how fast the machine did a fixed piece of work just then, which on a shared machine differs from minute to minute.", o.Duration, producers, waterline, waterline+producers*o.Batch, o.Connections)},
 		{Name: "pinned", run: pinned, What: fmt.Sprintf("As continuous, beside a REPEATABLE READ transaction that was opened before and stays open to the end, %s: "+
@@ -53,18 +53,18 @@ func Scenarios(o Options) []Scenario {
 			"Where jobs/s is below the rate the system cannot keep up, and the pickup grows with the length of the run.", o.Offer)},
 		{Name: "offered", Case: "1000/s", timed: true, run: offered(1000, 10)},
 		{Name: "offered", Case: "5000/s", timed: true, run: offered(5000, 50)},
-		{Name: "backlog", Case: fmt.Sprintf("%d waiting", o.Backlog), run: backlog, What: "Claims of a batch are timed on an all but empty queue and again with so many jobs waiting, each time after a vacuum and a checkpoint; " +
-			"then the workers work at the backlog for 10 s."},
+		{Name: "backlog", Case: fmt.Sprintf("%d waiting", o.Backlog), run: backlog, What: "Claims of a batch are timed on a nearly empty queue and again with this backlog, each time after a vacuum and a checkpoint; " +
+			"then the workers burn it down for 10 s."},
 		{Name: "breaker", Case: fmt.Sprintf("%d held", o.Backlog), run: held, What: "Claims of a batch of jobs without a circuit breaker are timed, with all breakers closed, when another job's breaker is open, " +
-			"and again when it holds so many jobs of the same queue; each time after a vacuum and a checkpoint. Held/s is how fast the first claims put them aside, back/s how fast they come back when the breaker has closed."},
+			"and again when it holds this many jobs of the same queue, each time after a vacuum and a checkpoint. Held/s is how fast the first claims put them aside, back/s how fast they come back when the breaker has closed."},
 		{Name: "keys", run: keys, What: fmt.Sprintf("Burn-downs of %d jobs, without limits and with 10,000 concurrency keys of which each may have 10 jobs in flight, in turns, twice. "+
 			"keyed %% is the second rate in parts of the first.", o.Jobs)},
-		{Name: "onekey", Case: fmt.Sprintf("%d waiting", o.Backlog), run: oneKey, What: "Claims of a batch of one key are timed, and again when so many jobs of another key of the same queue wait, which may have one in flight and has it; each time after a vacuum and a checkpoint."},
+		{Name: "onekey", Case: fmt.Sprintf("%d waiting", o.Backlog), run: oneKey, What: "Claims of a batch of one key are timed, and again when this many jobs of another key of the same queue wait, which may have one in flight and has it, each time after a vacuum and a checkpoint."},
 		{Name: "tenants", run: tenants, What: fmt.Sprintf("Ten tenants with weights 1 to 10 have %d jobs each; workers complete two fifths of them all. worst %% is how far the share of a tenant was from its due.", o.Jobs/10)},
-		{Name: "late", Case: fmt.Sprintf("%d waiting", o.Backlog), run: late, What: "Workers work at so many jobs of one tenant when another comes with ten. late ms is the time until the last of those is claimed."},
+		{Name: "late", Case: fmt.Sprintf("%d waiting", o.Backlog), run: late, What: "Workers work on this many jobs of one tenant when another enqueues ten. late ms is the time until the last of those is claimed."},
 		{Name: "rate", run: rate, What: fmt.Sprintf("For %s, four nodes with four workers each work at a queue that may have 100 jobs a second, ten at once. over is the most that were claimed beyond what the rate gives, from any moment to any other.", o.Offer)},
-		{Name: "never", run: never, What: fmt.Sprintf("For %s, 32 workers work at a queue in which each of 20 keys may have 3 jobs in flight. One claim in twenty is never heard of again. "+
-			"most is the most jobs of one key that somebody who looks on saw running at once.", o.Offer/3)},
+		{Name: "never", run: never, What: fmt.Sprintf("For %s, 32 workers work at a queue in which each of 20 keys may have 3 jobs in flight. One claim in twenty is abandoned. "+
+			"most is the most jobs of one key that an observer saw running at once.", o.Offer/3)},
 		{Name: "args", Case: "100 B", run: burndown, sized: argsOf(100, 1), What: "A burn-down with args of other sizes: all the jobs with 100 B, a quarter of them with 2 KB, a fortieth with 20 KB."},
 		{Name: "args", Case: "2 KB", run: burndown, sized: argsOf(2_000, 4)},
 		{Name: "args", Case: "20 KB", run: burndown, sized: argsOf(20_000, 40)},
@@ -87,7 +87,7 @@ func Scenarios(o Options) []Scenario {
 	for _, workers := range []int{1, 16, 64, 256} {
 		list = append(list, Scenario{Name: "waiting", Case: fmt.Sprintf("%d workers", workers), timed: true, run: waiting(workers)})
 	}
-	list[len(list)-4].What = fmt.Sprintf("So many workers wait, each for one job at a time: for %s nothing comes, then for %s 100 jobs a second, one by one.", o.Offer/4, o.Offer)
+	list[len(list)-4].What = fmt.Sprintf("This many workers wait, each for one job at a time: for %s nothing comes, then for %s 100 jobs a second, one by one.", o.Offer/4, o.Offer)
 	return list
 }
 
@@ -137,7 +137,7 @@ func (s *stage) rate(name string, jobs int64, took time.Duration) {
 	s.result.Figures[name] = float64(jobs) / took.Seconds()
 }
 
-// String is one line for whoever watches.
+// String is one line of progress.
 func (r Result) String() string {
 	name := fmt.Sprintf("%s %s %s, %s, round %d:", r.Scenario, r.Case, r.System, r.Profile, r.Round)
 	switch {

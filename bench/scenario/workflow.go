@@ -43,7 +43,7 @@ func chainShape(length int) shape {
 	}}
 }
 
-// workflows submits workflows of one shape, until there are so many steps, and then works them all.
+// workflows submits workflows of one shape, until there are enough steps, and then works them all.
 func workflows(of shape) func(context.Context, *stage) error {
 	return func(ctx context.Context, s *stage) error {
 		q, ok := s.queue.(queue.WorkflowQueue)

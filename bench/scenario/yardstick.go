@@ -8,7 +8,7 @@ import (
 )
 
 // yardstick is a fixed piece of work, half of it arithmetic and half of it reads all over 32 MiB. A shared machine is faster in one minute than in the next;
-// what it makes of this work tells that from what a system does by itself.
+// what it makes of this work separates that from the speed of a system.
 type yardstick struct {
 	text  []byte
 	cells []uint32

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 )
 
-// verify compares the result of a workflow with what this process counts by itself.
+// verify compares the result of a workflow with a count of this process.
 func verify(ctx context.Context, weir client, id, folder string) error {
 	got, err := weir.total(ctx, id)
 	if err != nil {

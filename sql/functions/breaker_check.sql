@@ -21,9 +21,9 @@ begin
   elsif counts - '{types,pattern,except_types}'::text[] <> '{}' then
     return array['counts.' || weir.first_key(counts - '{types,pattern,except_types}'::text[]),
       'is unknown: counts has types, pattern and except_types'];
-  elsif counts ? 'types' and not weir.tags_are_good(counts -> 'types') then
+  elsif counts ? 'types' and (jsonb_typeof(counts -> 'types') = 'null' or weir.tags_problem(counts -> 'types') is not null) then
     return array['counts.types', 'must be an array of at most 50 strings of 1 to 200 characters'];
-  elsif counts ? 'except_types' and not weir.tags_are_good(counts -> 'except_types') then
+  elsif counts ? 'except_types' and (jsonb_typeof(counts -> 'except_types') = 'null' or weir.tags_problem(counts -> 'except_types') is not null) then
     return array['counts.except_types', 'must be an array of at most 50 strings of 1 to 200 characters'];
   elsif counts ? 'pattern' and jsonb_typeof(counts -> 'pattern') <> 'string' then
     return array['counts.pattern', 'must be a regular expression'];
@@ -61,7 +61,7 @@ begin
     return array['while_open.queue', 'must be the name of a queue'];
   elsif policy = 'complete_default' and not while_open ? 'result' then
     return array['while_open.result', 'must be set, to any JSON: policy complete_default requires it'];
-  elsif pg_column_size(while_open -> 'result') > 65536 then
+  elsif weir.size_problem(while_open -> 'result', 65536) is not null then
     return array['while_open.result', 'must be at most 64 KiB'];
   elsif policy = 'throttle' and (while_open ->> 'per_second' is null
     or weir.number_problem(while_open -> 'per_second', 0.001, 100000) is not null) then

@@ -1,9 +1,36 @@
--- complete
+-- Completing: from job_lease to job_outcome.
+--
+-- Functions that take many jobs take arrays, ids and tokens, that pair up. The pairs are looked up in a hashed subquery, which the
+-- CASE keeps the planner from turning into a join.
+
+create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
+#variable_conflict use_variable
+begin
+  if result is not null and weir.size_problem(result, 1048576) is not null then
+    perform weir.refuse_argument('result', weir.size_problem(result, 1048576), 'Keep it elsewhere and give its address. Nothing was changed.');
+  end if;
+  perform from weir.complete_batch(array[job_id], array[token], case when result is not null then array[result] end) c
+  where c.refusal is null;
+  if not found then
+    perform weir.refuse_stale(job_id);
+  end if;
+end $$;
+comment on function weir.complete(bigint, bigint, jsonb) is
+  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in it happen exactly once. '
+  'Errors: WR001, WR002, WR010.';
+
+create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint language sql as $$
+  select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null
+$$;
+comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
+  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
+  'Results are at most 1 MiB each. Errors: WR010.';
 
 -- Locks: the job_lease rows, in the order of their ids; then what weir.on_jobs_ended locks, if a step of a workflow is among them.
-create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint
-language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+create or replace function weir.complete_batch(job_ids bigint[], tokens bigint[], results jsonb[])
+returns table (job_id bigint, refusal text) language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
+#variable_conflict use_column
 declare
   done record;
 begin
@@ -19,10 +46,11 @@ begin
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
       array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_exit) filter (where f.line is not null) as exits,
-      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard,
+      array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   else
-    if pg_column_size(results) > 65536 then
-      perform weir.refuse_large(results);
+    if pg_column_size(results) > 65536 or true = any (array(select weir.has_odd_number(r) from unnest(results) r)) then
+      perform weir.refuse_large('results', results, 1048576);
     end if;
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
@@ -38,7 +66,8 @@ begin
     )
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
       array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_exit) filter (where f.line is not null) as exits,
-      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard, array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+      array_agg(f.job_id) filter (where f.breaker_id is not null) as heard,
+      array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   end if;
   if done.heard is not null then
     perform weir.record_breaker_outcomes(done.heard, done.breakers);
@@ -49,21 +78,24 @@ begin
   if done.followed is not null then
     perform weir.on_jobs_ended(done.followed);
   end if;
-  return query select unnest(done.ids);
+  return query select a, null::text from unnest(done.ids) a;
+  if cardinality(job_ids) <> coalesce(cardinality(done.ids), 0) then
+    return query select * from weir.refused_acks(job_ids, done.ids);
+  end if;
 end $$;
+comment on function weir.complete_batch(bigint[], bigint[], jsonb[]) is
+  'Internal. weir.complete_many with a row for each job: refusal is null where it was accepted, or else stale_token or not_found.';
 
-create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
+-- Called after the accepted ones were taken, so a job that exists is one whose token is stale.
+create or replace function weir.refused_acks(job_ids bigint[], accepted bigint[]) returns table (job_id bigint, refusal text)
+language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+#variable_conflict use_column
+declare
+  refused bigint[] := array(select u from unnest(job_ids) u where (u in (select a from unnest(accepted) a)) is not true);
+  known bigint[];
 begin
-  if weir.json_size(result) > 1048576 then
-    perform weir.refuse_argument('result', 'must be at most 1 MiB', 'Keep the result elsewhere, and give its address. Nothing was changed.');
-  end if;
-  perform weir.complete_many(array[job_id], array[token], case when result is not null then array[result] end);
-  if not found then
-    perform weir.refuse_stale(job_id);
-  end if;
+  known := array(select j.id from weir.job j where j.id = any (refused));
+  return query select u, case when u in (select k from unnest(known) k) then 'stale_token' else 'not_found' end from unnest(refused) u;
 end $$;
-comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
-  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
-  'Results are at most 1 MiB each. Errors: WR010.';
-comment on function weir.complete(bigint, bigint, jsonb) is
-  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in it happen exactly once. Errors: WR001, WR002, WR010.';
+comment on function weir.refused_acks(bigint[], bigint[]) is
+  'Internal. The jobs of an ack that were not accepted, each with stale_token, or not_found where there is no such job.';

@@ -77,24 +77,59 @@ begin
   return query select * from unnest(done.ids, done.states, done.times);
 end $$;
 
--- An error may be large; what is kept of it is not.
+comment on function weir.end_attempts(bigint[], bigint[], jsonb[], interval[], boolean[], weir.event_kind[]) is
+  'Internal. The one way in which an attempt fails: cancelled, dead, retryable or available. Returns the jobs whose token was good.';
+
+-- Other members than these three are kept where the whole error is small.
 create or replace function weir.bounded_error(error jsonb) returns jsonb language sql immutable as $$
   select case
     when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message', left(coalesce(error #>> '{}', 'failed'), 8192))
-    else case when pg_column_size(error) <= 8192 then error else '{}' end || jsonb_strip_nulls(jsonb_build_object(
-      'message', left(coalesce(error ->> 'message', 'failed'), 8192), 'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
+    else case when pg_column_size(error) <= 8192 and weir.size_problem(error, 131072) is null then error else '{}' end
+      || jsonb_strip_nulls(jsonb_build_object('message', left(coalesce(error ->> 'message', 'failed'), 8192),
+        'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
   end
 $$;
+comment on function weir.bounded_error(jsonb) is
+  'Internal. An error as it is kept: an object with a message, at most 24 KiB of message, type and stack.';
 
-create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[] default null, retries boolean[] default null)
+create or replace function weir.fail_batch(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
+returns table (job_id bigint, refusal text, state weir.job_state, run_at timestamptz) language plpgsql as $$
+#variable_conflict use_column
+declare
+  n int := cardinality(job_ids);
+  accepted bigint[] := '{}';
+  f record;
+begin
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(retry_ins), cardinality(retries)]);
+  perform weir.refuse_bad_delays('retry_ins', retry_ins, required => false);
+  for f in
+    select e.* from weir.end_attempts(job_ids, tokens,
+      array(select weir.bounded_error(u.error) from unnest(errors) with ordinality u(error, n) order by u.n),
+      coalesce(retry_ins, array_fill(null::interval, array[n])),
+      array(select coalesce(u.retry, true) from unnest(coalesce(retries, array_fill(true, array[n]))) with ordinality u(retry, n) order by u.n),
+      array_fill('failed'::weir.event_kind, array[n])) e
+  loop
+    accepted := accepted || f.job_id;
+    job_id := f.job_id; refusal := null; state := f.state; run_at := f.run_at;
+    return next;
+  end loop;
+  if cardinality(accepted) < n then
+    return query select r.job_id, r.refusal, null::weir.job_state, null::timestamptz from weir.refused_acks(job_ids, accepted) r;
+  end if;
+end $$;
+comment on function weir.fail_batch(bigint[], bigint[], jsonb[], interval[], boolean[]) is
+  'Internal. weir.fail_many with a row for each job: refusal is null where it was accepted, or else stale_token or not_found.';
+
+create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[] default null,
+  retries boolean[] default null)
 returns table (job_id bigint, state weir.job_state, run_at timestamptz) language sql as $$
-  select * from weir.end_attempts(job_ids, tokens, array(select weir.bounded_error(e) from unnest(errors) with ordinality u(e, n) order by n),
-    coalesce(retry_ins, array_fill(null::interval, array[cardinality(job_ids)])),
-    case when retries is null then array_fill(true, array[cardinality(job_ids)]) else array(select coalesce(r, true) from unnest(retries) with ordinality u(r, n) order by n) end,
-    array_fill('failed'::weir.event_kind, array[cardinality(job_ids)]))
+  select f.job_id, f.state, f.run_at from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f where f.refusal is null
 $$;
+comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
+  'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is retryable. Errors: WR010.';
 
-create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null, retry boolean default true) returns text language plpgsql as $$
+create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null, retry boolean default true)
+returns text language plpgsql as $$
 #variable_conflict use_variable
 declare
   new_state weir.job_state;
@@ -108,11 +143,7 @@ begin
   end if;
   return new_state;
 end $$;
-comment on function weir.end_attempts(bigint[], bigint[], jsonb[], interval[], boolean[], weir.event_kind[]) is
-  'Internal. The one way in which an attempt fails: cancelled, dead, retryable or available. Returns the jobs whose token was good.';
-comment on function weir.bounded_error(jsonb) is 'Internal. An error as it is kept: an object with a message, at most 24 KiB of message, type and stack.';
-comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
-  'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is retryable.';
 comment on function weir.fail(bigint, bigint, jsonb, interval, boolean) is
-  'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry policy says; with retry => false, or after max_attempts, it is dead. '
+  'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry policy says; '
+  'with retry => false, or after max_attempts, it is dead. '
   'Returns its new state: retryable, available (no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010.';

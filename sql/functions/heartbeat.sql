@@ -14,6 +14,9 @@ begin
   if heartbeat.lease_seconds not between 1 and 3600 then
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
   end if;
+  if heartbeat.progress is not null then
+    perform weir.refuse_large('progress', heartbeat.progress, 65536);
+  end if;
   return query
   update weir.job_lease l set
     lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),

@@ -15,22 +15,6 @@ begin
     hint = 'Ids come from weir.enqueue. Ended jobs go when their retention is over.';
 end $$;
 
-create or replace function weir.refuse_uneven(job_ids bigint[], lengths int[]) returns void language plpgsql immutable as $$
-begin
-  if exists (select from unnest(lengths) n where n is not null and n <> cardinality(job_ids)) then
-    perform weir.refuse_argument('job_ids', 'and the other arrays must have the same length');
-  end if;
-end $$;
-
-create or replace function weir.refuse_large(results jsonb[]) returns void language plpgsql immutable as $$
-declare
-  n int := (select u.n from unnest(results) with ordinality u(result, n) where pg_column_size(u.result) > 65536 and weir.json_size(u.result) > 1048576 limit 1);
-begin
-  if n is not null then
-    perform weir.refuse_argument(format('results[%s]', n), 'must be at most 1 MiB', 'Keep the result elsewhere, and give its address. Nothing was changed.');
-  end if;
-end $$;
-
 -- For a transaction with acks of several outcomes: each of the functions locks in the order of the ids, but several of them one after the other do not.
 create or replace function weir.lock_leases(job_ids bigint[]) returns void language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
@@ -38,8 +22,6 @@ begin
   perform weir.lock_workflows_of(array(select l.job_id from weir.job_lease l where l.job_id = any (job_ids) and l.followed));
 end $$;
 comment on function weir.refuse_stale(bigint) is 'Internal. Raises WR001 stale_token, or WR002 job_not_found where there is no such job.';
-comment on function weir.refuse_uneven(bigint[], int[]) is 'Internal. Raises WR010 where arrays that belong together differ in length.';
-comment on function weir.refuse_large(jsonb[]) is 'Internal. Raises WR010 where one of them is larger than 1 MiB.';
 comment on function weir.lock_leases(bigint[]) is 'Internal. Locks leases in the order of their ids until the transaction ends, then the workflows that they are steps of.';
 
 -- Looks only at leases that ran out since `after`; a caller passes what the last call returned. That is the

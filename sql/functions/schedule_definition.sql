@@ -159,17 +159,14 @@ end $$;
 comment on function weir.parse_schedule(text, jsonb, weir.schedule, boolean) is
   'Internal. The schedule that a definition describes. Raises WR010.';
 
--- Submits a workflow and takes that back, because nothing but submitting it says all that may be wrong with it. That
--- a queue is full just now is not about the definition.
-create or replace function weir.check_schedule_workflow(workflow jsonb) returns void language plpgsql as $$
+-- Raises the errors of weir.check_workflow, with the field's place in the schedule.
+create or replace function weir.check_schedule_workflow(workflow jsonb) returns void language plpgsql stable as $$
 declare
   field text;
   problem text;
 begin
-  perform weir.submit_workflow(workflow);
-  raise exception using errcode = 'WR039', message = 'the workflow is well';
+  perform weir.check_workflow(workflow);
 exception
-  when sqlstate 'WR039' or sqlstate 'WR013' or sqlstate 'WR006' then null;
   when sqlstate 'WR010' then
     get stacked diagnostics field = column_name, problem = message_text;
     perform weir.refuse_argument(rtrim('workflow.' || case when field = 'definition' then '' else field end, '.'),

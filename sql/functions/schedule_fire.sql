@@ -63,6 +63,15 @@ begin
     perform weir.save_progress(s);
     return null;
   end if;
+  -- A slot that comes again, because the clock went back, does not fire again. One that was missed before does.
+  delete from weir.schedule_slot r
+  where r.schedule_id = s.id and r.slot_at = s.next_slot_at and not r.manual and r.outcome = 'missed';
+  if exists (select from weir.schedule_slot r where r.schedule_id = s.id and r.slot_at = s.next_slot_at and not r.manual) then
+    s := weir.next_slot_of(s);
+    s.waiting_for := null;
+    perform weir.save_progress(s);
+    return null;
+  end if;
 
   active := case when s.overlap <> 'allow' then weir.active_runs(s.id) end;
   if cardinality(active) > 0 and s.overlap = 'wait' then
@@ -114,7 +123,8 @@ begin
   if s.tries > 0 then
     if now_at > slot + interval '1 hour' or (weir.next_slot(s, slot)).slot_at <= now_at then
       insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, detail)
-      values (s.id, slot, 'refused', weir.slot_due(s, slot), now_at, s.problem);
+      values (s.id, slot, 'refused', weir.slot_due(s, slot), now_at, s.problem)
+      on conflict do nothing;
       s := weir.next_slot_of(s);
     end if;
     return s;
@@ -129,7 +139,8 @@ begin
   end;
   if slot is distinct from first_missed then
     insert into weir.schedule_slot (schedule_id, slot_at, outcome, due_at, fired_at, until_at, detail)
-    values (s.id, first_missed, 'missed', s.due_at, now_at, slot, 'no node fired it within a minute');
+    values (s.id, first_missed, 'missed', s.due_at, now_at, slot, 'no node fired it within a minute')
+    on conflict do nothing;
     s.last_slot_at := greatest(first_missed, slot - interval '1 us');
   end if;
   s.next_slot_at := slot;

@@ -49,13 +49,43 @@ begin
   return query select unnest(done.ids);
 end $$;
 
-create or replace function weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[]) returns setof bigint language sql as $$
-  select weir.put_back(job_ids, tokens, delays, 'snoozed')
-$$;
+comment on function weir.put_back(bigint[], bigint[], interval[], weir.event_kind, jsonb) is
+  'Internal. Leases back to scheduled (a delay) or available (none), with no attempt lost; cancelled if that was asked for. '
+  'detail is kept with the events.';
+
+-- delays: null to release.
+create or replace function weir.snooze_batch(job_ids bigint[], tokens bigint[], delays interval[]) returns table (job_id bigint, refusal text)
+language plpgsql as $$
+declare
+  accepted bigint[];
+begin
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(delays)]);
+  perform weir.refuse_bad_delays('delays', delays, required => true);
+  accepted := array(select weir.put_back(job_ids, tokens, coalesce(delays, array_fill(null::interval, array[cardinality(job_ids)])),
+    case when delays is null then 'released' else 'snoozed' end::weir.event_kind));
+  return query select a, null::text from unnest(accepted) a;
+  if cardinality(accepted) < cardinality(job_ids) then
+    return query select * from weir.refused_acks(job_ids, accepted);
+  end if;
+end $$;
+comment on function weir.snooze_batch(bigint[], bigint[], interval[]) is
+  'Internal. weir.snooze_many, or without delays weir.release_many, with a row for each job: refusal is null where it was accepted, '
+  'or else stale_token or not_found.';
+
+create or replace function weir.snooze_many(job_ids bigint[], tokens bigint[], delays interval[]) returns setof bigint language plpgsql as $$
+begin
+  if delays is null then
+    perform weir.refuse_argument('delays', 'must have a delay for each job');
+  end if;
+  return query select s.job_id from weir.snooze_batch(job_ids, tokens, delays) s where s.refusal is null;
+end $$;
+comment on function weir.snooze_many(bigint[], bigint[], interval[]) is
+  'weir.snooze for many at once; returns the ids whose token was good. Errors: WR010.';
 
 create or replace function weir.release_many(job_ids bigint[], tokens bigint[]) returns setof bigint language sql as $$
-  select weir.put_back(job_ids, tokens, array_fill(null::interval, array[cardinality(job_ids)]), 'released')
+  select s.job_id from weir.snooze_batch(job_ids, tokens, null) s where s.refusal is null
 $$;
+comment on function weir.release_many(bigint[], bigint[]) is 'weir.release for many at once; returns the ids whose token was good. Errors: WR010.';
 
 create or replace function weir.snooze(job_id bigint, token bigint, delay interval) returns void language plpgsql as $$
 #variable_conflict use_variable
@@ -69,6 +99,9 @@ begin
   end if;
 end $$;
 
+comment on function weir.snooze(bigint, bigint, interval) is
+  'Not now: the job is scheduled again after delay, and no attempt is lost. Errors: WR001, WR002, WR010.';
+
 create or replace function weir.release(job_id bigint, token bigint) returns void language plpgsql as $$
 begin
   perform weir.release_many(array[job_id], array[token]);
@@ -76,8 +109,5 @@ begin
     perform weir.refuse_stale(job_id);
   end if;
 end $$;
-comment on function weir.put_back(bigint[], bigint[], interval[], weir.event_kind, jsonb) is 'Internal. Leases back to scheduled (a delay) or available (none), with no attempt lost; cancelled if that was asked for. detail is kept with the events.';
-comment on function weir.snooze_many(bigint[], bigint[], interval[]) is 'weir.snooze for many at once; returns the ids whose token was good.';
-comment on function weir.release_many(bigint[], bigint[]) is 'weir.release for many at once; returns the ids whose token was good.';
-comment on function weir.snooze(bigint, bigint, interval) is 'Not now: the job is scheduled again after delay, and no attempt is lost. Errors: WR001, WR002, WR010.';
-comment on function weir.release(bigint, bigint) is 'Gives the job back at once, at the end of its priority, and no attempt is lost: for a worker that shuts down. Errors: WR001, WR002.';
+comment on function weir.release(bigint, bigint) is
+  'Gives the job back at once, at the end of its priority, and no attempt is lost: for a worker that shuts down. Errors: WR001, WR002.';

@@ -55,13 +55,18 @@ func TestParkedClaimsPollWithoutNotifications(t *testing.T) {
 	// The node may not have noticed the last cut yet, so what counts is that a round was notified.
 	before := s.Metric("weir_wakeups_total")
 	s.Eventually("the node listens again", func() bool { round(); return s.Metric("weir_wakeups_total") > before })
-	// Notified again: the wake-ups grow with the rounds, which polling alone would not cause.
+	// Notified again: the wake-ups grow with the rounds, which polling alone would not cause. In some rounds a poll may
+	// come before the claim has parked its queue, and then the enqueue does not notify.
 	before = s.Metric("weir_wakeups_total")
-	for range 5 {
+	rounds := 0
+	s.Eventually("five rounds are notified", func() bool {
 		round()
+		rounds++
+		return s.Metric("weir_wakeups_total")-before >= 5
+	})
+	if rounds > 15 {
+		t.Errorf("got five wake-ups in %d rounds, want them in at most 15", rounds)
 	}
-	// A poll may come before the notification, which is counted nevertheless.
-	s.Eventually("there were five wake-ups in five rounds", func() bool { return s.Metric("weir_wakeups_total")-before >= 5 })
 }
 
 func TestParkedClaimSurvivesRestartOfPostgreSQL(t *testing.T) {

@@ -37,7 +37,7 @@ func TestIdleNodeLeavesDatabaseAlone(t *testing.T) {
 	weirtest.Long(t, "it watches an idle node for six seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.tend_workflows()"); !none {
+	if none := weirtest.Value[bool](t, s.DB, "select next_in_seconds is null from weir.run_workflow_timers()"); !none {
 		t.Error("got a time for the next check of workflows, want none without workflows")
 	}
 	committed := func() int {

@@ -49,9 +49,9 @@ func TestWorkflowCallsReadOnlyWhatTheyNeed(t *testing.T) {
 		{sql: "select count(*) from weir.claim_batch(array['b'], array['w'], array[90], array[3600]) where refusal is null", want: 90, rows: 200},
 		{sql: "select count(*) from weir.claim_batch(array['e'], array['w'], array[90], array[3600]) where refusal is null", want: 90, rows: 900}, // with the results of three each
 		{sql: "select weir.signal(" + workflow + ", 'go')", want: 1, rows: 10},
-		{sql: "select tended from weir.tend_workflows(500)", want: 0, rows: 1},
-		{first: "update weir.workflow_wait set until = now() where job_id = any (array(select x.job_id from weir.workflow_wait x where x.until is not null order by x.until limit 10))", sql: "select tended from weir.tend_workflows(500)", want: 10, rows: 80},
-		{first: "update weir.workflow set deadline_at = now() where id = " + workflow, sql: "select tended from weir.tend_workflows(500)", want: 1, rows: 20},
+		{sql: "select handled from weir.run_workflow_timers(500)", want: 0, rows: 1},
+		{first: "update weir.workflow_wait set until = now() where job_id = any (array(select x.job_id from weir.workflow_wait x where x.until is not null order by x.until limit 10))", sql: "select handled from weir.run_workflow_timers(500)", want: 10, rows: 80},
+		{first: "update weir.workflow set deadline_at = now() where id = " + workflow, sql: "select handled from weir.run_workflow_timers(500)", want: 1, rows: 20},
 		{sql: "select count(*) from weir.add_steps(" + one("a") + ", " + "(select tokens[1] from picked where name = 'a')" + `, '[{"name": "more", "kind": "k", "queue": "b", "depends_on": ["a"]}]')`, want: 1, rows: 10},
 		{sql: "select length(weir.cancel_workflow(" + workflow + "))", want: 8, rows: 20},
 		{sql: "select (weir.retry_workflow(" + one("failed") + ") is not null)::int", want: 1, rows: 20},

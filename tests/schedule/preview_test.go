@@ -96,3 +96,21 @@ func TestPreviewExplainsClockChanges(t *testing.T) {
 		t.Errorf("%d slots are shown unless one says", n)
 	}
 }
+
+// Clocks change by half an hour on Lord Howe Island, so an hourly schedule, which follows local time, cannot be even there.
+func TestHourlyScheduleOnLordHoweIsNotEven(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	for _, c := range []struct{ cron, from, want string }{
+		{"0 * * * *", "2026-04-04T13:00:00Z", "13:00 14:00 15:30 16:30"},  // back by 30 minutes at 15:00
+		{"30 * * * *", "2026-04-04T13:30:00Z", "13:30 14:30 15:00 16:00"}, // local 01:30 comes twice
+		{"0 * * * *", "2026-10-03T13:30:00Z", "13:30 14:30 16:00 17:00"},  // forward by 30 minutes at 15:30
+	} {
+		got := weirtest.Value[string](t, d, `select string_agg(to_char(p.slot_at at time zone 'UTC', 'HH24:MI'), ' ' order by p.slot_at)
+			from weir.preview_definition(jsonb_build_object('cron', $1::text, 'timezone', 'Australia/Lord_Howe'), 4, $2::timestamptz) p`,
+			c.cron, c.from)
+		if got != c.want {
+			t.Errorf("%s from %s runs at %s UTC, want %s", c.cron, c.from, got, c.want)
+		}
+	}
+}

@@ -64,12 +64,14 @@ type AckResult struct {
 	RunAt             *time.Time `json:"run_at"`
 }
 
-// Settle returns when every claim sees the jobs that were enqueued before. A job whose transaction was open at a tick
-// of the watermark is visible from the next tick on.
+// Settle returns when every claim sees the jobs that were enqueued before. A job whose transaction was open at a tick of
+// the watermark is visible from the next tick on. It ticks itself: a node with little to do ticks once a second.
 func (s *Node) Settle() {
 	s.T.Helper()
 	s.Eventually("the watermark has seen everything", func() bool {
-		return s.Count(`select count(*) from weir.watermark w where w.seq = coalesce(pg_sequence_last_value('weir.job_id_seq'), 0) and w.holders = '{}'`) == 1
+		s.Count("select count(tick) from weir.advance_frontier('0 s')")
+		return s.Count(`select count(*) from weir.watermark w
+			where w.seq = coalesce(pg_sequence_last_value('weir.job_id_seq'), 0) and w.holders = '{}'`) == 1
 	})
 }
 

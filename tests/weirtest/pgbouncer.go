@@ -119,12 +119,12 @@ func startPgBouncer(t testing.TB, databaseURL string, settings []string) (addres
 				t.Fatal(err)
 			}
 		}
-		nobody, err := user.Lookup("nobody")
+		account, err := user.Lookup("nobody")
 		if err != nil {
 			t.Fatal(err)
 		}
-		uid, _ := strconv.Atoi(nobody.Uid)
-		gid, _ := strconv.Atoi(nobody.Gid)
+		uid, _ := strconv.Atoi(account.Uid)
+		gid, _ := strconv.Atoi(account.Gid)
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}
 	}
 	if err := cmd.Start(); err != nil {

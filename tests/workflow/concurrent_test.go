@@ -261,7 +261,7 @@ func TestWorkflowsSurviveConcurrentChanges(t *testing.T) {
 					t.Error(inFull(err))
 					return
 				}
-				if err := weirtest.TryExec(conn, "select weir.tend_workflows(), weir.promote_due()"); err != nil {
+				if err := weirtest.TryExec(conn, "select weir.run_workflow_timers(), weir.promote_due()"); err != nil {
 					t.Error(inFull(err))
 					return
 				}

@@ -99,7 +99,7 @@ func TestWorkflowPastDeadlineFails(t *testing.T) {
 	w := submit(t, d, `"deadline_seconds": 0.001, "on_failure": "compensate"`, step("a", "", `"compensation": "undo"`), step("b", "a"), step("undo", ""))
 	runSteps(t, d, "a")
 	weirtest.Exec(t, d, "select pg_sleep(0.01)")
-	weirtest.Exec(t, d, "select weir.tend_workflows()")
+	weirtest.Exec(t, d, "select weir.run_workflow_timers()")
 	wantStates(t, d, w, "a completed, b cancelled, undo available")
 	runSteps(t, d, "undo")
 	wantWorkflow(t, d, w, "failed")
@@ -107,7 +107,7 @@ func TestWorkflowPastDeadlineFails(t *testing.T) {
 		t.Errorf("it failed because of %s, want deadline", got)
 	}
 	late := submit(t, d, `"deadline_seconds": 3600`, step("a", ""))
-	if in := weirtest.Value[float64](t, d, "select next_in_seconds from weir.tend_workflows()"); in < 3000 || in > 3600 {
+	if in := weirtest.Value[float64](t, d, "select next_in_seconds from weir.run_workflow_timers()"); in < 3000 || in > 3600 {
 		t.Errorf("the next deadline is said to be in %v s, want an hour", in)
 	}
 	runSteps(t, d, "a")

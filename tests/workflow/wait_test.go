@@ -40,7 +40,7 @@ func TestSignalThatDoesNotComeTimesOut(t *testing.T) {
 			d := weirtest.New(t)
 			w := submit(t, d, "", fmt.Sprintf(`{"name": "s", "wait_for": {"signal": "go", "timeout_seconds": 0.001, "on_timeout": %q}}`, policy), step("b", "s"))
 			weirtest.Exec(t, d, "select pg_sleep(0.01)")
-			weirtest.Exec(t, d, "select weir.tend_workflows()")
+			weirtest.Exec(t, d, "select weir.run_workflow_timers()")
 			if got := statesOf(t, d, w) + " " + weirtest.Value[string](t, d, "select state from weir.workflows"); got != want {
 				t.Errorf("with %s: %s, want %s", policy, got, want)
 			}
@@ -67,7 +67,7 @@ func TestTimersCountFromEndOfDependencies(t *testing.T) {
 		t.Errorf("the timer is held for %s", got)
 	}
 	weirtest.Eventually(t, "the timer ends", func() bool {
-		weirtest.Exec(t, d, "select weir.tend_workflows()")
+		weirtest.Exec(t, d, "select weir.run_workflow_timers()")
 		return strings.Contains(statesOf(t, d, w), "timer completed, delayed scheduled, past completed, b available")
 	})
 	weirtest.CheckWorkflows(t, d)
