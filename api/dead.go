@@ -46,6 +46,8 @@ type deadInput struct {
 type DeadLetterPage struct {
 	Items      []jobs.DeadLetter `json:"items" doc:"The dead letters, latest first."`
 	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
+	// Only a search that ran out of time sets this.
+	SearchedBackTo *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: dead letters from before this time have not been searched yet. The next page goes on from there."`
 }
 
 type deadPageOutput struct {
@@ -157,7 +159,7 @@ func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, err
 	if err != nil {
 		return nil, err
 	}
-	out := &deadPageOutput{Body: DeadLetterPage{Items: page.Letters}}
+	out := &deadPageOutput{Body: DeadLetterPage{Items: page.Letters, SearchedBackTo: page.SearchedBackTo}}
 	if page.Next != nil {
 		out.Body.NextCursor = cursorTo("dead", fmt.Sprintf("%d,%d", page.Next.DiedAt.UnixMicro(), page.Next.ID))
 	}

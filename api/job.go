@@ -61,6 +61,8 @@ type jobsInput struct {
 type JobPage struct {
 	Items      []jobs.Job `json:"items" doc:"The jobs, newest first."`
 	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
+	// Only a search that ran out of time sets this.
+	SearchedBackTo *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there."`
 }
 
 type jobPageOutput struct {
@@ -166,7 +168,7 @@ func jobPageAnswer(list string, page jobs.Page, err error) (*jobPageOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &jobPageOutput{Body: JobPage{Items: page.Jobs}}
+	out := &jobPageOutput{Body: JobPage{Items: page.Jobs, SearchedBackTo: page.SearchedBackTo}}
 	if page.Next != 0 {
 		out.Body.NextCursor = cursorTo(list, page.Next.String())
 	}

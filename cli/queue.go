@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/weirhq/weir/rest"
@@ -47,6 +48,16 @@ type queue struct {
 	Held                   int64      `json:"held"`
 	Dead                   int64      `json:"dead"`
 	OldestAvailableSeconds float64    `json:"oldest_available_seconds"`
+	Exact                  bool       `json:"exact"`
+}
+
+// count prints a number of jobs. The service stops counting at a bound, then the number has a plus sign.
+func (q *queue) count(n int64) string {
+	text := strconv.FormatInt(n, 10)
+	if !q.Exact && n > 0 {
+		text += "+"
+	}
+	return text
 }
 
 // status is whether the queue is paused, until when and why, or otherwise that its circuit breaker is not closed.
@@ -74,7 +85,8 @@ var queueTable = layout[queue]{
 		if q.Available > 0 {
 			oldest = roughly(Seconds(q.OldestAvailableSeconds))
 		}
-		return []any{q.Name, q.Available, q.Running, q.Scheduled, q.Retryable, q.Held, q.Dead, oldest, q.status(p)}
+		return []any{q.Name, q.count(q.Available), q.Running, q.count(q.Scheduled), q.count(q.Retryable), q.count(q.Held),
+			q.count(q.Dead), oldest, q.status(p)}
 	},
 }
 

@@ -15,10 +15,13 @@ const claimBatch = `-- name: ClaimBatch :many
 select coalesce(job_id, 0)::bigint as job_id, coalesce(token, 0)::bigint as token, coalesce(kind, '')::text as kind,
   coalesce(queue, '')::text as queue, args::jsonb, coalesce(attempt, 0)::smallint as attempt,
   coalesce(max_attempts, 0)::smallint as max_attempts, coalesce(timeout_seconds, 0)::int as timeout_seconds,
-  coalesce(lease_expires_at, 'epoch')::timestamptz as lease_expires_at, coalesce(priority, 0)::smallint as priority, tags::text[],
-  metadata::jsonb, coalesce(created_at, 'epoch')::timestamptz as created_at, slot::int, tick::bigint, coalesce(refusal, '')::text as refusal,
+  coalesce(lease_expires_at, 'epoch')::timestamptz as lease_expires_at, coalesce(priority, 0)::smallint as priority,
+    tags::text[],
+  metadata::jsonb, coalesce(created_at, 'epoch')::timestamptz as created_at, slot::int, tick::bigint,
+    coalesce(refusal, '')::text as refusal,
   dependencies::jsonb, coalesce(degraded, false)::boolean as degraded
-from weir.claim_batch($1::text[], $2::text[], $3::int[], $4::int[],
+from weir.claim_batch($1::text[], $2::text[], $3::int[],
+  $4::int[],
   $5::bigint, $6::bigint[])
 `
 

@@ -23,7 +23,8 @@ func (q *Queries) CancelJob(ctx context.Context, jobID int64) (string, error) {
 }
 
 const childJobIDs = `-- name: ChildJobIDs :many
-select id from weir.job where parent_id = $1::bigint and id < $2::bigint order by id desc limit $3::int
+select id from weir.job where parent_id = $1::bigint and id < $2::bigint
+  order by id desc limit $3::int
 `
 
 type ChildJobIDsParams struct {
@@ -53,7 +54,8 @@ func (q *Queries) ChildJobIDs(ctx context.Context, arg ChildJobIDsParams) ([]int
 }
 
 const deadJobIDs = `-- name: DeadJobIDs :many
-select job_id from weir.job_dead where job_id < $1::bigint order by job_id desc limit $2::int
+select job_id from weir.job_dead where job_id < $1::bigint order by job_id desc
+  limit $2::int
 `
 
 type DeadJobIDsParams struct {
@@ -98,7 +100,8 @@ func (q *Queries) EditJob(ctx context.Context, arg EditJobParams) (string, error
 }
 
 const endedJobIDs = `-- name: EndedJobIDs :many
-select job_id from weir.job_outcome where job_id < $1::bigint order by job_id desc limit $2::int
+select job_id from weir.job_outcome where job_id < $1::bigint order by job_id desc
+  limit $2::int
 `
 
 type EndedJobIDsParams struct {
@@ -240,7 +243,8 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 }
 
 const heldJobIDs = `-- name: HeldJobIDs :many
-select job_id from weir.job_held where job_id < $1::bigint order by job_id desc limit $2::int
+select job_id from weir.job_held where job_id < $1::bigint order by job_id desc
+  limit $2::int
 `
 
 type HeldJobIDsParams struct {
@@ -268,9 +272,21 @@ func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64
 	return items, nil
 }
 
+const jobCreatedAt = `-- name: JobCreatedAt :one
+select created_at from weir.job where id = $1::bigint
+`
+
+func (q *Queries) JobCreatedAt(ctx context.Context, id int64) (time.Time, error) {
+	row := q.db.QueryRow(ctx, jobCreatedAt, id)
+	var created_at time.Time
+	err := row.Scan(&created_at)
+	return created_at, err
+}
+
 const listJobs = `-- name: ListJobs :many
 select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j
-where j.id = any (array(select p.id from weir.filter_job_ids($1::bigint[], $2::jsonb) p(id) order by p.id desc limit $3::int))
+where j.id = any (array(select p.id from weir.filter_job_ids($1::bigint[], $2::jsonb) p(id)
+  order by p.id desc limit $3::int))
 order by j.id desc
 `
 
@@ -349,8 +365,8 @@ type RecentJobIDsParams struct {
 	MaxIds int32
 }
 
-// One page of candidates for a list, newest first, from the place that the state names. Each looks at so many rows and no more,
-// whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
+// One page of candidates for a list, newest first, from the place that the state names. Each looks at so many rows
+// and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
 func (q *Queries) RecentJobIDs(ctx context.Context, arg RecentJobIDsParams) ([]int64, error) {
 	rows, err := q.db.Query(ctx, recentJobIDs, arg.Before, arg.MaxIds)
 	if err != nil {
@@ -388,7 +404,8 @@ func (q *Queries) RetryJob(ctx context.Context, arg RetryJobParams) (string, err
 }
 
 const runningJobIDs = `-- name: RunningJobIDs :many
-select job_id from weir.job_lease where job_id < $1::bigint order by job_id desc limit $2::int
+select job_id from weir.job_lease where job_id < $1::bigint order by job_id desc
+  limit $2::int
 `
 
 type RunningJobIDsParams struct {
@@ -417,7 +434,8 @@ func (q *Queries) RunningJobIDs(ctx context.Context, arg RunningJobIDsParams) ([
 }
 
 const scheduledJobIDs = `-- name: ScheduledJobIDs :many
-select job_id from weir.job_scheduled where job_id < $1::bigint and retryable = $2::boolean
+select job_id from weir.job_scheduled where job_id < $1::bigint
+  and retryable = $2::boolean
 order by job_id desc limit $3::int
 `
 
@@ -448,7 +466,8 @@ func (q *Queries) ScheduledJobIDs(ctx context.Context, arg ScheduledJobIDsParams
 }
 
 const stepJobIDs = `-- name: StepJobIDs :many
-select job_id from weir.workflow_step where workflow_id = $1::bigint and job_id < $2::bigint order by job_id desc limit $3::int
+select job_id from weir.workflow_step where workflow_id = $1::bigint
+  and job_id < $2::bigint order by job_id desc limit $3::int
 `
 
 type StepJobIDsParams struct {
@@ -478,7 +497,8 @@ func (q *Queries) StepJobIDs(ctx context.Context, arg StepJobIDsParams) ([]int64
 }
 
 const timeline = `-- name: Timeline :many
-select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt, coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
+select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt,
+  coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
   greatest(t.run_at) as run_at, t.detail::jsonb as detail
 from weir.timeline($1::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
 where t.n > $2::bigint order by t.n limit $3::int
@@ -553,7 +573,8 @@ func (q *Queries) WhichEnded(ctx context.Context, ids []int64) ([]int64, error) 
 }
 
 const why = `-- name: Why :many
-select w.code::text as code, w.message::text as message, w.detail::jsonb as detail from weir.why($1::bigint) with ordinality w(code, message, detail, n) order by w.n
+select w.code::text as code, w.message::text as message, w.detail::jsonb as detail
+  from weir.why($1::bigint) with ordinality w(code, message, detail, n) order by w.n
 `
 
 type WhyRow struct {

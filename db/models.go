@@ -114,9 +114,9 @@ type WeirJobs struct {
 	Slot       *time.Time
 }
 
-// Work on many rows, done in batches: which, how far, how fast. Kept for 30 days after its end.
+// Operations on many rows, done in batches: what, how far, how fast. Kept for 30 days after their end.
 type WeirOperation struct {
-	// Names it.
+	// Its id.
 	ID int64
 	// redrive_dead: runs dead letters again. purge_dead: removes them. bulk_cancel, bulk_retry, bulk_reprioritise: does so to jobs. export_jobs: writes them down, in weir.operation_result.
 	Kind string
@@ -128,23 +128,23 @@ type WeirOperation struct {
 	KeepAttempts bool
 	// What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of export_jobs.
 	Options json.RawMessage
-	// Who asked for it, if they said.
+	// Who requested it, if given.
 	RequestedBy *string
-	// At most so many a second; null: as fast as they can be done.
+	// Rows a second at most; null: no limit.
 	RatePerSecond *float64
-	// How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.
+	// Rows in scope: those counted within two seconds at the start, or those done if that is more.
 	Total int64
 	// Whether total is exact. If not, counting took too long: there are at least as many.
 	TotalExact bool
 	// How many are done.
 	Done int64
-	// At its end: how many of total it did not find any more, because somebody else was quicker.
+	// At its end: rows of total that it no longer found, because another session had changed them.
 	Failed int64
 	// How many pieces an export has in weir.operation_result.
 	Pieces int32
 	// When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.
 	ReadAt *time.Time
-	// When it was asked for.
+	// When it was requested.
 	CreatedAt time.Time
 	// When its first batch began.
 	StartedAt *time.Time
@@ -152,11 +152,11 @@ type WeirOperation struct {
 	FinishedAt *time.Time
 	// When its next batch is due.
 	NextAt time.Time
-	// It has passed all letters that died before then.
+	// All dead letters that died before then are done.
 	CursorAt time.Time
-	// Of those that died just then, or of all jobs, it has passed the ids up to this one.
+	// Of those that died exactly then, or of all jobs, those with ids up to this one are done.
 	CursorID int64
-	// It is about jobs up to this id: those that were there when it was asked for.
+	// Only jobs up to this id are in scope: those that existed when it was requested.
 	UntilID int64
 }
 

@@ -12,7 +12,8 @@ import (
 )
 
 const countJobs = `-- name: CountJobs :many
-select d.queue::text as queue, d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable, d.held::bigint as held, d.dead::bigint as dead,
+select d.queue::text as queue, d.available::bigint as available, d.running::bigint as running,
+  d.scheduled::bigint as scheduled, d.retryable::bigint as retryable, d.held::bigint as held, d.dead::bigint as dead,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue_depth d
 `
@@ -83,14 +84,21 @@ func (q *Queries) DeleteQueue(ctx context.Context, name string) error {
 }
 
 const listQueues = `-- name: ListQueues :many
-select q.name::text as name, d.paused::boolean as paused, case when d.paused then greatest(q.paused_at) end as paused_at,
-  coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at, q.priority::smallint as priority,
-  q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds, q.lease_seconds::int as lease_seconds,
-  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, q.retention_seconds::int as retention_seconds, q.dead_retention_seconds::int as dead_retention_seconds,
-  coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue, coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker,
-  coalesce((select b.state from weir.breaker b where b.id = q.breaker_id), '')::text as breaker_state, coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
-  d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled, d.retryable::bigint as retryable,
-  d.held::bigint as held, d.dead::bigint as dead,
+select q.name::text as name, d.paused::boolean as paused, case when d.paused
+  then greatest(q.paused_at) end as paused_at,
+  coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at,
+    q.priority::smallint as priority,
+  q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds,
+    q.lease_seconds::int as lease_seconds,
+  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, q.retention_seconds::int as retention_seconds,
+    q.dead_retention_seconds::int as dead_retention_seconds,
+  coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue,
+    coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker,
+  coalesce((select b.state from weir.breaker b where b.id = q.breaker_id), '')::text as breaker_state,
+    coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
+  d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled,
+    d.retryable::bigint as retryable,
+  d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue q join weir.queue_depth d on d.queue = q.name
 where q.name > $1::text and ($2::text is null or q.name = $2)
@@ -129,10 +137,10 @@ type ListQueuesRow struct {
 	Retryable              int64
 	Held                   int64
 	Dead                   int64
+	Exact                  bool
 	OldestAvailableSeconds float64
 }
 
-// Counts every waiting job: about a second for ten million.
 func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQueuesRow, error) {
 	rows, err := q.db.Query(ctx, listQueues, arg.After, arg.Name, arg.MaxQueues)
 	if err != nil {
@@ -167,6 +175,7 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 			&i.Retryable,
 			&i.Held,
 			&i.Dead,
+			&i.Exact,
 			&i.OldestAvailableSeconds,
 		); err != nil {
 			return nil, err
@@ -181,7 +190,8 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 
 const pauseQueue = `-- name: PauseQueue :exec
 select weir.pause_queue($1::text, $2::text,
-  coalesce($3::timestamptz, clock_timestamp() + make_interval(secs => $4::float8)))
+  coalesce($3::timestamptz,
+    clock_timestamp() + make_interval(secs => $4::float8)))
 `
 
 type PauseQueueParams struct {
@@ -219,9 +229,11 @@ func (q *Queries) PurgeQueue(ctx context.Context, arg PurgeQueueParams) (int32, 
 }
 
 const queueFailures = `-- name: QueueFailures :many
-select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message, sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
+select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message,
+  sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
   max(f.last_job_id)::bigint as last_job_id
-from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.pending_failures(weir.queue_id($1::text))) f
+from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id
+  from weir.pending_failures(weir.queue_id($1::text))) f
 where f.queue_id = weir.queue_id($1::text) and f.at >= statement_timestamp() - interval '1 day'
 group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20
 `
@@ -265,16 +277,22 @@ func (q *Queries) QueueFailures(ctx context.Context, name string) ([]QueueFailur
 }
 
 const queueThroughput = `-- name: QueueThroughput :many
-select (w.minutes * 60)::int as window_seconds, coalesce(sum(x.completed), 0)::bigint as completed, coalesce(sum(x.dead), 0)::bigint as dead, coalesce(sum(x.cancelled), 0)::bigint as cancelled,
-  round((coalesce(sum(x.completed), 0) / extract(epoch from clock_timestamp() - w.since))::numeric, 2)::float8 as completed_per_second,
+select (w.minutes * 60)::int as window_seconds, coalesce(sum(x.completed), 0)::bigint as completed,
+  coalesce(sum(x.dead), 0)::bigint as dead, coalesce(sum(x.cancelled), 0)::bigint as cancelled,
+  round((coalesce(sum(x.completed), 0) / extract(epoch from clock_timestamp() - w.since))::numeric,
+    2)::float8 as completed_per_second,
   coalesce(sum(x.run_seconds) / nullif(sum(x.completed), 0), 0)::float8 as mean_run_seconds,
-  coalesce(least(weir.percentile(weir.merge_histograms(x.runs), 0.95), max(x.run_longest)), 0)::float8 as p95_run_seconds
-from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - make_interval(mins => m) as since from unnest(array[1, 5, 60]) m) w
+  coalesce(least(weir.percentile(weir.merge_histograms(x.runs), 0.95), max(x.run_longest)),
+    0)::float8 as p95_run_seconds
+from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - make_interval(mins => m) as since
+  from unnest(array[1, 5, 60]) m) w
 left join (
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
-  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.at >= statement_timestamp() - interval '62 minutes'
+  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60
+    and r.at >= statement_timestamp() - interval '62 minutes'
   union all
-  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.pending_rollup(weir.queue_id($1::text)) r
+  select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs
+    from weir.pending_rollup(weir.queue_id($1::text)) r
 ) x on x.at >= w.since
 group by w.minutes, w.since order by w.minutes
 `

@@ -9,13 +9,13 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// admitStep makes passes of the queues with limits (see sql/functions/admission.sql), for workers that claim over SQL, and as the fallback for those that
-// claim through a node: a claimer has a pass made for itself before it claims.
+// admitStep admits jobs of queues with limits (see sql/functions/admission.sql), for workers that claim over SQL, and as the fallback for
+// claims through a node: a claimer runs a pass before it claims.
 type admitStep struct{ e *Engine }
 
 const (
 	admitEvery  = 100 * time.Millisecond
-	admitQuick  = 5 * time.Millisecond // while somebody claims what is admitted
+	admitQuick  = 5 * time.Millisecond // while admitted jobs are claimed
 	admitPasses = 100                  // of one queue in a row
 	recountEach = 30 * time.Second
 )
@@ -55,7 +55,7 @@ func (s *admitStep) step(ctx context.Context) (time.Duration, error) {
 	return wait, nil
 }
 
-// checkLimits recounts what the admitter keeps count of. Where something does not agree, which is a defect, it is counted anew.
+// checkLimits recounts what the admitter counts. A difference is a defect; it is logged, and the count repaired.
 func (e *Engine) checkLimits(ctx context.Context) (time.Duration, error) {
 	rows, err := e.loops.CheckLimits(ctx, true)
 	if err != nil {
@@ -63,7 +63,7 @@ func (e *Engine) checkLimits(ctx context.Context) (time.Duration, error) {
 	}
 	for _, r := range rows {
 		e.metrics.limitsRepaired.Inc()
-		e.log.Error("the count of a queue with limits did not agree with its rows; it is counted anew", "queue", r.Queue, "problem", r.Problem, "counted", r.Counted, "found", r.Found)
+		e.log.Error("the count of a queue with limits differs from its rows; it was repaired", "queue", r.Queue, "problem", r.Problem, "counted", r.Counted, "found", r.Found)
 	}
 	return recountEach, nil
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// BreakerState is what a circuit breaker does: BreakerClosed lets all jobs run, BreakerOpen none, BreakerHalfOpen a few to see whether their dependency is well again.
+// BreakerState is what a circuit breaker does: BreakerClosed lets all jobs run, BreakerOpen none, BreakerHalfOpen a few probes of the dependency.
 type BreakerState string
 
 // The states of a circuit breaker.
@@ -19,71 +19,71 @@ const (
 	BreakerHalfOpen BreakerState = "half_open"
 )
 
-// BreakerSettings say when a circuit breaker opens, for how long, and what becomes of its jobs. A nil value leaves a setting alone, or with a replacement puts it
-// back to weir's default.
+// BreakerSettings say when a circuit breaker opens, for how long, and what happens to its jobs. A nil value leaves a setting alone, or
+// in a replacement restores weir's default.
 type BreakerSettings struct {
-	FailureThreshold *int          `json:"failure_threshold,omitempty" minimum:"1" maximum:"1000000" doc:"It opens at so many failures in the window. Excludes failure_ratio. Defaults to 5."`
-	FailureRatio     *float64      `json:"failure_ratio,omitempty" exclusiveMinimum:"0" maximum:"1" doc:"It opens when this part of the calls in the window failed, of at least min_calls. Excludes failure_threshold."`
-	MinCalls         *int          `json:"min_calls,omitempty" minimum:"1" maximum:"1000000" doc:"With failure_ratio: fewer calls in the window say nothing. Defaults to 10."`
+	FailureThreshold *int          `json:"failure_threshold,omitempty" minimum:"1" maximum:"1000000" doc:"It opens at this many failures in the window. Excludes failure_ratio. Defaults to 5."`
+	FailureRatio     *float64      `json:"failure_ratio,omitempty" exclusiveMinimum:"0" maximum:"1" doc:"It opens when this share of the calls in the window failed, of at least min_calls. Excludes failure_threshold."`
+	MinCalls         *int          `json:"min_calls,omitempty" minimum:"1" maximum:"1000000" doc:"With failure_ratio: fewer calls in the window do not count. Defaults to 10."`
 	WindowSeconds    *int          `json:"window_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of the sliding window; samples are kept for an hour. Defaults to 60."`
-	OpenSeconds      *float64      `json:"open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"How long it stays open before it is probed, the first time; then twice as long each time, less up to a fifth at random. Defaults to 60."`
-	MaxOpenSeconds   *float64      `json:"max_open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"It never stays open for longer before it is probed; at least open_seconds. Defaults to 900."`
-	HalfOpenProbes   *int          `json:"half_open_probes,omitempty" minimum:"1" maximum:"1000" doc:"Half-open, it lets so many jobs through at once. Defaults to 1."`
-	CloseAfter       *int          `json:"close_after,omitempty" minimum:"1" maximum:"1000" doc:"It closes when so many probes have succeeded. Defaults to 1."`
-	Counts           *CountedError `json:"counts,omitempty" doc:"Which errors count as failures. Defaults to {}: all but leases that were lost."`
-	WhileOpen        *WhileOpen    `json:"while_open,omitempty" doc:"What becomes of its jobs while it is open. Defaults to {policy: hold}."`
-	RampPerSecond    *float64      `json:"ramp_per_second,omitempty" minimum:"0.1" maximum:"100000" doc:"When it has closed, the jobs that it held come back at this rate,"`
+	OpenSeconds      *float64      `json:"open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"How long it stays open before the first probe; the wait doubles each time, less up to a fifth at random. Defaults to 60."`
+	MaxOpenSeconds   *float64      `json:"max_open_seconds,omitempty" minimum:"0.1" maximum:"86400" doc:"The longest wait before a probe; at least open_seconds. Defaults to 900."`
+	HalfOpenProbes   *int          `json:"half_open_probes,omitempty" minimum:"1" maximum:"1000" doc:"How many probes run at once while it is half-open. Defaults to 1."`
+	CloseAfter       *int          `json:"close_after,omitempty" minimum:"1" maximum:"1000" doc:"How many probes must succeed before it closes. Defaults to 1."`
+	Counts           *CountedError `json:"counts,omitempty" doc:"Which errors count as failures. Defaults to {}: all except lost leases."`
+	WhileOpen        *WhileOpen    `json:"while_open,omitempty" doc:"What happens to its jobs while it is open. Defaults to {policy: hold}."`
+	RampPerSecond    *float64      `json:"ramp_per_second,omitempty" minimum:"0.1" maximum:"100000" doc:"After it closes, the jobs that it held come back at this rate per second,"`
 	RampFactor       *float64      `json:"ramp_factor,omitempty" minimum:"1" maximum:"10" doc:"which is multiplied by this each second. Default to 10 and 2."`
 }
 
 // CountedError says which errors count as failures: those of one of the types or with the pattern, if either is given, and of none of the excepted types.
 type CountedError struct {
 	Types       []string `json:"types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types count. lost, for a lease that ran out, counts only if it is named here; timeout is a type too."`
-	Pattern     string   `json:"pattern,omitempty" minLength:"1" maxLength:"1000" doc:"Errors count in whose message or type this regular expression (of PostgreSQL) is found."`
+	Pattern     string   `json:"pattern,omitempty" minLength:"1" maxLength:"1000" doc:"Errors count if their message or type matches this regular expression (PostgreSQL syntax)."`
 	ExceptTypes []string `json:"except_types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types do not count."`
 }
 
-// WhileOpen is what becomes of the jobs of a circuit breaker while it is open.
+// WhileOpen is what happens to the jobs of a circuit breaker while it is open.
 type WhileOpen struct {
 	Policy       string          `json:"policy" enum:"hold,reroute,complete_last_result,complete_default,degraded,throttle,postpone" doc:"hold: they wait. reroute: they go to another queue. complete_last_result: they complete with the result of the last job of the same kind and args. complete_default: they complete with a result given here. degraded: they run, marked so. throttle: they run at a rate. postpone: they are scheduled for later."`
-	Queue        string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"With reroute: to which queue. It must not lead back."`
-	Result       json.RawMessage `json:"result,omitempty" doc:"With complete_default: any JSON of at most 64 KiB. With complete_last_result: where there is no last result; without one, such jobs are held."`
-	PerSecond    *float64        `json:"per_second,omitempty" minimum:"0.001" maximum:"100000" doc:"With throttle: at which rate."`
-	DelaySeconds *float64        `json:"delay_seconds,omitempty" minimum:"0.1" maximum:"604800" doc:"With postpone: for how long."`
+	Queue        string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"With reroute: the other queue. It must not lead back."`
+	Result       json.RawMessage `json:"result,omitempty" doc:"With complete_default: any JSON of at most 64 KiB. With complete_last_result: used if there is no last result; without it, such jobs are held."`
+	PerSecond    *float64        `json:"per_second,omitempty" minimum:"0.001" maximum:"100000" doc:"With throttle: the rate in jobs per second."`
+	DelaySeconds *float64        `json:"delay_seconds,omitempty" minimum:"0.1" maximum:"604800" doc:"With postpone: the delay."`
 	Until        *time.Time      `json:"until,omitempty" doc:"When the policy ends; its jobs are held from then on. Excludes for_seconds."`
-	ForSeconds   *float64        `json:"for_seconds,omitempty" minimum:"0.1" maximum:"31536000" doc:"The policy ends so long after the breaker opened. Excludes until. Defaults to as long as it is open."`
+	ForSeconds   *float64        `json:"for_seconds,omitempty" minimum:"0.1" maximum:"31536000" doc:"How long the policy lasts after the breaker opened. Excludes until. Defaults to as long as it is open."`
 }
 
 // Breaker is a circuit breaker: its state, what it has seen, and its settings.
 type Breaker struct {
 	Name             string       `json:"name" doc:"Its name: a dependency." example:"stripe"`
-	State            BreakerState `json:"state" enum:"closed,open,half_open" doc:"closed: jobs run. open: they do not. half_open: a few do, to see whether the dependency is well again."`
-	Since            time.Time    `json:"since" doc:"When it came into its state."`
+	State            BreakerState `json:"state" enum:"closed,open,half_open" doc:"closed: jobs run. open: they do not. half_open: a few run as probes of the dependency."`
+	Since            time.Time    `json:"since" doc:"When it entered its state."`
 	Recovering       bool         `json:"recovering,omitempty" doc:"It has closed, and jobs that it held are still coming back."`
 	NextProbeAt      *time.Time   `json:"next_probe_at,omitempty" doc:"When it becomes half-open, if it is open and not pinned."`
-	Openings         int          `json:"openings" doc:"How often it has opened in a row; the wait grows with it."`
-	TimesOpened      int64        `json:"times_opened" doc:"How often it has opened."`
-	Pinned           bool         `json:"pinned,omitempty" doc:"Somebody has fixed its state."`
-	PinnedUntil      *time.Time   `json:"pinned_until,omitempty" doc:"When that ends by itself, if it does."`
-	WindowSucceeded  int64        `json:"window_succeeded" doc:"Calls that went well within its window."`
+	Openings         int          `json:"openings" doc:"How many times it has opened in a row; the wait grows with it."`
+	TimesOpened      int64        `json:"times_opened" doc:"How many times it has opened."`
+	Pinned           bool         `json:"pinned,omitempty" doc:"Its state is fixed by hand."`
+	PinnedUntil      *time.Time   `json:"pinned_until,omitempty" doc:"When the pin ends, if it does."`
+	WindowSucceeded  int64        `json:"window_succeeded" doc:"Calls that succeeded within its window."`
 	WindowFailed     int64        `json:"window_failed" doc:"Calls that failed within its window."`
 	Held             int64        `json:"held" doc:"Jobs that it holds, counted up to 10,000. Those of a queue that it holds whole are not among them."`
-	Probes           int          `json:"probes" doc:"Probes that are under way."`
-	Policy           string       `json:"policy" doc:"What becomes of its jobs at this moment, if it is not closed." example:"hold"`
-	Queues           []string     `json:"queues" doc:"The queues whose breaker it is."`
-	FailureThreshold int          `json:"failure_threshold,omitempty" doc:"It opens at so many failures in the window."`
-	FailureRatio     float64      `json:"failure_ratio,omitempty" doc:"It opens when this part of the calls in the window failed,"`
-	MinCalls         int          `json:"min_calls" doc:"of at least so many."`
+	Probes           int          `json:"probes" doc:"Probes that are running."`
+	Policy           string       `json:"policy" doc:"What happens to its jobs now, unless it is closed." example:"hold"`
+	Queues           []string     `json:"queues" doc:"The queues that use it."`
+	FailureThreshold int          `json:"failure_threshold,omitempty" doc:"It opens at this many failures in the window."`
+	FailureRatio     float64      `json:"failure_ratio,omitempty" doc:"It opens when this share of the calls in the window failed,"`
+	MinCalls         int          `json:"min_calls" doc:"of at least this many."`
 	WindowSeconds    int          `json:"window_seconds" doc:"Length of the sliding window."`
-	OpenSeconds      float64      `json:"open_seconds" doc:"How long it stays open before it is probed, the first time,"`
-	MaxOpenSeconds   float64      `json:"max_open_seconds" doc:"and at most."`
-	HalfOpenProbes   int          `json:"half_open_probes" doc:"Half-open, it lets so many jobs through at once."`
-	CloseAfter       int          `json:"close_after" doc:"It closes when so many probes have succeeded."`
+	OpenSeconds      float64      `json:"open_seconds" doc:"How long it stays open before the first probe,"`
+	MaxOpenSeconds   float64      `json:"max_open_seconds" doc:"and the longest wait."`
+	HalfOpenProbes   int          `json:"half_open_probes" doc:"How many probes run at once while it is half-open."`
+	CloseAfter       int          `json:"close_after" doc:"How many probes must succeed before it closes."`
 	Counts           CountedError `json:"counts" doc:"Which errors count as failures."`
-	WhileOpen        WhileOpen    `json:"while_open" doc:"What becomes of its jobs while it is open."`
-	RampPerSecond    float64      `json:"ramp_per_second" doc:"When it has closed, the jobs that it held come back at this rate,"`
+	WhileOpen        WhileOpen    `json:"while_open" doc:"What happens to its jobs while it is open."`
+	RampPerSecond    float64      `json:"ramp_per_second" doc:"After it closes, the jobs that it held come back at this rate per second,"`
 	RampFactor       float64      `json:"ramp_factor" doc:"which is multiplied by this each second."`
-	CreatedAt        time.Time    `json:"created_at" doc:"When it came into being."`
+	CreatedAt        time.Time    `json:"created_at" doc:"When it was created."`
 
 	changes int64
 }
@@ -119,7 +119,8 @@ func (e *Engine) Breaker(ctx context.Context, name string) (Breaker, error) {
 	return breakers[0], nil
 }
 
-// SetBreaker makes a circuit breaker or changes its settings; with replace, settings not named go back to weir's defaults. Its history keeps who did it, if by is given.
+// SetBreaker creates a circuit breaker or changes its settings; with replace, other settings get weir's defaults. The history keeps by,
+// if it is given.
 // Errors: InvalidArgument.
 func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSettings, replace bool, by string) (Breaker, error) {
 	text, err := json.Marshal(settings)
@@ -146,7 +147,7 @@ func breakerFromRow(r db.ListBreakersRow) (Breaker, error) {
 		CreatedAt: r.CreatedAt.UTC(), changes: r.Changes,
 	}
 	if err := json.Unmarshal(r.Counts, &b.Counts); err != nil {
-		return Breaker{}, fmt.Errorf("reading what counts for breaker %q: %w", r.Name, err)
+		return Breaker{}, fmt.Errorf("reading which errors count for breaker %q: %w", r.Name, err)
 	}
 	if err := json.Unmarshal(r.WhileOpen, &b.WhileOpen); err != nil {
 		return Breaker{}, fmt.Errorf("reading the policy of breaker %q: %w", r.Name, err)

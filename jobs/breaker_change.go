@@ -24,17 +24,17 @@ type BreakerReset struct {
 
 // BreakerPin fixes the state of a circuit breaker.
 type BreakerPin struct {
-	State      string   `json:"state" enum:"open,closed,none" doc:"open or closed: it stays so whatever happens. none: its state is no longer fixed."`
+	State      string   `json:"state" enum:"open,closed,none" doc:"open or closed: the state stays, whatever happens. none: the pin ends."`
 	By         string   `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who does it." example:"ann"`
 	Reason     string   `json:"reason,omitempty" minLength:"1" maxLength:"500" doc:"Why."`
-	ForSeconds *float64 `json:"for_seconds,omitempty" minimum:"0.1" maximum:"315360000" doc:"The pin ends by itself after so long. Defaults to never."`
+	ForSeconds *float64 `json:"for_seconds,omitempty" minimum:"0.1" maximum:"315360000" doc:"How long the pin lasts. Defaults to no end."`
 }
 
-// BreakerReport says how calls of a dependency went that were not a job's.
+// BreakerReport reports outcomes of calls made outside jobs.
 type BreakerReport struct {
-	Outcome string   `json:"outcome" enum:"success,failure" doc:"How they went."`
+	Outcome string   `json:"outcome" enum:"success,failure" doc:"Their outcome."`
 	Error   *Failure `json:"error,omitempty" doc:"With failure: what went wrong. Whether it counts depends on the breaker."`
-	Calls   int      `json:"calls,omitempty" minimum:"1" maximum:"1000000" doc:"How many they were. Defaults to 1."`
+	Calls   int      `json:"calls,omitempty" minimum:"1" maximum:"1000000" doc:"How many calls. Defaults to 1."`
 }
 
 // BreakerEvent is a change of a circuit breaker.
@@ -45,7 +45,7 @@ type BreakerEvent struct {
 	Event     string          `json:"event" enum:"opened,half_opened,closed,recovered,pinned,unpinned,set,deleted" doc:"What happened. recovered: all jobs that it held are back. set: its settings were changed."`
 	FromState BreakerState    `json:"from_state" enum:"closed,open,half_open" doc:"Its state before."`
 	State     BreakerState    `json:"state" enum:"closed,open,half_open" doc:"Its state since."`
-	By        string          `json:"by,omitempty" doc:"Who did it, if somebody did and said so."`
+	By        string          `json:"by,omitempty" doc:"Who did it, if that was given."`
 	Reason    string          `json:"reason,omitempty" doc:"Why, in words." example:"5 of 9 calls failed within 60 seconds"`
 	Detail    json.RawMessage `json:"detail" doc:"More about it, depending on the event: ok and failed in the window, wait_seconds, until, settings."`
 }
@@ -66,7 +66,7 @@ func (e *Engine) ResetBreaker(ctx context.Context, name string, r BreakerReset) 
 	return e.Breaker(ctx, name)
 }
 
-// PinBreaker fixes the state of a circuit breaker, or ends that. Errors: BreakerNotFound, InvalidArgument.
+// PinBreaker fixes the state of a circuit breaker, or ends a pin. Errors: BreakerNotFound, InvalidArgument.
 func (e *Engine) PinBreaker(ctx context.Context, name string, p BreakerPin) (Breaker, error) {
 	if err := e.q.PinBreaker(ctx, db.PinBreakerParams{Name: name, State: p.State, By: nonZero(p.By), Reason: nonZero(p.Reason), ForSeconds: p.ForSeconds}); err != nil {
 		return Breaker{}, fromDB("pinning a circuit breaker", err)
@@ -74,7 +74,7 @@ func (e *Engine) PinBreaker(ctx context.Context, name string, p BreakerPin) (Bre
 	return e.Breaker(ctx, name)
 }
 
-// ReportBreaker notes for a circuit breaker how calls went, and returns it as it is then. Errors: BreakerNotFound, InvalidArgument.
+// ReportBreaker records the outcome of calls for a circuit breaker, and returns the breaker. Errors: BreakerNotFound, InvalidArgument.
 func (e *Engine) ReportBreaker(ctx context.Context, name string, r BreakerReport) (Breaker, error) {
 	var failure json.RawMessage
 	if r.Error != nil {
@@ -96,7 +96,7 @@ func (e *Engine) BreakerEvents(ctx context.Context, name string, before ID, limi
 	}
 	rows, err := e.q.ListBreakerEvents(ctx, db.ListBreakerEventsParams{Name: name, Before: int64(before), MaxEvents: int32(limit)})
 	if err != nil {
-		return nil, fromDB("reading what happened to a circuit breaker", err)
+		return nil, fromDB("reading the events of a circuit breaker", err)
 	}
 	if len(rows) == 0 {
 		if _, err := e.Breaker(ctx, name); err != nil {
@@ -112,7 +112,7 @@ func (e *Engine) BreakerEvents(ctx context.Context, name string, before ID, limi
 	return events, nil
 }
 
-const breakerBatch = 2000 // jobs that one step lets go for each breaker
+const breakerBatch = 2000 // jobs that one step releases for each breaker
 
 // tickBreakers does what is due for all circuit breakers: probes, and jobs that come back.
 func (e *Engine) tickBreakers(ctx context.Context) (time.Duration, error) {

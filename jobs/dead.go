@@ -24,7 +24,7 @@ type DeadFilter struct {
 	Text        string     `json:"q,omitempty" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
 	DiedAfter   *time.Time `json:"died_after,omitempty" doc:"Only letters of jobs that died then or later."`
 	DiedBefore  *time.Time `json:"died_before,omitempty" doc:"Only letters of jobs that died earlier."`
-	MinAttempts int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only letters with so many attempts or more."`
+	MinAttempts int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only letters with at least this many attempts."`
 }
 
 // DeadLetter is a job that died and was neither run again nor purged.
@@ -33,13 +33,13 @@ type DeadLetter struct {
 	DiedAt time.Time `json:"died_at" doc:"When it died."`
 }
 
-// DeadLetterHistory is a dead letter with all that happened to it.
+// DeadLetterHistory is a dead letter with its timeline.
 type DeadLetterHistory struct {
 	DeadLetter
 	Timeline []Moment `json:"timeline" doc:"What happened to it, in order: each attempt, each time it was run again, and by whom; at most the first 1000 moments."`
 }
 
-// DeadPosition is a place in the list of dead letters: behind this one. The zero value is before the newest.
+// DeadPosition is a place in the list of dead letters: after this one. The zero value is before the newest.
 type DeadPosition struct {
 	DiedAt time.Time
 	ID     ID
@@ -49,9 +49,11 @@ type DeadPosition struct {
 type DeadPage struct {
 	Letters []DeadLetter
 	Next    *DeadPosition // where the next page begins; nil: there is none
+	// SearchedBackTo is set if the search ran out of time: dead letters from before then have not been searched yet.
+	SearchedBackTo *time.Time
 }
 
-// DeadLetters lists up to limit dead letters that pass a filter, newest first, from a position. As List it may end with fewer and a place to go on from.
+// DeadLetters lists up to limit dead letters that match a filter, newest first, from a position. Like List it may return fewer, and a position to continue from.
 func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPosition, limit int) (DeadPage, error) {
 	filter, err := json.Marshal(f)
 	if err != nil {
@@ -84,7 +86,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 		last := candidates[len(candidates)-1]
 		from = DeadPosition{last.DiedAt, ID(last.JobID)}
 		if e.clock.Since(began) > listFor {
-			page.Next = &from
+			page.Next, page.SearchedBackTo = &from, utc(&last.DiedAt)
 			return page, nil
 		}
 	}
@@ -102,7 +104,7 @@ func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosi
 	return same, err
 }
 
-// readLetters returns the first `limit` of the candidates that pass a filter, and where to go on if there are more.
+// readLetters returns the first `limit` of the candidates that match a filter, and where to continue if there are more.
 func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLettersRow, filter json.RawMessage, limit int) ([]DeadLetter, *DeadPosition, error) {
 	ids := make([]int64, len(candidates))
 	for i, c := range candidates {
@@ -141,7 +143,7 @@ func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLetter
 	return letters, next, nil
 }
 
-// DeadLetter returns one with its history. Errors: DeadLetterNotFound.
+// DeadLetter returns a dead letter with its history. Errors: DeadLetterNotFound.
 func (e *Engine) DeadLetter(ctx context.Context, id ID) (DeadLetterHistory, error) {
 	diedAt, err := e.q.DiedAt(ctx, int64(id))
 	if err != nil {
@@ -166,13 +168,13 @@ func noLetterOr(err error, id ID) error {
 	if errors.Is(err, pgx.ErrNoRows) {
 		return &Error{
 			Code: DeadLetterNotFound, Message: "there is no dead letter " + id.String(),
-			Hint: "It never died, or was run again, purged or routed to another queue since; the job says what it is now.",
+			Hint: "It never died, or has since been redriven, purged or routed to another queue. The job shows its state.",
 		}
 	}
 	return fromDB("reading a dead letter", err)
 }
 
-// Redrive runs a dead letter again, its attempts counted from 0 unless they are to be kept. Errors: DeadLetterNotFound, InvalidArgument.
+// Redrive runs a dead letter again. Attempts are counted from 0, unless keepAttempts. Errors: DeadLetterNotFound, InvalidArgument.
 func (e *Engine) Redrive(ctx context.Context, id ID, by string, keepAttempts bool) (Job, error) {
 	if _, err := e.q.RedriveJob(ctx, db.RedriveJobParams{JobID: int64(id), By: nonZero(by), KeepAttempts: keepAttempts}); err != nil {
 		return Job{}, fromDB("redriving a dead letter", err)

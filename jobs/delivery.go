@@ -12,7 +12,7 @@ import (
 
 // Message is an event on its way to a webhook.
 type Message struct {
-	Webhook ID     // whose it is
+	Webhook ID     // its receiver
 	URL     string // where to post it
 	EventID string
 	Body    []byte // JSON
@@ -21,14 +21,14 @@ type Message struct {
 	Attempt int // the number of this one: 1, 2, …
 }
 
-// Sent is what came of sending a message.
+// Sent is the result of sending a message.
 type Sent struct {
 	Status   int    // of the answer; 0: there was none
 	Error    string // why it failed; empty: it was delivered
 	Duration time.Duration
 }
 
-// CreateDeliveries notes the next events that webhooks are to be told of. It says whether more are there already.
+// CreateDeliveries records the next events for webhooks. It reports whether more are waiting.
 func (e *Engine) CreateDeliveries(ctx context.Context) (behind bool, err error) {
 	ids, err := e.loops.EnabledWebhooks(ctx)
 	if err != nil {
@@ -37,15 +37,15 @@ func (e *Engine) CreateDeliveries(ctx context.Context) (behind bool, err error) 
 	for _, id := range ids {
 		row, err := e.loops.CreateDeliveries(ctx, id)
 		if err != nil {
-			return false, fromDB("noting what webhooks are to be told", err)
+			return false, fromDB("recording deliveries", err)
 		}
 		behind = behind || row.Behind
 	}
 	return behind, nil
 }
 
-// Delivery returns the message of a delivery. There is none (ok is false) where it is not pending any more, was given to River anew since this take, or
-// its webhook was disabled.
+// Delivery returns the message of a delivery. ok is false if it is no longer pending, was given to River again since this take, or its
+// webhook was disabled.
 func (e *Engine) Delivery(ctx context.Context, id ID, take int) (m Message, ok bool, err error) {
 	r, err := e.loops.PendingDelivery(ctx, db.PendingDeliveryParams{DeliveryID: int64(id), Take: int32(take)})
 	if errors.Is(err, pgx.ErrNoRows) {
@@ -61,7 +61,7 @@ func (e *Engine) Delivery(ctx context.Context, id ID, take int) (m Message, ok b
 	return m, true, nil
 }
 
-// NoteSent notes what came of an attempt. retryIn is when the next one is; nil: there is none.
+// NoteSent records the result of an attempt. retryIn is the wait before the next one; nil: there is none.
 func (e *Engine) NoteSent(ctx context.Context, id ID, s Sent, retryIn *time.Duration) error {
 	params := db.RecordDeliveryAttemptParams{DeliveryID: int64(id), Ok: s.Error == "", Status: nonZero(int32(s.Status)), Error: nonZero(s.Error), DurationSeconds: s.Duration.Seconds()}
 	if retryIn != nil {

@@ -19,9 +19,9 @@ type NewJob struct {
 	MaxAttempts    int             `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"After this many failed attempts it is dead. Defaults to the queue's, 5."`
 	TimeoutSeconds int             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run. Defaults to the queue's, 300."`
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
-	Unique         *Unique         `json:"unique,omitempty" doc:"Answer with the first job where another of this key is there."`
+	Unique         *Unique         `json:"unique,omitempty" doc:"Skip if an unfinished job has this key, and answer with that job."`
 	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"The tenant that it runs for."`
-	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Its line in a queue with limits: jobs of one key share the key's limits." example:"order-42"`
+	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Jobs of one key share the key's limits." example:"order-42"`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must exist."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long to keep the result after the job completed. Defaults to as long as the job."`

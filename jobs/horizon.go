@@ -14,7 +14,7 @@ type horizonStep struct {
 const (
 	horizonEvery  = 5 * time.Second
 	horizonLong   = time.Minute // a transaction open for longer is worth a warning,
-	horizonAge    = 1_000_000   // or a slot that holds back so many transactions,
+	horizonAge    = 1_000_000   // or a slot that holds back this many transactions,
 	horizonRepeat = 5 * time.Minute
 )
 

@@ -67,7 +67,7 @@ type Job struct {
 	FinishedAt     *time.Time      `json:"finished_at,omitempty" doc:"When it ended."`
 	Worker         string          `json:"worker,omitempty" doc:"The worker that has it or had it last."`
 	LeaseExpiresAt *time.Time      `json:"lease_expires_at,omitempty" doc:"When it is taken back unless a heartbeat comes, if it is running."`
-	CancelRequest  bool            `json:"cancel_requested,omitempty" doc:"It is running and somebody cancelled it."`
+	CancelRequest  bool            `json:"cancel_requested,omitempty" doc:"It is running, and its cancellation was requested."`
 	Progress       *Progress       `json:"progress,omitempty" doc:"What its worker last said of its progress."`
 	Result         json.RawMessage `json:"result,omitempty" doc:"What its worker gave as the result: any JSON."`
 	Error          json.RawMessage `json:"error,omitempty" doc:"Why it is dead: an object with a message."`
@@ -91,11 +91,11 @@ type Job struct {
 	Duplicate      bool            `json:"duplicate,omitempty" doc:"In the answer to an enqueue: the unique key was taken, and this is the job that has it."`
 }
 
-// AttemptError is what became of one failed attempt.
+// AttemptError is one failed attempt.
 type AttemptError struct {
 	Attempt   int       `json:"attempt" doc:"Which attempt: 1, 2, …"`
 	At        time.Time `json:"at" doc:"When it failed."`
-	StartedAt time.Time `json:"started_at" doc:"When it began."`
+	StartedAt time.Time `json:"started_at" doc:"When its first batch began."`
 	Kind      string    `json:"kind" enum:"failed,timed_out,lost" doc:"failed: the worker said so. timed_out: it ran past its timeout. lost: its lease ran out."`
 	Worker    string    `json:"worker,omitempty" doc:"The worker that had it."`
 	Message   string    `json:"message" doc:"What went wrong."`

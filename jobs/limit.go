@@ -8,69 +8,69 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// QueueLimits are the limits of a queue and of each of its keys and tenants. What is nil has no limit.
+// QueueLimits are the limits of a queue and of each of its keys and tenants. A nil field sets no limit.
 type QueueLimits struct {
-	Concurrency *int          `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"So many jobs of the queue may be in flight: handed to workers, or about to be."`
-	PerKey      *int          `json:"per_key,omitempty" minimum:"1" maximum:"1000000" doc:"So many jobs of each concurrency key may be in flight. With 1, a key's jobs run one after the other, in order, and one that fails keeps its key until it has ended."`
-	Rate        *Rate         `json:"rate,omitempty" doc:"How fast jobs of the queue are handed out."`
-	KeyRate     *Rate         `json:"key_rate,omitempty" doc:"How fast jobs of each concurrency key are handed out."`
-	Tenants     *TenantShares `json:"tenants,omitempty" doc:"Tenants share the queue by weight; what one does not use goes to the others."`
+	Concurrency *int          `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"How many jobs of the queue may be in flight: given to workers, or about to be."`
+	PerKey      *int          `json:"per_key,omitempty" minimum:"1" maximum:"1000000" doc:"How many jobs of each concurrency key may be in flight. With 1, a key's jobs run one after the other, in order, and a job that fails keeps its key until it has ended."`
+	Rate        *Rate         `json:"rate,omitempty" doc:"How fast jobs of the queue start."`
+	KeyRate     *Rate         `json:"key_rate,omitempty" doc:"How fast jobs of each concurrency key start."`
+	Tenants     *TenantShares `json:"tenants,omitempty" doc:"Tenants share the queue by weight; unused shares go to the others."`
 }
 
 // Rate is a token bucket.
 type Rate struct {
-	PerSecond float64 `json:"per_second" minimum:"0.00001" maximum:"1000000" doc:"So many a second in the long run."`
-	Burst     int     `json:"burst,omitempty" minimum:"1" maximum:"1000000" doc:"So many at once, after a rest. Defaults to per_second, at least 1."`
+	PerSecond float64 `json:"per_second" minimum:"0.00001" maximum:"1000000" doc:"Jobs per second in the long run."`
+	Burst     int     `json:"burst,omitempty" minimum:"1" maximum:"1000000" doc:"The most at once, after an idle time. Defaults to per_second, at least 1."`
 }
 
-// TenantShares says who gets how much of a queue.
+// TenantShares are the weights by which tenants share a queue.
 type TenantShares struct {
-	Weights map[string]float64 `json:"weights,omitempty" doc:"Shares by tenant, from 0.001 to 1000, in proportion to those of the others that wait. A tenant that is not named has 1."`
+	Weights map[string]float64 `json:"weights,omitempty" doc:"Shares by tenant, from 0.001 to 1000, in proportion to those of the others that wait. Other tenants have 1."`
 }
 
-// KeyLimit are limits of one concurrency key, in place of those for all. What is not given is as for all.
+// KeyLimit overrides the limits of one concurrency key. A nil field leaves the queue's limit.
 type KeyLimit struct {
-	Concurrency *int  `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"So many of its jobs may be in flight."`
-	Rate        *Rate `json:"rate,omitempty" doc:"How fast its jobs are handed out."`
+	Concurrency *int  `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"How many of its jobs may be in flight."`
+	Rate        *Rate `json:"rate,omitempty" doc:"How fast its jobs start."`
 }
 
-// TenantLimit is the share of one tenant, in place of what the queue's limits say.
+// TenantLimit overrides the share of one tenant.
 type TenantLimit struct {
 	Weight      *float64 `json:"weight,omitempty" minimum:"0.001" maximum:"1000" doc:"Its share, in proportion to those of the others that wait."`
-	Concurrency *int     `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"So many of its jobs may be in flight."`
+	Concurrency *int     `json:"concurrency,omitempty" minimum:"1" maximum:"1000000" doc:"How many of its jobs may be in flight."`
 }
 
 // LimitOverride are the limits of one key or tenant.
 type LimitOverride struct {
-	Key         string   `json:"key,omitempty" doc:"The key that it is about." example:"order-42"`
-	Tenant      string   `json:"tenant,omitempty" doc:"The tenant that it is about."`
-	Concurrency *int     `json:"concurrency,omitempty" doc:"So many of its jobs may be in flight."`
-	Rate        *Rate    `json:"rate,omitempty" doc:"How fast its jobs are handed out."`
+	Key         string   `json:"key,omitempty" doc:"The concurrency key." example:"order-42"`
+	Tenant      string   `json:"tenant,omitempty" doc:"The tenant."`
+	Concurrency *int     `json:"concurrency,omitempty" doc:"How many of its jobs may be in flight."`
+	Rate        *Rate    `json:"rate,omitempty" doc:"How fast its jobs start."`
 	Weight      *float64 `json:"weight,omitempty" doc:"The tenant's share."`
 }
 
 // Line is one line of a queue with limits.
 type Line struct {
-	Tenant      string   `json:"tenant,omitempty" doc:"Whose line it is, where the limits tell tenants apart."`
-	Key         string   `json:"key,omitempty" doc:"Of which key, where the limits tell keys apart; none: of jobs without one." example:"order-42"`
+	Tenant      string   `json:"tenant,omitempty" doc:"Its tenant, if the limits distinguish tenants."`
+	Key         string   `json:"key,omitempty" doc:"Its key, if the limits distinguish keys; absent: jobs without a key." example:"order-42"`
 	Waiting     int64    `json:"waiting" doc:"Jobs that wait in it."`
-	InFlight    int64    `json:"in_flight" doc:"Jobs that were handed out, or are about to be, and have not ended."`
-	Concurrency *int     `json:"concurrency,omitempty" doc:"So many may be in flight."`
-	PerSecond   *float64 `json:"per_second,omitempty" doc:"So many are handed out a second."`
-	Open        bool     `json:"open" doc:"Something waits, and its own limits have room: it only waits for its turn."`
+	InFlight    int64    `json:"in_flight" doc:"Jobs that were given to workers, or are about to be, and have not ended."`
+	Concurrency *int     `json:"concurrency,omitempty" doc:"How many may be in flight."`
+	PerSecond   *float64 `json:"per_second,omitempty" doc:"How many start per second."`
+	Open        bool     `json:"open" doc:"Jobs wait and its own limits have room: it only waits for its turn."`
 
 	name string
 }
 
-// Position is where a list goes on after this line.
+// Position is where a list continues after this line.
 func (l Line) Position() string { return l.name }
 
-// SetKeyLimit gives a key limits of its own; nil takes them away. Errors: QueueNotFound, InvalidArgument.
+// SetKeyLimit overrides the limits of a key; nil removes the override. Errors: QueueNotFound, InvalidArgument.
 func (e *Engine) SetKeyLimit(ctx context.Context, queue, key string, limit *KeyLimit) error {
 	return e.setLimit(ctx, db.SetLimitParams{Queue: queue, Key: &key}, limit)
 }
 
-// SetTenantLimit gives a tenant a share of its own; nil takes it away. Errors: QueueNotFound, InvalidArgument.
+// SetTenantLimit overrides the share of a tenant; nil removes the override. Errors: QueueNotFound, InvalidArgument.
 func (e *Engine) SetTenantLimit(ctx context.Context, queue, tenant string, limit *TenantLimit) error {
 	return e.setLimit(ctx, db.SetLimitParams{Queue: queue, Tenant: &tenant}, limit)
 }

@@ -28,7 +28,7 @@ type Filter struct {
 	CreatedBefore  *time.Time `json:"created_before,omitempty" doc:"Only jobs enqueued earlier."`
 	FinishedAfter  *time.Time `json:"finished_after,omitempty" doc:"Only jobs that ended then or later."`
 	FinishedBefore *time.Time `json:"finished_before,omitempty" doc:"Only jobs that ended earlier."`
-	MinAttempts    int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only jobs with so many attempts or more."`
+	MinAttempts    int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only jobs with at least this many attempts."`
 	HasError       *bool      `json:"has_error,omitempty" doc:"Only jobs with a failed attempt (true), or without one (false)."`
 	Text           string     `json:"q,omitempty" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, whatever its case."`
 }
@@ -37,15 +37,17 @@ type Filter struct {
 type Page struct {
 	Jobs []Job
 	Next ID // where the next page begins; 0: there is none
+	// SearchedBackTo is set if the search ran out of time: jobs enqueued before then have not been searched yet.
+	SearchedBackTo *time.Time
 }
 
 const (
-	listBatch = 2000            // candidates one statement looks at
-	listFor   = 2 * time.Second // how long one page is searched for
+	listBatch = 2000            // candidates of one statement
+	listFor   = 2 * time.Second // how long the search for one page lasts
 )
 
-// List returns up to limit jobs that pass a filter, newest first, with ids below before (0: from the newest). A search that takes too long ends
-// with the jobs found so far, perhaps none, and the place to go on from.
+// List returns up to limit jobs that match a filter, newest first, with ids below before (0: from the newest). A search that takes too long ends
+// with the jobs found so far, perhaps none, and the place to continue from.
 func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page, error) {
 	if before == 0 {
 		before = math.MaxInt64
@@ -84,6 +86,13 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		}
 		if e.clock.Since(began) > listFor {
 			page.Next = before
+			at, err := e.q.JobCreatedAt(ctx, int64(before))
+			if err != nil && !errors.Is(err, pgx.ErrNoRows) { // retention may just have dropped it
+				return Page{}, fromDB("listing jobs", err)
+			}
+			if err == nil {
+				page.SearchedBackTo = utc(&at)
+			}
 			return page, nil
 		}
 	}

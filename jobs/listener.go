@@ -102,7 +102,7 @@ func (l *EventListener) startReplay(ctx context.Context, from place) error {
 	return nil
 }
 
-// Next waits for events, for at most so long, and returns those that came; none after the wait. open is false when the stream ends, because
+// Next waits for events up to a duration and returns those that came, or none. open is false when the stream ends, because
 // the listener is too slow or the node shuts down: resume from the last position. Errors: those of the database.
 func (l *EventListener) Next(ctx context.Context, wait time.Duration) (events []*Event, open bool, err error) {
 	for l.replay != nil {

@@ -115,7 +115,7 @@ func newMetrics(e *Engine) *metrics {
 		poolConns:      prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
 		poolWaits:      prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Calls that had to wait for a connection.", []string{"pool"}, nil),
 		poolWaitTime:   prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
-		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every 10 seconds.", []string{"queue", "state"}, nil),
+		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every 10 seconds, and up to a bound (available and dead: 100,000 of the queue; scheduled, retryable and held: 200,000 of all queues).", []string{"queue", "state"}, nil),
 		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
 		inFlight:       prometheus.NewDesc("weir_queue_in_flight", "Jobs in flight of a queue with limits; counted at most every 10 seconds.", []string{"queue"}, nil),
 		linesWaiting:   prometheus.NewDesc("weir_queue_lines_waiting", "Lines of a queue with limits where something waits.", []string{"queue"}, nil),

@@ -23,37 +23,37 @@ const (
 	ExportJobs       OperationKind = "export_jobs"
 )
 
-// OperationState is how far an operation is.
+// OperationState is the progress of an operation.
 type OperationState string
 
-// OperationDryRun is the state of an operation that is only thought of.
+// OperationDryRun is the state of an operation that only counts.
 const OperationDryRun OperationState = "dry_run"
 
-// Operation is work on many jobs that goes on in the background, in batches.
+// Operation is background work on many jobs, in batches.
 type Operation struct {
-	ID            ID                `json:"id,omitempty" doc:"Names it; absent in the answer to a dry run."`
+	ID            ID                `json:"id,omitempty" doc:"Its id; absent in the answer to a dry run."`
 	Kind          OperationKind     `json:"kind" enum:"redrive_dead,purge_dead,bulk_cancel,bulk_retry,bulk_reprioritise,export_jobs" doc:"What it does."`
-	State         OperationState    `json:"state" enum:"dry_run,pending,running,completed,cancelled" doc:"How far it is; dry_run: nothing is stored, and nothing is done."`
+	State         OperationState    `json:"state" enum:"dry_run,pending,running,completed,cancelled" doc:"Its progress; dry_run: nothing is stored or changed."`
 	Filter        json.RawMessage   `json:"filter" doc:"Which dead letters, of those that died before created_at, or which jobs, of those enqueued before."`
-	Options       *OperationOptions `json:"options,omitempty" doc:"What else was asked for, of an operation on jobs."`
-	KeepAttempts  bool              `json:"keep_attempts,omitempty" doc:"Of a redrive: the attempts so far count."`
-	By            string            `json:"by,omitempty" doc:"Who asked for it, if they said."`
-	RatePerSecond float64           `json:"rate_per_second,omitempty" doc:"At most so many a second; absent: as fast as they can be done."`
-	Total         int64             `json:"total" doc:"How many it is about, as counted when it was asked for. If total_exact is false, counting took more than two seconds and there are at least as many: total grows with done, and is exact at the end."`
+	Options       *OperationOptions `json:"options,omitempty" doc:"Further options of an operation on jobs."`
+	KeepAttempts  bool              `json:"keep_attempts,omitempty" doc:"For a redrive: earlier attempts count."`
+	By            string            `json:"by,omitempty" doc:"Who started it, if that was given."`
+	RatePerSecond float64           `json:"rate_per_second,omitempty" doc:"The highest rate per second; absent: no limit."`
+	Total         int64             `json:"total" doc:"How many jobs match, counted when it started. If total_exact is false, counting took more than two seconds and at least this many match: total grows with done, and is exact at the end."`
 	TotalExact    bool              `json:"total_exact" doc:"Whether total is exact."`
 	Done          int64             `json:"done" doc:"How many are done."`
-	Failed        int64             `json:"failed" doc:"At its end: how many it did not find any more, because somebody else was quicker."`
-	CreatedAt     time.Time         `json:"created_at" doc:"When it was asked for."`
-	StartedAt     *time.Time        `json:"started_at,omitempty" doc:"When it began."`
+	Failed        int64             `json:"failed" doc:"At its end: how many it no longer found, because another session took them."`
+	CreatedAt     time.Time         `json:"created_at" doc:"When it was started."`
+	StartedAt     *time.Time        `json:"started_at,omitempty" doc:"When its first batch began."`
 	FinishedAt    *time.Time        `json:"finished_at,omitempty" doc:"When it was completed or cancelled."`
 }
 
-// OperationOptions are what operations on jobs are told besides their filter.
+// OperationOptions are the options of operations on jobs besides their filter.
 type OperationOptions struct {
-	Priority      int    `json:"priority,omitempty" doc:"Of bulk_reprioritise: the new priority."`
-	ResetAttempts bool   `json:"reset_attempts,omitempty" doc:"Of bulk_retry: the attempts so far are forgotten."`
-	Format        string `json:"format,omitempty" doc:"Of export_jobs: ndjson or csv."`
-	Limit         int    `json:"limit,omitempty" doc:"Of export_jobs: at most so many jobs."`
+	Priority      int    `json:"priority,omitempty" doc:"For bulk_reprioritise: the new priority."`
+	ResetAttempts bool   `json:"reset_attempts,omitempty" doc:"For bulk_retry: attempts are counted from 0."`
+	Format        string `json:"format,omitempty" doc:"For export_jobs: ndjson or csv."`
+	Limit         int    `json:"limit,omitempty" doc:"For export_jobs: the most jobs to export."`
 }
 
 // OperationRequest is what StartOperation does, and to which dead letters or jobs.
@@ -64,7 +64,7 @@ type OperationRequest struct {
 	Options       OperationOptions
 	KeepAttempts  bool
 	By            string  // up to 200 characters
-	RatePerSecond float64 // 0: as fast as they can be done
+	RatePerSecond float64 // 0: no limit
 	DryRun        bool    // only count
 }
 
@@ -74,9 +74,9 @@ type OperationFilter struct {
 	State OperationState
 }
 
-const operationBatch = 500 // jobs that one transaction of an operation is about
+const operationBatch = 500 // jobs of one transaction of an operation
 
-// StartOperation asks for work on all dead letters or jobs that pass a filter, or with DryRun only counts them. The chores do it. Errors: InvalidArgument.
+// StartOperation starts work on all dead letters or jobs that match a filter, or with DryRun only counts them. A chore runs it. Errors: InvalidArgument.
 func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operation, error) {
 	filter, err := r.Jobs.encode()
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
@@ -105,7 +105,7 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 	return e.Operation(ctx, ID(id))
 }
 
-// countFor counts the dead letters or jobs that an operation would be about; jobs for two seconds, after which the count is not exact.
+// countFor counts the dead letters or jobs that an operation would cover. It counts jobs for two seconds; after that the count is not exact.
 func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (db.CountFilteredJobsRow, error) {
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
 		counted, err := e.q.CountDead(ctx, filter)
@@ -180,11 +180,11 @@ func (e *Engine) CancelOperation(ctx context.Context, id ID) (Operation, error) 
 	return e.Operation(ctx, id)
 }
 
-// IdleOperations names operations without an end that nobody is at: they have not begun, or whoever was at them is gone.
+// IdleOperations returns unfinished operations without an owner: they have not started, or the node that ran them is gone.
 func (e *Engine) IdleOperations(ctx context.Context) ([]ID, error) {
 	rows, err := e.loops.IdleOperations(ctx)
 	if err != nil {
-		return nil, fromDB("looking for operations", err)
+		return nil, fromDB("finding idle operations", err)
 	}
 	ids := make([]ID, len(rows))
 	for i, r := range rows {
@@ -193,11 +193,11 @@ func (e *Engine) IdleOperations(ctx context.Context) ([]ID, error) {
 	return ids, nil
 }
 
-// RunOperation does the next batch of an operation. It says whether nothing is left for the caller to do, or how long to wait before the next batch.
+// RunOperation runs the next batch of an operation. over: the caller is done with it; otherwise wait is the time before the next batch.
 func (e *Engine) RunOperation(ctx context.Context, id ID) (over bool, wait time.Duration, err error) {
 	row, err := e.q.RunOperation(ctx, db.RunOperationParams{OperationID: int64(id), Most: operationBatch})
 	if err != nil {
-		return false, 0, fromDB("working an operation", err)
+		return false, 0, fromDB("running an operation", err)
 	}
 	return row.Over, seconds(row.WaitSeconds), nil
 }

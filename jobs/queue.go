@@ -9,77 +9,79 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// QueueSettings are the defaults of a queue's jobs. A nil or zero value leaves a setting alone, or with a replacement puts it back to weir's default.
+// QueueSettings are the defaults of a queue's jobs. A nil or zero value leaves a setting alone, or in a replacement restores
+// weir's default.
 type QueueSettings struct {
-	Priority         int          `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Priority of jobs that name none. Defaults to 5."`
-	MaxAttempts      int          `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"Attempts of jobs that name no number. Defaults to 5."`
-	TimeoutSeconds   int          `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run, for jobs that do not say. Defaults to 300."`
-	LeaseSeconds     int          `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of a lease where the claim does not say. Defaults to 30."`
+	Priority         int          `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Priority of jobs that do not name one. Defaults to 5."`
+	MaxAttempts      int          `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"Attempts of jobs that do not name a number. Defaults to 5."`
+	TimeoutSeconds   int          `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run, for jobs that do not set it. Defaults to 300."`
+	LeaseSeconds     int          `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"Length of a lease if the claim does not set it. Defaults to 30."`
 	Retry            *RetryPolicy `json:"retry,omitempty" doc:"Retry policy of jobs without one. Defaults to exponential from 2 s to 1 h with jitter."`
-	RetentionSeconds int          `json:"retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a job is kept after it ended; it goes with its partition, some hours later. Defaults to 604800, a week."`
+	RetentionSeconds int          `json:"retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a job is kept after it ended; it is removed with its partition, some hours later. Defaults to 604800, a week."`
 	DeadRetention    int          `json:"dead_retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a dead letter is kept after it died. Defaults to 2592000, 30 days."`
-	DeadLetterQueue  *string      `json:"dead_letter_queue,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter. Dead letter queues must not lead in a circle. Defaults to empty: none."`
+	DeadLetterQueue  *string      `json:"dead_letter_queue,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter. Dead letter queues must not form a cycle. Defaults to empty: none."`
 	Breaker          *string      `json:"breaker,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The circuit breaker of jobs that name none. Defaults to empty: none."`
-	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while so many jobs are available. Defaults to 0: no limit."`
-	Limits           *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast, and who gets which share. An empty object takes all limits away. Defaults to none."`
+	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while this many jobs are available. Defaults to 0: no limit."`
+	Limits           *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast they start, and how tenants share the queue. An empty object removes all limits. Defaults to none."`
 }
 
 // Queue is a queue, its settings and how many jobs are where.
 type Queue struct {
 	Name                   string       `json:"name" doc:"Its name." example:"mail"`
 	Paused                 bool         `json:"paused" doc:"Claims take nothing from it."`
-	PausedAt               *time.Time   `json:"paused_at,omitempty" doc:"Since when it is paused."`
+	PausedAt               *time.Time   `json:"paused_at,omitempty" doc:"When it was paused."`
 	PauseReason            string       `json:"pause_reason,omitempty" doc:"Why it is paused."`
-	ResumeAt               *time.Time   `json:"resume_at,omitempty" doc:"When the pause ends by itself, if it does."`
-	Priority               int          `json:"priority" doc:"Priority of jobs that name none."`
-	MaxAttempts            int          `json:"max_attempts" doc:"Attempts of jobs that name no number."`
-	TimeoutSeconds         int          `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not say."`
-	LeaseSeconds           int          `json:"lease_seconds" doc:"Length of a lease where the claim does not say."`
+	ResumeAt               *time.Time   `json:"resume_at,omitempty" doc:"When the pause ends, if it does."`
+	Priority               int          `json:"priority" doc:"Priority of jobs that do not name one."`
+	MaxAttempts            int          `json:"max_attempts" doc:"Attempts of jobs that do not name a number."`
+	TimeoutSeconds         int          `json:"timeout_seconds" doc:"How long one attempt may run, for jobs that do not set it."`
+	LeaseSeconds           int          `json:"lease_seconds" doc:"Length of a lease if the claim does not set it."`
 	Retry                  RetryPolicy  `json:"retry" doc:"Retry policy of jobs without one."`
 	RetentionSeconds       int          `json:"retention_seconds" doc:"How long a job is kept after it ended."`
 	DeadRetention          int          `json:"dead_retention_seconds" doc:"How long a dead letter is kept after it died."`
 	DeadLetterQueue        string       `json:"dead_letter_queue,omitempty" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter."`
 	Breaker                string       `json:"breaker,omitempty" doc:"The circuit breaker of jobs that name none."`
-	BreakerState           BreakerState `json:"breaker_state,omitempty" enum:"closed,open,half_open" doc:"The state of that. Unless it is closed, its policy says what becomes of the jobs."`
-	MaxDepth               *int         `json:"max_depth,omitempty" doc:"Enqueueing is refused while so many jobs are available."`
-	Limits                 *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast, and who gets which share. Single keys and tenants may have others."`
-	CreatedAt              time.Time    `json:"created_at" doc:"When it came into being."`
+	BreakerState           BreakerState `json:"breaker_state,omitempty" enum:"closed,open,half_open" doc:"The state of the breaker. Unless it is closed, its policy applies to the jobs."`
+	MaxDepth               *int         `json:"max_depth,omitempty" doc:"Enqueueing is refused while this many jobs are available."`
+	Limits                 *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast they start, and how tenants share the queue. Single keys and tenants may have overrides."`
+	CreatedAt              time.Time    `json:"created_at" doc:"When it was created."`
 	Available              int64        `json:"available" doc:"Jobs that may be claimed."`
 	Running                int64        `json:"running" doc:"Jobs that a worker has."`
 	Scheduled              int64        `json:"scheduled" doc:"Jobs that wait for a time."`
-	Retryable              int64        `json:"retryable" doc:"Jobs that failed and wait to be tried again."`
+	Retryable              int64        `json:"retryable" doc:"Jobs that failed and wait for a retry."`
 	Held                   int64        `json:"held" doc:"Jobs that wait for something else."`
 	Dead                   int64        `json:"dead" doc:"Dead letters."`
-	OldestAvailableSeconds float64      `json:"oldest_available_seconds" doc:"How long ago the oldest job that is next was enqueued; 0 if none is."`
+	OldestAvailableSeconds float64      `json:"oldest_available_seconds" doc:"Age of the oldest job that is next in its priority; 0 if there is none."`
+	Exact                  bool         `json:"exact" doc:"Whether the counts are exact. They stop at a bound: 100,000 available jobs and as many dead letters of the queue, 200,000 held and 200,000 scheduled or retryable jobs of all queues. If false, there are at least as many."`
 }
 
 // QueueWindow is what happened in a queue in the last minutes.
 type QueueWindow struct {
-	WindowSeconds      int     `json:"window_seconds" doc:"The last so many seconds."`
+	WindowSeconds      int     `json:"window_seconds" doc:"Length of the window."`
 	Completed          int64   `json:"completed" doc:"Jobs completed."`
 	Dead               int64   `json:"dead" doc:"Jobs that died."`
 	Cancelled          int64   `json:"cancelled" doc:"Jobs cancelled."`
 	CompletedPerSecond float64 `json:"completed_per_second" doc:"Mean rate of completion over the window."`
 	MeanRunSeconds     float64 `json:"mean_run_seconds" doc:"Mean time of the last attempt of completed jobs; 0 if there were none."`
-	P95RunSeconds      float64 `json:"p95_run_seconds" doc:"95th percentile of that."`
+	P95RunSeconds      float64 `json:"p95_run_seconds" doc:"95th percentile of that time."`
 }
 
 // QueueFailure is one kind of failure of the last day.
 type QueueFailure struct {
-	Kind      string    `json:"kind" doc:"Kind of the jobs that failed so."`
+	Kind      string    `json:"kind" doc:"Kind of the jobs."`
 	Event     string    `json:"event" enum:"failed,timed_out,lost" doc:"How the attempts ended."`
 	Type      string    `json:"type,omitempty" doc:"The class of the error."`
 	Message   string    `json:"message" doc:"The first 200 characters of the error."`
 	Count     int64     `json:"count" doc:"Failed attempts."`
-	LastAt    time.Time `json:"last_at" doc:"When it was last so."`
-	LastJobID ID        `json:"last_job_id" doc:"One job that failed so."`
+	LastAt    time.Time `json:"last_at" doc:"When it last happened."`
+	LastJobID ID        `json:"last_job_id" doc:"The last job that failed this way."`
 }
 
-// QueueStats says how deep, how old, how fast, and what fails.
+// QueueStats are the depth, age, throughput and failures of a queue.
 type QueueStats struct {
-	Queue    Queue          `json:"queue" doc:"How deep and how old."`
-	Windows  []QueueWindow  `json:"windows" doc:"How fast, over the last 1, 5 and 60 minutes."`
-	Failures []QueueFailure `json:"failures" doc:"What fails: the twenty most frequent failures of the last day."`
+	Queue    Queue          `json:"queue" doc:"Its depth and age."`
+	Windows  []QueueWindow  `json:"windows" doc:"Throughput over the last 1, 5 and 60 minutes."`
+	Failures []QueueFailure `json:"failures" doc:"The twenty most frequent failures of the last day."`
 }
 
 // Queues lists queues by name, starting after a name. It returns up to limit of them.
@@ -108,12 +110,12 @@ func (e *Engine) Queue(ctx context.Context, name string) (Queue, error) {
 		return Queue{}, err
 	}
 	if len(queues) == 0 {
-		return Queue{}, &Error{Code: QueueNotFound, Message: fmt.Sprintf("there is no queue %q", name), Hint: "A queue comes into being at its first job, or when its settings are put."}
+		return Queue{}, &Error{Code: QueueNotFound, Message: fmt.Sprintf("there is no queue %q", name), Hint: "The first job of a queue creates it, and so does PUT of its settings."}
 	}
 	return queues[0], nil
 }
 
-// SetQueue makes a queue or changes its settings; with replace, settings not named go back to weir's defaults. Errors: InvalidArgument.
+// SetQueue creates a queue or changes its settings; with replace, other settings get weir's defaults. Errors: InvalidArgument.
 func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettings, replace bool) (Queue, error) {
 	text, err := json.Marshal(settings)
 	if err != nil {
@@ -130,14 +132,14 @@ func (e *Engine) DeleteQueue(ctx context.Context, name string) error {
 	return fromDB("deleting a queue", e.q.DeleteQueue(ctx, name))
 }
 
-// Pause says why a queue is paused and when that ends by itself. All may be left out.
+// Pause says why a queue is paused and when the pause ends. All fields are optional.
 type Pause struct {
 	Reason          string     `json:"reason,omitempty" minLength:"1" maxLength:"500" doc:"Why it is paused."`
-	ResumeAt        *time.Time `json:"resume_at,omitempty" doc:"When the pause ends by itself, at most ten years ahead. Excludes resume_in_seconds. Defaults to never."`
-	ResumeInSeconds *float64   `json:"resume_in_seconds,omitempty" exclusiveMinimum:"0" maximum:"315360000" doc:"After how long the pause ends by itself. Excludes resume_at."`
+	ResumeAt        *time.Time `json:"resume_at,omitempty" doc:"When the pause ends, at most ten years ahead. Excludes resume_in_seconds. Defaults to no end."`
+	ResumeInSeconds *float64   `json:"resume_in_seconds,omitempty" exclusiveMinimum:"0" maximum:"315360000" doc:"How long the pause lasts. Excludes resume_at."`
 }
 
-// PauseQueue keeps claims from taking anything from a queue. Of one that is paused already it replaces the reason and the end.
+// PauseQueue stops claims from a queue. If it is paused already, the reason and the end are replaced.
 // Errors: QueueNotFound, InvalidArgument.
 func (e *Engine) PauseQueue(ctx context.Context, name string, p Pause) (Queue, error) {
 	if p.ResumeAt != nil && p.ResumeInSeconds != nil {
@@ -163,7 +165,7 @@ func (e *Engine) ResumeQueue(ctx context.Context, name string) (Queue, error) {
 // Waiting stands for all states in which jobs wait, in PurgeQueue.
 const Waiting = "waiting"
 
-// PurgeResult says what came of a purge.
+// PurgeResult is the result of a purge.
 type PurgeResult struct {
 	Purged   int64 `json:"purged" doc:"Jobs cancelled; 0 in a dry run."`
 	Matching int64 `json:"matching" doc:"Jobs that were in the state when the call began."`
@@ -190,7 +192,7 @@ func (e *Engine) PurgeQueue(ctx context.Context, name string, state State, dryRu
 	return done, nil
 }
 
-// resumeQueues ends the pauses whose time is over, and wakes who waits for their jobs.
+// resumeQueues ends the pauses that are over, and wakes claims that wait for their jobs.
 func (e *Engine) resumeQueues(ctx context.Context) (time.Duration, error) {
 	row, err := e.loops.ResumeDue(ctx)
 	if err != nil {
@@ -205,7 +207,7 @@ func (e *Engine) resumeQueues(ctx context.Context) (time.Duration, error) {
 	return e.due.rest(time.Second), nil
 }
 
-// QueueStats says how deep, how old and how fast a queue is, and what fails in it. Errors: QueueNotFound.
+// QueueStats returns the depth, age, throughput and failures of a queue. Errors: QueueNotFound.
 func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error) {
 	queue, err := e.Queue(ctx, name)
 	if err != nil {
@@ -238,7 +240,7 @@ func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
 		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
-		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds,
+		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact,
 	}
 	if r.MaxDepth > 0 {
 		depth := int(r.MaxDepth)

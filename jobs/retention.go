@@ -6,9 +6,9 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Retain purges the dead letters whose time is over, drops the partitions whose jobs have ended longer ago than their queues keep them, rewrites those of
-// which little must be kept, and sweeps unique keys that are free, results, operations, slots of schedules and deliveries to webhooks whose time is over,
-// and workers that are long gone. A partition that somebody uses at the moment is left for the next time.
+// Retain enforces retention: it purges old dead letters, drops partitions whose jobs are all past their queue's retention, rewrites partitions with
+// few jobs to keep, and sweeps free unique keys, old results, operations, slots and deliveries, and workers that are long gone. A partition in
+// use waits for the next run.
 func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "dead letters", 1000, e.loops.SweepDead); err != nil {
 		return err

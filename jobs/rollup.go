@@ -8,10 +8,10 @@ import (
 // rollUpFor bounds one call of RollUp. What is left is for the next one, a minute later.
 const rollUpFor = 40 * time.Second
 
-// RollUp counts what happened since the last time, step by step, until all is counted, another node is at it, or it has taken long enough;
+// RollUp counts what happened since the last time, step by step, until all is counted, another node is counting, or its time is up;
 // and folds old minutes into hours.
 func (e *Engine) RollUp(ctx context.Context) error {
-	if err := e.tickNow(ctx); err != nil { // what is settled depends on it
+	if err := e.tickNow(ctx); err != nil { // it decides what is settled
 		return err
 	}
 	for began := e.clock.Now(); e.clock.Since(began) < rollUpFor; {

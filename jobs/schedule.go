@@ -9,26 +9,26 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// ScheduleDefinition says when jobs are to come about by themselves, and which. A zero value stands for the default. The database reads it, and tells what
-// is wrong with it.
+// ScheduleDefinition says which jobs a schedule makes, and when. A zero value stands for the default. The database parses it and reports
+// what is wrong with it.
 type ScheduleDefinition struct {
-	Cron          string       `json:"cron,omitempty" maxLength:"500" doc:"A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is needed." example:"30 2 * * *"`
-	EverySeconds  int          `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Slots so many seconds apart, counted from the anchor, whatever the clocks do."`
-	Anchor        *time.Time   `json:"anchor,omitempty" doc:"With every_seconds: one of its slots. Defaults to starts_at, or to the time at which the schedule was made."`
-	At            *time.Time   `json:"at,omitempty" doc:"One slot, then. It must lie ahead."`
-	Timezone      string       `json:"timezone,omitempty" maxLength:"100" doc:"The zone whose clocks cron goes by: a name of the IANA time zone database. Defaults to UTC." example:"Europe/Berlin"`
-	Job           *NewJob      `json:"job,omitempty" doc:"The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its texts are filled in. One of job and workflow is needed."`
+	Cron          string       `json:"cron,omitempty" maxLength:"500" doc:"A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is required." example:"30 2 * * *"`
+	EverySeconds  int          `json:"every_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"The interval between slots in seconds of elapsed time, counted from the anchor."`
+	Anchor        *time.Time   `json:"anchor,omitempty" doc:"With every_seconds: one of its slots. Defaults to starts_at, or to when the schedule was created."`
+	At            *time.Time   `json:"at,omitempty" doc:"The only slot, in the future."`
+	Timezone      string       `json:"timezone,omitempty" maxLength:"100" doc:"The time zone of cron: a name of the IANA time zone database. Defaults to UTC." example:"Europe/Berlin"`
+	Job           *NewJob      `json:"job,omitempty" doc:"The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its text are filled in. One of job and workflow is required."`
 	Workflow      *NewWorkflow `json:"workflow,omitempty" doc:"The workflow that each slot submits; placeholders are filled in as in a job."`
-	JitterSeconds int          `json:"jitter_seconds,omitempty" minimum:"0" maximum:"86400" doc:"Each slot fires up to so much later, always the same for one slot. Less than every_seconds. Defaults to 0."`
-	StartsAt      *time.Time   `json:"starts_at,omitempty" doc:"No slot before."`
-	EndsAt        *time.Time   `json:"ends_at,omitempty" doc:"No slot then or later."`
-	MaxRuns       int          `json:"max_runs,omitempty" minimum:"1" maximum:"1000000000" doc:"Finished after so many slots that made a job. Defaults to no limit."`
-	DSTGap        string       `json:"dst_gap,omitempty" enum:"run_after,skip" doc:"Of a time that the clocks leave out. run_after: run at the first moment after. Defaults to run_after, but to skip where cron runs in every hour."`
-	DSTOverlap    string       `json:"dst_overlap,omitempty" enum:"once,twice" doc:"Of a time that the clocks show twice. once: run the first time. Defaults to once, but to twice where cron runs in every hour."`
-	Misfire       string       `json:"misfire,omitempty" enum:"skip,latest,all" doc:"Of slots that nobody fired within a minute: run none, the latest, or all, but no more than misfire_limit. Defaults to latest."`
-	MisfireLimit  int          `json:"misfire_limit,omitempty" minimum:"1" maximum:"1000" doc:"With misfire all: only so many, the latest. Defaults to 100."`
-	Overlap       string       `json:"overlap,omitempty" enum:"allow,skip,wait,cancel" doc:"While the job of a run before has not ended: run all the same, skip the slot, wait, or cancel that job. Defaults to allow."`
-	Paused        *bool        `json:"paused,omitempty" doc:"Whether it is paused. Where a schedule is replaced, not saying leaves it as it is. Defaults to false."`
+	JitterSeconds int          `json:"jitter_seconds,omitempty" minimum:"0" maximum:"86400" doc:"Each slot fires up to this much later; the delay of one slot never changes. Less than every_seconds. Defaults to 0."`
+	StartsAt      *time.Time   `json:"starts_at,omitempty" doc:"No slot comes before this time."`
+	EndsAt        *time.Time   `json:"ends_at,omitempty" doc:"No slot comes at or after this time."`
+	MaxRuns       int          `json:"max_runs,omitempty" minimum:"1" maximum:"1000000000" doc:"The schedule finishes after this many slots that made a job. Defaults to no limit."`
+	DSTGap        string       `json:"dst_gap,omitempty" enum:"run_after,skip" doc:"Local times skipped by DST. run_after: run at the first moment after the gap. Defaults to run_after, or to skip if cron runs in every hour."`
+	DSTOverlap    string       `json:"dst_overlap,omitempty" enum:"once,twice" doc:"Local times that come twice. once: run the first time. Defaults to once, or to twice if cron runs in every hour."`
+	Misfire       string       `json:"misfire,omitempty" enum:"skip,latest,all" doc:"Slots that no node fired within a minute: run none, the latest, or all up to misfire_limit. Defaults to latest."`
+	MisfireLimit  int          `json:"misfire_limit,omitempty" minimum:"1" maximum:"1000" doc:"With misfire all: how many run at most, the latest ones. Defaults to 100."`
+	Overlap       string       `json:"overlap,omitempty" enum:"allow,skip,wait,cancel" doc:"If the run before is still active: run anyway, skip the slot, wait for it, or cancel it. Defaults to allow."`
+	Paused        *bool        `json:"paused,omitempty" doc:"Whether it is paused. Replacing a schedule without this field keeps its pause. Defaults to false."`
 }
 
 // ScheduleState is what a schedule is at.
@@ -40,15 +40,15 @@ type Schedule struct {
 	ScheduleDefinition
 	State      ScheduleState `json:"state" enum:"active,waiting,paused,finished" doc:"waiting: the next slot waits for the end of the run before. finished: no slot is left."`
 	NextAt     *time.Time    `json:"next_at,omitempty" doc:"Its next slot."`
-	NextLocal  string        `json:"next_local,omitempty" doc:"The same by the clocks of its zone." example:"2026-02-01T02:30:00+01:00"`
-	DueAt      *time.Time    `json:"due_at,omitempty" doc:"When it is looked at next: the slot plus its jitter, or later where that waits or is tried again."`
+	NextLocal  string        `json:"next_local,omitempty" doc:"Its next slot in local time." example:"2026-02-01T02:30:00+01:00"`
+	DueAt      *time.Time    `json:"due_at,omitempty" doc:"When it is handled next: the slot plus its jitter, or later while the slot waits or is tried again."`
 	LastAt     *time.Time    `json:"last_at,omitempty" doc:"The last slot that made a job."`
-	Runs       int           `json:"runs" doc:"Slots that made a job; triggers by hand do not count."`
+	Runs       int           `json:"runs" doc:"Slots that made a job; manual triggers do not count."`
 	WaitingFor ID            `json:"waiting_for,omitempty" doc:"The job or workflow that must end before the next slot fires."`
-	Tries      int           `json:"tries,omitempty" doc:"How often the next slot's job was refused."`
-	Problem    string        `json:"problem,omitempty" doc:"Why it was, the last time. It is tried again until the slot after it is due, and for at most an hour."`
-	PausedAt   *time.Time    `json:"paused_at,omitempty" doc:"Since when it is paused."`
-	CreatedAt  time.Time     `json:"created_at" doc:"When it was made."`
+	Tries      int           `json:"tries,omitempty" doc:"How many times the next slot's job was refused."`
+	Problem    string        `json:"problem,omitempty" doc:"Why it was refused the last time. It is tried again until the following slot is due, and for an hour at most."`
+	PausedAt   *time.Time    `json:"paused_at,omitempty" doc:"When it was paused."`
+	CreatedAt  time.Time     `json:"created_at" doc:"When it was created."`
 	UpdatedAt  time.Time     `json:"updated_at" doc:"When its definition was last changed."`
 }
 

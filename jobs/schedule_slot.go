@@ -8,33 +8,33 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// ScheduleSlot is a slot that is to come.
+// ScheduleSlot is a future slot.
 type ScheduleSlot struct {
 	UTC     *time.Time `json:"utc,omitempty" doc:"The slot; absent where it is skipped."`
-	Local   string     `json:"local" doc:"The same by the clocks of the schedule's zone; of a slot that is skipped, the time that does not exist." example:"2026-03-29T03:00:00+02:00"`
+	Local   string     `json:"local" doc:"The slot in local time; for a skipped slot, the local time that does not exist." example:"2026-03-29T03:00:00+02:00"`
 	FiresAt *time.Time `json:"fires_at,omitempty" doc:"When it fires: the slot plus its jitter."`
 	Skipped bool       `json:"skipped,omitempty" doc:"It does not fire; the note says why."`
-	Note    string     `json:"note,omitempty" doc:"Why it is moved or skipped, or that its time comes twice." example:"moved: DST skips 2026-03-29 02:30:00"`
+	Note    string     `json:"note,omitempty" doc:"Why it is moved or skipped, or that its local time comes twice." example:"moved: DST skips 2026-03-29 02:30:00"`
 }
 
-// SlotOutcome is what became of a slot.
+// SlotOutcome is what a slot did.
 type SlotOutcome string
 
-// ScheduleRun is a slot that was dealt with.
+// ScheduleRun is a slot that was handled.
 type ScheduleRun struct {
-	Slot            time.Time   `json:"slot" doc:"The time that the schedule names; of a trigger by hand, when that was."`
-	Manual          bool        `json:"manual,omitempty" doc:"Somebody triggered it."`
-	Outcome         SlotOutcome `json:"outcome" enum:"enqueued,duplicate,skipped,missed,refused" doc:"enqueued: it made a job or a workflow. duplicate: its job's unique key was taken. skipped: the run before was active. missed: nobody fired it in time. refused: its job or workflow could not be enqueued."`
-	JobID           ID          `json:"job_id,omitempty" doc:"The job that it made, or of a duplicate the one that has the key."`
-	JobState        State       `json:"job_state,omitempty" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"What that is now; absent once it is gone."`
+	Slot            time.Time   `json:"slot" doc:"The time of the slot, or of the manual trigger."`
+	Manual          bool        `json:"manual,omitempty" doc:"It was triggered by hand."`
+	Outcome         SlotOutcome `json:"outcome" enum:"enqueued,duplicate,skipped,missed,refused" doc:"enqueued: it made a job or a workflow. duplicate: its job's unique key was taken. skipped: the run before was active. missed: no node fired it in time. refused: its job or workflow could not be enqueued."`
+	JobID           ID          `json:"job_id,omitempty" doc:"The job that it made, or for a duplicate the job that has the key."`
+	JobState        State       `json:"job_state,omitempty" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"State of that job; absent once it is gone."`
 	WorkflowID      ID          `json:"workflow_id,omitempty" doc:"The workflow that it submitted."`
-	FiredAt         time.Time   `json:"fired_at" doc:"When it was dealt with."`
-	LatenessSeconds float64     `json:"lateness_seconds" doc:"How long after the slot and its jitter that was."`
-	UntilAt         *time.Time  `json:"until_at,omitempty" doc:"Of missed slots: this is about all of them before then."`
+	FiredAt         time.Time   `json:"fired_at" doc:"When it was handled."`
+	LatenessSeconds float64     `json:"lateness_seconds" doc:"How long after the slot and its jitter it fired."`
+	UntilAt         *time.Time  `json:"until_at,omitempty" doc:"Of missed slots: this stands for all of them before this time."`
 	Detail          string      `json:"detail,omitempty" doc:"Why it made no job, or what else it did."`
 }
 
-// SlotPosition is a place in the list of runs: behind this one. The zero value is before the newest.
+// SlotPosition is a place in the list of runs: after this one. The zero value is before the newest.
 type SlotPosition struct {
 	Slot   time.Time
 	Manual bool
@@ -46,7 +46,7 @@ func (e *Engine) PreviewSchedule(ctx context.Context, name string, from *time.Ti
 	return slotsFromRows(rows, fromDB("previewing a schedule", err))
 }
 
-// PreviewDefinition does the same for a definition that is not saved. A name counts where there is jitter, which is drawn from it. Errors: InvalidArgument.
+// PreviewDefinition does the same for a definition that is not saved. Jitter depends on the name. Errors: InvalidArgument.
 func (e *Engine) PreviewDefinition(ctx context.Context, name string, definition json.RawMessage, from *time.Time, count int) ([]ScheduleSlot, error) {
 	if name == "" {
 		name = "_"
@@ -73,7 +73,7 @@ func slotsFromRows(rows []db.PreviewScheduleRow, err error) ([]ScheduleSlot, err
 	return slots, nil
 }
 
-// ScheduleRuns lists up to limit slots of a schedule that were dealt with, the latest first, from a position; with an outcome only those.
+// ScheduleRuns lists up to limit handled slots of a schedule, the latest first, from a position; with an outcome only those.
 // Errors: ScheduleNotFound.
 func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutcome, from SlotPosition, limit int) ([]ScheduleRun, error) {
 	if from.Slot.IsZero() {
@@ -88,7 +88,7 @@ func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutc
 	return runs, err
 }
 
-// endOfTime is behind every slot.
+// endOfTime is after every slot.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams) ([]ScheduleRun, error) {
@@ -107,9 +107,9 @@ func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams)
 }
 
 const (
-	fireBatch = 200 // schedules that one step looks at
+	fireBatch = 200 // schedules that one step handles
 
-	// fireAtMost is the longest wait between two looks at what is due, fireAtLeast the shortest, while another node has that.
+	// fireAtMost is the longest wait between two queries for what is due; fireAtLeast the shortest, while another node has it locked.
 	fireAtMost  = 200 * time.Millisecond
 	fireAtLeast = 20 * time.Millisecond
 )

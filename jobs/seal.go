@@ -6,10 +6,10 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Seal builds the search indexes of the partitions that take no more jobs, one after the other, until all are built, somebody else is at it, or ctx ends.
-// An index takes as long as it takes, minutes for tens of millions of jobs; what an end cuts off is dropped and built anew by the next call.
+// Seal builds the search indexes of the partitions that take no more jobs, one after the other, until all are built, another node is building, or
+// ctx ends. An index takes minutes for tens of millions of jobs. The next call drops and builds again what an end interrupted.
 func (e *Engine) Seal(ctx context.Context) error {
-	if err := e.tickNow(ctx); err != nil { // who may still insert depends on it
+	if err := e.tickNow(ctx); err != nil { // it decides which partitions still take jobs
 		return err
 	}
 	step, err := e.loops.SealStep(ctx)
@@ -19,7 +19,7 @@ func (e *Engine) Seal(ctx context.Context) error {
 	if step.Statement == "" {
 		return nil
 	}
-	// Two connections, because the one that builds is outside of a transaction, and the turn is held by one.
+	// Two connections, because the one that builds is outside of a transaction, and the other holds the turn.
 	pool, err := db.OpenPgx(ctx, e.directURL, db.Options{Application: "weir sealing", MaxConns: sealConnections})
 	if err != nil {
 		return err

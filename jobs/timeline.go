@@ -16,10 +16,10 @@ type Moment struct {
 	Worker  string          `json:"worker,omitempty" doc:"The worker that had it."`
 	Cause   string          `json:"cause,omitempty" doc:"What it follows from. Of available: enqueued, due (its time had come), or the event that made it so. Of dead and cancelled: how the last attempt ended."`
 	RunAt   *time.Time      `json:"run_at,omitempty" doc:"When it was to become available, if it had to wait for a time from then on."`
-	Detail  json.RawMessage `json:"detail,omitempty" doc:"More about it: of a failed attempt its error (message, type, stack), of an edit what was changed, of a retry how it had ended, of what became of a dead letter by whom, or the id of the copy that was routed."`
+	Detail  json.RawMessage `json:"detail,omitempty" doc:"More about it: of a failed attempt its error (message, type, stack), of an edit the changes, of a retry the earlier outcome, of a redrive or purge who did it, of a routed letter the id of the copy."`
 }
 
-// Timeline returns up to limit moments of a job's life in order, after the first so many. Errors: JobNotFound.
+// Timeline returns up to limit moments of a job's life in order, after the first `after`. Errors: JobNotFound.
 func (e *Engine) Timeline(ctx context.Context, id ID, after, limit int) ([]Moment, error) {
 	rows, err := e.q.Timeline(ctx, db.TimelineParams{JobID: int64(id), After: int64(after), MaxMoments: int32(limit)})
 	if err != nil {

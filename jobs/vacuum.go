@@ -10,9 +10,9 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// vacuumStep vacuums the hot tables when many of their rows are dead: autovacuum comes once a minute at best, by when a table of a
+// vacuumStep vacuums the hot tables when many of their rows are dead: autovacuum comes once a minute at best, and by then a table of a
 // few rows has grown to hundreds of megabytes. Where a vacuum removes little, something pins the xmin horizon, and the table is left alone for a while.
-// A table that is large and nearly empty is vacuumed too, whoever removed its dead rows: what is left to do is to give its pages back.
+// A large, nearly empty table is vacuumed too, even if its dead rows are gone, to give its pages back.
 type vacuumStep struct {
 	e       *Engine
 	tables  []string
@@ -25,10 +25,10 @@ type rest struct {
 }
 
 const (
-	deadBound   = 20000    // dead rows from which a vacuum is worth while,
-	deadPerLive = 0.05     // and their part of the live ones: a vacuum reads all of the indexes
-	shrinkFrom  = 16 << 20 // bytes of a table from which giving pages back is worth an ACCESS EXCLUSIVE lock for a moment,
-	rowBytes    = 64       // where its live rows, at so many bytes each,
+	deadBound   = 20000    // dead rows that make a vacuum worthwhile,
+	deadPerLive = 0.05     // and their share of the live ones: a vacuum reads all of the indexes
+	shrinkFrom  = 16 << 20 // size in bytes at which giving pages back is worth a short ACCESS EXCLUSIVE lock,
+	rowBytes    = 64       // if its live rows, at this many bytes each,
 	shrinkPart  = 10       // fill less than this part of it
 	restAtFirst = 2 * time.Second
 	restAtMost  = time.Minute
@@ -66,7 +66,7 @@ func (s *vacuumStep) step(ctx context.Context) (time.Duration, error) {
 	return time.Second, nil
 }
 
-// vacuum returns what the table is like after it. Another session's vacuum of the table makes it skip.
+// vacuum returns the table's figures afterwards. Another session's vacuum of the table makes it skip.
 func (s *vacuumStep) vacuum(ctx context.Context, table string, shrink bool) (db.DeadRowsRow, error) {
 	if _, err := s.e.loopPool.Exec(ctx, fmt.Sprintf("vacuum (skip_locked, truncate %t) %s", shrink, pgx.Identifier{"weir", table}.Sanitize())); err != nil {
 		return db.DeadRowsRow{}, fromDB("vacuuming", err)

@@ -20,40 +20,40 @@ type WebhookSettings struct {
 	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty"`
 }
 
-// Webhook is somebody who is told over HTTPS of what happens.
+// Webhook is a receiver of events over HTTPS.
 type Webhook struct {
 	Name                string     `json:"name" doc:"Its name." example:"billing"`
 	URL                 string     `json:"url" doc:"Where events are posted."`
-	Events              []string   `json:"events" doc:"Which events it is told of."`
+	Events              []string   `json:"events" doc:"Which events it gets."`
 	Queues              []string   `json:"queues" doc:"Only of jobs of these queues; empty: of all."`
 	Kinds               []string   `json:"kinds" doc:"Only of jobs of these kinds; empty: of all."`
 	TimeoutSeconds      int        `json:"timeout_seconds" doc:"How long the receiver may take to answer."`
-	DisableAfterSeconds int        `json:"disable_after_seconds" doc:"It is disabled when every attempt has failed for so long."`
-	Enabled             bool       `json:"enabled" doc:"It is told of what happens."`
-	DisabledAt          *time.Time `json:"disabled_at,omitempty" doc:"Since when it is disabled."`
+	DisableAfterSeconds int        `json:"disable_after_seconds" doc:"It is disabled when every attempt has failed for this long."`
+	Enabled             bool       `json:"enabled" doc:"It gets events."`
+	DisabledAt          *time.Time `json:"disabled_at,omitempty" doc:"When it was disabled."`
 	DisabledReason      string     `json:"disabled_reason,omitempty" doc:"Why it is disabled."`
-	FailingSince        *time.Time `json:"failing_since,omitempty" doc:"When the first attempt failed after the last that did not."`
-	Pending             int64      `json:"pending" doc:"Deliveries that are not made yet."`
-	CreatedAt           time.Time  `json:"created_at" doc:"When it was made."`
-	Secret              string     `json:"secret,omitempty" doc:"What signatures are made with. Shown once: when the webhook is made, and when its secret is rotated."`
-	OldSecretUntil      *time.Time `json:"old_secret_until,omitempty" doc:"Until then the secret before the last rotation signs too."`
+	FailingSince        *time.Time `json:"failing_since,omitempty" doc:"When the current run of failures began."`
+	Pending             int64      `json:"pending" doc:"Deliveries that are still to be made."`
+	CreatedAt           time.Time  `json:"created_at" doc:"When it was created."`
+	Secret              string     `json:"secret,omitempty" doc:"The key of its signatures. Shown once: when the webhook is created, and when its secret is rotated."`
+	OldSecretUntil      *time.Time `json:"old_secret_until,omitempty" doc:"The previous secret also signs until then."`
 }
 
-// DeliveryState is what became of telling a webhook of an event.
+// DeliveryState is the state of a delivery.
 type DeliveryState string
 
-// Delivery is what a webhook was told of one event.
+// Delivery is one event for one webhook.
 type Delivery struct {
 	ID              ID            `json:"id" doc:"Names it." example:"12"`
-	EventID         string        `json:"event_id" doc:"Names the event: the same in each attempt. It is sent as webhook-id." example:"4711-dead-5-1769853600000000"`
-	Event           string        `json:"event" doc:"What happened; test: nothing." example:"dead"`
-	JobID           ID            `json:"job_id,omitempty" doc:"To which job." example:"4711"`
-	State           DeliveryState `json:"state" enum:"pending,delivered,failed" doc:"delivered: the receiver answered with a status of 200 to 299. failed: it did not, and is not tried any more."`
+	EventID         string        `json:"event_id" doc:"Id of the event, the same in each attempt. It is sent as webhook-id." example:"4711-dead-5-1769853600000000"`
+	Event           string        `json:"event" doc:"What happened; test: nothing, it was sent by hand." example:"dead"`
+	JobID           ID            `json:"job_id,omitempty" doc:"The job." example:"4711"`
+	State           DeliveryState `json:"state" enum:"pending,delivered,failed" doc:"delivered: the receiver answered with a status of 200 to 299. failed: it did not, and there are no more attempts."`
 	Attempts        int           `json:"attempts" doc:"Attempts made."`
 	Status          int           `json:"status,omitempty" doc:"Status of the last answer; absent: there was none."`
 	Error           string        `json:"error,omitempty" doc:"Why the last attempt failed."`
 	DurationSeconds float64       `json:"duration_seconds,omitempty" doc:"How long the last attempt took."`
-	CreatedAt       time.Time     `json:"created_at" doc:"When the event was noted."`
+	CreatedAt       time.Time     `json:"created_at" doc:"When the event was recorded."`
 	TriedAt         *time.Time    `json:"tried_at,omitempty" doc:"When the last attempt ended."`
 }
 
@@ -85,29 +85,29 @@ func (e *Engine) Webhook(ctx context.Context, name string) (Webhook, error) {
 		return Webhook{}, err
 	}
 	if len(found) == 0 {
-		return Webhook{}, &Error{Code: WebhookNotFound, Message: fmt.Sprintf("there is no webhook %q", name), Hint: "List those there are."}
+		return Webhook{}, &Error{Code: WebhookNotFound, Message: fmt.Sprintf("there is no webhook %q", name), Hint: "GET /v1/webhooks lists all webhooks."}
 	}
 	return found[0], nil
 }
 
-// NewWebhook makes one, and returns it with its secret. Errors: InvalidArgument, WebhookExists.
+// NewWebhook creates a webhook, and returns it with its secret. Errors: InvalidArgument, WebhookExists.
 func (e *Engine) NewWebhook(ctx context.Context, name string, settings WebhookSettings) (Webhook, error) {
 	return e.setWebhook(ctx, name, settings, true)
 }
 
-// EditWebhook changes the settings that are named. Errors: InvalidArgument, WebhookNotFound.
+// EditWebhook changes the given settings. Errors: InvalidArgument, WebhookNotFound.
 func (e *Engine) EditWebhook(ctx context.Context, name string, settings WebhookEdit) (Webhook, error) {
 	return e.setWebhook(ctx, name, settings, false)
 }
 
-// WebhookEdit is what can be changed of a webhook. Here an empty list is one: of all queues or kinds.
+// WebhookEdit is what can be changed of a webhook. An empty list means all queues or kinds; nil leaves it alone.
 type WebhookEdit struct {
 	URL                 string    `json:"url,omitempty" maxLength:"2000" pattern:"^https://" doc:"Where to post events, over HTTPS."`
-	Events              []string  `json:"events,omitempty" minItems:"1" maxItems:"100" doc:"Which events to tell of."`
+	Events              []string  `json:"events,omitempty" minItems:"1" maxItems:"100" doc:"Which events to send."`
 	Queues              *[]string `json:"queues,omitempty" maxItems:"100" doc:"Only of jobs of these queues; empty: of all."`
 	Kinds               *[]string `json:"kinds,omitempty" maxItems:"100" doc:"Only of jobs of these kinds; empty: of all."`
 	TimeoutSeconds      int       `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer."`
-	DisableAfterSeconds int       `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for so long."`
+	DisableAfterSeconds int       `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for this long."`
 }
 
 func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fresh bool) (Webhook, error) {
@@ -124,12 +124,12 @@ func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fres
 	return w, err
 }
 
-// DeleteWebhook removes one, and what is noted of its deliveries. Errors: WebhookNotFound.
+// DeleteWebhook removes a webhook and the record of its deliveries. Errors: WebhookNotFound.
 func (e *Engine) DeleteWebhook(ctx context.Context, name string) error {
 	return fromDB("deleting a webhook", e.q.DeleteWebhook(ctx, name))
 }
 
-// RotateWebhookSecret gives a webhook a new secret, which is returned with it. The old one signs too for so long. Errors: InvalidArgument, WebhookNotFound.
+// RotateWebhookSecret gives a webhook a new secret, which is returned with it. The old one also signs for this long. Errors: InvalidArgument, WebhookNotFound.
 func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld time.Duration) (Webhook, error) {
 	secret, err := e.q.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{Name: name, KeepOldSeconds: keepOld.Seconds()})
 	if err != nil {
@@ -140,7 +140,7 @@ func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld t
 	return w, err
 }
 
-// DisableWebhook tells a webhook nothing more; what is pending fails. Errors: InvalidArgument, WebhookNotFound.
+// DisableWebhook stops sending events to a webhook; pending deliveries fail. Errors: InvalidArgument, WebhookNotFound.
 func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webhook, error) {
 	if err := e.q.DisableWebhook(ctx, db.DisableWebhookParams{Name: name, Reason: nonZero(reason)}); err != nil {
 		return Webhook{}, fromDB("disabling a webhook", err)
@@ -148,7 +148,7 @@ func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webho
 	return e.Webhook(ctx, name)
 }
 
-// EnableWebhook tells a webhook again, of what happens from now on. Errors: WebhookNotFound.
+// EnableWebhook sends events to a webhook again, from now on. Errors: WebhookNotFound.
 func (e *Engine) EnableWebhook(ctx context.Context, name string) (Webhook, error) {
 	if err := e.q.EnableWebhook(ctx, name); err != nil {
 		return Webhook{}, fromDB("enabling a webhook", err)

@@ -43,7 +43,7 @@ type WorkerSettings struct {
 // Worker is a worker, and how it is.
 type Worker struct {
 	Name         string            `json:"name" doc:"Its name." example:"mailer-1"`
-	State        WorkerState       `json:"state" enum:"active,paused,draining,lost" doc:"lost: no sign of life for 30 s. One that is draining and has running 0 is done."`
+	State        WorkerState       `json:"state" enum:"active,paused,draining,lost" doc:"lost: not seen for 30 s. A draining worker with running 0 is done."`
 	Hostname     string            `json:"hostname,omitempty" doc:"The machine that it says it runs on."`
 	Version      string            `json:"version,omitempty" doc:"Its version, as it says."`
 	Queues       []string          `json:"queues" doc:"The queues that it says it works on."`
@@ -53,7 +53,7 @@ type Worker struct {
 	Load         *float64          `json:"load,omitempty" doc:"How busy it last said it is; what the number means is its own affair."`
 	RegisteredAt time.Time         `json:"registered_at" doc:"When it registered or was first seen."`
 	LastSeenAt   time.Time         `json:"last_seen_at" doc:"When it last made a claim or sent a heartbeat, for itself or one of its jobs. While it claims, this is up to five seconds late."`
-	PausedAt     *time.Time        `json:"paused_at,omitempty" doc:"Since when it is paused."`
+	PausedAt     *time.Time        `json:"paused_at,omitempty" doc:"When it was paused."`
 	DrainingAt   *time.Time        `json:"draining_at,omitempty" doc:"Since when it drains."`
 	Stats        *WorkerStats      `json:"stats,omitempty" doc:"What it did in the requested window."`
 }
@@ -146,7 +146,7 @@ func (e *Engine) Worker(ctx context.Context, name string, window time.Duration) 
 	if len(workers) == 0 {
 		return Worker{}, &Error{
 			Code: WorkerNotFound, Message: fmt.Sprintf("there is no worker %q", name),
-			Hint: "A worker is known from its first claim or registration until it is removed or has been silent for long.",
+			Hint: "A worker appears at its first claim or registration. Removed workers and those not seen for a week are gone.",
 		}
 	}
 	if window > 0 {
@@ -206,7 +206,7 @@ func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, 
 	return WorkerRemoval{Released: int(n)}, fromDB("removing a worker", err)
 }
 
-// WorkerHeartbeat takes in a worker's own sign of life; load may be nil. Errors: WorkerNotFound, InvalidArgument.
+// WorkerHeartbeat records that a worker is alive; load may be nil. Errors: WorkerNotFound, InvalidArgument.
 func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64) (WorkerBeat, error) {
 	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load})
 	return WorkerBeat{State: WorkerState(row.State), Capacity: intOf(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)

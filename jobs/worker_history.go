@@ -14,7 +14,7 @@ type Attempt struct {
 	Queue     string    `json:"queue" doc:"The queue that it came from." example:"mail"`
 	Attempt   int       `json:"attempt" doc:"Which attempt it was: 1, 2, …"`
 	Outcome   string    `json:"outcome" enum:"completed,failed,timed_out,lost,snoozed,released" doc:"How it ended. A cancelled job's attempt ends in one of these ways too."`
-	StartedAt time.Time `json:"started_at" doc:"When it began."`
+	StartedAt time.Time `json:"started_at" doc:"When its first batch began."`
 	EndedAt   time.Time `json:"ended_at" doc:"When it ended."`
 	Error     string    `json:"error,omitempty" doc:"The first 200 characters of what went wrong."`
 }

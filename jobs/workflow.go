@@ -31,7 +31,7 @@ type NewWorkflow struct {
 	Name            string          `json:"name" minLength:"1" maxLength:"200" doc:"What people call it; many may have the same name." example:"order"`
 	Steps           []NewStep       `json:"steps" minItems:"1" doc:"Its steps, up to 10,000, in any order."`
 	OnFailure       string          `json:"on_failure,omitempty" enum:"fail_fast,continue,compensate" doc:"What follows when a step dies. fail_fast: the rest is cancelled, but for steps that need only the end of others. continue: what does not depend on it goes on. compensate: the rest is cancelled, then the compensations of what completed run. Defaults to fail_fast."`
-	DeadlineSeconds float64         `json:"deadline_seconds,omitempty" minimum:"0.001" maximum:"315360000" doc:"It fails if it is not over after so long. Defaults to no deadline."`
+	DeadlineSeconds float64         `json:"deadline_seconds,omitempty" minimum:"0.001" maximum:"315360000" doc:"It fails if it has not ended after this long. Defaults to no deadline."`
 	Metadata        json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with it."`
 
 	// IdempotencyKey makes a repeated submission answer with the first one's workflow, for 24 hours. Over REST it is a header.
@@ -52,7 +52,7 @@ type NewStep struct {
 	Queue          string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The queue to wait in for a worker. Defaults to default." example:"payments"`
 	Priority       int             `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"10 first. Defaults to the queue's, 5."`
 	RunAt          *time.Time      `json:"run_at,omitempty" doc:"Not before this time. Excludes delay_seconds."`
-	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Not before so many seconds after what it depends on is done. Excludes run_at."`
+	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"Not before this many seconds after its dependencies are done. Excludes run_at."`
 	MaxAttempts    int             `json:"max_attempts,omitempty" minimum:"1" maximum:"100" doc:"After this many failed attempts it is dead. Defaults to the queue's, 5."`
 	TimeoutSeconds int             `json:"timeout_seconds,omitempty" minimum:"1" maximum:"604800" doc:"How long one attempt may run. Defaults to the queue's, 300."`
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
@@ -61,16 +61,16 @@ type NewStep struct {
 	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs. Defaults to the queue's."`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
-	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"Keep the result so long after the step completed. Those that depend on it get no result that has gone. Defaults to as long as the job."`
+	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long to keep the result after the step completed. Steps that depend on it do not get an expired result. Defaults to as long as the job."`
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 }
 
 // WaitFor is the signal or the time that a step without a worker waits for.
 type WaitFor struct {
 	Signal         string     `json:"signal,omitempty" minLength:"1" maxLength:"200" doc:"The signal of this name; its payload is the step's result. One that came before is good too." example:"approved"`
-	TimeoutSeconds *float64   `json:"timeout_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With a signal: wait no longer than so long."`
+	TimeoutSeconds *float64   `json:"timeout_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With a signal: the longest wait."`
 	OnTimeout      string     `json:"on_timeout,omitempty" enum:"fail,continue,skip" doc:"With timeout_seconds: fail: the step is dead. continue: it completes without a result. skip: it is cancelled, and what needs its completion is skipped. Defaults to fail."`
-	Seconds        *float64   `json:"seconds,omitempty" minimum:"0" maximum:"315360000" doc:"So long, from when what it depends on is done."`
+	Seconds        *float64   `json:"seconds,omitempty" minimum:"0" maximum:"315360000" doc:"How long to wait, from when its dependencies are done."`
 	Until          *time.Time `json:"until,omitempty" doc:"Until this time."`
 }
 
@@ -100,7 +100,7 @@ type Workflow struct {
 
 // WorkflowFailure is why a workflow failed.
 type WorkflowFailure struct {
-	Type    string `json:"type" enum:"step,deadline,cancelled" doc:"step: a step died. deadline: it took too long. cancelled: somebody cancelled it."`
+	Type    string `json:"type" enum:"step,deadline,cancelled" doc:"step: a step died. deadline: it took too long. cancelled: it was cancelled."`
 	Step    string `json:"step,omitempty" doc:"The step that died."`
 	Message string `json:"message" doc:"In words."`
 }

@@ -295,7 +295,8 @@ create table weir.job_dead (
 );
 create index job_dead_died_at on weir.job_dead (died_at, job_id);
 create index job_dead_of_queue on weir.job_dead (queue_id, died_at, job_id);
-comment on table weir.job_dead is 'The dead letters: dead, and neither run again nor purged nor routed to another queue.';
+comment on table weir.job_dead is
+  'Dead letters: jobs that died and were neither redriven nor purged nor routed to another queue.';
 comment on column weir.job_dead.job_id is 'weir.job.id';
 comment on column weir.job_dead.died_at is 'When it died.';
 comment on column weir.job_dead.queue_id is 'weir.queue.id';
@@ -313,7 +314,8 @@ create table weir.job_event (
 ) partition by range (job_id);
 create index job_event_job_id on weir.job_event (job_id);
 create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16, autosummarize = on);
-comment on table weir.job_event is 'The exceptional moments of a job''s life, in partitions by job id. An uneventful life has none.';
+comment on table weir.job_event is
+  'The exceptional moments of a job''s life, in partitions by job id. An uneventful life has none.';
 comment on column weir.job_event.job_id is 'weir.job.id';
 comment on column weir.job_event.at is 'When it happened.';
 comment on column weir.job_event.kind is 'What happened.';
@@ -322,7 +324,9 @@ comment on column weir.job_event.state is 'What the job became by it.';
 comment on column weir.job_event.started_at is 'When the attempt began that ended with it.';
 comment on column weir.job_event.run_at is 'When the job becomes available again, if it then waited for a time.';
 comment on column weir.job_event.worker is 'Name of the worker that had it.';
-comment on column weir.job_event.detail is 'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, or by whom.';
+comment on column weir.job_event.detail is
+  'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, '
+  'or by whom.';
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the next.
 create table weir.job_unique (
   key text not null constraint job_unique_pkey primary key,
@@ -445,14 +449,15 @@ comment on column weir.parked.until is 'Notified until then, by the database''s 
 
 -- Who holds back the xmin horizon.
 
--- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all. Nobody needs to register.
+-- Workers: what is known of each, how many jobs it may hold at once, and whether its claims get any. Registering is optional.
 --
--- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and by people,
--- weir.worker_seen by signs of life, perhaps in an application's long transaction. A claim reads only weir.worker, which is written so
--- seldom that the look is quick however long the horizon is held back.
+-- There are two tables, so that decisions never wait for workers: registration and people write weir.worker; claims and
+-- heartbeats write weir.worker_seen, perhaps in an application's long transaction. A claim reads only weir.worker, which
+-- changes so seldom that reading it stays fast however long the xmin horizon is held back.
 --
--- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim takes a try-lock on the
--- worker's name before it counts them, and has it until its transaction ends, so of two claims at once one gets nothing.
+-- Capacity: the leases of a worker with a capacity are flagged (job_lease.counted) and so have an index of their own. A
+-- claim takes a try-lock on the worker's name before it counts them and keeps it until its transaction ends, so one of
+-- two concurrent claims gets nothing.
 
 create table weir.worker (
   name text not null constraint worker_pkey primary key constraint worker_name_is_1_to_200_characters check (length(name) between 1 and 200),
@@ -467,18 +472,22 @@ create table weir.worker (
   paused_at timestamptz,
   draining_at timestamptz
 );
-comment on table weir.worker is 'What workers said of themselves when they registered, and what people decided about them. A worker may have no row here.';
+comment on table weir.worker is
+  'What workers registered and what people decided about them. A worker may have no row here.';
 comment on column weir.worker.name is 'The name that its claims give, 1 to 200 characters.';
-comment on column weir.worker.decided_at is 'When this row came: it registered, or somebody decided something about it.';
+comment on column weir.worker.decided_at is
+  'When this row was created: the worker registered, or was paused or drained.';
 comment on column weir.worker.registered_at is 'When it first registered; null: it never did, or was removed since.';
-comment on column weir.worker.hostname is 'The machine that it says it runs on.';
-comment on column weir.worker.version is 'Its version, as it says.';
-comment on column weir.worker.queues is 'The queues that it says it works on. For people: a claim names its queues itself.';
-comment on column weir.worker.labels is 'Anything it wants to be known by: an object of strings, at most 8 KiB.';
-comment on column weir.worker.capacity is 'It may have so many jobs at once, on all nodes together; null: no limit.';
-comment on column weir.worker.capped_at is 'Since when it has had a capacity without a break. Its leases since then, and those it had, are counted.';
+comment on column weir.worker.hostname is 'The host that it gave at registration.';
+comment on column weir.worker.version is 'The version that it gave at registration.';
+comment on column weir.worker.queues is
+  'The queues that it gave at registration. Informational: each claim names its queues.';
+comment on column weir.worker.labels is 'Its labels: an object of strings, at most 8 KiB.';
+comment on column weir.worker.capacity is 'How many jobs it may hold at once, on all nodes together; null: no limit.';
+comment on column weir.worker.capped_at is
+  'Since when it has had a capacity without a break. Its leases since then, and those it had, are counted.';
 comment on column weir.worker.paused_at is 'While set, its claims get nothing.';
-comment on column weir.worker.draining_at is 'While set, its claims get nothing, because it is to finish what it has and end.';
+comment on column weir.worker.draining_at is 'While set, its claims get nothing: it should finish its jobs and exit.';
 
 create table weir.worker_seen (
   name text not null constraint worker_seen_pkey primary key,
@@ -488,19 +497,23 @@ create table weir.worker_seen (
   counted_from timestamptz,
   capped_at timestamptz
 ) with (fillfactor = 50, autovacuum_vacuum_threshold = 1000);
-comment on table weir.worker_seen is 'Signs of life of workers, each written at most every 5 seconds. One that never registered has its only row here.';
+comment on table weir.worker_seen is
+  'When workers were last seen, each written at most every 5 seconds. A worker that never registered has its only '
+  'row here.';
 comment on column weir.worker_seen.name is 'The name that its claims give.';
-comment on column weir.worker_seen.first_seen_at is 'Its first sign of life.';
-comment on column weir.worker_seen.last_seen_at is 'Its last claim or heartbeat of its own. A heartbeat of a job is not written here: its lease tells.';
-comment on column weir.worker_seen.load is 'How busy it last said it is; what the number means is its own affair.';
-comment on column weir.worker_seen.counted_from is 'All of its counted leases began at or after this: where counting them starts.';
+comment on column weir.worker_seen.first_seen_at is 'When it was first seen.';
+comment on column weir.worker_seen.last_seen_at is
+  'Its last claim or heartbeat of its own. A heartbeat of a job is not written here: its lease shows it.';
+comment on column weir.worker_seen.load is 'The load that it last reported, in units of its own choice.';
+comment on column weir.worker_seen.counted_from is
+  'All of its counted leases began at or after this: where counting them starts.';
 comment on column weir.worker_seen.capped_at is 'The weir.worker.capped_at for which counted_from holds.';
 create index job_lease_counted on weir.job_lease (worker, leased_at) where counted;
 
--- Operations: work on many rows that is asked for in one call and done in batches, by one worker at a time.
+-- Operations: one call asks for work on many rows, and one node at a time does it in batches.
 --
--- A batch and the note of it are one transaction, so an operation that is cut off goes on where it was. next_at is when its next batch is due: an
--- operation without an end that is overdue has nobody at it.
+-- A batch and its progress are one transaction, so an interrupted operation continues where it stopped. next_at is when
+-- the next batch is due: an unfinished operation that is overdue has lost its node.
 
 create table weir.operation (
   id bigint generated always as identity constraint operation_pkey primary key,
@@ -526,28 +539,41 @@ create table weir.operation (
   until_id bigint not null default 0
 );
 create index operation_under_way on weir.operation (next_at) where finished_at is null;
-comment on table weir.operation is 'Work on many rows, done in batches: which, how far, how fast. Kept for 30 days after its end.';
-comment on column weir.operation.id is 'Names it.';
-comment on column weir.operation.kind is 'redrive_dead: runs dead letters again. purge_dead: removes them. bulk_cancel, bulk_retry, bulk_reprioritise: does so to jobs. export_jobs: writes them down, in weir.operation_result.';
+comment on table weir.operation is
+  'Operations on many rows, done in batches: what, how far, how fast. Kept for 30 days after their end.';
+comment on column weir.operation.id is 'Its id.';
+comment on column weir.operation.kind is
+  'redrive_dead: runs dead letters again. purge_dead: removes them. bulk_cancel, bulk_retry, bulk_reprioritise: does '
+  'so to jobs. export_jobs: writes them down, in weir.operation_result.';
 comment on column weir.operation.state is 'pending, running, then completed or cancelled.';
-comment on column weir.operation.filter is 'Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to until_id (see weir.count_jobs).';
-comment on column weir.operation.options is 'What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of export_jobs.';
+comment on column weir.operation.filter is
+  'Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to '
+  'until_id (see weir.count_jobs).';
+comment on column weir.operation.options is
+  'What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of '
+  'export_jobs.';
 comment on column weir.operation.keep_attempts is 'With redrive_dead: the attempts so far count.';
-comment on column weir.operation.requested_by is 'Who asked for it, if they said.';
-comment on column weir.operation.rate_per_second is 'At most so many a second; null: as fast as they can be done.';
-comment on column weir.operation.total is 'How many rows it is about: those counted within two seconds when it was asked for, or done so far if that is more.';
-comment on column weir.operation.total_exact is 'Whether total is exact. If not, counting took too long: there are at least as many.';
+comment on column weir.operation.requested_by is 'Who requested it, if given.';
+comment on column weir.operation.rate_per_second is 'Rows a second at most; null: no limit.';
+comment on column weir.operation.total is
+  'Rows in scope: those counted within two seconds at the start, or those done if that is more.';
+comment on column weir.operation.total_exact is
+  'Whether total is exact. If not, counting took too long: there are at least as many.';
 comment on column weir.operation.pieces is 'How many pieces an export has in weir.operation_result.';
-comment on column weir.operation.read_at is 'When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.';
+comment on column weir.operation.read_at is
+  'When a download of an export last read a piece, to within a minute. Its pieces are kept for an hour after that.';
 comment on column weir.operation.done is 'How many are done.';
-comment on column weir.operation.failed is 'At its end: how many of total it did not find any more, because somebody else was quicker.';
-comment on column weir.operation.created_at is 'When it was asked for.';
+comment on column weir.operation.failed is
+  'At its end: rows of total that it no longer found, because another session had changed them.';
+comment on column weir.operation.created_at is 'When it was requested.';
 comment on column weir.operation.started_at is 'When its first batch began.';
 comment on column weir.operation.finished_at is 'When it was completed or cancelled.';
 comment on column weir.operation.next_at is 'When its next batch is due.';
-comment on column weir.operation.cursor_at is 'It has passed all letters that died before then.';
-comment on column weir.operation.cursor_id is 'Of those that died just then, or of all jobs, it has passed the ids up to this one.';
-comment on column weir.operation.until_id is 'It is about jobs up to this id: those that were there when it was asked for.';
+comment on column weir.operation.cursor_at is 'All dead letters that died before then are done.';
+comment on column weir.operation.cursor_id is
+  'Of those that died exactly then, or of all jobs, those with ids up to this one are done.';
+comment on column weir.operation.until_id is
+  'Only jobs up to this id are in scope: those that existed when it was requested.';
 
 create table weir.operation_result (
   operation_id bigint not null,
@@ -555,9 +581,9 @@ create table weir.operation_result (
   body text not null,
   constraint operation_result_pkey primary key (operation_id, n)
 );
-comment on table weir.operation_result is 'What an export wrote, in pieces. Kept for a day after its end.';
+comment on table weir.operation_result is 'The output of exports, in pieces. Kept for a day after the end.';
 comment on column weir.operation_result.operation_id is 'weir.operation.id';
-comment on column weir.operation_result.n is 'The place of the piece: 1, 2, …';
+comment on column weir.operation_result.n is 'Number of the piece: 1, 2, …';
 comment on column weir.operation_result.body is 'Whole lines.';
 
 -- Schedules: rows that make jobs or submit workflows at set times.
@@ -706,18 +732,22 @@ comment on type weir.firing is
   'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule afterwards. '
   'punctual: it neither waited nor was tried before.';
 
--- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who asks how fast, how long or
--- how often reads a million rows. A chore calls weir.roll_up; the views add what is not rolled up yet, so they are right without it, only slower.
+-- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that readers of
+-- throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add what is not
+-- rolled up yet, so they are right without the chore, only slower.
 --
--- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so counting it again gives the
--- same. It is counted when all of it is visible (weir.settled). Where a transaction stays open for long, the minute is counted without it, noted
--- in rollup_unsettled, and counted again when that transaction has ended. A job that is run again loses its outcome; the event says what it was.
+-- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so
+-- counting it again gives the same result. It is counted once all of it is visible (weir.settled). If a transaction stays
+-- open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again when that transaction
+-- has ended. A job that is run again loses its outcome; its event keeps what it was.
 --
--- Jobs enqueued are counted by ranges of ids, each once (weir.job has no index by time: every enqueue would pay for it), and added to the minute
--- in which they were enqueued. A range that is not settled is counted as it is, kept in rollup_unsettled_ids, and the difference added later.
+-- Enqueued jobs are counted by ranges of ids, each once (an index of weir.job by time would cost every enqueue), and
+-- added to the minute in which they were enqueued. A range that is not settled is counted as it is and kept in
+-- rollup_unsettled_ids; the difference is added later.
 --
--- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to 2^((n-1)/8) ms. Buckets of minutes,
--- kinds or queues may be added up. A percentile is the geometric middle of its bucket, so at most 2^(1/16) - 1 = 4.5 % off the exact one.
+-- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to 2^((n-1)/8)
+-- ms. Buckets of minutes, kinds or queues may be added up. A percentile is the geometric middle of its bucket, so it is
+-- at most 2^(1/16) - 1 = 4.5 % off.
 
 create table weir.rollup (
   at timestamptz not null,
@@ -744,7 +774,9 @@ create table weir.rollup (
   constraint rollup_pkey primary key (at, queue_id, kind, seconds)
 );
 create index rollup_minutes on weir.rollup (at) where seconds = 60;
-comment on table weir.rollup is 'What happened in a minute, or in an hour some days later, by queue and kind. Add rows up as you like; no moment is in two of them.';
+comment on table weir.rollup is
+  'What happened in a minute, or in an hour some days later, by queue and kind. Add rows up as you like; no moment '
+  'is in two of them.';
 comment on column weir.rollup.at is 'Its beginning.';
 comment on column weir.rollup.seconds is 'Its length: 60, or 3600 once its minutes were folded into an hour.';
 comment on column weir.rollup.queue_id is 'weir.queue.id';
@@ -760,7 +792,8 @@ comment on column weir.rollup.lost is 'Attempts that lost their lease.';
 comment on column weir.rollup.snoozed is 'Attempts that put their job off.';
 comment on column weir.rollup.released is 'Attempts that gave their job back.';
 comment on column weir.rollup.rerun is 'Jobs that were run again by hand: retried or redriven.';
-comment on column weir.rollup.wait_seconds is 'How long the jobs of the attempts that ended had been available before they began, all added up.';
+comment on column weir.rollup.wait_seconds is
+  'How long the jobs of the attempts that ended had been available before they began, all added up.';
 comment on column weir.rollup.wait_longest is 'The longest of these waits, in seconds.';
 comment on column weir.rollup.waits is 'How many of these waits there were in each bucket; see weir.time_bucket.';
 comment on column weir.rollup.run_seconds is 'How long the attempts ran that completed a job, all added up.';
@@ -779,12 +812,15 @@ create table weir.rollup_failure (
   last_job_id bigint not null
 );
 create index rollup_failure_at on weir.rollup_failure (at);
-comment on table weir.rollup_failure is 'What failed in a minute and why: the fifty most frequent failures of each queue, and one row a kind and event for the others.';
+comment on table weir.rollup_failure is
+  'What failed in a minute and why: the fifty most frequent failures of each queue, and one row a kind and event for '
+  'the others.';
 comment on column weir.rollup_failure.at is 'The beginning of the minute.';
 comment on column weir.rollup_failure.queue_id is 'weir.queue.id';
 comment on column weir.rollup_failure.kind is 'Kind of the jobs.';
 comment on column weir.rollup_failure.event is 'How the attempts ended: failed, timed_out or lost.';
-comment on column weir.rollup_failure.type is 'The class of the error, its first 100 characters; empty where there is none.';
+comment on column weir.rollup_failure.type is
+  'The class of the error, its first 100 characters; empty where there is none.';
 comment on column weir.rollup_failure.message is 'The error, its first 200 characters.';
 comment on column weir.rollup_failure.attempts is 'How many attempts ended so.';
 comment on column weir.rollup_failure.last_at is 'When the last of them did.';
@@ -806,7 +842,8 @@ insert into weir.rollup_cursor (until, seq) values (date_bin('1 minute', now(), 
 create table weir.rollup_unsettled (
   at timestamptz not null constraint rollup_unsettled_pkey primary key
 );
-comment on table weir.rollup_unsettled is 'Minutes that were rolled up while a transaction was open that may add to them.';
+comment on table weir.rollup_unsettled is
+  'Minutes that were rolled up while a transaction was open that may add to them.';
 comment on column weir.rollup_unsettled.at is 'The beginning of the minute.';
 
 create table weir.rollup_unsettled_ids (
@@ -814,8 +851,9 @@ create table weir.rollup_unsettled_ids (
   high bigint not null,
   counted jsonb not null
 );
-comment on table weir.rollup_unsettled_ids is 'Ranges of ids that were counted while a transaction was open that may add to them.';
-comment on column weir.rollup_unsettled_ids.low is 'The range begins behind this id,';
+comment on table weir.rollup_unsettled_ids is
+  'Ranges of ids that were counted while a transaction was open that may add to them.';
+comment on column weir.rollup_unsettled_ids.low is 'The range begins above this id,';
 comment on column weir.rollup_unsettled_ids.high is 'and ends with this one.';
 comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, queue_id, kind, enqueued}].';
 -- +goose StatementBegin
@@ -826,12 +864,12 @@ comment on function weir.ended_at(jsonb) is 'Internal. When a job had ended that
 -- +goose StatementEnd
 create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where kind in ('retried', 'redriven');
 
--- Webhooks: who is told over HTTPS of what happens to jobs, and what became of telling them.
+-- Webhooks: HTTPS receivers of events, and their settings.
 --
--- Nothing is written for them when jobs move. Each webhook has a cursor: everything before it has been noted as deliveries. A note of the next events
--- and the move of the cursor are one transaction, so a node that dies loses none. What may still become visible behind the cursor (weir.settled) is
--- looked at again, and told apart by the event's id, which is made of the job, the event, the attempt and the time.
--- A webhook whose receiver is slow has its cursor wait: not more than some ten thousand deliveries are pending.
+-- Nothing is written for webhooks when jobs change. Each webhook has a cursor: all events before it have deliveries.
+-- Creating deliveries and moving the cursor are one transaction, so a node that dies loses none. Events that may still
+-- become visible behind the cursor (weir.settled) are scanned again, and recognised by the id of the event, which
+-- consists of job, event, attempt and time. The cursor of a slow receiver waits: about 10,000 deliveries may be pending.
 
 create table weir.webhook (
   id bigint generated always as identity constraint webhook_pkey primary key,
@@ -854,25 +892,30 @@ create table weir.webhook (
   cursor_seq bigint not null,
   scanned_at timestamptz not null default clock_timestamp()
 );
-comment on table weir.webhook is 'One row a webhook: whom to tell, of what, and how far they have been told.';
-comment on column weir.webhook.id is 'Names it in weir.webhook_delivery.';
-comment on column weir.webhook.name is 'What people and programs call it.';
+comment on table weir.webhook is
+  'One row a webhook: its receiver, its events, and how far they have been turned into deliveries.';
+comment on column weir.webhook.id is 'Its id in weir.webhook_delivery.';
+comment on column weir.webhook.name is 'Its name.';
 comment on column weir.webhook.url is 'Where to post events, over HTTPS.';
-comment on column weir.webhook.events is 'Which events it is told of: enqueued, completed, cancelled, dead, or a weir.event_kind.';
+comment on column weir.webhook.events is
+  'Events that it receives: enqueued, completed, cancelled, dead, or a weir.event_kind.';
 comment on column weir.webhook.queues is 'Only jobs of these queues; empty: of all.';
 comment on column weir.webhook.kinds is 'Only jobs of these kinds; empty: of all.';
 comment on column weir.webhook.timeout_seconds is 'How long the receiver may take to answer.';
-comment on column weir.webhook.disable_after_seconds is 'It is disabled when every attempt has failed for so long.';
-comment on column weir.webhook.secret is 'What signatures are made with: whsec_ and 32 random bytes in base64. Whoever reads it can sign.';
-comment on column weir.webhook.old_secret is 'The secret before it was rotated, which signs too until old_secret_until.';
+comment on column weir.webhook.disable_after_seconds is 'It is disabled when every attempt has failed for this time.';
+comment on column weir.webhook.secret is
+  'Key of its signatures: whsec_ and 32 random bytes in base64. Any role that can read it can sign.';
+comment on column weir.webhook.old_secret is
+  'The secret before it was rotated, which signs too until old_secret_until.';
 comment on column weir.webhook.old_secret_until is 'Until when the old secret signs too.';
 comment on column weir.webhook.created_at is 'When it was made.';
-comment on column weir.webhook.disabled_at is 'Since when it is told nothing; null: it is told.';
+comment on column weir.webhook.disabled_at is 'Since when it has been disabled; null: it is enabled.';
 comment on column weir.webhook.disabled_reason is 'Why it is disabled.';
-comment on column weir.webhook.failing_since is 'When the first attempt failed after the last that did not; null: the last one did not.';
-comment on column weir.webhook.cursor_at is 'All events before then are noted,';
-comment on column weir.webhook.cursor_seq is 'and all jobs enqueued up to this id.';
-comment on column weir.webhook.scanned_at is 'When it was last looked for events.';
+comment on column weir.webhook.failing_since is
+  'When the first attempt after the last successful one failed; null: the last attempt succeeded.';
+comment on column weir.webhook.cursor_at is 'All events before then have deliveries,';
+comment on column weir.webhook.cursor_seq is 'and so have all jobs enqueued up to this id.';
+comment on column weir.webhook.scanned_at is 'When it was last scanned for events.';
 
 create table weir.webhook_delivery (
   id bigint generated always as identity constraint webhook_delivery_pkey primary key,
@@ -896,21 +939,25 @@ create index webhook_delivery_due on weir.webhook_delivery (next_at, id) where s
 create index webhook_delivery_pending on weir.webhook_delivery (webhook_id) where state = 'pending';
 create index webhook_delivery_newest on weir.webhook_delivery (webhook_id, id);
 create index webhook_delivery_created_at on weir.webhook_delivery (created_at);
-comment on table weir.webhook_delivery is 'What a webhook is told, or was in the last week, and what became of it.';
-comment on column weir.webhook_delivery.id is 'Grows with the order in which events were noted.';
+comment on table weir.webhook_delivery is
+  'Events that a webhook is sent, or was sent in the last week, and the result.';
+comment on column weir.webhook_delivery.id is 'Rises in the order in which deliveries are created.';
 comment on column weir.webhook_delivery.webhook_id is 'weir.webhook.id';
-comment on column weir.webhook_delivery.event_id is 'Names the event; the same in each attempt, and for each webhook that is told of it.';
+comment on column weir.webhook_delivery.event_id is
+  'Id of the event; the same in each attempt and for each webhook that receives it.';
 comment on column weir.webhook_delivery.event is 'What happened.';
-comment on column weir.webhook_delivery.job_id is 'To which job; null: it is a test.';
-comment on column weir.webhook_delivery.body is 'What is sent.';
-comment on column weir.webhook_delivery.state is 'pending, delivered (the receiver answered with a status of 200 to 299), or failed (it did not, and is not tried any more).';
+comment on column weir.webhook_delivery.job_id is 'The job; null: it is a test.';
+comment on column weir.webhook_delivery.body is 'The body of the request.';
+comment on column weir.webhook_delivery.state is
+  'pending, delivered (the receiver answered with a status of 200 to 299), or failed (it did not, and there are no '
+  'more attempts).';
 comment on column weir.webhook_delivery.attempts is 'Attempts made.';
 comment on column weir.webhook_delivery.status is 'Status of the last answer; null: there was none.';
 comment on column weir.webhook_delivery.error is 'Why the last attempt failed.';
 comment on column weir.webhook_delivery.duration_seconds is 'How long the last attempt took.';
-comment on column weir.webhook_delivery.created_at is 'When the event was noted.';
-comment on column weir.webhook_delivery.next_at is 'While it is pending: River works it, or is given it then.';
-comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last one counts.';
+comment on column weir.webhook_delivery.created_at is 'When the delivery was created.';
+comment on column weir.webhook_delivery.next_at is 'While it is pending: when it is next given to River.';
+comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last time counts.';
 comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended.';
 
 -- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start. Steps without dependencies

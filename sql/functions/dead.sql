@@ -1,8 +1,7 @@
--- Dead letters: jobs that died, until somebody runs them again or purges them, or their time is over.
+-- Dead letters: jobs that died, kept until they are redriven, purged, or past their retention.
 --
--- A queue may name another one as its dead letter queue. Then a job that dies has no letter: a copy of it is enqueued
--- there instead.
---
+-- A queue may name another one as its dead letter queue. Then a job that dies leaves no dead letter: a copy of it is
+-- enqueued there instead.
 
 -- Called by end_attempts for jobs that just died in a queue with a dead letter queue. It refuses nothing, or the job
 -- could not die: the copy may be larger than what may be enqueued, and its queue fuller. Locks: as enqueueing; and
@@ -44,21 +43,20 @@ begin
   perform weir.wake(names);
 end $$;
 comment on function weir.route_dead(bigint[]) is
-  'Internal. Enqueues a copy of each of these jobs, which just died, into the dead letter queue of its queue.';
+  'Internal. Enqueues a copy of each of these jobs, which have just died, into the dead letter queue of its queue.';
 
 create or replace function weir.refuse_unknown_dead_letter(job_id bigint) returns void language plpgsql as $$
 begin
   raise exception using errcode = 'WR014', message = format('there is no dead letter %s',
     refuse_unknown_dead_letter.job_id),
-    hint = 'It never died, or was run again, purged or routed to another queue since; weir.jobs says what it is now.';
+    hint = 'It never died, or has since been redriven, purged or routed to another queue. weir.jobs shows its state.';
 end $$;
 comment on function weir.refuse_unknown_dead_letter(bigint) is 'Internal. Raises WR014 dead_letter_not_found.';
 
 create or replace function weir.requester_problem(by text) returns text language sql immutable as $$
   select case when length(by) not between 1 and 200 then 'must be 1 to 200 characters' end
 $$;
-comment on function weir.requester_problem(text) is
-  'Internal. What is wrong with the name of who does something, or null.';
+comment on function weir.requester_problem(text) is 'Internal. Why the name of a requester (`by`) is invalid, or null.';
 
 create or replace function weir.redrive(job_id bigint, by text default null, keep_attempts boolean default false)
 returns text language plpgsql as $$
@@ -97,7 +95,7 @@ begin
   return dropped;
 end $$;
 comment on function weir.purge_dead_letters(bigint[], text) is
-  'Internal. Removes those of these that are dead letters, and says so in their events. Returns how many.';
+  'Internal. Removes the dead letters of these jobs and records it in their events. Returns how many.';
 
 create or replace function weir.purge_dead(job_id bigint, by text default null) returns void language plpgsql as $$
 begin
@@ -132,11 +130,16 @@ comment on function weir.sweep_dead(int) is
   'Purges up to `most` dead letters that died longer ago than their queue keeps them (dead_retention_seconds). '
   'Returns how many.';
 
+create or replace function weir.dead_filter_fields() returns text[] language sql immutable as $$
+  select '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts}'::text[]
+$$;
+comment on function weir.dead_filter_fields() is 'Internal. The fields of a filter of dead letters.';
+
 create or replace function weir.dead_filter_problem(filter jsonb) returns text[] language sql stable as $$
   select case
     when jsonb_typeof(filter) is distinct from 'object' then array['filter', 'must be an object']
-    when filter - '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts}'::text[] <> '{}' then
-      array['filter.' || weir.first_key(filter - '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts}'::text[]), 'is no filter of dead letters']
+    when filter - weir.dead_filter_fields() <> '{}' then
+      array['filter.' || weir.first_key(filter - weir.dead_filter_fields()), 'is not a field of a filter of dead letters']
     else (
       select array['filter.' || p.field, p.problem] from (
         select f.field, case when filter ->> f.field is not null
@@ -150,7 +153,7 @@ create or replace function weir.dead_filter_problem(filter jsonb) returns text[]
   end
 $$;
 comment on function weir.dead_filter_problem(jsonb) is
-  'Internal. What is wrong with a filter of dead letters: its field and why, or null.';
+  'Internal. The first field of a filter of dead letters that is invalid, and why; null: none.';
 
 -- The facts are looked up a letter at a time, and only where the filter asks for them: letters are few among jobs.
 create or replace function weir.filter_dead_letter_ids(job_ids bigint[], filter jsonb) returns setof bigint
@@ -181,7 +184,7 @@ begin
       else true end;
 end $$;
 comment on function weir.filter_dead_letter_ids(bigint[], jsonb) is
-  'Internal. Those of these jobs that are dead letters and pass a filter.';
+  'Internal. Those of these jobs that are dead letters and match a filter.';
 
 create or replace function weir.count_dead(filter jsonb default '{}') returns bigint language plpgsql stable as $$
 declare
@@ -193,5 +196,5 @@ begin
   return (select count(*) from weir.filter_dead_letter_ids(array(select d.job_id from weir.job_dead d), filter));
 end $$;
 comment on function weir.count_dead(jsonb) is
-  'How many dead letters pass a filter: {queue, kind, tenant, tag, error_type, q (text in kind, args or errors), '
-  'died_after, died_before, min_attempts}, all optional. Errors: WR010.';
+  'Counts the dead letters that match a filter: {queue, kind, tenant, tag, error_type, q (text in kind, args or '
+  'errors), died_after, died_before, min_attempts}, all optional. Errors: WR010.';

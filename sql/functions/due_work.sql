@@ -1,8 +1,6 @@
--- The outlook: what the loops of a node have to do, in one statement five times a second, in place of one of each
--- loop as often. A node with nothing to do, as most are most of the time, then costs the database next to nothing.
--- While the snapshot is the one of the look before, no transaction that wrote anything has ended, in any database,
--- and there is nothing new to see.
---
+-- Due work: what the loops of a node have to do, found by one statement five times a second instead of one for each
+-- loop. An idle node then costs the database next to nothing. While the snapshot is the same as at the last query, no
+-- transaction that wrote anything has ended, in any database, so there is nothing new to find.
 
 -- STABLE: all of it is of one moment. An upper bound everywhere, and a lower one where entries die in great numbers:
 -- what lies before was looked at (promote_due and the others say where they ended), and what is to come is for
@@ -65,7 +63,6 @@ begin
     least(settled_at, expire_at - interval '1 us'), least(settled_at, fire_at - interval '1 us')];
 end $$;
 comment on function weir.due_work(timestamptz, timestamptz, timestamptz, interval) is
-  'Internal, for a node: in how many seconds there is something to promote, expire, fire, tend (workflows), tick '
-  '(breakers), admit and resume, as far as ahead goes (infinity: nothing; without expire_after it does not look for '
-  'leases); how many numbers were drawn since the watermark; and what to pass as promote_after, expire_after and '
-  'fire_after to look from here on.';
+  'Internal, for a node. In how many seconds there is something to promote, expire, fire, tend (workflows), tick '
+  '(breakers), admit and resume, within `ahead` (infinity: nothing; without expire_after, leases are left out); how '
+  'many ids were drawn since the watermark; and the promote_after, expire_after and fire_after for the next query.';

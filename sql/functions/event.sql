@@ -1,6 +1,5 @@
--- What happened lately, for those who watch. Nothing is written for them: facts, leases, outcomes and events carry
--- their times.
---
+-- Recent events, read from facts, leases, outcomes and events, which all carry their times. Nothing is written for
+-- readers.
 
 -- A row's time is from before its commit, so "everything later than what I have seen" misses rows. A reader that
 -- polls reads weir.settled first, then what came after the settled_at of the time before, and leaves out what it
@@ -23,7 +22,7 @@ declare
   of_queue text := filter ->> 'queue';
   of_kind text := filter ->> 'kind';
   among text[] := array(select jsonb_array_elements_text(filter -> 'events'));
-  -- if not, nothing that happened to workflows passes
+  -- otherwise no event of a workflow matches
   of_jobs boolean := of_job is null and of_queue is null and of_kind is null;
 begin
   if cardinality(among) = 0 then

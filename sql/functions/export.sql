@@ -1,11 +1,11 @@
--- export
+-- Exports: jobs written as pieces of NDJSON or CSV, which downloads read one by one.
 
 create or replace function weir.export_time(at timestamptz) returns text language sql stable as $$
   select to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
-comment on function weir.export_time(timestamptz) is 'Internal. A time as exports have it.';
+comment on function weir.export_time(timestamptz) is 'Internal. A time in the format of exports.';
 
--- Lines for these jobs, at most about 8 MiB of them, but one at least. last: the id of the last that is in.
+-- Writes at most about 8 MiB, but at least one line. last: the id of the last job written.
 create or replace function weir.export_lines(job_ids bigint[], format text, out lines text, out exported int,
   out last bigint) language plpgsql stable set jit = off set enable_seqscan = off as $$
 begin
@@ -26,7 +26,7 @@ begin
       j.args, j.result, j.error, j.metadata
     from weir.jobs j where j.id = any (job_ids)
   ), whole as (
-    select r.id, case when format = 'csv' then r.line else  -- payloads as they are: what is null in them stays
+    select r.id, case when format = 'csv' then r.line else  -- payloads unchanged: their nulls stay
       left(r.line, -1) || ', "args": ' || r.args::text || coalesce(', "result": ' || r.result::text, '')
         || coalesce(', "error": ' || r.error::text, '') || ', "metadata": ' || r.metadata::text || '}' end as line
     from rows r
@@ -63,7 +63,8 @@ begin
   return piece;
 end $$;
 comment on function weir.read_export(bigint, int) is
-  'A piece of an export, from 1: whole lines; null after the last. Errors: WR022 where a piece is gone.';
+  'One piece of an export, counted from 1: whole lines; null after the last. Errors: WR022 if the piece has been '
+  'deleted.';
 
 -- The pieces of an export are deleted from the first to the last, and never while a download reads them. Locks:
 -- operations' rows, skip locked.

@@ -1,10 +1,16 @@
--- job_filter
+-- Filters of jobs: checks, and searches in batches, so that a search over any number of jobs can stop in time.
+
+create or replace function weir.job_filter_fields() returns text[] language sql immutable as $$
+  select '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,
+    finished_before,min_attempts,has_error,q}'::text[]
+$$;
+comment on function weir.job_filter_fields() is 'Internal. The fields of a filter of jobs.';
 
 create or replace function weir.job_filter_problem(filter jsonb) returns text[] language sql stable as $$
   select case
     when jsonb_typeof(filter) is distinct from 'object' then array['filter', 'must be an object']
-    when filter - '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[] <> '{}' then
-      array['filter.' || weir.first_key(filter - '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,finished_before,min_attempts,has_error,q}'::text[]), 'is no filter of jobs']
+    when filter - weir.job_filter_fields() <> '{}' then
+      array['filter.' || weir.first_key(filter - weir.job_filter_fields()), 'is not a field of a filter of jobs']
     else (
       select array['filter.' || p.field, p.problem] from (
         select f.field, case when filter ->> f.field is not null
@@ -27,9 +33,9 @@ create or replace function weir.job_filter_problem(filter jsonb) returns text[] 
   end
 $$;
 comment on function weir.job_filter_problem(jsonb) is
-  'Internal. What is wrong with a filter of jobs: its field and why, or null.';
+  'Internal. The first field of a filter of jobs that is invalid, and why; null: none.';
 
--- Ids in rising order from the place that a filter narrows most: a parent, or a state.
+-- Scans the narrowest index that the filter allows: a workflow's steps, a parent's children, or the table of a state.
 create or replace function weir.scan_job_ids(filter jsonb, after_id bigint, until_id bigint, most int)
 returns bigint[] language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
@@ -61,7 +67,8 @@ begin
   return array(select j.id from weir.job j where j.id > after_id and j.id <= until_id order by j.id limit most);
 end $$;
 comment on function weir.scan_job_ids(jsonb, bigint, bigint, int) is
-  'Internal. Up to `most` ids above one and up to another, in rising order, among which are all jobs of a filter.';
+  'Internal. The next batch of up to `most` ids above after_id and up to until_id, in rising order, among which are '
+  'all jobs that a filter can match.';
 
 create or replace function weir.filter_job_ids(job_ids bigint[], filter jsonb, states text[] default null) returns
   setof bigint language plpgsql stable
@@ -96,7 +103,7 @@ begin
       words) > 0);
 end $$;
 comment on function weir.filter_job_ids(bigint[], jsonb, text[]) is
-  'Internal. Those of these jobs that pass a filter, and are in one of these states.';
+  'Internal. Those of these jobs that match a filter and are in one of these states (null: any).';
 
 create or replace function weir.count_jobs(filter jsonb default '{}', kind text default null,
   seconds float8 default 2, out total bigint, out exact boolean) language plpgsql stable as $$
@@ -122,7 +129,7 @@ begin
   end loop;
 end $$;
 comment on function weir.count_jobs(jsonb, text, float8) is
-  'How many jobs pass a filter: {state, queue, kind, tenant, tag, worker, parent_id, workflow_id, priority, '
+  'Counts the jobs that match a filter: {state, queue, kind, tenant, tag, worker, parent_id, workflow_id, priority, '
   'created_after, created_before, finished_after, finished_before, min_attempts, has_error, q (text in kind, args or '
-  'errors)}, all optional. kind: only those that an operation of this kind would be about. exact is false where '
-  'counting took longer than so many seconds: then there are more. Errors: WR010.';
+  'errors)}, all optional. kind: count only jobs in the states that this kind of operation applies to. exact is '
+  'false if counting took longer than `seconds`: then there are at least total. Errors: WR010.';

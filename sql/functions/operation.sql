@@ -1,10 +1,8 @@
--- Operations: work on many rows that is asked for in one call and done in batches, by one worker at a time.
+-- Operations: one call asks for work on many rows, and one node at a time does it in batches.
 --
--- A batch and the note of it are one transaction, so an operation that is cut off goes on where it was. next_at is
--- when its next batch is due: an operation without an end that is overdue has nobody at it.
---
+-- A batch and its progress are one transaction, so an interrupted operation continues where it stopped. next_at is when
+-- the next batch is due: an unfinished operation that is overdue has lost its node.
 
--- The states that jobs may be in for an operation, where its filter names none.
 create or replace function weir.bulk_states(kind text) returns text[] language sql immutable as $$
   select case kind
     when 'bulk_cancel' then '{available,scheduled,retryable,held,running}'
@@ -12,7 +10,7 @@ create or replace function weir.bulk_states(kind text) returns text[] language s
     when 'bulk_reprioritise' then '{available,scheduled,retryable,held}' end::text[]
 $$;
 comment on function weir.bulk_states(text) is
-  'Internal. The states that an operation of this kind is about where its filter names none; null: all.';
+  'Internal. The states that a kind of operation applies to if its filter names none; null: all.';
 
 create or replace function weir.options_problem(kind text, filter jsonb, options jsonb) returns text[]
 language sql stable as $$
@@ -20,7 +18,7 @@ language sql stable as $$
     when jsonb_typeof(options) is distinct from 'object' then array['options', 'must be an object']
     when options - case kind when 'bulk_reprioritise' then '{priority}' when 'bulk_retry' then '{reset_attempts}'
       when 'export_jobs' then '{format,limit}' else '{}' end::text[] <> '{}' then
-      array[weir.first_key(options), 'is no option of this operation']
+      array[weir.first_key(options), 'is not an option of this operation']
     when kind = 'bulk_reprioritise' and (options ->> 'priority' is null
       or weir.integer_problem(options -> 'priority', 1, 10) is not null)
       then array['priority', 'must be a whole number from 1 to 10']
@@ -34,13 +32,13 @@ language sql stable as $$
       and filter ->> 'state' <> all (weir.bulk_states(kind))
       or kind = 'bulk_retry' and filter ->> 'state' not in ('dead', 'cancelled', 'completed', 'scheduled',
         'retryable') then
-      array['filter.state', 'is none in which jobs can be ' || case kind when 'bulk_cancel' then 'cancelled'
+      array['filter.state', 'is not a state in which jobs can be ' || case kind when 'bulk_cancel' then 'cancelled'
         when 'bulk_retry' then 'run again' else 'given another priority' end]
   end
 $$;
 comment on function weir.options_problem(text, jsonb, jsonb) is
-  'Internal. What is wrong with the options of an operation on jobs, or with the state that it is to be about: the '
-  'field and why, or null.';
+  'Internal. The first invalid option, or the state in the filter that the operation cannot apply to, and why; null: '
+  'none.';
 
 create or replace function weir.start_operation(kind text, filter jsonb default '{}',
   rate_per_second float8 default null, keep_attempts boolean default false, by text default null,
@@ -80,12 +78,12 @@ begin
   return new_id;
 end $$;
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
-  'Asks for work on many rows, which the service does in the background, the oldest first, at most rate_per_second. '
-  'redrive_dead, purge_dead: on the dead letters that pass a filter (see weir.count_dead) and died before now. '
+  'Starts work on many rows, which the service does in the background, oldest first, at up to rate_per_second rows a '
+  'second. redrive_dead, purge_dead: dead letters that match a filter (see weir.count_dead) and died before now. '
   'bulk_cancel, bulk_retry (options {reset_attempts}; without a state in the filter: dead and cancelled jobs), '
-  'bulk_reprioritise (options {priority}), export_jobs (options {format: ndjson or csv, limit}): on the jobs that '
-  'are there now and pass a filter (see weir.count_jobs). Returns the id of its row in weir.operation, which shows '
-  'how far it is. Errors: WR010.';
+  'bulk_reprioritise (options {priority}), export_jobs (options {format: ndjson or csv, limit}): jobs that exist now '
+  'and match a filter (see weir.count_jobs). Returns the id of its row in weir.operation, which shows its progress. '
+  'Errors: WR010.';
 
 -- A batch of an operation on jobs. A job that moves meanwhile is left as it is: it counts as failed at the end. The
 -- savepoint of each (a PL/pgSQL block with an exception) is why batches are of at most fifty. Locks: those of
@@ -126,7 +124,7 @@ begin
     return;
   end if;
   if op.kind <> 'bulk_retry' then
-    perform weir.lock_workflows_of(ids);  -- of those that are steps, in their order
+    perform weir.lock_workflows_of(ids);  -- of steps, in lock order
   end if;
   foreach one in array ids loop
     begin
@@ -134,19 +132,19 @@ begin
         perform weir.cancel(one);
       elsif op.kind = 'bulk_retry' then
         perform weir.retry(one, coalesce((op.options ->> 'reset_attempts')::boolean, false));
-      -- others would lose their place
+      -- the others keep their place
       elsif (select j.priority from weir.jobs j where j.id = one) <> (op.options ->> 'priority')::numeric then
         perform weir.edit(one, jsonb_build_object('priority', op.options -> 'priority'));
       end if;
       did := did + 1;
     exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR004' or sqlstate 'WR005'
       or serialization_failure then
-      null;  -- it has moved
+      null;  -- it has changed state
     end;
   end loop;
 end $$;
 comment on function weir.run_job_batch(weir.operation, int) is
-  'Internal. Does a batch of an operation on jobs. passed: how far it has come; null: nothing is left.';
+  'Internal. Runs the next batch of an operation on jobs. passed: the id that it has reached; null: nothing is left.';
 
 -- A batch of an operation on dead letters. Locks: the rows of the letters.
 create or replace function weir.run_dead_letter_batch(op weir.operation, most int, out did int,
@@ -179,7 +177,8 @@ begin
   cursor_id := looked.ids[last];
 end $$;
 comment on function weir.run_dead_letter_batch(weir.operation, int) is
-  'Internal. Does a batch of an operation on dead letters. cursor_id: how far it has come; null: nothing is left.';
+  'Internal. Runs the next batch of an operation on dead letters. cursor_id: the id that it has reached; null: '
+  'nothing is left.';
 
 -- One batch. Whoever comes while another is at it gets over = true, as if there were nothing to do. Locks: the
 -- operation's row, then those of the letters or jobs.
@@ -229,8 +228,8 @@ begin
   where o.id = operation_id;
 end $$;
 comment on function weir.run_operation(bigint, int) is
-  'Does the next batch of an operation, of at most `most`. over: there is nothing left to do, or somebody else is at '
-  'it. wait_seconds: how long to wait before the next batch. The service calls it.';
+  'Runs the next batch of an operation, of up to `most` rows. over: nothing is left to do, or another session runs '
+  'it. wait_seconds: time until the next batch. The service calls it.';
 
 create or replace function weir.cancel_operation(operation_id bigint) returns void language plpgsql as $$
 declare
@@ -242,12 +241,12 @@ begin
       hint = 'Operations are kept for 30 days after their end.';
   elsif op.finished_at is not null then
     raise exception using errcode = 'WR021', message = format('operation %s has ended: it is %s', operation_id,
-      op.state), hint = 'What it did is done.';
+      op.state), hint = 'What it has done stays done.';
   end if;
   update weir.operation o set state = 'cancelled', finished_at = clock_timestamp() where o.id = operation_id;
 end $$;
 comment on function weir.cancel_operation(bigint) is
-  'Ends an operation; what it did so far stays done. Errors: WR020, WR021.';
+  'Ends an operation. What it has done stays done. Errors: WR020, WR021.';
 
 create or replace function weir.sweep_operations(most int default 1000) returns int language sql as $$
   with gone as (

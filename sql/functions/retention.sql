@@ -1,5 +1,4 @@
--- Retention: old partitions go as a whole. Nothing is deleted row by row.
---
+-- Retention: old partitions are dropped as a whole. No job is deleted row by row.
 
 -- Jobs of a partition that have not ended. Up to `most` ids.
 create or replace function weir.unfinished_job_ids(number int, most int) returns bigint[] language plpgsql stable
@@ -55,7 +54,8 @@ begin
   return ids;
 end $$;
 comment on function weir.retained_ids(int, int) is
-  'Internal. Up to `most` ids of a partition that retention must keep.';
+  'Internal. Up to `most` ids of a partition that must be kept: jobs that have not ended, dead letters, workflows '
+  'that are kept, and jobs within their retention.';
 
 -- Locks: the tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up
 -- after half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go
@@ -75,7 +75,7 @@ begin
   for part in select * from weir.partitioned_tables() loop
     execute format('lock table weir.%I in access exclusive mode', part.name || '_p' || retain_partition.number);
   end loop;
-  ids := weir.retained_ids(retain_partition.number, keep_at_most + 1);  -- once more: now nothing moves
+  ids := weir.retained_ids(retain_partition.number, keep_at_most + 1);  -- again, now that nothing can change
   if cardinality(ids) > keep_at_most then
     return 'kept';
   end if;
@@ -94,9 +94,9 @@ begin
   return case when ids = '{}' then 'emptied' else 'rewritten' end;
 end $$;
 comment on function weir.retain_partition(int, int) is
-  'Rewrites an old partition to what must still be kept, if that is at most keep_at_most jobs: not ended, dead '
-  'letters, or ended less than their queue''s retention ago. Returns emptied, rewritten, rewritten before, kept (too '
-  'many) or in use. Fails with lock_timeout where somebody uses it; try again.';
+  'Rewrites an old partition so that only what must be kept remains (not ended, dead letters, ended within their '
+  'queue''s retention), if that is at most keep_at_most jobs. Returns emptied, rewritten, rewritten before, kept '
+  '(too many) or in use. Fails with lock_timeout if the partition is busy; try again.';
 
 -- Locks: the parents, ACCESS EXCLUSIVE, for a moment; it gives up after a fifth of a second of waiting, in which
 -- enqueues wait behind it.
@@ -143,7 +143,7 @@ begin
   return swept;
 end $$;
 comment on function weir.sweep_unique_keys(int) is
-  'Removes unique keys that are free anyway, and idempotency keys that ran out. Returns how many unique keys.';
+  'Removes unique keys that are free and idempotency keys that have expired. Returns how many unique keys.';
 
 -- A result whose time is over is not shown any more; this takes it from the disk. Locks: the outcomes, skip locked.
 create or replace function weir.sweep_results(most int default 1000) returns int language plpgsql set jit = off
@@ -158,4 +158,4 @@ begin
   return swept;
 end $$;
 comment on function weir.sweep_results(int) is
-  'Wipes up to `most` results that are kept no longer (result_ttl_seconds). Returns how many.';
+  'Erases up to `most` results that have expired (result_ttl_seconds). Returns how many.';

@@ -1,20 +1,19 @@
--- Roll-ups: what happened a minute, by queue and kind, counted once from the append-only tables, so that nobody who
--- asks how fast, how long or how often reads a million rows. A chore calls weir.roll_up; the views add what is not
--- rolled up yet, so they are right without it, only slower.
+-- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that
+-- readers of throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add
+-- what is not rolled up yet, so they are right without the chore, only slower.
 --
 -- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so
--- counting it again gives the same. It is counted when all of it is visible (weir.settled). Where a transaction stays
--- open for long, the minute is counted without it, noted in rollup_unsettled, and counted again when that transaction
--- has ended. A job that is run again loses its outcome; the event says what it was.
+-- counting it again gives the same result. It is counted once all of it is visible (weir.settled). If a transaction
+-- stays open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again when that
+-- transaction has ended. A job that is run again loses its outcome; its event keeps what it was.
 --
--- Jobs enqueued are counted by ranges of ids, each once (weir.job has no index by time: every enqueue would pay for
--- it), and added to the minute in which they were enqueued. A range that is not settled is counted as it is, kept in
--- rollup_unsettled_ids, and the difference added later.
+-- Enqueued jobs are counted by ranges of ids, each once (an index of weir.job by time would cost every enqueue), and
+-- added to the minute in which they were enqueued. A range that is not settled is counted as it is and kept in
+-- rollup_unsettled_ids; the difference is added later.
 --
 -- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to
 -- 2^((n-1)/8) ms. Buckets of minutes, kinds or queues may be added up. A percentile is the geometric middle of its
--- bucket, so at most 2^(1/16) - 1 = 4.5 % off the exact one.
---
+-- bucket, so it is at most 2^(1/16) - 1 = 4.5 % off.
 
 create or replace function weir.time_bucket(seconds float8) returns int language sql immutable as $$
   select case when seconds is null then null when seconds < 0.001 then 1
@@ -217,8 +216,8 @@ begin
   return rows;
 end $$;
 comment on function weir.roll_up_minutes(timestamptz, timestamptz, boolean) is
-  'Internal. Rolls up these minutes, but for the jobs enqueued; `again`: they were before. Returns how many ends and '
-  'attempts.';
+  'Internal. Rolls up these minutes, except for the jobs enqueued. again: they have been rolled up before. Returns '
+  'the number of ends and attempts.';
 
 create or replace function weir.add_enqueued(counted jsonb, sign int) returns void language sql as $$
   insert into weir.rollup as r (at, queue_id, kind, enqueued)
@@ -227,7 +226,7 @@ create or replace function weir.add_enqueued(counted jsonb, sign int) returns vo
   on conflict on constraint rollup_pkey do update set enqueued = r.enqueued + excluded.enqueued
 $$;
 comment on function weir.add_enqueued(jsonb, int) is
-  'Internal. Adds jobs enqueued to their minutes, or with sign -1 takes them away.';
+  'Internal. Adds enqueued jobs to their minutes, or subtracts them with sign -1.';
 
 -- One step, of bounded size: the next range of ids, or the next minutes, or, when there are none, one of what was not
 -- settled. One session at a time (advisory lock, transaction level). READ COMMITTED only: it must see what was
@@ -315,10 +314,10 @@ begin
   did := 'nothing';
 end $$;
 comment on function weir.roll_up(interval, int) is
-  'Rolls up the next part of what happened: up to `most` jobs enqueued, or the next minutes. What is not settled '
-  'waits for up to `patience`, and is counted again when it is. did: jobs, minutes, late (something was counted '
-  'again), nothing (all is rolled up), or busy (another session is at it); until: all minutes before are rolled up. '
-  'The service calls it every minute.';
+  'Rolls up the next part: up to `most` enqueued jobs, or the next minutes. What is not settled waits up to '
+  '`patience`, and is counted again once it is. did: jobs, minutes, late (something was counted again), nothing (all '
+  'is rolled up), or busy (another session is rolling up). until: all minutes before it are rolled up. The service '
+  'calls it every minute.';
 
 -- Folds the oldest hours, an hour a turn, and removes what is older still. Locks: their rows.
 create or replace function weir.sweep_rollups(minutes_for interval default '3 days',

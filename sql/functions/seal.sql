@@ -1,4 +1,6 @@
--- seal
+-- Sealing: search indexes for partitions that take no more inserts. The current partition has none of them, because
+-- every enqueue would pay for them. They are built one at a time, concurrently, which a function cannot do, so
+-- weir.seal_step returns the statement to run next.
 
 -- Indexes for searching. The partition that takes inserts has none of them, because every job would pay for them;
 -- they are built, one at a time and concurrently, when a partition takes no more. That cannot happen inside a
@@ -19,8 +21,7 @@ language sql immutable as $$
     ('job_event', 'error_words', $i$using gin (weir.error_words(detail))
       where kind in ('failed', 'timed_out', 'lost')$i$)
 $$;
-comment on function weir.search_indexes() is
-  'Internal. The indexes that a sealed partition has, by the table that it is a partition of.';
+comment on function weir.search_indexes() is 'Internal. The indexes of a sealed partition, by its parent table.';
 
 -- An index that is not valid is one whose building was cut off, unless somebody is just building it. Partitions that
 -- retention has rewritten hold little. Locks: the row of the partition.
@@ -64,6 +65,6 @@ begin
   end loop;
 end $$;
 comment on function weir.seal_step() is
-  'The next statement that seals a partition which takes no more jobs: it builds one of its search indexes, or drops '
-  'one whose building was cut off. Null: all is done, or somebody is just building one. To be run by itself, outside '
-  'of a transaction: the service does so, one at a time; in psql, \gexec does.';
+  'The next statement that seals a partition which takes no more jobs: it builds one search index, or drops one '
+  'whose build was interrupted. Null: nothing is left, or another session is building one. Run it outside of a '
+  'transaction. The service does so, one at a time; in psql, \gexec does.';

@@ -1,5 +1,4 @@
--- The life of a job, told from its facts, its events, and the place that it is in.
---
+-- The life of a job, told from its facts, its events and its current state.
 
 -- Each step is something that was written down: the enqueue, an event, an end, the lease. From a step follow the
 -- moments that were not: the attempt that it ended had started, the job became available, or due.
@@ -91,7 +90,7 @@ begin
     from moments m order by m.place, m.rank;
 end $$;
 comment on function weir.timeline(bigint) is
-  'Every moment of a job''s life in order. event: enqueued, available, started, completed, cancelled, dead, held, or '
-  'a weir.event_kind. attempt: those made by then. cause: why it became available (enqueued, due, dependencies, or '
-  'the event), or which end of an attempt made it dead or cancelled. run_at: what it was then scheduled for. A job '
-  'becomes available up to a fifth of a second after it is due. Errors: WR002.';
+  'Every moment of a job''s life, in order. event: enqueued, available, started, completed, cancelled, dead, held, '
+  'or a weir.event_kind. attempt: attempts made by then. cause: why it became available (enqueued, due, '
+  'dependencies, or the event), or which end of an attempt made it dead or cancelled. run_at: the time that it was '
+  'then scheduled for. A job becomes available up to a fifth of a second after it is due. Errors: WR002.';

@@ -1,11 +1,10 @@
--- Webhooks: who is told over HTTPS of what happens to jobs, and what became of telling them.
+-- Webhooks: HTTPS receivers of events, and their settings.
 --
--- Nothing is written for them when jobs move. Each webhook has a cursor: everything before it has been noted as
--- deliveries. A note of the next events and the move of the cursor are one transaction, so a node that dies loses
--- none. What may still become visible behind the cursor (weir.settled) is looked at again, and told apart by the
--- event's id, which is made of the job, the event, the attempt and the time. A webhook whose receiver is slow has its
--- cursor wait: not more than some ten thousand deliveries are pending.
---
+-- Nothing is written for webhooks when jobs change. Each webhook has a cursor: all events before it have deliveries.
+-- Creating deliveries and moving the cursor are one transaction, so a node that dies loses none. Events that may
+-- still become visible behind the cursor (weir.settled) are scanned again, and recognised by the id of the event,
+-- which consists of job, event, attempt and time. The cursor of a slow receiver waits: about 10,000 deliveries may be
+-- pending.
 
 create or replace function weir.webhook_id(name text) returns bigint language plpgsql stable as $$
 declare
@@ -48,7 +47,7 @@ create or replace function weir.webhook_problem(settings jsonb) returns text[] l
   end
 $$;
 comment on function weir.webhook_problem(jsonb) is
-  'Internal. What is wrong with settings of a webhook: the field and why, or null.';
+  'Internal. The first setting of a webhook that is invalid, and why; null: none.';
 
 create or replace function weir.new_secret() returns text language sql volatile as $$
   select 'whsec_' || encode(sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())), 'base64')
@@ -108,10 +107,9 @@ begin
   return new_secret;
 end $$;
 comment on function weir.set_webhook(text, jsonb, boolean) is
-  'Makes a webhook, or changes the settings that are named: {url, events, queues, kinds, timeout_seconds, '
-  'disable_after_seconds}; url and events are required of a new one. make => true: there must be none of that name '
-  'yet; false: there must be one. Returns the secret of a new one, which is not shown again; null where it was '
-  'there. Errors: WR010, WR040, WR041.';
+  'Creates a webhook, or changes the given settings: {url, events, queues, kinds, timeout_seconds, '
+  'disable_after_seconds}; a new one needs url and events. make => true: it must not exist; false: it must exist. '
+  'Returns the secret of a new one, which is not shown again, or null. Errors: WR010, WR040, WR041.';
 
 create or replace function weir.delete_webhook(name text) returns void language plpgsql as $$
 declare
@@ -120,8 +118,7 @@ begin
   delete from weir.webhook w where w.id = gone;
   delete from weir.webhook_delivery d where d.webhook_id = gone;
 end $$;
-comment on function weir.delete_webhook(text) is
-  'Removes a webhook, and what is noted of its deliveries. Errors: WR040.';
+comment on function weir.delete_webhook(text) is 'Deletes a webhook and its deliveries. Errors: WR040.';
 
 create or replace function weir.rotate_webhook_secret(name text, keep_old interval default '1 day') returns text
 language plpgsql as $$
@@ -136,7 +133,7 @@ begin
   return made;
 end $$;
 comment on function weir.rotate_webhook_secret(text, interval) is
-  'Gives a webhook a new secret and returns it; the old one signs too for keep_old, at most 30 days. Errors: WR010, '
+  'Gives a webhook a new secret and returns it. The old one signs too for keep_old, at most 30 days. Errors: WR010, '
   'WR040.';
 
 -- Locks: the webhook's row, then its pending deliveries.
@@ -153,7 +150,7 @@ begin
     where d.webhook_id = ended and d.state = 'pending' and d.job_id is not null;
 end $$;
 comment on function weir.disable_webhook(text, text) is
-  'Tells a webhook nothing more; what is pending fails. Errors: WR010, WR040.';
+  'Stops deliveries to a webhook; pending ones fail. Errors: WR010, WR040.';
 
 create or replace function weir.enable_webhook(name text) returns void language sql as $$
   update weir.webhook w set disabled_at = null, disabled_reason = null, failing_since = null,
@@ -162,4 +159,4 @@ create or replace function weir.enable_webhook(name text) returns void language 
   where w.id = weir.webhook_id(enable_webhook.name) and w.disabled_at is not null
 $$;
 comment on function weir.enable_webhook(text) is
-  'Tells a disabled webhook again, of what happens from now on. Errors: WR040.';
+  'Resumes deliveries to a disabled webhook, of events from now on. Errors: WR040.';

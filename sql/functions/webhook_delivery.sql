@@ -1,4 +1,4 @@
--- webhook_delivery
+-- Deliveries: events that a webhook is sent, and the attempts to send them.
 
 create or replace function weir.event_body(id text, event text, at timestamptz, job_id bigint, queue text, kind text,
   attempt int, worker text, run_at timestamptz, error jsonb) returns jsonb
@@ -11,7 +11,7 @@ language sql stable as $$
       then 'error' else '' end
 $$;
 comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is
-  'Internal. An event as webhooks are told of it.';
+  'Internal. An event as webhooks receive it.';
 
 create or replace function weir.test_webhook(name text) returns bigint language sql as $$
   insert into weir.webhook_delivery (webhook_id, event_id, event, body)
@@ -21,7 +21,7 @@ create or replace function weir.test_webhook(name text) returns bigint language 
 $$;
 comment on function weir.test_webhook(text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
-  'weir.webhook_delivery, which says what came of it. Errors: WR040.';
+  'weir.webhook_delivery, which shows the result. Errors: WR040.';
 
 -- The next events of one webhook. Whoever comes while another is at it gets 0. Locks: the webhook's row.
 -- READ COMMITTED only: it must see what was committed before it read how far everything is visible.
@@ -116,7 +116,7 @@ begin
   end if;
 end $$;
 comment on function weir.create_deliveries(bigint, int) is
-  'Internal. Notes the next events that a webhook is to be told of. behind: more are there already.';
+  'Internal. Creates deliveries for the next events of a webhook. behind: more events are there already.';
 
 -- Takes deliveries that are due, for River to work. What River has not worked within five minutes of its time (its
 -- node died) is due again, and what it was given before does not count any more. Locks: their rows, skip locked.
@@ -125,7 +125,7 @@ language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
   if not exists (select from weir.webhook_delivery x where x.state = 'pending' and x.next_at <= statement_timestamp())
     then
-    return;  -- as nearly always, and this is asked every second
+    return;  -- the usual case, checked every second
   end if;
   return query
   with due as (
@@ -155,7 +155,7 @@ begin
     next_at = clock_timestamp() + coalesce(retry_in, '0') + interval '5 min'
   where x.id = delivery_id and x.state = 'pending' returning * into d;
   if d.job_id is null then
-    return;  -- it is a test, or nobody waits for it any more
+    return;  -- it is a test, or no longer pending
   end if;
   if ok then
     update weir.webhook x set failing_since = null where x.id = d.webhook_id and x.failing_since is not null;
@@ -171,7 +171,7 @@ begin
   end if;
 end $$;
 comment on function weir.record_delivery_attempt(bigint, boolean, int, text, float8, interval) is
-  'Internal. What came of an attempt to deliver; retry_in: when the next one is, null: there is none.';
+  'Internal. Records an attempt to deliver. retry_in: time until the next attempt, null: there is none.';
 
 create or replace function weir.sweep_deliveries(most int default 10000, kept_for interval default '7 days')
 returns int language sql as $$
@@ -183,4 +183,4 @@ returns int language sql as $$
   select count(*)::int from gone
 $$;
 comment on function weir.sweep_deliveries(int, interval) is
-  'Removes up to `most` deliveries that are not pending and were noted longer ago than kept_for. Returns how many.';
+  'Removes up to `most` deliveries that are not pending and are older than kept_for. Returns how many.';

@@ -1,5 +1,5 @@
--- Why a job does not run now.
---
+-- Why a job does not run now. Each kind of reason is one statement in weir.why, which is STABLE, so that all see one
+-- moment.
 
 -- Each kind of reason is a statement of its own below: one that comes later adds its own. STABLE, so that all of them
 -- see one moment.
@@ -23,7 +23,7 @@ begin
   return ahead;
 end $$;
 comment on function weir.count_ahead(int, smallint, bigint, int) is
-  'Internal. How many available jobs of a queue come before a place in it, at most so many.';
+  'Internal. How many available jobs of a queue come before a place in it, counted up to `most`.';
 
 -- Whether somebody waits for jobs of this queue, has one, or ended one in the last five minutes. Of the ends it looks
 -- at the newest jobs' only.
@@ -36,7 +36,8 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
                where o.queue_id = recently_claimed.queue_id and o.worker is not null
                  and o.finished_at > clock_timestamp() - interval '5 minutes')
 $$;
-comment on function weir.recently_claimed(int, text) is 'Internal. Whether anybody is seen to claim from a queue.';
+comment on function weir.recently_claimed(int, text) is
+  'Internal. Whether a worker waits for jobs of a queue, holds one, or ended one in the last five minutes.';
 
 create or replace function weir.why(job_id bigint) returns table (code text, message text, detail jsonb)
 language plpgsql stable
@@ -60,7 +61,7 @@ begin
   select * into q from weir.queue x where x.id = job.queue_id;
 
   if job.state in ('completed', 'cancelled', 'dead') then
-    return query select 'ended', format('it has ended: it is %s', job.state),
+    return query select 'ended', format('it has ended: %s', job.state),
       jsonb_build_object('state', job.state, 'finished_at', job.finished_at);
     return;
   elsif job.state = 'running' then
@@ -95,7 +96,7 @@ begin
   end if;
 
   if job.run_at < clock_timestamp() - interval '10 s' then
-    return query select 'no_node', 'its time has come, and no node of the service runs that would make it available',
+    return query select 'no_node', 'it is due, but no running node makes it available',
       null::jsonb;
   end if;
   paused := q.paused_at is not null and (q.resume_at > clock_timestamp()) is not false;
@@ -120,11 +121,11 @@ begin
       format('no worker waits for jobs of queue %s, has one, or ended one in the last five minutes', q.name),
       null::jsonb;
   elsif ahead = 0 and not paused and gate.code is null then
-    return query select 'next', 'nothing keeps it: the next claim takes it', null::jsonb;
+    return query select 'next', 'nothing holds it back: the next claim takes it', null::jsonb;
   end if;
 end $$;
 comment on function weir.why(bigint) is
-  'Each reason why a job does not run now, the most particular first. code: scheduled, retry_wait, held_dependency, '
+  'The reasons why a job does not run now, the most specific first. code: scheduled, retry_wait, held_dependency, '
   'held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, backlog_ahead (detail: '
-  'ahead, counted up to 100,000, or_more), no_worker; next: there is none; running and ended. New ones may come. '
-  'Errors: WR002.';
+  'ahead, counted up to 100,000, or_more), no_worker; next: nothing holds it back; running and ended. New codes may '
+  'be added. Errors: WR002.';

@@ -1,14 +1,13 @@
--- Workers under control: who they are, how many jobs each may have at once, and whether it is to get any at all.
--- Nobody needs to register.
+-- Workers: what is known of each, how many jobs it may hold at once, and whether its claims get any. Registering is
+-- optional.
 --
--- Two tables, so that what people decide never waits for what workers do: weir.worker is written by registration and
--- by people, weir.worker_seen by signs of life, perhaps in an application's long transaction. A claim reads only
--- weir.worker, which is written so seldom that the look is quick however long the horizon is held back.
+-- There are two tables, so that decisions never wait for workers: registration and people write weir.worker; claims
+-- and heartbeats write weir.worker_seen, perhaps in an application's long transaction. A claim reads only
+-- weir.worker, which changes so seldom that reading it stays fast however long the xmin horizon is held back.
 --
--- Capacity: leases of a worker that has one are flagged (job_lease.counted) and so in an index of their own. A claim
--- takes a try-lock on the worker's name before it counts them, and has it until its transaction ends, so of two
--- claims at once one gets nothing.
---
+-- Capacity: the leases of a worker with a capacity are flagged (job_lease.counted) and so have an index of their own.
+-- A claim takes a try-lock on the worker's name before it counts them and keeps it until its transaction ends, so one
+-- of two concurrent claims gets nothing.
 
 create or replace function weir.worker_lock(name text) returns bigint language sql immutable as $$
   select hashtextextended('weir.worker ' || name, 0)
@@ -18,7 +17,8 @@ comment on function weir.worker_lock(text) is 'Internal. The key of the advisory
 create or replace function weir.refuse_worker(name text) returns void language plpgsql as $$
 begin
   raise exception using errcode = 'WR015', message = format('there is no worker %L', refuse_worker.name),
-    hint = 'A worker comes into being at its first claim, or when it registers; one that is removed or silent for long is forgotten.';
+    hint = 'A worker appears at its first claim or registration. Removed workers and those not seen for a week '
+      'are gone.';
 end $$;
 comment on function weir.refuse_worker(text) is 'Internal. Raises WR015 worker_not_found.';
 
@@ -64,9 +64,9 @@ begin
   end loop;
 end $$;
 comment on function weir.touch_workers(text[], float8[]) is
-  'These workers were seen, so many seconds ago (null: now): makes those known that were not, and notes the time, at '
-  'most every 5 seconds for each. The service calls it for all that claim through it; weir.claim calls it too. Skips '
-  'what others have locked. Names must be distinct.';
+  'Records that these workers were seen seconds_ago (null: now), and adds those that are new. Writes at most every 5 '
+  'seconds for each, and skips rows that are locked. The service calls it for all that claim through it; weir.claim '
+  'calls it too. Names must be distinct.';
 
 create or replace function weir.require_worker(name text) returns void language plpgsql as $$
 begin
@@ -76,7 +76,7 @@ begin
   end if;
 end $$;
 comment on function weir.require_worker(text) is
-  'Internal. Raises WR015 unless the worker registered, claimed, or was decided about.';
+  'Internal. Raises WR015 unless the worker has registered, has claimed, or has been paused or drained.';
 
 -- Locks: the worker's row; and, where it gets a capacity that had none, the job_lease rows that it has, skip locked.
 create or replace function weir.set_worker(name text, settings jsonb, replace boolean) returns void
@@ -96,8 +96,8 @@ begin
   select k into unknown from jsonb_object_keys(settings) k where k not in ('hostname', 'capacity', 'queues',
     'version', 'labels') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is nothing that is known of a worker',
-      'Known are: hostname, capacity, queues, version, labels.');
+    perform weir.refuse_argument(unknown, 'is not a setting of a worker',
+      'The settings are hostname, capacity, queues, version and labels.');
   end if;
   select r.field, r.problem into unknown, problem from (values
       ('hostname', case when coalesce(jsonb_typeof(settings -> 'hostname'), 'null') not in ('string', 'null')
@@ -144,7 +144,7 @@ begin
   perform pg_notify('weir_worker', set_worker.name);
 end $$;
 comment on function weir.set_worker(text, jsonb, boolean) is
-  'Internal. What register_worker and edit_worker have in common.';
+  'Internal. The common part of register_worker and edit_worker.';
 
 create or replace function weir.register_worker(name text, settings jsonb default '{}') returns void
 language plpgsql as $$
@@ -155,8 +155,8 @@ begin
   perform weir.touch_workers(array[register_worker.name]);
 end $$;
 comment on function weir.register_worker(text, jsonb) is
-  'A worker says what it is: {hostname, capacity, queues, version, labels}; capacity is how many jobs it may have at '
-  'once (default 10; 0: no limit). What is not named is forgotten; a pause or drain stays. Errors: WR010.';
+  'Registers a worker: {hostname, capacity, queues, version, labels}. capacity is how many jobs it may hold at once '
+  '(default 10; 0: no limit). Settings that are left out are reset; a pause or drain stays. Errors: WR010.';
 
 create or replace function weir.edit_worker(name text, changes jsonb) returns void language plpgsql as $$
 begin
@@ -164,8 +164,8 @@ begin
   perform weir.set_worker(edit_worker.name, changes, false);
 end $$;
 comment on function weir.edit_worker(text, jsonb) is
-  'Changes what is named of {hostname, capacity, queues, version, labels}; see register_worker. Errors: WR010, '
-  'WR015.';
+  'Changes the given settings of a worker, any of {hostname, capacity, queues, version, labels}; see '
+  'register_worker. Errors: WR010, WR015.';
 
 -- Locks: the worker_seen row, skip locked.
 create or replace function weir.worker_heartbeat(name text, load float8 default null, out state text,
@@ -187,9 +187,9 @@ begin
   registered := coalesce(registered, false);
 end $$;
 comment on function weir.worker_heartbeat(text, float8) is
-  'The worker lives; load is any number from 0 to 1000000 (null: as it was). Returns whether it is active, paused or '
-  'draining, its capacity (null: no limit), and whether it is registered: one that was removed is not, and may do so '
-  'again. Errors: WR010, WR015.';
+  'Extends the time that a worker counts as alive. load: any number from 0 to 1000000 (null: unchanged). Returns its '
+  'state (active, paused or draining), its capacity (null: no limit), and whether it is registered: a worker that '
+  'was removed is not, and may register again. Errors: WR010, WR015.';
 
 create or replace function weir.pause_worker(name text) returns void language plpgsql as $$
 begin
@@ -198,7 +198,7 @@ begin
   on conflict on constraint worker_pkey do update set paused_at = coalesce(w.paused_at, excluded.paused_at);
 end $$;
 comment on function weir.pause_worker(text) is
-  'From now on claims by this worker get nothing; it goes on with what it has. Errors: WR015.';
+  'From now on, claims by this worker get nothing. It keeps the jobs that it holds. Errors: WR015.';
 
 create or replace function weir.drain_worker(name text) returns void language plpgsql as $$
 begin
@@ -207,7 +207,7 @@ begin
   on conflict on constraint worker_pkey do update set draining_at = coalesce(w.draining_at, excluded.draining_at);
 end $$;
 comment on function weir.drain_worker(text) is
-  'The worker is to finish what it has and end: from now on its claims get nothing. It is done when weir.workers '
+  'From now on, claims by this worker get nothing: it should finish its jobs and exit. It is done when weir.workers '
   'shows running 0. Errors: WR015.';
 
 create or replace function weir.resume_worker(name text) returns void language plpgsql as $$
@@ -241,9 +241,9 @@ begin
   return moved;
 end $$;
 comment on function weir.remove_worker(text) is
-  'Forgets a worker and gives its jobs back at once: available, no attempt lost, its tokens stale. A job that a '
-  'transaction is just completing is left to that. Returns how many jobs. Should the worker claim again, it is known '
-  'again. Errors: WR015.';
+  'Removes a worker and releases its jobs at once: they are available, no attempt is used up, and its tokens are '
+  'stale. A job that a transaction is just completing is left to that transaction. Returns the number of jobs. If '
+  'the worker claims again, it is added again. Errors: WR015.';
 
 create or replace function weir.sweep_workers(silent_for interval default '7 days') returns int language plpgsql
   set jit = off as $$
@@ -256,5 +256,5 @@ begin
   return cardinality(gone);
 end $$;
 comment on function weir.sweep_workers(interval) is
-  'Forgets workers without jobs that gave no sign of life for so long; one that is paused stays. Returns how many. '
-  'The service calls it every ten minutes.';
+  'Removes workers without jobs that have not been seen for silent_for; paused ones stay. Returns how many. The '
+  'service calls it every ten minutes.';

@@ -1,4 +1,4 @@
--- worker_capacity
+-- Capacity of workers: how many more jobs a claim may take.
 
 -- A lease that is yet to be committed began after the watermark's settled_at.
 create or replace function weir.first_counted_lease(worker text, last timestamptz) returns timestamptz
@@ -9,8 +9,8 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_so
       and l.leased_at >= coalesce(last, '-infinity') order by l.leased_at limit 1))
 $$;
 comment on function weir.first_counted_lease(text, timestamptz) is
-  'Internal. A time that no counted lease of this worker lies before; the last such time spares it the leases before '
-  'that.';
+  'Internal. A time before which this worker has no counted lease. `last`, the previous such time, spares the query '
+  'older leases.';
 
 create or replace function weir.count_leases(workers text[], capped_ats timestamptz[]) returns bigint[]
 language sql volatile
@@ -21,7 +21,7 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
   from unnest(workers, capped_ats) with ordinality u(worker, capped_at, n)
 $$;
 comment on function weir.count_leases(text[], timestamptz[]) is
-  'Internal. How many counted leases each of these workers has.';
+  'Internal. The number of counted leases of each of these workers.';
 
 -- Called by a claim for all of its slots at once, where some worker has a capacity, is paused or drains. Locks: a
 -- try-lock (advisory, transaction level) on the name of each worker with a capacity. Where somebody else has it, the
@@ -47,8 +47,8 @@ begin
   if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted')
     and exists (select from unnest(halts) h where h is null) then
     raise exception using errcode = 'WR010',
-      message = 'a worker with a capacity claims in a READ COMMITTED transaction',
-      hint = 'In a stricter one the jobs that it has cannot be counted. Claim in a transaction of its own, or take away the capacity.', column = 'worker';
+      message = 'a worker with a capacity can only claim in a READ COMMITTED transaction',
+      hint = 'In a stricter one its jobs cannot be counted. Claim in a separate transaction, or remove the capacity.', column = 'worker';
   end if;
   -- Only now, with a new snapshot: it sees what those had committed who had the locks before.
   had := weir.count_leases(names, capped_ats);
@@ -63,7 +63,7 @@ begin
     left join unnest(names, had, halts, capacities) r(name, had, halt, capacity) on r.name = u.name) a;
 end $$;
 comment on function weir.admit_claims(text[], int[]) is
-  'Internal. How many jobs each slot of a claim may get (allowed), why not all that it asked for (refusals: '
+  'Internal. How many jobs each slot of a claim may take (allowed), why that is fewer than it asked for (refusals: '
   'draining, paused, at_capacity, or null), and whether its leases are counted. Errors: WR010.';
 
 create or replace function weir.claim_refusal(worker text) returns text language sql stable as $$
@@ -74,5 +74,4 @@ create or replace function weir.claim_refusal(worker text) returns text language
   from weir.worker w where w.name = claim_refusal.worker
 $$;
 comment on function weir.claim_refusal(text) is
-  'Why a claim by this worker gets nothing just now: draining, paused, at_capacity (it has as many jobs as it may), '
-  'or null: nothing keeps it.';
+  'Why a claim by this worker gets nothing now: draining, paused, at_capacity, or null: it is not refused.';

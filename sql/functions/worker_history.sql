@@ -1,4 +1,4 @@
--- worker_history
+-- What workers did: the attempts that they ended, read from outcomes and events.
 
 -- What ended in a span of time is found by the BRIN indexes on finished_at and at, so a call reads what all workers
 -- ended in that span.
@@ -30,8 +30,8 @@ begin
 end $$;
 comment on function weir.worker_history(text, timestamptz, timestamptz, bigint, int) is
   'Attempts of this worker that ended from since to before (with before_job: before that job of that moment), newest '
-  'first: completed, failed, timed_out, lost, snoozed or released. Reads all that ended in that time, and what no '
-  'vacuum has been at since: about a second for five million.';
+  'first: completed, failed, timed_out, lost, snoozed or released. Reads everything that ended in that time and what '
+  'has not been vacuumed since: about a second for five million attempts.';
 
 create or replace function weir.worker_stats(span interval default '1 hour', only_worker text default null)
 returns table (worker text, completed bigint, failed bigint, busy interval) language plpgsql stable set jit = off
@@ -57,5 +57,5 @@ begin
 end $$;
 comment on function weir.worker_stats(interval, text) is
   'For each worker, or one: attempts completed and failed (timed out and lost ones included) in the last span, and '
-  'how long it was busy in it, all its jobs added up, running ones included. Reads all that ended in that time, and '
-  'what no vacuum has been at since: about a second for a million.';
+  'the sum of the time that its attempts ran in it. Reads everything that ended in that time and what has not been '
+  'vacuumed since: about a second for a million attempts.';

@@ -1,4 +1,4 @@
--- Views: dead
+-- Dead letters as views show them.
 
 create or replace view weir.dead_letters as
 select d.job_id, d.died_at, q.name as queue, j.kind, j.tenant, coalesce(j.tags, '{}') as tags, o.attempt,
@@ -13,8 +13,8 @@ join weir.queue q on q.id = d.queue_id
 join weir.job j on j.id = d.job_id
 join weir.job_outcome o on o.job_id = d.job_id;
 comment on view weir.dead_letters is
-  'One row a dead letter: what died, when and why. weir.redrive runs one again, weir.purge_dead removes one; '
-  'weir.jobs has its failed attempts.';
+  'One row a dead letter: what died, when and why. weir.redrive runs it again, weir.purge_dead removes it; weir.jobs '
+  'has its failed attempts.';
 comment on column weir.dead_letters.job_id is 'weir.job.id';
 comment on column weir.dead_letters.died_at is 'When it died.';
 comment on column weir.dead_letters.queue is 'The name of its queue.';
@@ -24,10 +24,10 @@ comment on column weir.dead_letters.tags is 'Labels to find it by.';
 comment on column weir.dead_letters.attempt is 'Attempts made.';
 comment on column weir.dead_letters.error_type is 'The class of its last error.';
 comment on column weir.dead_letters.error_message is 'Its last error.';
-comment on column weir.dead_letters.worker is 'Name of the worker that had it last.';
+comment on column weir.dead_letters.worker is 'Name of the worker that held it last.';
 comment on column weir.dead_letters.args is 'What it should have been done with.';
 comment on column weir.dead_letters.created_at is 'When it was enqueued.';
 comment on column weir.dead_letters.redrives is 'How often it was run again after it had died before.';
-comment on column weir.dead_letters.redriven_by is 'Who did that last, if they said.';
+comment on column weir.dead_letters.redriven_by is 'Requester of the last redrive, if given.';
 comment on column weir.dead_letters.kept_until is
   'It is purged soon after that: died_at plus dead_retention_seconds of its queue.';

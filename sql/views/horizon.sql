@@ -1,4 +1,4 @@
--- Views: horizon
+-- What holds back the xmin horizon.
 
 -- Inside a DO block because sqlc reads this file too, and knows no system views.
 do $do$ begin

@@ -1,4 +1,4 @@
--- Views: rollup
+-- Throughput, latency and failures, from roll-ups and what is not rolled up yet.
 
 create or replace view weir.throughput as
 select x.at, x.seconds, q.name as queue, x.kind, sum(x.enqueued)::bigint as enqueued,
@@ -10,8 +10,8 @@ from (select * from weir.rollup union all select * from weir.pending_rollup()) x
 join weir.queue q on q.id = x.queue_id
 group by 1, 2, 3, 4;
 comment on view weir.throughput is
-  'How much: what was enqueued and what ended in each minute (seconds: 60; 3600 in rows of more than three days ago, '
-  'which are of an hour), by queue and kind. The last minutes are counted when you look.';
+  'How many jobs were enqueued and ended in each minute (seconds: 60; 3600 in rows older than three days, which span '
+  'an hour), by queue and kind. The last minutes are counted on reading.';
 comment on column weir.throughput.queue is 'The name of the queue.';
 
 create or replace view weir.latency as

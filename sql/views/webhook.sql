@@ -1,4 +1,4 @@
--- Views: webhook
+-- Webhooks without their secrets.
 
 create or replace view weir.webhooks as
 select w.name, w.url, w.events, w.queues, w.kinds, w.timeout_seconds, w.disable_after_seconds, w.created_at,
@@ -6,8 +6,8 @@ select w.name, w.url, w.events, w.queues, w.kinds, w.timeout_seconds, w.disable_
   case when w.old_secret_until > clock_timestamp() then w.old_secret_until end as old_secret_until, w.id,
   (select count(*) from weir.webhook_delivery d where d.webhook_id = w.id and d.state = 'pending') as pending
 from weir.webhook w;
-comment on view weir.webhooks is 'One row a webhook, without its secret; weir.webhook_delivery says what it was told.';
-comment on column weir.webhooks.pending is 'Deliveries that are not made yet.';
+comment on view weir.webhooks is 'One row a webhook, without its secret. weir.webhook_delivery has its deliveries.';
+comment on column weir.webhooks.pending is 'Deliveries that are still pending.';
 
 -- A column of the view that is a column of the table says what that one says.
 do $do$

@@ -1,4 +1,4 @@
--- Views: worker
+-- Workers and their state.
 
 -- A worker is lost after 30 seconds without a sign of life. That is found out by whoever looks, so it is never late.
 create or replace view weir.workers as
@@ -20,12 +20,10 @@ left join (select k.worker, count(*) as running, max(greatest(k.leased_at,
 cross join lateral (select greatest(s.last_seen_at, l.seen_at, case when s.name is null
   then w.decided_at end) as last_seen_at) x;
 comment on view weir.workers is
-  'Who works: workers that registered or claimed, whether they are well, and how many jobs they have. Reads all '
-  'running jobs once.';
+  'Workers that registered or claimed: their state and how many jobs they hold. Reads all running jobs once.';
 comment on column weir.workers.state is
-  'lost: no sign of life for 30 seconds; else draining, paused or active. One that drains and has running 0 is done.';
-comment on column weir.workers.running is 'Jobs that it has now.';
+  'lost: not seen for 30 seconds; otherwise draining, paused or active. A draining worker with running 0 is done.';
+comment on column weir.workers.running is 'Jobs that it holds now.';
 comment on column weir.workers.registered_at is 'When it registered or was first seen.';
 comment on column weir.workers.last_seen_at is
-  'Its last sign of life: a claim, a heartbeat of its own or of one of the jobs that it has. Up to 5 seconds old '
-  'where it claims all the time.';
+  'Its last claim or heartbeat, of its own or of a job that it holds. Up to 5 seconds old if it claims all the time.';

@@ -19,6 +19,7 @@ type counted struct {
 
 // Counting stops after two seconds. Here a function that always stops early stands for millions of jobs.
 func TestCountThatWasCutShortSaysSo(t *testing.T) {
+	weirtest.Long(t, "its counts run into their time limit")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	const jobs = 5000

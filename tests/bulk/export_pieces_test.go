@@ -21,6 +21,7 @@ func exportInPieces(s *weirtest.Node) (id, path string) {
 }
 
 func TestExportWithoutOneOfItsPiecesIsNotTakenForWhole(t *testing.T) {
+	weirtest.Long(t, "it exports 25 MB")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	id, path := exportInPieces(s)
@@ -44,6 +45,7 @@ func TestExportWithoutOneOfItsPiecesIsNotTakenForWhole(t *testing.T) {
 }
 
 func TestDownloadUnderWayKeepsItsPieces(t *testing.T) {
+	weirtest.Long(t, "it exports 25 MB")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	id, path := exportInPieces(s)

@@ -90,7 +90,8 @@ func TestMigrateAnswersInJSON(t *testing.T) {
 			Name      string
 			AppliedAt string `json:"applied_at"`
 		}
-	}) {
+	},
+	) {
 		t.Helper()
 		r := weirtest.RunCLI(t, settings, "y\n", "migrate", command, "--json").Says(0)
 		if err := json.Unmarshal([]byte(r.Stdout), &answer); err != nil {

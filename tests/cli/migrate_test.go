@@ -19,7 +19,7 @@ func TestServeRefusesUnmigratedDatabase(t *testing.T) {
 		t.Errorf("after migrating:\n%s", r.Stdout)
 	}
 
-	_, err := d.Pool.Exec(t.Context(), "update weir.schema_source set checksum = 'older' where name = 'functions/claim.sql'")
+	_, err := d.Exec(t.Context(), "update weir.schema_source set checksum = 'older' where name = 'functions/claim.sql'")
 	if err != nil {
 		t.Fatal(err)
 	}

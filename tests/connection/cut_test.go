@@ -100,6 +100,7 @@ func (p *proxy) cut() { p.dead.Store(p.last.Load()) }
 
 // TestCutConnectionsAreNoticedWithinSeconds cuts all connections of a node to its database without a word, while calls use them.
 func TestCutConnectionsAreNoticedWithinSeconds(t *testing.T) {
+	weirtest.Long(t, "it waits until cut connections are noticed")
 	t.Parallel()
 	d := weirtest.New(t)
 	p, through := newProxy(t, d.Direct)
@@ -143,6 +144,7 @@ func TestCutConnectionsAreNoticedWithinSeconds(t *testing.T) {
 
 // TestAListenerWhoseConnectionIsCutIsDown cuts the connections of a node, and all that it makes afterwards.
 func TestAListenerWhoseConnectionIsCutIsDown(t *testing.T) {
+	weirtest.Long(t, "it waits until a cut connection is noticed")
 	t.Parallel()
 	d := weirtest.New(t)
 	p, through := newProxy(t, d.Direct)
@@ -168,6 +170,7 @@ func TestAListenerWhoseConnectionIsCutIsDown(t *testing.T) {
 
 // TestAStatementThatWaitsForLongIsNotCut holds a lock for longer than a silent connection is trusted.
 func TestAStatementThatWaitsForLongIsNotCut(t *testing.T) {
+	weirtest.Long(t, "it waits for a lock")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	id := s.Enqueue(weirtest.Object{"kind": "k", "queue": "q"})

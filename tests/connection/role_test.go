@@ -127,6 +127,7 @@ func smoke(t *testing.T, s *weirtest.Node) {
 
 // TestARoleWithFewConnectionsServesAllCalls makes many calls at once through a node whose role may have only 12 connections.
 func TestARoleWithFewConnectionsServesAllCalls(t *testing.T) {
+	weirtest.Long(t, "it makes many calls over few connections")
 	t.Parallel()
 	d := weirtest.New(t)
 	s, _ := weirtest.StartServe(t, asRole(t, d, "connection limit 12"))

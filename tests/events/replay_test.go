@@ -69,7 +69,7 @@ func TestResumingClientsThatDoNotReadCostLittleMemory(t *testing.T) {
 	before := heap()
 	streams := make([]*http.Response, clients)
 	for i := range streams {
-		streams[i] = resume(s, "event=failed,dead", lastID)
+		streams[i] = resume(s, "event=failed,dead", lastID) //nolint:bodyclose // the next line closes it
 		defer streams[i].Body.Close()
 	}
 	most := 0

@@ -43,6 +43,7 @@ func ownComponent(s *weirtest.Node, name string) weirtest.Component {
 
 // Chores can fail while calls work: here their role may not log in.
 func TestChoresThatCannotStartAreReported(t *testing.T) {
+	weirtest.Long(t, "it waits for several attempts")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	role := fmt.Sprintf("chores_%d", time.Now().UnixNano())

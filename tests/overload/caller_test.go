@@ -37,6 +37,7 @@ func TestACallerThatGoesDoesNotKeepItsClaim(t *testing.T) {
 
 // TestClaimsForManySetsOfQueuesPollSeldom has clients wait at hundreds of different sets of queues.
 func TestClaimsForManySetsOfQueuesPollSeldom(t *testing.T) {
+	weirtest.Long(t, "it watches polls for a while")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	ctx, cancel := context.WithCancel(t.Context())

@@ -158,9 +158,10 @@ func startKeeper(dir string) error {
 	if err := keeper.Start(); err != nil {
 		return err
 	}
-	go func() { _ = keeper.Wait() }()
-	if _, err := io.ReadFull(ready, make([]byte, 1)); err != nil {
-		return errors.New("the keeper of the shared server did not start")
+	_, err = io.ReadFull(ready, make([]byte, 1))
+	go func() { _ = keeper.Wait() }() // only now: it closes the pipe
+	if err != nil {
+		return fmt.Errorf("the keeper of the shared server did not start: %w", err)
 	}
 	return nil
 }
