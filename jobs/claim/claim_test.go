@@ -20,6 +20,10 @@ type store struct {
 	claim   func(context.Context, db.ClaimBatchParams) ([]db.ClaimBatchRow, error)
 	claims  atomic.Int64
 	parkErr error
+
+	mu    sync.Mutex
+	until map[string]time.Time // when the last parking of each set of queues expires
+	gaps  int                  // parkings that expired before they were renewed
 }
 
 func (s *store) ClaimBatch(ctx context.Context, p db.ClaimBatchParams) ([]db.ClaimBatchRow, error) {
@@ -33,7 +37,20 @@ func (s *store) ClaimBatch(ctx context.Context, p db.ClaimBatchParams) ([]db.Cla
 func (s *store) Admit(context.Context, db.AdmitParams) (db.AdmitRow, error) {
 	return db.AdmitRow{}, nil
 }
-func (s *store) Park(context.Context, db.ParkParams) error     { return s.parkErr }
+
+func (s *store) Park(_ context.Context, p db.ParkParams) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.until == nil {
+		s.until = map[string]time.Time{}
+	}
+	if until, known := s.until[p.Node]; known && time.Now().After(until) {
+		s.gaps++
+	}
+	s.until[p.Node] = time.Now().Add(time.Duration(p.Seconds) * time.Second)
+	return s.parkErr
+}
+
 func (s *store) Unpark(context.Context, db.UnparkParams) error { return nil }
 
 type noObserver struct{}
@@ -132,7 +149,8 @@ func TestPollsAndSetsOfQueuesAreBounded(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(26 * time.Second) // each has claimed, parked, and polled at least once since all of them are there
+		// Each has claimed, parked, and polled at least once since all of them are there; none polls at this very moment.
+		time.Sleep(26*time.Second + pollGap/2)
 		for _, wait := range []time.Duration{0, time.Second} {
 			_, err := cs.Claim(context.Background(), Request{Worker: "w", Queues: []string{"one", "more"}, Limit: 1, Wait: wait})
 			if !errors.Is(err, ErrFull) {
@@ -140,10 +158,16 @@ func TestPollsAndSetsOfQueuesAreBounded(t *testing.T) {
 			}
 		}
 		before := s.claims.Load()
-		time.Sleep(30 * time.Second)
-		if polls := s.claims.Load() - before; polls > int64(30*time.Second/pollGap)*11/10 {
-			t.Errorf("%d polls in 30 s", polls)
+		const interval = maxSets * pollGap // in which each set polls once at most, whenever its first poll was
+		time.Sleep(interval)
+		if polls := s.claims.Load() - before; polls > maxSets {
+			t.Errorf("%d polls of %d sets in %s", polls, maxSets, interval)
 		}
+		s.mu.Lock()
+		if s.gaps > 0 || len(s.until) != maxSets {
+			t.Errorf("%d sets parked, and %d parkings expired while claims waited: nothing would have notified them", len(s.until), s.gaps)
+		}
+		s.mu.Unlock()
 		callers.Wait()
 		time.Sleep(pollGap * maxSets)
 		if _, err := cs.Claim(context.Background(), Request{Worker: "w", Queues: []string{"one", "more"}, Limit: 1}); err != nil {

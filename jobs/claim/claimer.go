@@ -36,6 +36,7 @@ type claimer struct {
 
 	// Only run touches these.
 	parkedUntil time.Time
+	renewAt     time.Time // while parked with waiters: when to park again
 	emptyAt     time.Time // when a statement last found fewer jobs than it wanted
 	polledAt    time.Time // the last statement, or the last poll without waiters
 	claimedAt   time.Time // the last claim statement
@@ -138,7 +139,11 @@ func (c *claimer) sleep(ctx context.Context) {
 	if !c.admitAt.IsZero() && c.admitAt.Before(wakeAt) {
 		wakeAt = c.admitAt
 	}
-	timer := c.Clock.Timer(c.Clock.Until(c.nextRetry(wakeAt)))
+	at := c.nextRetry(wakeAt)
+	if c.parked() && c.renewAt.Before(at) && c.hasWaiters() {
+		at = c.renewAt // polls may be further apart than a parking lasts, and without one nothing notifies the claimer
+	}
+	timer := c.Clock.Timer(c.Clock.Until(at))
 	defer timer.Stop()
 	select {
 	case <-c.nudge:
@@ -149,7 +154,7 @@ func (c *claimer) sleep(ctx context.Context) {
 			c.setWoken()
 		}
 	}
-	if left := c.Clock.Until(c.parkedUntil); left > 0 && left < parkFor/2 && c.hasWaiters() {
+	if c.parked() && !c.Clock.Now().Before(c.renewAt) && c.hasWaiters() {
 		_ = c.park(ctx)
 	}
 }

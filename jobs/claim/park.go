@@ -7,7 +7,12 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-const parkFor = 30 * time.Second // how long a parking lasts; renewed at half time
+const (
+	parkFor   = 30 * time.Second // how long a parking lasts; renewed at half time
+	parkRetry = time.Second      // after a parking that failed
+)
+
+func (c *claimer) parked() bool { return c.Clock.Now().Before(c.parkedUntil) }
 
 // await parks, and claims once more for what was enqueued before: nothing notified of that. A transaction that saw no claimer parked and is open
 // at this tick is a writer there, and its end wakes the claimer; one that has ended by then is found by the next claim.
@@ -35,15 +40,17 @@ func (c *claimer) park(ctx context.Context) error {
 	err := c.Store.Park(ctx, db.ParkParams{Queues: c.queues, Node: c.parkedAs(), Seconds: int32(parkFor / time.Second)})
 	if err != nil {
 		c.warn("parking failed; polling", c, err)
+		c.renewAt = c.Clock.Now().Add(parkRetry)
 		return err
 	}
-	c.parkedUntil = c.Clock.Now().Add(parkFor)
+	now := c.Clock.Now()
+	c.parkedUntil, c.renewAt = now.Add(parkFor), now.Add(parkFor/2)
 	c.Observe.Parked()
 	return nil
 }
 
 func (c *claimer) unpark(ctx context.Context) {
-	if c.Clock.Now().After(c.parkedUntil) {
+	if !c.parked() {
 		return
 	}
 	c.parkedUntil = time.Time{}

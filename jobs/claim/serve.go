@@ -82,12 +82,12 @@ func (c *claimer) claim(ctx context.Context, r *round) error {
 	r.jobs, r.refusals = make([][]db.ClaimBatchRow, len(r.served)), make([]Refusal, len(r.served))
 	taken := 0
 	for _, row := range rows {
-		switch {
-		case row.Refusal == "":
+		switch row.Refusal {
+		case "":
 			taken++
 			c.hint.learn(c.queues, row, c.claimedAt)
 			r.jobs[row.Slot-1] = append(r.jobs[row.Slot-1], row)
-		case row.Refusal == "sifting":
+		case "sifting":
 			r.sifting = true
 		default:
 			r.refusals[row.Slot-1] = Refusal(row.Refusal)
