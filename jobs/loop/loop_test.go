@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,10 +71,12 @@ func TestSignalCutsAWaitShort(t *testing.T) {
 func TestFailuresBackOffAndAreLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log strings.Builder
-		steps, broken := 0, true
+		steps := 0
+		var broken atomic.Bool
+		broken.Store(true)
 		r, stop := start(t, &log, Loop{Name: "it", Step: func(context.Context) (time.Duration, error) {
 			steps++
-			if broken {
+			if broken.Load() {
 				return 0, errors.New("no table")
 			}
 			return time.Minute, nil
@@ -89,7 +92,7 @@ func TestFailuresBackOffAndAreLoggedOnce(t *testing.T) {
 		if problem := r.Problem(); problem != "the last step of loop it failed: no table" {
 			t.Errorf("its problem is %q", problem)
 		}
-		broken = false
+		broken.Store(false)
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		stop()
