@@ -11,7 +11,8 @@
 --   WR050 workflow_not_found   WR051 workflow_ended       WR052 workflow_not_failed    WR054 not_a_step
 --   WR065 breaker_not_found    WR066 breaker_in_use       WR067 breaker_pinned
 
-create or replace function weir.refuse_argument(field text, problem text, hint text default null) returns void language plpgsql as $$
+create or replace function weir.refuse_argument(field text, problem text, hint text default null) returns void
+language plpgsql as $$
 begin
   raise exception using errcode = 'WR010', message = format('%s %s', field, problem), column = field,
     hint = coalesce(hint, 'Nothing was changed. docs/sql.md lists what each function takes.');
@@ -19,7 +20,8 @@ end $$;
 comment on function weir.refuse_argument(text, text, text) is
   'Internal. Raises WR010 invalid_argument; the error''s column field carries the path of the argument.';
 
-create or replace function weir.number_problem(value jsonb, lowest float8, highest float8) returns text language sql immutable as $$
+create or replace function weir.number_problem(value jsonb, lowest float8, highest float8) returns text
+language sql immutable as $$
   select case
     when value is null or jsonb_typeof(value) = 'null' then null
     when jsonb_typeof(value) <> 'number' or (value #>> '{}')::numeric not between lowest::numeric and highest::numeric
@@ -29,7 +31,8 @@ $$;
 comment on function weir.number_problem(jsonb, float8, float8) is
   'Internal. What is wrong with a JSON value that should be absent or a number in a range, or null.';
 
-create or replace function weir.integer_problem(value jsonb, lowest int, highest int) returns text language sql immutable as $$
+create or replace function weir.integer_problem(value jsonb, lowest int, highest int) returns text
+language sql immutable as $$
   select case
     when weir.number_problem(value, lowest, highest) is not null
       or case when jsonb_typeof(value) = 'number' then (value #>> '{}')::numeric % 1 <> 0 else false end
@@ -39,10 +42,12 @@ $$;
 comment on function weir.integer_problem(jsonb, int, int) is
   'Internal. What is wrong with a JSON value that should be absent or a whole number in a range, or null.';
 
--- A time that PostgreSQL rounds to the year 10000, or that lies before the year 1 in UTC, could not be written as RFC 3339.
+-- A time that PostgreSQL rounds to the year 10000, or that lies before the year 1 in UTC, could not be written as RFC
+-- 3339.
 create or replace function weir.time_problem(value jsonb) returns text language plpgsql immutable as $$
 begin
-  if jsonb_typeof(value) is distinct from 'string' or value #>> '{}' !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]'
+  if jsonb_typeof(value) is distinct from 'string'
+    or value #>> '{}' !~ ('^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt]([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]'
       || '([.][0-9]+)?([Zz]|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$') then
     return 'must be a time with its zone, as in 2026-01-31T09:30:00Z';
   elsif (value #>> '{}')::timestamptz not between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z' then
@@ -56,7 +61,8 @@ comment on function weir.time_problem(jsonb) is
   'Internal. What is wrong with a JSON value that should be a time with its zone (RFC 3339), or null.';
 
 -- null: as the policy says. A day counts 24 hours and a month 30 days.
-create or replace function weir.refuse_bad_delays(field text, delays interval[], required boolean) returns void language plpgsql immutable as $$
+create or replace function weir.refuse_bad_delays(field text, delays interval[], required boolean) returns void
+language plpgsql immutable as $$
 declare
   n int := (select u.n from unnest(delays) with ordinality u(delay, n)
     where case when u.delay is null then required
@@ -67,12 +73,14 @@ begin
   end if;
 end $$;
 comment on function weir.refuse_bad_delays(text, interval[], boolean) is
-  'Internal. Raises WR010 for the first delay that is negative or longer than ten years, or null where one is required.';
+  'Internal. Raises WR010 for the first delay that is negative or longer than ten years, or null where one is '
+  'required.';
 
 -- A control character would be taken for the separator in the name of a line; see line.sql.
 create or replace function weir.label_problem(value jsonb) returns text language sql immutable as $$
   select case when value is null or jsonb_typeof(value) = 'null' then null
-    when jsonb_typeof(value) <> 'string' or length(value #>> '{}') not between 1 and 200 then 'must be a string of 1 to 200 characters'
+    when jsonb_typeof(value) <> 'string' or length(value #>> '{}') not between 1 and 200
+      then 'must be a string of 1 to 200 characters'
     when value #>> '{}' ~ '[\x01-\x1f]' then 'must not contain control characters' end
 $$;
 comment on function weir.label_problem(jsonb) is
@@ -84,7 +92,8 @@ create or replace function weir.name_problem(value jsonb) returns text language 
       then 'must be 1 to 128 letters, digits or _ . : -' end
 $$;
 comment on function weir.name_problem(jsonb) is
-  'Internal. What is wrong with a JSON value that should be absent or the name of a queue or a circuit breaker, or null.';
+  'Internal. What is wrong with a JSON value that should be absent or the name of a queue or a circuit breaker, or '
+  'null.';
 
 create or replace function weir.names_problem(names jsonb, longest int) returns text language sql immutable as $$
   select case
@@ -102,7 +111,8 @@ create or replace function weir.choice_problem(value jsonb, choices text[]) retu
   select case
     when value is not null and jsonb_typeof(value) <> 'null'
       and (jsonb_typeof(value) <> 'string' or value #>> '{}' <> all (choices))
-      then 'must be ' || array_to_string(choices[1:cardinality(choices) - 1], ', ') || ' or ' || choices[cardinality(choices)] end
+      then 'must be ' || array_to_string(choices[1:cardinality(choices) - 1], ', ') || ' or '
+        || choices[cardinality(choices)] end
 $$;
 comment on function weir.choice_problem(jsonb, text[]) is
   'Internal. What is wrong with a JSON value that should be absent or one of several words, or null.';
@@ -112,10 +122,12 @@ create or replace function weir.first_key(object jsonb) returns text language sq
 $$;
 comment on function weir.first_key(jsonb) is 'Internal. One key of a JSON object.';
 
-create or replace function weir.refuse_uneven(job_ids bigint[], lengths int[]) returns void language plpgsql immutable as $$
+create or replace function weir.refuse_uneven(job_ids bigint[], lengths int[]) returns void
+language plpgsql immutable as $$
 begin
   if exists (select from unnest(lengths) n where n is not null and n <> cardinality(job_ids)) then
     perform weir.refuse_argument('job_ids', 'and the other arrays must have the same length');
   end if;
 end $$;
-comment on function weir.refuse_uneven(bigint[], int[]) is 'Internal. Raises WR010 where arrays that belong together differ in length.';
+comment on function weir.refuse_uneven(bigint[], int[]) is
+  'Internal. Raises WR010 where arrays that belong together differ in length.';

@@ -1,13 +1,15 @@
 -- Completing: from job_lease to job_outcome.
 --
--- Functions that take many jobs take arrays, ids and tokens, that pair up. The pairs are looked up in a hashed subquery, which the
--- CASE keeps the planner from turning into a join.
+-- Functions that take many jobs take arrays, ids and tokens, that pair up. The pairs are looked up in a hashed
+-- subquery, which the CASE keeps the planner from turning into a join.
 
-create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void language plpgsql as $$
+create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void
+language plpgsql as $$
 #variable_conflict use_variable
 begin
   if result is not null and weir.size_problem(result, 1048576) is not null then
-    perform weir.refuse_argument('result', weir.size_problem(result, 1048576), 'Keep it elsewhere and give its address. Nothing was changed.');
+    perform weir.refuse_argument('result', weir.size_problem(result, 1048576),
+      'Keep it elsewhere and give its address. Nothing was changed.');
   end if;
   perform from weir.complete_batch(array[job_id], array[token], case when result is not null then array[result] end) c
   where c.refusal is null;
@@ -16,17 +18,19 @@ begin
   end if;
 end $$;
 comment on function weir.complete(bigint, bigint, jsonb) is
-  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in it happen exactly once. '
-  'Errors: WR001, WR002, WR010.';
+  'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in '
+  'it happen exactly once. Errors: WR001, WR002, WR010.';
 
-create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns setof bigint language sql as $$
+create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns
+  setof bigint language sql as $$
   select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null
 $$;
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
-  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were accepted. The others change nothing. '
-  'Results are at most 1 MiB each. Errors: WR010.';
+  'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were '
+  'accepted. The others change nothing. Results are at most 1 MiB each. Errors: WR010.';
 
--- Locks: the job_lease rows, in the order of their ids; then what weir.on_jobs_ended locks, if a step of a workflow is among them.
+-- Locks: the job_lease rows, in the order of their ids; then what weir.on_jobs_ended locks, if a step of a workflow
+-- is among them.
 create or replace function weir.complete_batch(job_ids bigint[], tokens bigint[], results jsonb[])
 returns table (job_id bigint, refusal text) language plpgsql set jit = off set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
@@ -38,7 +42,8 @@ begin
   if results is null then
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
+          then true end
       returning l.job_id, l.leased_at, l.queue_id, l.attempt, l.worker, l.followed, l.line, l.breaker_id
     ), ended as (
       insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker)
@@ -54,8 +59,10 @@ begin
     end if;
     with freed as (
       delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
-      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed, l.line, l.breaker_id
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
+          then true end
+      returning l.job_id, l.token, l.leased_at, l.queue_id, l.attempt, l.worker, l.result_ttl_seconds, l.followed,
+        l.line, l.breaker_id
     ), given as (
       select distinct on (g.token) g.token, g.result from unnest(tokens, results) g(token, result)
     ), ended as (
@@ -84,18 +91,23 @@ begin
   end if;
 end $$;
 comment on function weir.complete_batch(bigint[], bigint[], jsonb[]) is
-  'Internal. weir.complete_many with a row for each job: refusal is null where it was accepted, or else stale_token or not_found.';
+  'Internal. weir.complete_many with a row for each job: refusal is null where it was accepted, or else stale_token '
+  'or not_found.';
 
 -- Called after the accepted ones were taken, so a job that exists is one whose token is stale.
-create or replace function weir.refused_acks(job_ids bigint[], accepted bigint[]) returns table (job_id bigint, refusal text)
+create or replace function weir.refused_acks(job_ids bigint[], accepted bigint[])
+returns table (job_id bigint, refusal text)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
-  refused bigint[] := array(select u from unnest(job_ids) u where (u in (select a from unnest(accepted) a)) is not true);
+  refused bigint[] := array(select u from unnest(job_ids) u
+    where (u in (select a from unnest(accepted) a)) is not true);
   known bigint[];
 begin
   known := array(select j.id from weir.job j where j.id = any (refused));
-  return query select u, case when u in (select k from unnest(known) k) then 'stale_token' else 'not_found' end from unnest(refused) u;
+  return query select u, case when u in (select k from unnest(known) k) then 'stale_token' else 'not_found' end
+    from unnest(refused) u;
 end $$;
 comment on function weir.refused_acks(bigint[], bigint[]) is
-  'Internal. The jobs of an ack that were not accepted, each with stale_token, or not_found where there is no such job.';
+  'Internal. The jobs of an ack that were not accepted, each with stale_token, or not_found where there is no such '
+  'job.';

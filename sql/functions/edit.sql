@@ -1,6 +1,7 @@
 -- edit
 
-create or replace function weir.edit(job_id bigint, changes jsonb) returns text language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+create or replace function weir.edit(job_id bigint, changes jsonb) returns text language plpgsql set jit = off
+  set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   took record;
@@ -15,7 +16,8 @@ begin
   elsif changes = '{}' then
     perform weir.refuse_argument('changes', 'must name something to change');
   elsif changes - allowed <> '{}' then
-    perform weir.refuse_argument(weir.first_key(changes - allowed), 'cannot be changed', 'These can: priority, run_at, max_attempts, timeout_seconds, tags.');
+    perform weir.refuse_argument(weir.first_key(changes - allowed), 'cannot be changed',
+      'These can: priority, run_at, max_attempts, timeout_seconds, tags.');
   end if;
   problem := weir.job_problem(changes || '{"kind": "x"}');
   if problem is not null then
@@ -28,16 +30,20 @@ begin
     if not exists (select from weir.job j where j.id = edit.job_id) then
       perform weir.refuse_stale(edit.job_id);
     end if;
-    raise exception using errcode = 'WR004', message = format('job %s is running or has ended', edit.job_id), hint = 'Only a job that waits can be changed.';
+    raise exception using errcode = 'WR004', message = format('job %s is running or has ended', edit.job_id),
+      hint = 'Only a job that waits can be changed.';
   end if;
   update weir.job j set
     priority = coalesce((changes ->> 'priority')::numeric::smallint, j.priority),
     max_attempts = coalesce((changes ->> 'max_attempts')::numeric::smallint, j.max_attempts),
     timeout_seconds = coalesce((changes ->> 'timeout_seconds')::numeric::int, j.timeout_seconds),
-    tags = case when jsonb_typeof(changes -> 'tags') = 'array' then array(select jsonb_array_elements_text(changes -> 'tags')) else j.tags end
+    tags = case when jsonb_typeof(changes -> 'tags') = 'array'
+      then array(select jsonb_array_elements_text(changes -> 'tags')) else j.tags end
   where j.id = edit.job_id returning * into fact;
   new_run_at := coalesce((changes ->> 'run_at')::timestamptz, took.run_at);
-  new_state := case when took.was = 'held' and took.held_reason <> 'line' then 'held' when new_run_at > clock_timestamp() then case when took.was = 'retryable' then 'retryable' else 'scheduled' end else 'available' end;
+  new_state := case when took.was = 'held' and took.held_reason <> 'line' then 'held'
+    when new_run_at > clock_timestamp() then case when took.was = 'retryable' then 'retryable' else 'scheduled' end
+    else 'available' end;
   if new_state = 'held' then
     insert into weir.job_held (job_id, held_at, queue_id, priority, attempt, reason, key)
     values (edit.job_id, took.held_at, fact.queue_id, fact.priority, took.attempt, took.held_reason, took.held_key);
@@ -46,14 +52,17 @@ begin
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
     values (fact.queue_id, fact.priority, took.attempt, nextval('weir.job_id_seq'), edit.job_id);
     perform weir.wake(array(select q.name from weir.queue q where q.id = fact.queue_id));
-    new_state := case when (select q.governed from weir.queue q where q.id = fact.queue_id) then 'held' else new_state end;
+    new_state := case when (select q.governed from weir.queue q where q.id = fact.queue_id) then 'held'
+      else new_state end;
   else
     insert into weir.job_scheduled (job_id, run_at, queue_id, priority, attempt, retryable)
     values (edit.job_id, new_run_at, fact.queue_id, fact.priority, took.attempt, new_state = 'retryable');
   end if;
   insert into weir.job_event (job_id, kind, attempt, state, run_at, detail)
-  values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
+  values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case
+    when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
   return new_state;
 end $$;
 comment on function weir.edit(bigint, jsonb) is
-  'Changes a job that waits: {priority, run_at, max_attempts, timeout_seconds, tags}. An available job goes to the end of its priority. Returns its state. Errors: WR002, WR004, WR010.';
+  'Changes a job that waits: {priority, run_at, max_attempts, timeout_seconds, tags}. An available job goes to the '
+  'end of its priority. Returns its state. Errors: WR002, WR004, WR010.';

@@ -1,33 +1,38 @@
--- Enqueueing. It only inserts (but for a unique key that it takes over), so an application may call it inside a transaction of
--- any length: no claim and no completion ever waits for it.
+-- Enqueueing. It only inserts (but for a unique key that it takes over), so an application may call it inside a
+-- transaction of any length: no claim and no completion ever waits for it.
 
-create or replace function weir.enqueue(kind text, args jsonb default '{}', queue text default 'default', priority int default null,
-  run_at timestamptz default null, max_attempts int default null, unique_key text default null, options jsonb default '{}')
+create or replace function weir.enqueue(kind text, args jsonb default '{}', queue text default 'default',
+  priority int default null,
+  run_at timestamptz default null, max_attempts int default null, unique_key text default null,
+    options jsonb default '{}')
 returns bigint language plpgsql as $$
 declare
   job jsonb := coalesce(options, '{}') || jsonb_build_object('kind', kind, 'args', coalesce(args, '{}'), 'queue', queue)
     || case when priority is null then '{}' else jsonb_build_object('priority', priority) end
     || case when run_at is null then '{}' else jsonb_build_object('run_at', weir.print_time(run_at)) end
     || case when max_attempts is null then '{}' else jsonb_build_object('max_attempts', max_attempts) end
-    || case when unique_key is null then '{}' else jsonb_build_object('unique', jsonb_build_object('key', unique_key)) end;
+    || case when unique_key is null then '{}' else jsonb_build_object('unique',
+      jsonb_build_object('key', unique_key)) end;
 begin
   return (select b.job_id from weir.enqueue_batch(jsonb_build_array(job)) b);
 end $$;
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
-  'Enqueues one job in the caller''s transaction and returns its id. A job with a unique_key that an unfinished job has is not enqueued; '
-  'that job''s id is returned. Priority 1 to 10, 10 first. options takes the other fields of weir.enqueue_batch: delay_seconds, '
-  'timeout_seconds, retry, unique, idempotency_key, tenant, concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker. '
-  'Errors: WR006, WR010, WR013.';
+  'Enqueues one job in the caller''s transaction and returns its id. A job with a unique_key that an unfinished job '
+  'has is not enqueued; that job''s id is returned. Priority 1 to 10, 10 first. options takes the other fields of '
+  'weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, concurrency_key, '
+  'tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
 create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language sql as $$
   select job_id from weir.enqueue_batch(jobs)
 $$;
-comment on function weir.enqueue_many(jsonb) is 'weir.enqueue_batch, returning only the ids, in order. Errors: WR006, WR010, WR013.';
+comment on function weir.enqueue_many(jsonb) is
+  'weir.enqueue_batch, returning only the ids, in order. Errors: WR006, WR010, WR013.';
 
--- Locks: weir.queue rows that are new; then those of weir.take_keys.
--- The other parameters are internal. With workflow_id, weir.store_steps calls it and has checked the jobs: each carries its name
--- (step) and whether it starts held. schedules and slots go with the jobs at the same places.
-create or replace function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null, schedules text[] default null,
+-- Locks: weir.queue rows that are new; then those of weir.take_keys. The other parameters are internal. With
+-- workflow_id, weir.store_steps calls it and has checked the jobs: each carries its name (step) and whether it starts
+-- held. schedules and slots go with the jobs at the same places.
+create or replace function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null,
+  schedules text[] default null,
   slots timestamptz[] default null)
 returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz, state text) language plpgsql set jit = off as $$
@@ -57,8 +62,8 @@ begin
   elsif jsonb_array_length(jobs) = 0 then
     return;
   end if;
-  -- Most jobs are plain, and one expression shows it; the others are checked one by one. Bare jobs have only these four fields;
-  -- plain ones may also have a concurrency key and a tenant.
+  -- Most jobs are plain, and one expression shows it; the others are checked one by one. Bare jobs have only these
+  -- four fields; plain ones may also have a concurrency key and a tenant.
   select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
     bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
     bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
@@ -67,11 +72,13 @@ begin
       and coalesce(jsonb_typeof(e.job -> 'queue') = 'string', true) and pg_column_size(e.job) <= 65536
       and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true)
     into named, first_name, last_name, keyed, bare, plain
-  from (select x as job, case when jsonb_typeof(x) = 'object' then x - '{kind,args,queue,priority}'::text[] else '{"": 0}' end as rest
+  from (select x as job, case when jsonb_typeof(x) = 'object' then x - '{kind,args,queue,priority}'::text[]
+    else '{"": 0}' end as rest
     from jsonb_array_elements(jobs) x offset 0) e;
   if not plain then
     perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null;
-    perform weir.ensure_breakers(array(select distinct e ->> 'breaker' from jsonb_array_elements(jobs) e where e ->> 'breaker' is not null));
+    perform weir.ensure_breakers(array(select distinct e ->> 'breaker' from jsonb_array_elements(jobs) e
+      where e ->> 'breaker' is not null));
   elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)' then  -- weir.has_odd_number
     perform weir.refuse_large_args(jobs);
   end if;
@@ -81,7 +88,8 @@ begin
   for attempt in 1..2 loop
     -- Parallel arrays, not a join: its order could change, and numbers are drawn in the order of the jobs.
     select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name),
-      array_agg(q.max_attempts order by q.name), array_agg(q.timeout_seconds order by q.name), array_agg(q.line_by order by q.name),
+      array_agg(q.max_attempts order by q.name), array_agg(q.timeout_seconds order by q.name),
+        array_agg(q.line_by order by q.name),
       bool_or(q.max_depth is not null), bool_or(q.governed)
       into known, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed
     from weir.queue q where q.name = any (names) and q.deleted_at is null;
@@ -94,39 +102,47 @@ begin
     now_at := clock_timestamp();
     return query
     with facts as (
-      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant, concurrency_key)
+      insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant,
+        concurrency_key)
       select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q],
-        coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q], e.job ->> 'kind', coalesce(e.job -> 'args', '{}'),
+        coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q], e.job ->> 'kind',
+          coalesce(e.job -> 'args', '{}'),
         case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end
-      from (select x.job, case when cardinality(known) = 1 then 1 else array_position(known, coalesce(x.job ->> 'queue', 'default')) end as q
+      from (select x.job, case when cardinality(known) = 1 then 1
+        else array_position(known, coalesce(x.job ->> 'queue', 'default')) end as q
         from jsonb_array_elements(jobs) x(job)) e
       returning id, queue_id, priority, max_attempts, timeout_seconds
     ), ready as (
       insert into weir.job_ready (queue_id, priority, seq) select f.queue_id, f.priority, f.id from facts f
     )
-    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at, 'available' from facts f;
+    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at, 'available'
+      from facts f;
   else
-    return query select * from weir.store_jobs(jobs, (known, queue_ids, priorities, attempts, timeouts, line_bys, bounded)::weir.queue_settings,
+    return query select * from weir.store_jobs(jobs,
+      (known, queue_ids, priorities, attempts, timeouts, line_bys, bounded)::weir.queue_settings,
       plain, keyed, enqueue_batch.workflow_id, schedules, slots);
   end if;
   perform weir.wake(names);
 end $$;
 comment on function weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]) is
-  'Enqueues an array of up to 10,000 jobs, all or none, and returns a row for each in the same order: its id, what its queue''s defaults '
-  'filled in, and its state (available, scheduled or held). duplicate: its unique or idempotency key was taken, job_id is the job that has '
-  'it, and the rest of the row is null or means nothing. Fields of a job: kind, args, queue, priority, run_at or delay_seconds, max_attempts, '
-  'timeout_seconds, retry {strategy, base_seconds, max_seconds, jitter}, unique {key, scope, ttl_seconds}, idempotency_key, tenant, '
+  'Enqueues an array of up to 10,000 jobs, all or none, and returns a row for each in the same order: its id, what '
+  'its queue''s defaults filled in, and its state (available, scheduled or held). duplicate: its unique or '
+  'idempotency key was taken, job_id is the job that has it, and the rest of the row is null or means nothing. '
+  'Fields of a job: kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry '
+  '{strategy, base_seconds, max_seconds, jitter}, unique {key, scope, ttl_seconds}, idempotency_key, tenant, '
   'concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
 -- In a session's time zone a time could print with seconds in its offset, or in the year 10000.
 create or replace function weir.print_time(at timestamptz) returns text language sql immutable as $$
-  select case when isfinite(at) then to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || case when extract(year from at at time zone 'UTC') < 1 then ' BC' else '' end
+  select case when isfinite(at) then to_char(at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || case
+    when extract(year from at at time zone 'UTC') < 1 then ' BC' else '' end
     else at::text end
 $$;
 comment on function weir.print_time(timestamptz) is 'Internal. A time in UTC as JSON has it.';
 
--- Takes the idempotency keys, then the unique keys, of the jobs with these ids. Returns for each job the one that has its keys:
--- itself, or an earlier one. Locks: the keys' rows, each kind in the order of the keys, so that two batches do not deadlock.
+-- Takes the idempotency keys, then the unique keys, of the jobs with these ids. Returns for each job the one that has
+-- its keys: itself, or an earlier one. Locks: the keys' rows, each kind in the order of the keys, so that two batches
+-- do not deadlock.
 create or replace function weir.take_keys(jobs jsonb, ids bigint[]) returns bigint[] language plpgsql as $$
 declare
   owners bigint[] := ids;
@@ -139,7 +155,8 @@ begin
     owners[e.n] := weir.take_idempotency_key(e.job, ids[e.n]);
   end loop;
   for e in
-    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.n from jsonb_array_elements(jobs) with ordinality x(job, n)
+    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.n from jsonb_array_elements(jobs) with
+      ordinality x(job, n)
     where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.n
   loop
     if owners[e.n] = ids[e.n] then
@@ -150,7 +167,8 @@ begin
   end loop;
   return owners;
 end $$;
-comment on function weir.take_keys(jsonb, bigint[]) is 'Internal. Takes the keys of new jobs; returns for each job the one that has them.';
+comment on function weir.take_keys(jsonb, bigint[]) is
+  'Internal. Takes the keys of new jobs; returns for each job the one that has them.';
 
 -- Counts what is committed, and what this transaction enqueued.
 create or replace function weir.refuse_full(queue weir.queue, more int) returns void language plpgsql
@@ -175,11 +193,13 @@ begin
   end if;
 end $$;
 comment on function weir.refuse_full(weir.queue, int) is
-  'Internal. Raises WR013 queue_full if that many more jobs would make more than max_depth that are available or in lines.';
+  'Internal. Raises WR013 queue_full if that many more jobs would make more than max_depth that are available or in '
+  'lines.';
 
--- Stores jobs of any kind: with keys, in queues with limits or a bound, for a time, as steps. Its one statement names for each job
--- the table that it goes to. Locks: those of take_keys.
-create or replace function weir.store_jobs(jobs jsonb, queues weir.queue_settings, plain boolean, keyed boolean, workflow_id bigint,
+-- Stores jobs of any kind: with keys, in queues with limits or a bound, for a time, as steps. Its one statement names
+-- for each job the table that it goes to. Locks: those of take_keys.
+create or replace function weir.store_jobs(jobs jsonb, queues weir.queue_settings, plain boolean, keyed boolean,
+  workflow_id bigint,
   schedules text[], slots timestamptz[])
 returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz, state text) language plpgsql set jit = off as $$
@@ -204,33 +224,42 @@ begin
   if queues.bounded then
     perform weir.refuse_full(q, (select count(*)::int from jsonb_array_elements(jobs) with ordinality e(job, n)
       where coalesce(e.job ->> 'queue', 'default') = q.name and owners[e.n] is not distinct from ids[e.n]
-        and coalesce((e.job ->> 'delay_seconds')::float8, 0) <= 0 and coalesce((e.job ->> 'run_at')::timestamptz <= now_at, true)
+        and coalesce((e.job ->> 'delay_seconds')::float8, 0) <= 0
+          and coalesce((e.job ->> 'run_at')::timestamptz <= now_at, true)
         and (not is_step or e.job -> 'held' is null)))
     from weir.queue q where q.name = any (names) and q.max_depth is not null;
   end if;
   return query
   with given as (  -- more: what a plain job cannot have; q: its queue's place in the arrays
-    select x.job, case when not plain then x.job end as more, x.n, array_position(names, coalesce(x.job ->> 'queue', 'default')) as q
+    select x.job, case when not plain then x.job end as more, x.n,
+      array_position(names, coalesce(x.job ->> 'queue', 'default')) as q
     from jsonb_array_elements(jobs) with ordinality x(job, n)
   ), timed as (
-    select g.*, coalesce(ids[g.n], nextval('weir.job_id_seq')) as id, coalesce(owners[g.n] <> ids[g.n], false) as duplicate,
+    select g.*, coalesce(ids[g.n], nextval('weir.job_id_seq')) as id,
+      coalesce(owners[g.n] <> ids[g.n], false) as duplicate,
       coalesce((g.job ->> 'priority')::numeric::smallint, priorities[g.q]) as priority,
       coalesce((g.more ->> 'max_attempts')::numeric::smallint, attempts[g.q]) as max_attempts,
       coalesce((g.more ->> 'timeout_seconds')::numeric::int, timeouts[g.q]) as timeout_seconds,
-      coalesce((g.more ->> 'run_at')::timestamptz, now_at + make_interval(secs => (g.more ->> 'delay_seconds')::float8)) as run_at
+      coalesce((g.more ->> 'run_at')::timestamptz,
+        now_at + make_interval(secs => (g.more ->> 'delay_seconds')::float8)) as run_at
     from given g
   ), input as materialized (  -- place: where the job goes
     select t.*, case when t.duplicate then null when is_step and t.job -> 'held' is not null then 'dependency'
       when t.run_at > now_at then 'scheduled' when line_bys[t.q] is not null then 'line' else 'available' end as place
     from timed t
   ), facts as (
-    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata, unique_key,
+    insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags,
+      metadata, unique_key,
       tenant, parent_id, result_ttl_seconds, run_at, workflow_id, step, breaker, schedule, slot, concurrency_key)
-    select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind', coalesce(i.job -> 'args', '{}'),
-      nullif(i.more -> 'retry', 'null'), case when i.more ->> 'tags' is not null then array(select jsonb_array_elements_text(i.more -> 'tags')) end,
-      nullif(i.more -> 'metadata', 'null'), i.more #>> '{unique,key}', i.job ->> 'tenant', (i.more ->> 'parent_id')::bigint,
+    select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind',
+      coalesce(i.job -> 'args', '{}'),
+      nullif(i.more -> 'retry', 'null'), case when i.more ->> 'tags' is not null
+        then array(select jsonb_array_elements_text(i.more -> 'tags')) end,
+      nullif(i.more -> 'metadata', 'null'), i.more #>> '{unique,key}', i.job ->> 'tenant',
+        (i.more ->> 'parent_id')::bigint,
       (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
-      store_jobs.workflow_id, case when is_step then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n], slots[i.n],
+      store_jobs.workflow_id, case when is_step then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n],
+        slots[i.n],
       i.job ->> 'concurrency_key'
     from input i where not i.duplicate
   ), ready as (
@@ -242,7 +271,8 @@ begin
   ), held as (  -- those in lines in the order of their ids; see line.sql
     insert into weir.job_held (job_id, queue_id, priority, attempt, reason, key, seq)
     select i.id, queue_ids[i.q], i.priority, 0, i.place,
-      case when i.place = 'line' then weir.line_name(line_bys[i.q], i.job ->> 'tenant', i.job ->> 'concurrency_key') end,
+      case when i.place = 'line' then weir.line_name(line_bys[i.q], i.job ->> 'tenant',
+        i.job ->> 'concurrency_key') end,
       case when i.place = 'line' then i.id end
     from input i where i.place in ('line', 'dependency')
     returning job_held.queue_id, job_held.key, job_held.priority, job_held.seq, job_held.reason
@@ -251,10 +281,13 @@ begin
     from held h where h.reason = 'line' group by h.queue_id, h.key, h.priority
   ), note as (  -- for the admitter, one row a queue
     insert into weir.admission_inbox (queue_id, arrived, priorities, floors, counts)
-    select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n) from lines l group by l.queue_id
+    select l.queue_id, array_agg(l.key), array_agg(l.priority), array_agg(l.floor), array_agg(l.n) from lines l
+      group by l.queue_id
   )
-  select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts, i.timeout_seconds,
-    case when i.run_at > now_at then i.run_at end, now_at, case when i.place in ('line', 'dependency') then 'held' else i.place end
+  select case when i.duplicate then owners[i.n] else i.id end, i.duplicate, i.priority, i.max_attempts,
+    i.timeout_seconds,
+    case when i.run_at > now_at then i.run_at end, now_at, case when i.place in ('line', 'dependency') then 'held'
+      else i.place end
   from input i order by i.n;
 end $$;
 comment on function weir.store_jobs(jsonb, weir.queue_settings, boolean, boolean, bigint, text[], timestamptz[]) is

@@ -1,10 +1,12 @@
 -- fail
 
--- The one way in which an attempt fails. For each job whose lease is held with the token: cancelled, if that was asked for; dead, if it
--- may not be retried or its attempts are used up; otherwise scheduled again, or available at once where the wait is zero.
--- Locks: the job_lease rows, in the order of their ids.
-create or replace function weir.end_attempts(job_ids bigint[], tokens bigint[], errors jsonb[], waits interval[], retries boolean[], kinds weir.event_kind[])
-returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql set jit = off set plan_cache_mode = force_generic_plan
+-- The one way in which an attempt fails. For each job whose lease is held with the token: cancelled, if that was
+-- asked for; dead, if it may not be retried or its attempts are used up; otherwise scheduled again, or available at
+-- once where the wait is zero. Locks: the job_lease rows, in the order of their ids.
+create or replace function weir.end_attempts(job_ids bigint[], tokens bigint[], errors jsonb[], waits interval[],
+  retries boolean[], kinds weir.event_kind[])
+returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql set jit = off
+  set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_column
 declare
@@ -12,9 +14,11 @@ declare
   done record;
   spared bigint[];
 begin
-  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(waits), cardinality(retries), cardinality(kinds)]);
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(waits),
+    cardinality(retries), cardinality(kinds)]);
   lock table weir.job_ready in row exclusive mode;
-  if exists (select from weir.breaker_probe) and exists (select from weir.breaker_probe p where p.job_id = any (end_attempts.job_ids)) then
+  if exists (select from weir.breaker_probe) and exists (select from weir.breaker_probe p
+    where p.job_id = any (end_attempts.job_ids)) then
     spared := array(select weir.requeue_failed_probes(job_ids, tokens, errors, retries, kinds));
     return query select s, 'available'::weir.job_state, null::timestamptz from unnest(spared) s;
   end if;
@@ -23,9 +27,11 @@ begin
     select j.id, j.max_attempts, j.retry from weir.job j where j.id = any (job_ids)
   ), freed as (
     delete from weir.job_lease l where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end returning l.*
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
+          then true end returning l.*
   ), given as (
-    select distinct on (g.token) g.* from unnest(tokens, errors, waits, retries, kinds) g(token, error, wait, retry, kind)
+    select distinct on (g.token) g.* from unnest(tokens, errors, waits, retries, kinds) g(token, error, wait, retry,
+      kind)
   ), ended as materialized (
     select f.*, g.error, g.kind, q.dead_letter_queue_id,
       case when f.cancel_requested_at is not null then 'cancelled'::weir.job_state
@@ -43,22 +49,31 @@ begin
     select e.job_id, e.new_run_at, e.queue_id, e.priority, e.attempt, true from ended e where e.new_state = 'retryable'
   ), ready as (
     insert into weir.job_ready (queue_id, priority, attempt, seq, job_id)
-    select e.queue_id, e.priority, e.attempt, nextval('weir.job_id_seq'), e.job_id from ended e where e.new_state = 'available'
+    select e.queue_id, e.priority, e.attempt, nextval('weir.job_id_seq'), e.job_id from ended e
+      where e.new_state = 'available'
   ), outcome as (
     insert into weir.job_outcome (job_id, started_at, queue_id, state, attempt, worker, error)
-    select e.job_id, e.leased_at, e.queue_id, e.new_state, e.attempt, e.worker, e.error from ended e where e.new_state in ('dead', 'cancelled')
+    select e.job_id, e.leased_at, e.queue_id, e.new_state, e.attempt, e.worker, e.error from ended e
+      where e.new_state in ('dead', 'cancelled')
   ), dead as (
-    insert into weir.job_dead (job_id, queue_id) select e.job_id, e.queue_id from ended e where e.new_state = 'dead' and e.dead_letter_queue_id is null
+    insert into weir.job_dead (job_id, queue_id) select e.job_id, e.queue_id from ended e where e.new_state = 'dead'
+      and e.dead_letter_queue_id is null
   ), told as (
     insert into weir.job_event (job_id, kind, attempt, state, started_at, run_at, worker, detail)
-    select e.job_id, e.kind, e.attempt, e.new_state, e.leased_at, case when e.new_state = 'retryable' then e.new_run_at end, e.worker, e.error from ended e
+    select e.job_id, e.kind, e.attempt, e.new_state, e.leased_at, case when e.new_state = 'retryable'
+      then e.new_run_at end, e.worker, e.error from ended e
   )
-  select array_agg(e.job_id) as ids, array_agg(e.new_state) as states, array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
-    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken, array_agg(e.job_id) filter (where e.followed) as followed,
-    array_agg((e.queue_id, e.job_id, e.line, e.new_state in ('retryable', 'available'))::weir.line_exit) filter (where e.line is not null) as exits,
+  select array_agg(e.job_id) as ids, array_agg(e.new_state) as states,
+    array_agg(case when e.new_state = 'retryable' then e.new_run_at end) as times,
+    array_agg(distinct e.queue_id) filter (where e.new_state = 'available') as woken,
+      array_agg(e.job_id) filter (where e.followed) as followed,
+    array_agg((e.queue_id, e.job_id, e.line, e.new_state in ('retryable',
+      'available'))::weir.line_exit) filter (where e.line is not null) as exits,
     array_agg(e.job_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as heard,
-    array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers, array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
-    array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done from ended e;
+    array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers,
+      array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
+    array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done
+      from ended e;
   if done.routed is not null then
     perform weir.route_dead(done.routed);
   end if;
@@ -76,14 +91,15 @@ begin
   end if;
   return query select * from unnest(done.ids, done.states, done.times);
 end $$;
-
 comment on function weir.end_attempts(bigint[], bigint[], jsonb[], interval[], boolean[], weir.event_kind[]) is
-  'Internal. The one way in which an attempt fails: cancelled, dead, retryable or available. Returns the jobs whose token was good.';
+  'Internal. The one way in which an attempt fails: cancelled, dead, retryable or available. Returns the jobs whose '
+  'token was good.';
 
 -- Other members than these three are kept where the whole error is small.
 create or replace function weir.bounded_error(error jsonb) returns jsonb language sql immutable as $$
   select case
-    when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message', left(coalesce(error #>> '{}', 'failed'), 8192))
+    when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message',
+      left(coalesce(error #>> '{}', 'failed'), 8192))
     else case when pg_column_size(error) <= 8192 and weir.size_problem(error, 131072) is null then error else '{}' end
       || jsonb_strip_nulls(jsonb_build_object('message', left(coalesce(error ->> 'message', 'failed'), 8192),
         'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
@@ -92,7 +108,8 @@ $$;
 comment on function weir.bounded_error(jsonb) is
   'Internal. An error as it is kept: an object with a message, at most 24 KiB of message, type and stack.';
 
-create or replace function weir.fail_batch(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
+create or replace function weir.fail_batch(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[],
+  retries boolean[])
 returns table (job_id bigint, refusal text, state weir.job_state, run_at timestamptz) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -100,13 +117,15 @@ declare
   accepted bigint[] := '{}';
   f record;
 begin
-  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(retry_ins), cardinality(retries)]);
+  perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(retry_ins),
+    cardinality(retries)]);
   perform weir.refuse_bad_delays('retry_ins', retry_ins, required => false);
   for f in
     select e.* from weir.end_attempts(job_ids, tokens,
       array(select weir.bounded_error(u.error) from unnest(errors) with ordinality u(error, n) order by u.n),
       coalesce(retry_ins, array_fill(null::interval, array[n])),
-      array(select coalesce(u.retry, true) from unnest(coalesce(retries, array_fill(true, array[n]))) with ordinality u(retry, n) order by u.n),
+      array(select coalesce(u.retry, true) from unnest(coalesce(retries, array_fill(true, array[n]))) with
+        ordinality u(retry, n) order by u.n),
       array_fill('failed'::weir.event_kind, array[n])) e
   loop
     accepted := accepted || f.job_id;
@@ -114,21 +133,27 @@ begin
     return next;
   end loop;
   if cardinality(accepted) < n then
-    return query select r.job_id, r.refusal, null::weir.job_state, null::timestamptz from weir.refused_acks(job_ids, accepted) r;
+    return query select r.job_id, r.refusal, null::weir.job_state, null::timestamptz
+      from weir.refused_acks(job_ids, accepted) r;
   end if;
 end $$;
 comment on function weir.fail_batch(bigint[], bigint[], jsonb[], interval[], boolean[]) is
-  'Internal. weir.fail_many with a row for each job: refusal is null where it was accepted, or else stale_token or not_found.';
+  'Internal. weir.fail_many with a row for each job: refusal is null where it was accepted, or else stale_token or '
+  'not_found.';
 
-create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[] default null,
+create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[],
+  retry_ins interval[] default null,
   retries boolean[] default null)
 returns table (job_id bigint, state weir.job_state, run_at timestamptz) language sql as $$
-  select f.job_id, f.state, f.run_at from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f where f.refusal is null
+  select f.job_id, f.state, f.run_at from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f
+    where f.refusal is null
 $$;
 comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
-  'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is retryable. Errors: WR010.';
+  'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is '
+  'retryable. Errors: WR010.';
 
-create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null, retry boolean default true)
+create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null,
+  retry boolean default true)
 returns text language plpgsql as $$
 #variable_conflict use_variable
 declare
@@ -137,13 +162,14 @@ begin
   if retry_in < interval '0' or retry_in > make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('retry_in', 'must be from 0 to 10 years');
   end if;
-  select f.state into new_state from weir.fail_many(array[job_id], array[token], array[error], array[retry_in], array[retry]) f;
+  select f.state into new_state from weir.fail_many(array[job_id], array[token], array[error], array[retry_in],
+    array[retry]) f;
   if not found then
     perform weir.refuse_stale(job_id);
   end if;
   return new_state;
 end $$;
 comment on function weir.fail(bigint, bigint, jsonb, interval, boolean) is
-  'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry policy says; '
-  'with retry => false, or after max_attempts, it is dead. '
-  'Returns its new state: retryable, available (no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010.';
+  'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry '
+  'policy says; with retry => false, or after max_attempts, it is dead. Returns its new state: retryable, available '
+  '(no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010.';

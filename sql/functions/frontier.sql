@@ -1,22 +1,25 @@
--- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not walk over
--- the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back the xmin horizon.
+-- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not
+-- walk over the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back
+-- the xmin horizon.
 --
--- A frontier is not moved by claims. It is looked up anew a few times a second (advance_frontier): the place just before the
--- first entry that is still there. A claim that is not committed has not removed its entries yet, so the frontier stays before them.
+-- A frontier is not moved by claims. It is looked up anew a few times a second (advance_frontier): the place just
+-- before the first entry that is still there. A claim that is not committed has not removed its entries yet, so the
+-- frontier stays before them.
 --
--- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a transaction
--- holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can be. Each tick of the
--- watermark notes who they are and a seq that none of their entries can be below; when one is gone, the next frontier is looked up
--- from there. Rule for every function that draws a seq: lock job_ready first, or draw in the statement that inserts.
--- docs/decisions/0001-frontier.md has the argument and the measurements.
+-- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a
+-- transaction holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can
+-- be. Each tick of the watermark notes who they are and a seq that none of their entries can be below; when one is
+-- gone, the next frontier is looked up from there. Rule for every function that draws a seq: lock job_ready first, or
+-- draw in the statement that inserts. docs/decisions/0001-frontier.md has the argument and the measurements.
 --
 -- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
---
 
--- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what there is.
--- READ COMMITTED only: each statement must see what was committed before it began.
-create or replace function weir.advance_frontier(every interval default '200 ms', out tick bigint, out late_tick bigint, out holders int, out fresh boolean, out passed bigint)
-language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+-- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what
+-- there is. READ COMMITTED only: each statement must see what was committed before it began.
+create or replace function weir.advance_frontier(every interval default '200 ms', out tick bigint,
+  out late_tick bigint, out holders int, out fresh boolean, out passed bigint)
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off
+  set enable_bitmapscan = off set enable_sort = off as $$
 #variable_conflict use_column
 declare
   last weir.watermark;
@@ -46,39 +49,53 @@ begin
   end if;
 
   -- The order matters: first the sequence, then who is writing, then (below, with a later snapshot) what there is.
-  -- pg_sequence_last_value, because a plain select from the sequence may see a value up to 32 ahead: it reads a row that nextval is just writing.
+  -- pg_sequence_last_value, because a plain select from the sequence may see a value up to 32 ahead: it reads a row
+  -- that nextval is just writing.
   now_seq := coalesce(pg_sequence_last_value('weir.job_id_seq'), 0);
   now_holders := array(
     select distinct coalesce(l.pid::text, '') || ':' || l.virtualtransaction from pg_locks l
-    where l.locktype = 'relation' and l.granted and l.mode = 'RowExclusiveLock' and l.pid is distinct from pg_backend_pid()
+    where l.locktype = 'relation' and l.granted and l.mode = 'RowExclusiveLock' and l.pid is distinct
+      from pg_backend_pid()
       and l.database = (select d.oid from pg_database d where d.datname = current_database())
-      and l.relation = any (array['weir.job_ready'::regclass, 'weir.job_scheduled'::regclass, 'weir.job_lease'::regclass]::oid[]));
+      and l.relation = any (array['weir.job_ready'::regclass, 'weir.job_scheduled'::regclass,
+        'weir.job_lease'::regclass]::oid[]));
   now_seqs := '{}';
   now_since := '{}';
   if last.holders <> '{}' or now_holders <> '{}' then
-    select min(h.seq), min(h.since) into low, low_since from unnest(last.holders, last.holder_seqs, last.holder_since) h(name, seq, since)
+    select min(h.seq), min(h.since) into low, low_since from unnest(last.holders, last.holder_seqs,
+      last.holder_since) h(name, seq, since)
     where h.name <> all (now_holders);
-    -- A prepared transaction (it has no pid) was some other holder before: it inherits the lowest of those that are gone.
-    select coalesce(array_agg(coalesce(o.seq, case when n.name like ':%' then least(last.seq, low) else last.seq end) order by n.place), '{}'),
-           coalesce(array_agg(coalesce(o.since, case when n.name like ':%' then least(last.at, low_since) else last.at end) order by n.place), '{}')
+    -- A prepared transaction (it has no pid) was some other holder before: it inherits the lowest of those that are
+    -- gone.
+    select coalesce(array_agg(coalesce(o.seq, case when n.name like ':%' then least(last.seq, low) else last.seq end)
+      order by n.place), '{}'),
+           coalesce(array_agg(coalesce(o.since, case when n.name like ':%' then least(last.at, low_since)
+             else last.at end) order by n.place), '{}')
       into now_seqs, now_since
     from unnest(now_holders) with ordinality n(name, place)
     left join unnest(last.holders, last.holder_seqs, last.holder_since) o(name, seq, since) on o.name = n.name;
   end if;
 
-  -- Read first, and written only if something moved: nobody else writes to this table. A frontier in which nothing waits any more passed all that was drawn.
+  -- Read first, and written only if something moved: nobody else writes to this table. A frontier in which nothing
+  -- waits any more passed all that was drawn.
   select count(*), array_agg(x.tid), array_agg(x.id), array_agg(x.seen::text),
-    coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq)) from unnest(x.seen, x.positions) u(seen, before))), 0)
+    coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))
+      from unnest(x.seen, x.positions) u(seen, before))), 0)
     into moved, gone, ids, positions, passed
   from (
-    select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id and r.priority = p
-      and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1) from generate_series(1, 10) p) as seen
-    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q  -- of a governed queue also where its admitted jobs stand
-    left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id order by x.tick desc limit 1) f on true) x
+    select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
+      and r.priority = p
+      and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
+        from generate_series(1, 10) p) as seen
+    -- of a governed queue also where its admitted jobs stand
+    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q
+    left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id
+      order by x.tick desc limit 1) f on true) x
   where coalesce(x.positions, array_fill(null::bigint, array[10])) is distinct from x.seen;
   if moved > 0 then
     delete from weir.frontier f where f.ctid = any (gone);
-    insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[] from unnest(ids, positions) u(id, seen);
+    insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[]
+      from unnest(ids, positions) u(id, seen);
   end if;
 
   select last.epoch, last.wal_timeline, last.origin into era;
@@ -87,18 +104,23 @@ begin
   end if;
 
   tick := last.tick; late_tick := last.late_tick; holders := cardinality(now_holders); fresh := true;
-  if moved > 0 or now_seq <> last.seq or now_holders <> last.holders or now_at > last.at + interval '5 s' or era.epoch <> last.epoch then
+  if moved > 0 or now_seq <> last.seq or now_holders <> last.holders or now_at > last.at + interval '5 s'
+    or era.epoch <> last.epoch then
     tick := last.tick + 1;
     if not last.holders <@ now_holders then
       late_tick := tick;
     end if;
     delete from weir.watermark w where w.tick = last.tick;
-    insert into weir.watermark (tick, at, seq, settled_at, late_tick, epoch, wal_timeline, origin, holders, holder_seqs, holder_since)
-    values (tick, now_at, now_seq, least(now_at, (select min(s) from unnest(now_since) s)), late_tick, era.epoch, era.wal_timeline, era.origin,
+    insert into weir.watermark (tick, at, seq, settled_at, late_tick, epoch, wal_timeline, origin, holders,
+      holder_seqs, holder_since)
+    values (tick, now_at, now_seq, least(now_at, (select min(s) from unnest(now_since) s)), late_tick, era.epoch,
+      era.wal_timeline, era.origin,
       now_holders, now_seqs, now_since);
   end if;
 end $$;
 comment on function weir.advance_frontier(interval) is
-  'One tick of the watermark: looks up the frontier of every queue again. Every node calls it a few times a second; where no service runs, '
-  'claims are as right without it, only slower behind many dead entries. Returns the tick, the last tick at which a late transaction was found '
-  'to have ended, how many transactions are writing, whether that was seen by this call (fresh) or by an earlier one, and by how many places, at most, a frontier moved. Errors: WR010 in a REPEATABLE READ transaction.';
+  'One tick of the watermark: looks up the frontier of every queue again. Every node calls it a few times a second; '
+  'where no service runs, claims are as right without it, only slower behind many dead entries. Returns the tick, '
+  'the last tick at which a late transaction was found to have ended, how many transactions are writing, whether '
+  'that was seen by this call (fresh) or by an earlier one, and by how many places, at most, a frontier moved. '
+  'Errors: WR010 in a REPEATABLE READ transaction.';

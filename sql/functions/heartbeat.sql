@@ -1,8 +1,8 @@
 -- Keeping a lease.
---
 
 -- Locks: the job_lease rows, in the order of their ids.
-create or replace function weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds int default null, progress jsonb[] default null)
+create or replace function weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds int default null,
+  progress jsonb[] default null)
 returns table (job_id bigint, expires_at timestamptz, cancel_requested boolean) language plpgsql set jit = off
 set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -21,12 +21,16 @@ begin
   update weir.job_lease l set
     lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),
     expires_at = least(clock_timestamp() + make_interval(secs => coalesce(heartbeat.lease_seconds, l.lease_seconds)),
-      l.leased_at + make_interval(secs => (select j.timeout_seconds from weir.job j where j.id = l.job_id and j.id between lowest and highest))),
-    progress = case when heartbeat.progress is null then l.progress else coalesce(heartbeat.progress[array_position(job_ids, l.job_id)], l.progress) end
+      l.leased_at + make_interval(secs => (select j.timeout_seconds from weir.job j where j.id = l.job_id
+        and j.id between lowest and highest))),
+    progress = case when heartbeat.progress is null then l.progress
+      else coalesce(heartbeat.progress[array_position(job_ids, l.job_id)], l.progress) end
   where l.job_id = any (job_ids)
-        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token)) then true end
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
+          then true end
   returning l.job_id, l.expires_at, l.cancel_requested_at is not null;
 end $$;
 comment on function weir.heartbeat(bigint[], bigint[], int, jsonb[]) is
-  'The worker still has these jobs: moves the expiry of each lease held with the token at the same place to lease_seconds from now (null: its length so far), '
-  'never past the job''s timeout; progress is {percent, message}. Returns a row for each that is still held; cancel_requested: stop working on it. Errors: WR010.';
+  'The worker still has these jobs: moves the expiry of each lease held with the token at the same place to '
+  'lease_seconds from now (null: its length so far), never past the job''s timeout; progress is {percent, message}. '
+  'Returns a row for each that is still held; cancel_requested: stop working on it. Errors: WR010.';

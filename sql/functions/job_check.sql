@@ -4,7 +4,8 @@ create or replace function weir.tags_problem(tags jsonb) returns text language s
   select case
     when tags is null or jsonb_typeof(tags) = 'null' then null
     when jsonb_typeof(tags) <> 'array' or jsonb_array_length(tags) > 50
-      or exists (select from jsonb_array_elements(tags) t where jsonb_typeof(t) <> 'string' or length(t #>> '{}') not between 1 and 200)
+      or exists (select from jsonb_array_elements(tags) t where jsonb_typeof(t) <> 'string'
+        or length(t #>> '{}') not between 1 and 200)
       then 'must be an array of at most 50 strings of 1 to 200 characters' end
 $$;
 comment on function weir.tags_problem(jsonb) is
@@ -14,10 +15,12 @@ create or replace function weir.unique_problem(uniq jsonb) returns text[] langua
   select case
     when uniq is null or jsonb_typeof(uniq) = 'null' then null
     when jsonb_typeof(uniq) <> 'object' then array['unique', 'must be an object {key, scope, ttl_seconds}']
-    when uniq - '{key,scope,ttl_seconds}'::text[] <> '{}' then array['unique', 'may only have key, scope and ttl_seconds']
+    when uniq - '{key,scope,ttl_seconds}'::text[] <> '{}' then array['unique',
+      'may only have key, scope and ttl_seconds']
     when jsonb_typeof(uniq -> 'key') is distinct from 'string' or length(uniq ->> 'key') not between 1 and 500
       then array['unique.key', 'must be a string of 1 to 500 characters']
-    when coalesce(uniq ->> 'scope', 'active') not in ('active', 'ttl') then array['unique.scope', 'must be active or ttl']
+    when coalesce(uniq ->> 'scope', 'active') not in ('active', 'ttl')
+      then array['unique.scope', 'must be active or ttl']
     when weir.number_problem(uniq -> 'ttl_seconds', 1, 31536000) is not null
       then array['unique.ttl_seconds', weir.number_problem(uniq -> 'ttl_seconds', 1, 31536000)]
     when (coalesce(uniq ->> 'scope', 'active') = 'ttl') <> (uniq ->> 'ttl_seconds' is not null)
@@ -27,7 +30,8 @@ $$;
 comment on function weir.unique_problem(jsonb) is
   'Internal. What is wrong with a JSON value that should be absent or a unique key: its field and why, or null.';
 
-create or replace function weir.parent_problem(parent jsonb) returns text language plpgsql stable set jit = off set enable_seqscan = off as $$
+create or replace function weir.parent_problem(parent jsonb) returns text language plpgsql stable set jit = off
+  set enable_seqscan = off as $$
 declare
   given text := parent #>> '{}';
 begin
@@ -76,7 +80,8 @@ begin
       ('retry', case when rest ->> 'retry' is not null then weir.retry_problem(rest -> 'retry') end),
       ((weir.unique_problem(rest -> 'unique'))[1], (weir.unique_problem(rest -> 'unique'))[2]),
       ('idempotency_key', case when rest ->> 'idempotency_key' is not null
-        and (jsonb_typeof(rest -> 'idempotency_key') <> 'string' or length(rest ->> 'idempotency_key') not between 1 and 255)
+        and (jsonb_typeof(rest -> 'idempotency_key') <> 'string' or length(rest ->> 'idempotency_key') not between 1
+          and 255)
         then 'must be a string of 1 to 255 characters' end),
       ('tenant', weir.label_problem(rest -> 'tenant')),
       ('concurrency_key', weir.label_problem(rest -> 'concurrency_key')),
@@ -88,7 +93,8 @@ begin
       ('parent_id', weir.parent_problem(rest -> 'parent_id'))
     ) p(field, problem) where problem is not null limit 1);
 end $$;
-comment on function weir.job_problem(jsonb) is 'Internal. What is wrong with a job to be enqueued: its field and why, or null.';
+comment on function weir.job_problem(jsonb) is
+  'Internal. What is wrong with a job to be enqueued: its field and why, or null.';
 
 create or replace function weir.refuse_bad_jobs(jobs jsonb) returns void language plpgsql as $$
 declare
@@ -109,9 +115,11 @@ declare
   bad record;
 begin
   select e.n, weir.size_problem(e.job -> 'args', 1048576) as problem into bad
-  from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.size_problem(e.job -> 'args', 1048576) is not null limit 1;
+  from jsonb_array_elements(jobs) with ordinality e(job, n) where weir.size_problem(e.job -> 'args',
+    1048576) is not null limit 1;
   if found then
     perform weir.refuse_argument(format('jobs[%s].args', bad.n - 1), bad.problem);
   end if;
 end $$;
-comment on function weir.refuse_large_args(jsonb) is 'Internal. Raises WR010 for the first job whose args print to more than 1 MiB.';
+comment on function weir.refuse_large_args(jsonb) is
+  'Internal. Raises WR010 for the first job whose args print to more than 1 MiB.';

@@ -1,14 +1,15 @@
 -- How large a JSON value is when it is printed, which is what a worker, a log and a browser get.
 --
--- Its binary form says little about that. A number keeps its exponent: 1e131071 takes 14 bytes and prints 131,072 digits, and
--- 0e-16383 prints 16,385 characters. Anything else prints at most 16 times as long as it is stored.
+-- Its binary form says little about that. A number keeps its exponent: 1e131071 takes 14 bytes and prints 131,072
+-- digits, and 0e-16383 prints 16,385 characters. Anything else prints at most 16 times as long as it is stored.
 
--- True for every value with a number that may print longer than it is stored, and for some that do not, such as 0. The path
--- is strict, so that `**` reaches each value once; a comparison with anything but a number is false.
+-- True for every value with a number that may print longer than it is stored, and for some that do not, such as 0.
+-- The path is strict, so that `**` reaches each value once; a comparison with anything but a number is false.
 create or replace function weir.has_odd_number(value jsonb) returns boolean language sql immutable as $$
   select value @? 'strict $.** ? (@ < 1e-20 || @ > 1e30)'
 $$;
-comment on function weir.has_odd_number(jsonb) is 'Internal. Whether a JSON value has a number, at any depth, that may print longer than it is stored.';
+comment on function weir.has_odd_number(jsonb) is
+  'Internal. Whether a JSON value has a number, at any depth, that may print longer than it is stored.';
 
 create or replace function weir.json_size(value jsonb) returns int language plpgsql immutable as $$
 declare
@@ -21,31 +22,40 @@ begin
   return octet_length(printed) - x.spaces from (select length(s) - length(replace(s, ' ', '')) as spaces
     from regexp_replace(printed, '"([^"\\]|\\.)*"', '', 'g') s) x;
 end $$;
-comment on function weir.json_size(jsonb) is 'Internal. Bytes of a JSON value written without white space; exact about 1 MiB.';
+comment on function weir.json_size(jsonb) is
+  'Internal. Bytes of a JSON value written without white space; exact about 1 MiB.';
 
 -- The numbers come first: they bound what json_size has to print.
 create or replace function weir.size_problem(value jsonb, most int) returns text language plpgsql immutable as $$
 declare
   odd boolean := weir.has_odd_number(value);
 begin
-  if odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n where octet_length(n #>> '{}') > 1003) then  -- a sign and 0. beside
+  -- a sign and 0. beside
+  if odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n
+    where octet_length(n #>> '{}') > 1003) then
     return 'must not have a number that takes more than 1000 digits to write out';
   elsif (odd or pg_column_size(value) > most / 16) and weir.json_size(value) > most then
-    return 'must be at most ' || case when most % 1048576 = 0 then most / 1048576 || ' MiB' else most / 1024 || ' KiB' end;
+    return 'must be at most ' || case when most % 1048576 = 0 then most / 1048576 || ' MiB' else most / 1024
+      || ' KiB' end;
   end if;
   return null;
 end $$;
 comment on function weir.size_problem(jsonb, int) is
-  'Internal. What is wrong with the size of a JSON value that should print to at most so many bytes, or null. No number may take more than 1000 digits.';
+  'Internal. What is wrong with the size of a JSON value that should print to at most so many bytes, or null. No '
+  'number may take more than 1000 digits.';
 
-create or replace function weir.refuse_large(field text, "values" jsonb[], most int) returns void language plpgsql immutable as $$
+create or replace function weir.refuse_large(field text, "values" jsonb[], most int) returns void
+language plpgsql immutable as $$
 declare
   bad record;
 begin
   select u.n, weir.size_problem(u.value, most) as problem into bad
-  from unnest("values") with ordinality u(value, n) where weir.size_problem(u.value, most) is not null order by u.n limit 1;
+  from unnest("values") with ordinality u(value, n) where weir.size_problem(u.value, most) is not null order by u.n
+    limit 1;
   if found then
-    perform weir.refuse_argument(format('%s[%s]', field, bad.n), bad.problem, 'Keep it elsewhere and give its address. Nothing was changed.');
+    perform weir.refuse_argument(format('%s[%s]', field, bad.n), bad.problem,
+      'Keep it elsewhere and give its address. Nothing was changed.');
   end if;
 end $$;
-comment on function weir.refuse_large(text, jsonb[], int) is 'Internal. Raises WR010 for the first of these values that prints to more than `most` bytes.';
+comment on function weir.refuse_large(text, jsonb[], int) is
+  'Internal. Raises WR010 for the first of these values that prints to more than `most` bytes.';

@@ -1,31 +1,37 @@
--- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so there is none while nobody waits: a node whose workers
--- find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a statement.
+-- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so there is none while nobody waits: a node
+-- whose workers find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a
+-- statement.
 --
--- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its transaction
--- was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks again: who is not among the writers then is
--- found by that look, and the end of those who are is seen by the next ticks (weir.watermark.late_tick).
---
+-- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its
+-- transaction was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks
+-- again: who is not among the writers then is found by that look, and the end of those who are is seen by the next
+-- ticks (weir.watermark.late_tick).
 
 create or replace function weir.park(queues text[], node text, seconds int default 30) returns void language sql as $$
   insert into weir.parked as p (queue, node, until)
   select distinct q, park.node, clock_timestamp() + make_interval(secs => seconds) from unnest(queues) q order by q
   on conflict on constraint parked_pkey do update set until = excluded.until
 $$;
+comment on function weir.park(text[], text, int) is
+  'From its commit on, jobs that become available in these queues are notified on channel weir_ready, for so many '
+  'seconds. The payload is the queues'' names with commas between, or empty: any queue. LISTEN first, then park, '
+  'then claim once more.';
 
 create or replace function weir.unpark(queues text[], node text) returns void language sql as $$
-  delete from weir.parked p where p.node = unpark.node and p.queue = any (queues) or p.until < clock_timestamp() - interval '1 minute'
+  delete from weir.parked p where p.node = unpark.node and p.queue = any (queues)
+    or p.until < clock_timestamp() - interval '1 minute'
 $$;
+comment on function weir.unpark(text[], text) is
+  'No more notifications for this node; also sweeps what ran out over a minute ago.';
 
 create or replace function weir.wake(queues text[]) returns void language plpgsql as $$
 declare
-  waiting text := (select string_agg(distinct p.queue, ',') from weir.parked p where p.queue = any (queues) and p.until > clock_timestamp());
+  waiting text := (select string_agg(distinct p.queue, ',') from weir.parked p where p.queue = any (queues)
+    and p.until > clock_timestamp());
 begin
   if waiting is not null then
     perform pg_notify('weir_ready', case when octet_length(waiting) < 7900 then waiting else '' end);
   end if;
 end $$;
-comment on function weir.park(text[], text, int) is
-  'From its commit on, jobs that become available in these queues are notified on channel weir_ready, for so many seconds. '
-  'The payload is the queues'' names with commas between, or empty: any queue. LISTEN first, then park, then claim once more.';
-comment on function weir.unpark(text[], text) is 'No more notifications for this node; also sweeps what ran out over a minute ago.';
-comment on function weir.wake(text[]) is 'Internal. Notifies those of these queues where somebody is parked. At most one NOTIFY.';
+comment on function weir.wake(text[]) is
+  'Internal. Notifies those of these queues where somebody is parked. At most one NOTIFY.';

@@ -1,9 +1,10 @@
 -- Due jobs: from job_scheduled to job_ready.
---
 
 -- Locks: job_scheduled rows, skip locked, so any number of nodes share the work.
-create or replace function weir.promote_due(max_jobs int default 1000, after timestamptz default '-infinity', out promoted int, out looked_until timestamptz)
-language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+create or replace function weir.promote_due(max_jobs int default 1000, after timestamptz default '-infinity',
+  out promoted int, out looked_until timestamptz)
+language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off
+  set enable_bitmapscan = off set enable_sort = off as $$
 declare
   now_at timestamptz;
   ids bigint[];
@@ -11,7 +12,8 @@ declare
 begin
   select w.settled_at into looked_until from weir.watermark w order by w.tick desc limit 1;
   now_at := clock_timestamp();  -- after settled_at: what is due in between is for this look
-  ids := array(select s.job_id from weir.job_scheduled s where s.run_at > after and s.run_at <= now_at order by s.run_at limit max_jobs for update skip locked);
+  ids := array(select s.job_id from weir.job_scheduled s where s.run_at > after and s.run_at <= now_at
+    order by s.run_at limit max_jobs for update skip locked);
   promoted := cardinality(ids);
   if promoted > 0 then
     with due as (
@@ -25,8 +27,11 @@ begin
     select array_agg(distinct d.queue_id) into woken from due d;
     perform weir.wake(array(select q.name from weir.queue q where q.id = any (woken)));
   end if;
-  -- The next look begins before what is due and still there: a part of it was left for the next call, or somebody has it locked.
-  looked_until := least(looked_until, (select s.run_at - interval '1 us' from weir.job_scheduled s where s.run_at > after and s.run_at <= now_at order by s.run_at limit 1));
+  -- The next look begins before what is due and still there: a part of it was left for the next call, or somebody has
+  -- it locked.
+  looked_until := least(looked_until, (select s.run_at - interval '1 us' from weir.job_scheduled s
+    where s.run_at > after and s.run_at <= now_at order by s.run_at limit 1));
 end $$;
 comment on function weir.promote_due(int, timestamptz) is
-  'Makes up to max_jobs scheduled jobs available whose run_at has come and lies after `after`. Every node calls it several times a second, passing looked_until of the last call. Returns how many.';
+  'Makes up to max_jobs scheduled jobs available whose run_at has come and lies after `after`. Every node calls it '
+  'several times a second, passing looked_until of the last call. Returns how many.';

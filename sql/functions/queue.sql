@@ -1,17 +1,19 @@
 -- Queues: the unit of routing, and the home of defaults. A queue comes into being at its first job.
---
 
--- Called by every enqueue. Takes no lock on a queue that exists. The first job of a new queue inserts its row, so a second
--- transaction that enqueues to the same new queue waits for the first to end; names go in sorted order, so none deadlock.
+-- Called by every enqueue. Takes no lock on a queue that exists. The first job of a new queue inserts its row, so a
+-- second transaction that enqueues to the same new queue waits for the first to end; names go in sorted order, so
+-- none deadlock.
 create or replace function weir.ensure_queues(names text[]) returns void language plpgsql as $$
 begin
   if (select count(*) from weir.queue q where q.name = any (names) and q.deleted_at is null) < cardinality(names) then
     insert into weir.queue as q (name)
-    select n from unnest(names) n where not exists (select from weir.queue x where x.name = n and x.deleted_at is null) order by n
+    select n from unnest(names) n where not exists (select from weir.queue x where x.name = n
+      and x.deleted_at is null) order by n
     on conflict (name) do update set deleted_at = null, created_at = now() where q.deleted_at is not null;
   end if;
 end $$;
-comment on function weir.ensure_queues(text[]) is 'Internal. Makes the queues of these distinct names that do not exist yet.';
+comment on function weir.ensure_queues(text[]) is
+  'Internal. Makes the queues of these distinct names that do not exist yet.';
 
 -- Those who set dead letter queues take turns, so that two of them cannot close a circle together.
 create or replace function weir.refuse_circle(name text, target text) returns void language plpgsql as $$
@@ -21,16 +23,20 @@ begin
   perform pg_advisory_xact_lock(hashtext('weir'), hashtext('dead_letter_queue'));
   with recursive onward (id, name, next_id, way) as (
     select q.id, q.name, q.dead_letter_queue_id, q.name from weir.queue q where q.name = refuse_circle.target
-    union all select q.id, q.name, q.dead_letter_queue_id, o.way || ' -> ' || q.name from onward o join weir.queue q on q.id = o.next_id where o.name <> refuse_circle.name
+    union all select q.id, q.name, q.dead_letter_queue_id, o.way || ' -> ' || q.name from onward o
+      join weir.queue q on q.id = o.next_id where o.name <> refuse_circle.name
   )
   select refuse_circle.name || ' -> ' || o.way into way from onward o where o.name = refuse_circle.name;
   if way is not null then
-    perform weir.refuse_argument('dead_letter_queue', 'leads back to this queue: ' || way, 'A job that dies would go round for ever.');
+    perform weir.refuse_argument('dead_letter_queue', 'leads back to this queue: ' || way,
+      'A job that dies would go round for ever.');
   end if;
 end $$;
-comment on function weir.refuse_circle(text, text) is 'Internal. Raises WR010 where dead letters of the queue `name`, if they went to `target`, would come back to it.';
+comment on function weir.refuse_circle(text, text) is
+  'Internal. Raises WR010 where dead letters of the queue `name`, if they went to `target`, would come back to it.';
 
-create or replace function weir.set_queue(name text, settings jsonb default '{}', replace boolean default false) returns void language plpgsql as $$
+create or replace function weir.set_queue(name text, settings jsonb default '{}', replace boolean default false)
+returns void language plpgsql as $$
 #variable_conflict use_variable
 declare
   problem text := weir.retry_problem(settings -> 'retry');
@@ -45,9 +51,11 @@ begin
     perform weir.refuse_argument('settings', 'must be a JSON object');
   end if;
   select k into unknown from jsonb_object_keys(settings) k
-  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds', 'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker', 'limits') limit 1;
+  where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds',
+    'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker', 'limits') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is no setting of a queue', 'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
+    perform weir.refuse_argument(unknown, 'is no setting of a queue',
+      'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
   end if;
   if problem is not null then
     perform weir.refuse_argument('retry', problem);
@@ -59,18 +67,23 @@ begin
       ('lease_seconds', weir.integer_problem(settings -> 'lease_seconds', 1, 3600)),
       ('retention_seconds', weir.integer_problem(settings -> 'retention_seconds', 60, weir.max_seconds())),
       ('dead_retention_seconds', weir.integer_problem(settings -> 'dead_retention_seconds', 60, weir.max_seconds())),
-      ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null') or not weir.is_queue_name(dead_letter_queue)
+      ('dead_letter_queue', case when jsonb_typeof(settings -> 'dead_letter_queue') not in ('string', 'null')
+        or not weir.is_queue_name(dead_letter_queue)
         then 'must be the name of a queue, or empty' end),
-      ('breaker', case when jsonb_typeof(settings -> 'breaker') not in ('string', 'null') or not weir.is_queue_name(breaker)
+      ('breaker', case when jsonb_typeof(settings -> 'breaker') not in ('string', 'null')
+        or not weir.is_queue_name(breaker)
         then 'must be the name of a circuit breaker, or empty' end),
-      ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem) where r.problem is not null limit 1;
+      ('max_depth', weir.integer_problem(settings -> 'max_depth', 0, 10000000))) r(field, problem)
+        where r.problem is not null limit 1;
   if problem is not null then
     perform weir.refuse_argument(unknown, problem);
   end if;
   if weir.limits_problem(settings -> 'limits') is not null then
-    perform weir.refuse_argument((weir.limits_problem(settings -> 'limits'))[1], (weir.limits_problem(settings -> 'limits'))[2]);
+    perform weir.refuse_argument((weir.limits_problem(settings -> 'limits'))[1],
+      (weir.limits_problem(settings -> 'limits'))[2]);
   end if;
-  perform weir.ensure_queues(array(select distinct n from unnest(array[set_queue.name, dead_letter_queue]) n where n is not null));
+  perform weir.ensure_queues(array(select distinct n from unnest(array[set_queue.name, dead_letter_queue]) n
+    where n is not null));
   if dead_letter_queue is not null then
     perform weir.refuse_circle(set_queue.name, dead_letter_queue);
   end if;
@@ -80,17 +93,27 @@ begin
   end if;
   update weir.queue q set
     priority = coalesce((settings ->> 'priority')::numeric::smallint, case when replace then 5 else q.priority end),
-    max_attempts = coalesce((settings ->> 'max_attempts')::numeric::smallint, case when replace then 5 else q.max_attempts end),
-    timeout_seconds = coalesce((settings ->> 'timeout_seconds')::numeric::int, case when replace then 300 else q.timeout_seconds end),
-    lease_seconds = coalesce((settings ->> 'lease_seconds')::numeric::int, case when replace then 30 else q.lease_seconds end),
-    retention_seconds = coalesce((settings ->> 'retention_seconds')::numeric::int, case when replace then 604800 else q.retention_seconds end),
-    dead_retention_seconds = coalesce((settings ->> 'dead_retention_seconds')::numeric::int, case when replace then 2592000 else q.dead_retention_seconds end),
-    dead_letter_queue_id = case when settings ? 'dead_letter_queue' or replace then (select d.id from weir.queue d where d.name = dead_letter_queue) else q.dead_letter_queue_id end,
-    breaker_id = case when settings ? 'breaker' or replace then (select b.id from weir.breaker b where b.name = breaker) else q.breaker_id end,
-    max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0) else q.max_depth end,
-    retry = case when jsonb_typeof(settings -> 'retry') = 'object' then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
+    max_attempts = coalesce((settings ->> 'max_attempts')::numeric::smallint, case when replace then 5
+      else q.max_attempts end),
+    timeout_seconds = coalesce((settings ->> 'timeout_seconds')::numeric::int, case when replace then 300
+      else q.timeout_seconds end),
+    lease_seconds = coalesce((settings ->> 'lease_seconds')::numeric::int, case when replace then 30
+      else q.lease_seconds end),
+    retention_seconds = coalesce((settings ->> 'retention_seconds')::numeric::int, case when replace then 604800
+      else q.retention_seconds end),
+    dead_retention_seconds = coalesce((settings ->> 'dead_retention_seconds')::numeric::int, case when replace
+      then 2592000 else q.dead_retention_seconds end),
+    dead_letter_queue_id = case when settings ? 'dead_letter_queue' or replace
+      then (select d.id from weir.queue d where d.name = dead_letter_queue) else q.dead_letter_queue_id end,
+    breaker_id = case when settings ? 'breaker' or replace then (select b.id from weir.breaker b
+      where b.name = breaker) else q.breaker_id end,
+    max_depth = case when settings ? 'max_depth' or replace then nullif((settings ->> 'max_depth')::numeric::int, 0)
+      else q.max_depth end,
+    retry = case when jsonb_typeof(settings -> 'retry') = 'object'
+      then (case when replace then weir.default_retry() else q.retry end) || (settings -> 'retry')
                  when replace then weir.default_retry() else q.retry end,
-    limits = case when settings ? 'limits' or replace then nullif(jsonb_strip_nulls(nullif(settings -> 'limits', 'null')), '{}') else q.limits end
+    limits = case when settings ? 'limits' or replace
+      then nullif(jsonb_strip_nulls(nullif(settings -> 'limits', 'null')), '{}') else q.limits end
   where q.name = set_queue.name;
   if breaker is not null then
     perform weir.refuse_reroute_cycle('breaker');
@@ -99,6 +122,11 @@ begin
     perform weir.recompute_limits(q.id) from weir.queue q where q.name = set_queue.name;
   end if;
 end $$;
+comment on function weir.set_queue(text, jsonb, boolean) is
+  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, '
+  'retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits}. What is not named '
+  'keeps its value, or with replace => true goes back to the default; max_depth 0 is no limit, an empty '
+  'dead_letter_queue or breaker and empty limits none. Errors: WR010.';
 
 create or replace function weir.queue_id(name text) returns int language plpgsql stable as $$
 declare found_id int := (select q.id from weir.queue q where q.name = queue_id.name and q.deleted_at is null);
@@ -109,8 +137,10 @@ begin
   end if;
   return found_id;
 end $$;
+comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
 
-create or replace function weir.pause_queue(name text, reason text default null, resume_at timestamptz default null) returns void language plpgsql as $$
+create or replace function weir.pause_queue(name text, reason text default null, resume_at timestamptz default null)
+returns void language plpgsql as $$
 #variable_conflict use_variable
 declare
   now_at timestamptz := clock_timestamp();
@@ -120,23 +150,22 @@ begin
   elsif resume_at <= now_at or resume_at > now_at + make_interval(secs => weir.max_seconds()) then
     perform weir.refuse_argument('resume_at', 'must lie ahead, by at most 10 years');
   end if;
-  update weir.queue q set paused_at = case when q.resume_at <= now_at then now_at else coalesce(q.paused_at, now_at) end,
+  update weir.queue q set paused_at = case when q.resume_at <= now_at then now_at
+    else coalesce(q.paused_at, now_at) end,
     pause_reason = reason, resume_at = pause_queue.resume_at
   where q.id = weir.queue_id(pause_queue.name);
 end $$;
-comment on function weir.set_queue(text, jsonb, boolean) is
-  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits}. What is not named keeps its value, '
-  'or with replace => true goes back to the default; max_depth 0 is no limit, an empty dead_letter_queue or breaker and empty limits none. Errors: WR010.';
-comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
 comment on function weir.pause_queue(text, text, timestamptz) is
-  'From now on, until resume_at (null: until weir.resume_queue), claims take nothing from this queue; running jobs go on. Of a queue that is paused '
-  'already the reason and the end are replaced. Errors: WR010, WR011.';
+  'From now on, until resume_at (null: until weir.resume_queue), claims take nothing from this queue; running jobs '
+  'go on. Of a queue that is paused already the reason and the end are replaced. Errors: WR010, WR011.';
 
 create or replace function weir.resume_queue(name text) returns void language plpgsql as $$
 begin
-  update weir.queue q set paused_at = null, pause_reason = null, resume_at = null where q.id = weir.queue_id(resume_queue.name);
+  update weir.queue q set paused_at = null, pause_reason = null, resume_at = null
+    where q.id = weir.queue_id(resume_queue.name);
   perform weir.wake(array[resume_queue.name]);
 end $$;
+comment on function weir.resume_queue(text) is 'Ends a pause. Errors: WR011.';
 
 -- Claims go by the clock; this tells those who wait. Locks: the rows of the queues whose pause is over.
 create or replace function weir.resume_due(out resumed int, out next_at timestamptz) language plpgsql as $$
@@ -144,7 +173,8 @@ declare
   names text[];
 begin
   with due as (
-    update weir.queue q set paused_at = null, pause_reason = null, resume_at = null where q.resume_at <= clock_timestamp() returning q.name
+    update weir.queue q set paused_at = null, pause_reason = null, resume_at = null
+      where q.resume_at <= clock_timestamp() returning q.name
   )
   select array_agg(d.name) into names from due d;
   resumed := coalesce(cardinality(names), 0);
@@ -153,20 +183,26 @@ begin
   end if;
   next_at := (select min(q.resume_at) from weir.queue q);
 end $$;
-comment on function weir.resume_queue(text) is 'Ends a pause. Errors: WR011.';
 comment on function weir.resume_due() is
-  'Wakes those who wait for jobs of queues whose pause is over (resume_at). Every node calls it, at resume_at or a second later. Returns how many, and when the next one is due.';
+  'Wakes those who wait for jobs of queues whose pause is over (resume_at). Every node calls it, at resume_at or a '
+  'second later. Returns how many, and when the next one is due.';
 
 create or replace function weir.delete_queue(name text) returns void language plpgsql as $$
 declare
   q int := weir.queue_id(delete_queue.name);
 begin
-  if exists (select from weir.job_ready r where r.queue_id in (select u.id from weir.queue x cross join unnest(array[x.id, x.admitted_id]) u(id) where x.id = q)) or exists (select from weir.job_lease l where l.queue_id = q)
-     or exists (select from weir.job_scheduled s where s.queue_id = q) or exists (select from weir.job_held h where h.queue_id = q) then
-    raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name), hint = 'Let them end, cancel them, or purge the queue.';
+  if exists (select from weir.job_ready r where r.queue_id in (select u.id from weir.queue x cross
+    join unnest(array[x.id, x.admitted_id]) u(id) where x.id = q))
+    or exists (select from weir.job_lease l where l.queue_id = q)
+     or exists (select from weir.job_scheduled s where s.queue_id = q)
+       or exists (select from weir.job_held h where h.queue_id = q) then
+    raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name),
+      hint = 'Let them end, cancel them, or purge the queue.';
   end if;
   delete from weir.limit_override o where o.queue_id = q;
   perform weir.set_queue(delete_queue.name, '{}', replace => true);
-  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null where x.id = q;
+  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null
+    where x.id = q;
 end $$;
-comment on function weir.delete_queue(text) is 'Hides a queue without jobs and puts its settings back; its next job brings it back. Errors: WR011, WR012.';
+comment on function weir.delete_queue(text) is
+  'Hides a queue without jobs and puts its settings back; its next job brings it back. Errors: WR011, WR012.';

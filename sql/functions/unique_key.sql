@@ -1,13 +1,17 @@
 -- unique_key
 
--- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or tells who has it. Waits for another transaction that is taking the same key.
-create or replace function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint language plpgsql set jit = off set enable_seqscan = off as $$
+-- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or tells who has it. Waits for another
+-- transaction that is taking the same key.
+create or replace function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint
+language plpgsql set jit = off set enable_seqscan = off as $$
 declare
   taken weir.job_unique;
-  new_until timestamptz := case when uniq ->> 'scope' = 'ttl' then clock_timestamp() + make_interval(secs => (uniq ->> 'ttl_seconds')::float8) end;
+  new_until timestamptz := case when uniq ->> 'scope' = 'ttl'
+    then clock_timestamp() + make_interval(secs => (uniq ->> 'ttl_seconds')::float8) end;
 begin
   loop
-    insert into weir.job_unique (key, job_id, until) values (uniq ->> 'key', candidate, new_until) on conflict do nothing;
+    insert into weir.job_unique (key, job_id, until) values (uniq ->> 'key', candidate, new_until)
+      on conflict do nothing;
     if found then return candidate; end if;
     select * into taken from weir.job_unique u where u.key = uniq ->> 'key';
     continue when not found;
@@ -16,13 +20,18 @@ begin
           and (taken.job_id = any (batch) or exists (select from weir.job j where j.id = taken.job_id)) then
       return taken.job_id;
     end if;
-    update weir.job_unique u set job_id = candidate, until = new_until where u.key = taken.key and u.job_id = taken.job_id;
+    update weir.job_unique u set job_id = candidate, until = new_until where u.key = taken.key
+      and u.job_id = taken.job_id;
     if found then return candidate; end if;
   end loop;
 end $$;
+comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is
+  'Internal. Gives a unique key to a new job, or returns the job that has it.';
 
--- The same for an idempotency key, which is known for a day whatever becomes of the job, and refuses another request than the first.
-create or replace function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql set jit = off set enable_seqscan = off as $$
+-- The same for an idempotency key, which is known for a day whatever becomes of the job, and refuses another request
+-- than the first.
+create or replace function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql
+  set jit = off set enable_seqscan = off as $$
 declare
   mark text := md5((job - 'idempotency_key')::text);
   taken weir.job_idempotency;
@@ -30,7 +39,8 @@ begin
   loop
     insert into weir.job_idempotency as i (key, job_id, fingerprint, until)
     values (job ->> 'idempotency_key', candidate, mark, clock_timestamp() + interval '1 day')
-    on conflict on constraint job_idempotency_pkey do update set job_id = candidate, fingerprint = mark, until = excluded.until
+    on conflict on constraint job_idempotency_pkey do update set job_id = candidate, fingerprint = mark,
+      until = excluded.until
       where i.until <= clock_timestamp();
     if found then return candidate; end if;
     select * into taken from weir.job_idempotency i where i.key = job ->> 'idempotency_key';
@@ -42,5 +52,6 @@ begin
     return taken.job_id;
   end loop;
 end $$;
-comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is 'Internal. Gives a unique key to a new job, or returns the job that has it.';
-comment on function weir.take_idempotency_key(jsonb, bigint) is 'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 idempotency_mismatch.';
+comment on function weir.take_idempotency_key(jsonb, bigint) is
+  'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 '
+  'idempotency_mismatch.';

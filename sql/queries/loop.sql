@@ -2,7 +2,8 @@
 
 -- name: DueWork :one
 -- The function is not called where the snapshot is the one that was seen.
-select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
+select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn,
+  o.due_in::float8[] as due_in,
   o.looked_until::timestamptz[] as looked_until
 from (select pg_current_snapshot()::text as snapshot) s
 left join lateral (
@@ -15,7 +16,8 @@ select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bi
   from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
 
 -- name: RecoverClock :one
-select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules from weir.recover_clock(sqlc.arg(sure)::boolean) r;
+select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules
+  from weir.recover_clock(sqlc.arg(sure)::boolean) r;
 
 -- name: RecoverAdmission :exec
 select weir.recover_admission();
