@@ -50,7 +50,8 @@ func (q *Queries) CompleteBatch(ctx context.Context, arg CompleteBatchParams) ([
 }
 
 const failBatch = `-- name: FailBatch :many
-select job_id::bigint, coalesce(refusal, '')::text as refusal, coalesce(state::text, '')::text as state, greatest(run_at) as run_at
+select job_id::bigint, coalesce(refusal, '')::text as refusal, coalesce(state::text, '')::text as state,
+  greatest(run_at) as run_at
 from weir.fail_batch($1::bigint[], $2::bigint[], $3::jsonb[],
   (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n)
    from unnest($4::float8[]) with ordinality u(s, n)),
@@ -105,7 +106,8 @@ func (q *Queries) FailBatch(ctx context.Context, arg FailBatchParams) ([]FailBat
 
 const heartbeat = `-- name: Heartbeat :many
 select job_id::bigint, expires_at::timestamptz, cancel_requested::boolean
-from weir.heartbeat($1::bigint[], $2::bigint[], $3::int, $4::jsonb[])
+from weir.heartbeat($1::bigint[], $2::bigint[], $3::int,
+  $4::jsonb[])
 `
 
 type HeartbeatParams struct {
@@ -217,7 +219,8 @@ func (q *Queries) ReleaseBatch(ctx context.Context, arg ReleaseBatchParams) ([]R
 const snoozeBatch = `-- name: SnoozeBatch :many
 select job_id::bigint, coalesce(refusal, '')::text as refusal
 from weir.snooze_batch($1::bigint[], $2::bigint[],
-  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with ordinality u(s, n)))
+  (select array_agg(make_interval(secs => s) order by n) from unnest($3::float8[]) with
+    ordinality u(s, n)))
 `
 
 type SnoozeBatchParams struct {

@@ -12,7 +12,8 @@ import (
 )
 
 const enqueueBatch = `-- name: EnqueueBatch :many
-select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int, greatest(run_at) as run_at,
+select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int,
+  greatest(run_at) as run_at,
   created_at::timestamptz, coalesce(state, '')::text as state
 from weir.enqueue_batch($1::jsonb)
 `

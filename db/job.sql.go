@@ -365,8 +365,8 @@ type RecentJobIDsParams struct {
 	MaxIds int32
 }
 
-// One page of candidates for a list, newest first, from the place that the state names. Each looks at so many rows
-// and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
+// One page of candidates for a list, newest first, from the place that the state names. Each reads at most that many
+// rows and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
 func (q *Queries) RecentJobIDs(ctx context.Context, arg RecentJobIDsParams) ([]int64, error) {
 	rows, err := q.db.Query(ctx, recentJobIDs, arg.Before, arg.MaxIds)
 	if err != nil {

@@ -87,7 +87,8 @@ func (q *Queries) DeadRows(ctx context.Context, tables []string) ([]DeadRowsRow,
 
 const dueWork = `-- name: DueWork :one
 
-select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn, o.due_in::float8[] as due_in,
+select clock_timestamp()::timestamptz as now, s.snapshot::text as snapshot, coalesce(o.drawn, 0)::bigint as drawn,
+  o.due_in::float8[] as due_in,
   o.looked_until::timestamptz[] as looked_until
 from (select pg_current_snapshot()::text as snapshot) s
 left join lateral (
@@ -198,7 +199,8 @@ func (q *Queries) RecoverAdmission(ctx context.Context) error {
 }
 
 const recoverClock = `-- name: RecoverClock :one
-select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules from weir.recover_clock($1::boolean) r
+select r.leases::int as leases, r.retries::int as retries, r.schedules::int as schedules
+  from weir.recover_clock($1::boolean) r
 `
 
 type RecoverClockRow struct {

@@ -70,7 +70,7 @@ type WeirJobs struct {
 	Priority int16
 	// scheduled, retryable, held, available, running, completed, cancelled, dead; null only for a job that moves at this moment in another snapshot.
 	State *JobState
-	// What kind of thing it waits for, if it is held; null: it is about to be put into a line.
+	// What kind of thing it waits for, if it is held; null: it is on its way into a line.
 	HeldReason *string
 	// Attempts made so far, the running one included.
 	Attempt        int16

@@ -2,13 +2,15 @@
 -- The schema, the one sequence, and the words that every table uses.
 
 comment on schema weir is
-  'weir: a job queue. Functions act (weir.enqueue, weir.claim, weir.complete, …), views look (weir.jobs, weir.queue_depth, …). '
-  'A job is in exactly one place, and the place is its state: job_scheduled, job_held, job_ready, job_lease or job_outcome.';
--- Ids of jobs and places in the queues are drawn from one sequence, so a job that is available for the first time takes its
--- own id as its place (job_ready.seq), and needs no second index to be found. The upper bits of an id name its partition
--- (id >> 32) and, above that, its shard (id >> 48).
+  'weir: a job queue. Functions act (weir.enqueue, weir.claim, weir.complete, …), views look (weir.jobs, '
+  'weir.queue_depth, …). A job is in exactly one place, and the place is its state: job_scheduled, job_held, '
+  'job_ready, job_lease or job_outcome.';
+-- Ids of jobs and places in the queues are drawn from one sequence, so a job that is available for the first time
+-- takes its own id as its place (job_ready.seq), and needs no second index to be found. The upper bits of an id name
+-- its partition (id >> 32) and, above that, its shard (id >> 48).
 create sequence weir.job_id_seq as bigint;
-comment on sequence weir.job_id_seq is 'Draws job ids and the places (seq) of available jobs, which the fencing tokens of leases are made of.';
+comment on sequence weir.job_id_seq is
+  'Draws job ids and the places (seq) of available jobs, which the fencing tokens of leases are made of.';
 
 -- The rules that constraints and functions share. Constraints call them, so they are made here, before the tables.
 
@@ -16,24 +18,29 @@ create function weir.is_queue_name(name text) returns boolean language sql immut
   select name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
 $$;
 comment on function weir.is_queue_name(text) is
-  'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits or _ . : - , '
-  'not beginning with . : or -.';
+  'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits '
+  'or _ . : - , not beginning with . : or -.';
 
 create function weir.max_seconds() returns int language sql immutable as $$ select 315360000 $$;
-comment on function weir.max_seconds() is 'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
+comment on function weir.max_seconds() is
+  'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
 
-create type weir.job_state as enum ('held', 'scheduled', 'retryable', 'available', 'running', 'completed', 'cancelled', 'dead');
+create type weir.job_state as enum ('held', 'scheduled', 'retryable', 'available', 'running', 'completed',
+  'cancelled', 'dead');
 comment on type weir.job_state is
-  'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then running. Ended: completed, cancelled, dead.';
+  'What people see of a job. Waiting: held, scheduled, retryable (scheduled after a failure), available. Then '
+  'running. Ended: completed, cancelled, dead.';
 
-create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested', 'retried', 'edited', 'redriven', 'purged',
+create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested',
+  'retried', 'edited', 'redriven', 'purged',
   'routed', 'let_through', 'rerouted', 'postponed', 'substituted');
 comment on type weir.event_kind is
-  'The exceptional moments of a job: an attempt failed, ran past its timeout, or lost its lease; the job was snoozed, released, '
-  'asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, purged, or routed to another queue; '
-  'its circuit breaker held it and let it through, sent it to another queue, put it off, or had it completed with another result.';
+  'The exceptional moments of a job: an attempt failed, ran past its timeout, or lost its lease; the job was '
+  'snoozed, released, asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, '
+  'purged, or routed to another queue; its circuit breaker held it and let it through, sent it to another queue, put '
+  'it off, or had it completed with another result.';
 
--- Queues: the unit of routing, and the home of defaults. A queue comes into being at its first job.
+-- Queues: the unit of routing, and the home of defaults. The first job of a queue creates it.
 
 create table weir.queue (
   id int generated always as identity primary key,
@@ -41,7 +48,8 @@ create table weir.queue (
     constraint queue_name_is_short_and_plain check (weir.is_queue_name(name)),
   priority smallint not null default 5 constraint priority_is_1_to_10 check (priority between 1 and 10),
   max_attempts smallint not null default 5 constraint max_attempts_is_1_to_100 check (max_attempts between 1 and 100),
-  timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1 and 604800),
+  timeout_seconds int not null default 300 constraint timeout_is_1_second_to_7_days check (timeout_seconds between 1
+    and 604800),
   lease_seconds int not null default 30 constraint lease_is_1_second_to_1_hour check (lease_seconds between 1 and 3600),
   retry jsonb not null default '{"strategy": "exponential", "base_seconds": 2, "max_seconds": 3600, "jitter": true}',
   retention_seconds int not null default 604800
@@ -63,18 +71,29 @@ create table weir.queue (
   created_at timestamptz not null default now(),
   deleted_at timestamptz
 );
-comment on table weir.queue is 'One row a queue: its name, its defaults for jobs that do not say otherwise, and whether it is paused.';
+comment on table weir.queue is
+  'One row a queue: its name, its defaults for jobs that do not say otherwise, and whether it is paused.';
 comment on column weir.queue.id is 'The short name that the hot tables use.';
-comment on column weir.queue.name is 'What people and programs call it: letters, digits, and _ . : - ; at most 128 characters.';
-comment on column weir.queue.priority is 'Priority of a job that names none, 1 to 10, 10 first. Read when the job is enqueued.';
+comment on column weir.queue.name is
+  'What people and programs call it: letters, digits, and _ . : - ; at most 128 characters.';
+comment on column weir.queue.priority is
+  'Priority of a job that names none, 1 to 10, 10 first. Read when the job is enqueued.';
 comment on column weir.queue.max_attempts is 'Attempts of a job that names no number. Read when the job is enqueued.';
-comment on column weir.queue.timeout_seconds is 'How long one attempt may run, for a job that does not say. Read when the job is enqueued.';
+comment on column weir.queue.timeout_seconds is
+  'How long one attempt may run, for a job that does not say. Read when the job is enqueued.';
 comment on column weir.queue.lease_seconds is 'Length of a lease where the claim does not say.';
-comment on column weir.queue.retry is 'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, jitter}; see weir.retry_delay.';
-comment on column weir.queue.retention_seconds is 'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
-comment on column weir.queue.dead_retention_seconds is 'How long a dead letter is kept after it died; its job then goes as any ended one.';
-comment on column weir.queue.dead_letter_queue_id is 'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
-comment on column weir.queue.max_depth is 'Enqueueing is refused while so many jobs are available; null: no limit. Each enqueue counts up to it, so a large one costs time.';
+comment on column weir.queue.retry is
+  'Retry policy of jobs without one of their own, read when an attempt fails: {strategy, base_seconds, max_seconds, '
+  'jitter}; see weir.retry_delay.';
+comment on column weir.queue.retention_seconds is
+  'How long a job is kept after it ended; it goes with its partition, so at most some hours later.';
+comment on column weir.queue.dead_retention_seconds is
+  'How long a dead letter is kept after it died; its job then goes as any ended one.';
+comment on column weir.queue.dead_letter_queue_id is
+  'The queue (weir.queue.id) that gets a copy of each job that dies here, in place of a dead letter; null: none.';
+comment on column weir.queue.max_depth is
+  'Enqueueing is refused while this many jobs are available; null: no limit. Each enqueue counts up to it, so a '
+  'large one costs time.';
 comment on column weir.queue.limits is
   'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: '
   'none. weir.limit_override has the limits of single keys and tenants.';
@@ -86,32 +105,37 @@ comment on column weir.queue.governed is 'It has limits: its jobs wait in lines,
 comment on column weir.queue.admitted_id is
   'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had '
   'limits.';
-comment on column weir.queue.ready_id is 'Claims take its jobs from weir.job_ready under this id: id, or admitted_id while it is governed.';
+comment on column weir.queue.ready_id is
+  'Claims take its jobs from weir.job_ready under this id: id, or admitted_id while it is governed.';
 comment on column weir.queue.breaker_id is
   'The circuit breaker (weir.breaker.id) of jobs that name none; null: none. While it is open it holds the whole '
   'queue, or does with its jobs what its policy says.';
-comment on column weir.queue.paused_at is 'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
+comment on column weir.queue.paused_at is
+  'While set, until resume_at, claims take nothing from this queue. Enqueueing goes on.';
 comment on column weir.queue.pause_reason is 'Why it is paused, at most 500 characters.';
-comment on column weir.queue.resume_at is 'The pause ends by itself then, by the database''s clock; null: it does not.';
+comment on column weir.queue.resume_at is 'When the pause ends, by the database''s clock; null: it has no end.';
 comment on column weir.queue.created_at is 'When its first job, or its settings, came.';
-comment on column weir.queue.deleted_at is 'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs still have a queue.';
+comment on column weir.queue.deleted_at is
+  'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs '
+  'still have a queue.';
 
 create type weir.queue_settings as (
-  names text[], ids int[], priorities smallint[], max_attempts smallint[], timeouts int[], line_bys smallint[], bounded boolean
+  names text[], ids int[], priorities smallint[], max_attempts smallint[], timeouts int[], line_bys smallint[],
+    bounded boolean
 );
 comment on type weir.queue_settings is
-  'Internal. What enqueueing needs to know of some queues, in parallel arrays in the order of their names. bounded: one has a '
-  'max_depth.';
+  'Internal. What enqueueing needs to know of some queues, in parallel arrays in the order of their names. bounded: '
+  'one has a max_depth.';
 
--- The places a job can be in, and its facts. Facts are written once. Moving a job deletes one narrow row and inserts another, in one
--- statement, so that no table is a history of updates and no index follows a state column.
+-- The places a job can be in, and its facts. Facts are written once. Moving a job deletes one narrow row and inserts
+-- another, in one statement, so that no table is a history of updates and no index follows a state column.
 --
 --   enqueue ──▶ job_scheduled ──▶ job_ready ──▶ job_lease ──▶ job_outcome (completed, cancelled, dead)
 --                    ▲   job_held ──▲   ▲             │              │
 --                    └── retry, snooze ─┴─ release ───┘              └─▶ job_dead, while it is dead and not redriven
 --
--- Locks: each function takes rows of one place at a time, deletes before it inserts, and takes many rows in the order of their ids or
--- skips locked ones; so they do not deadlock. No foreign keys: they would lock facts at every move.
+-- Locks: each function takes rows of one place at a time, deletes before it inserts, and takes many rows in the order
+-- of their ids or skips locked ones; so they do not deadlock. No foreign keys: they would lock facts at every move.
 
 create table weir.job (
   id bigint not null,
@@ -139,7 +163,9 @@ create table weir.job (
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
-comment on table weir.job is 'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit, and by weir.make_run before anybody can see it.';
+comment on table weir.job is
+  'The facts of every job, in partitions by id. Inserted by enqueue; changed only by weir.edit, and by '
+  'weir.start_run before any other session can see it.';
 comment on column weir.job.id is 'Drawn from job_id_seq; grows with the order of enqueueing.';
 comment on column weir.job.created_at is 'When it was enqueued, by the database''s clock.';
 comment on column weir.job.queue_id is 'Its queue, weir.queue.id.';
@@ -150,18 +176,22 @@ comment on column weir.job.kind is 'What the worker should do; at most 200 chara
 comment on column weir.job.args is 'What it should do it with; at most 1 MiB as text.';
 comment on column weir.job.retry is 'Its own retry policy, or null for its queue''s.';
 comment on column weir.job.tags is 'Labels to find it by.';
-comment on column weir.job.metadata is 'Anything its producer wants to keep with it; handed to the worker, never read by weir.';
+comment on column weir.job.metadata is
+  'Anything its producer wants to keep with it; handed to the worker, never read by weir.';
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
 comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
 comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
-comment on column weir.job.concurrency_key is 'Its line in a queue with limits: those of one key share the key''s limits.';
+comment on column weir.job.concurrency_key is
+  'Its line in a queue with limits: those of one key share the key''s limits.';
 comment on column weir.job.breaker is 'The circuit breaker of the dependency that it needs.';
 comment on column weir.job.schedule is 'The name of the schedule that made it, as it was then.';
-comment on column weir.job.slot is 'The slot of the schedule that it was made for; of a trigger by hand, when that was.';
-comment on column weir.job.result_ttl_seconds is 'How long its result is kept after it completed; null: as long as the job.';
+comment on column weir.job.slot is
+  'The slot of the schedule that it was made for; of a trigger by hand, when that was.';
+comment on column weir.job.result_ttl_seconds is
+  'How long its result is kept after it completed; null: as long as the job.';
 
 create table weir.job_scheduled (
   job_id bigint not null constraint job_scheduled_pkey primary key,
@@ -172,7 +202,8 @@ create table weir.job_scheduled (
   retryable boolean not null default false
 );
 create index job_scheduled_run_at on weir.job_scheduled (run_at);
-comment on table weir.job_scheduled is 'Jobs that become available at run_at: delayed, snoozed, or waiting to be retried.';
+comment on table weir.job_scheduled is
+  'Jobs that become available at run_at: delayed, snoozed, or waiting to be retried.';
 comment on column weir.job_scheduled.job_id is 'weir.job.id';
 comment on column weir.job_scheduled.run_at is 'When it becomes available, by the database''s clock.';
 comment on column weir.job_scheduled.queue_id is 'weir.queue.id';
@@ -186,21 +217,27 @@ create table weir.job_held (
   queue_id int not null,
   priority smallint not null,
   attempt smallint not null,
-  reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal', 'timer', 'workflow')),
+  reason text not null constraint reason_is_known check (reason in ('dependency', 'line', 'breaker', 'signal',
+    'timer', 'workflow')),
   key text collate "C",
   seq bigint,
   let_through bigint
 );
-comment on table weir.job_held is 'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal, a time, another workflow.';
+comment on table weir.job_held is
+  'Jobs that wait for something with a name: a dependency, their turn in a line, a breaker, a signal, a time, '
+  'another workflow.';
 comment on column weir.job_held.job_id is 'weir.job.id';
 comment on column weir.job_held.held_at is 'Since when it waits.';
 comment on column weir.job_held.queue_id is 'weir.queue.id';
 comment on column weir.job_held.priority is '1 to 10, 10 first.';
 comment on column weir.job_held.attempt is 'Attempts made so far.';
-comment on column weir.job_held.reason is 'What kind of thing it waits for: dependency, line, breaker, signal, timer, workflow.';
+comment on column weir.job_held.reason is
+  'What kind of thing it waits for: dependency, line, breaker, signal, timer, workflow.';
 comment on column weir.job_held.key is 'Which one it waits for.';
-comment on column weir.job_held.let_through is 'As in weir.job_ready, for a job that a circuit breaker let go and that waits in a line.';
-comment on column weir.job_held.seq is 'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
+comment on column weir.job_held.let_through is
+  'As in weir.job_ready, for a job that a circuit breaker let go and that waits in a line.';
+comment on column weir.job_held.seq is
+  'Its place among those that wait for the same, drawn from job_id_seq; null where they have no order.';
 
 create table weir.job_ready (
   queue_id int not null,
@@ -211,15 +248,24 @@ create table weir.job_ready (
   let_through bigint,
   constraint job_ready_place_is_unique unique (queue_id, priority, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
--- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
+-- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in
+-- here.
 create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
-comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
-comment on column weir.job_ready.queue_id is 'weir.queue.id; weir.queue.admitted_id for an admitted job of a governed queue. Claims take what stands under weir.queue.ready_id.';
+comment on table weir.job_ready is
+  'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
+comment on column weir.job_ready.queue_id is
+  'weir.queue.id; weir.queue.admitted_id for an admitted job of a governed queue. Claims take what stands under '
+  'weir.queue.ready_id.';
 comment on column weir.job_ready.priority is '1 to 10, 10 first.';
 comment on column weir.job_ready.attempt is 'Attempts made so far.';
-comment on column weir.job_ready.seq is 'Its place in the queue, drawn from job_id_seq each time it becomes available. The token of its next lease is made of it.';
-comment on column weir.job_ready.job_id is 'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never of an admitted job).';
-comment on column weir.job_ready.let_through is 'The version of the gated circuit breaker that has let it through; null: none has.';
+comment on column weir.job_ready.seq is
+  'Its place in the queue, drawn from job_id_seq each time it becomes available. The token of its next lease is made '
+  'of it.';
+comment on column weir.job_ready.job_id is
+  'weir.job.id of a job that has come back; null: it is available for the first time, and its id is seq (never of an '
+  'admitted job).';
+comment on column weir.job_ready.let_through is
+  'The version of the gated circuit breaker that has let it through; null: none has.';
 
 create table weir.job_lease (
   job_id bigint not null constraint job_lease_pkey primary key,
@@ -242,9 +288,11 @@ create table weir.job_lease (
 create index job_lease_expires_at on weir.job_lease (expires_at);
 comment on table weir.job_lease is 'Jobs that a worker has.';
 comment on column weir.job_lease.job_id is 'weir.job.id';
-comment on column weir.job_lease.token is 'The fencing token: every write about a running job names it. See weir.lease_token.';
+comment on column weir.job_lease.token is
+  'The fencing token: every write about a running job names it. See weir.lease_token.';
 comment on column weir.job_lease.leased_at is 'When this attempt began.';
-comment on column weir.job_lease.expires_at is 'From then on the job is taken back. A heartbeat moves it, but never past leased_at plus the job''s timeout.';
+comment on column weir.job_lease.expires_at is
+  'From then on the job is taken back. A heartbeat moves it, but never past leased_at plus the job''s timeout.';
 comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
@@ -254,8 +302,10 @@ comment on column weir.job_lease.followed is
   'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
 comment on column weir.job_lease.line is
   'The line for which it is in flight (weir.line_name); null: its queue had no limits when it was claimed.';
-comment on column weir.job_lease.breaker_id is 'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
-comment on column weir.job_lease.cancel_requested_at is 'When somebody cancelled it; its worker learns so at its next heartbeat.';
+comment on column weir.job_lease.breaker_id is
+  'The circuit breaker (weir.breaker.id) that is to hear how this attempt ends; null: none.';
+comment on column weir.job_lease.cancel_requested_at is
+  'When its cancellation was requested; its worker learns of it at its next heartbeat.';
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
 comment on column weir.job_lease.result_ttl_seconds is 'As in weir.job, so that completing need not read the facts.';
@@ -274,9 +324,11 @@ create table weir.job_outcome (
   constraint job_outcome_pkey primary key (job_id)
 ) partition by range (job_id);
 -- Outcomes are appended as time goes on, so a BRIN index finds the last minutes at next to no cost for the insert.
-create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16, autosummarize = on);
+create index job_outcome_finished_at on weir.job_outcome using brin (finished_at) with (pages_per_range = 16,
+  autosummarize = on);
 create index job_outcome_result_until on weir.job_outcome (result_until) where result_until is not null;
-comment on table weir.job_outcome is 'How each ended job ended, in partitions by job id. Its primary key lets no job end twice.';
+comment on table weir.job_outcome is
+  'How each ended job ended, in partitions by job id. Its primary key lets no job end twice.';
 comment on column weir.job_outcome.job_id is 'weir.job.id';
 comment on column weir.job_outcome.finished_at is 'When it ended.';
 comment on column weir.job_outcome.started_at is 'When its last attempt began, or null if it never ran.';
@@ -286,7 +338,8 @@ comment on column weir.job_outcome.attempt is 'Attempts made.';
 comment on column weir.job_outcome.worker is 'Name of the worker that had it last.';
 comment on column weir.job_outcome.result is 'What the worker gave as its result.';
 comment on column weir.job_outcome.error is 'Why it is dead: {message, type, stack}.';
-comment on column weir.job_outcome.result_until is 'The result is shown until then, and wiped soon after; null: as long as the job is kept.';
+comment on column weir.job_outcome.result_until is
+  'The result is shown until then, and wiped soon after; null: as long as the job is kept.';
 
 create table weir.job_dead (
   job_id bigint not null constraint job_dead_pkey primary key,
@@ -327,16 +380,19 @@ comment on column weir.job_event.worker is 'Name of the worker that had it.';
 comment on column weir.job_event.detail is
   'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, '
   'or by whom.';
--- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the next.
+-- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the
+-- next.
 create table weir.job_unique (
   key text not null constraint job_unique_pkey primary key,
   job_id bigint not null,
   until timestamptz
 );
-comment on table weir.job_unique is 'Unique keys and the job that has each: while the job has not ended, or until a time.';
+comment on table weir.job_unique is
+  'Unique keys and the job that has each: while the job has not ended, or until a time.';
 comment on column weir.job_unique.key is 'The key, at most 500 characters, one space of keys for all queues.';
 comment on column weir.job_unique.job_id is 'weir.job.id';
-comment on column weir.job_unique.until is 'The key is taken until then (scope ttl); null: until the job ends (scope active).';
+comment on column weir.job_unique.until is
+  'The key is taken until then (scope ttl); null: until the job ends (scope active).';
 
 create table weir.job_idempotency (
   key text not null constraint job_idempotency_pkey primary key,
@@ -347,14 +403,17 @@ create table weir.job_idempotency (
 comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job that each made.';
 comment on column weir.job_idempotency.key is 'The key, at most 255 characters, one space of keys for all queues.';
 comment on column weir.job_idempotency.job_id is 'weir.job.id';
-comment on column weir.job_idempotency.fingerprint is 'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
+comment on column weir.job_idempotency.fingerprint is
+  'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
 comment on column weir.job_idempotency.until is 'The key is known until then: 24 hours.';
 
--- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id finds one partition of each.
+-- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id
+-- finds one partition of each.
 --
--- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the sequence
--- to its first id, when the current one is old enough. So partitions follow time, they cannot run out between two looks, and a
--- database whose service is down for a week goes on inserting into the partition it has. docs/decisions/0002-partitions.md.
+-- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the
+-- sequence to its first id, when the current one is old enough. So partitions follow time, they cannot run out
+-- between two looks, and a database whose service is down for a week goes on inserting into the partition it has.
+-- docs/decisions/0002-partitions.md.
 
 create table weir.job_partition (
   number int not null constraint job_partition_pkey primary key,
@@ -363,24 +422,30 @@ create table weir.job_partition (
   sealed_at timestamptz,
   outcomes_sealed_at timestamptz
 );
-comment on table weir.job_partition is 'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
+comment on table weir.job_partition is
+  'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
 comment on column weir.job_partition.number is 'The upper bits of the ids in it: id >> 32.';
-comment on column weir.job_partition.kept is 'How many jobs retention left in it when it was rewritten; 0: it may be dropped; null: it is as it was.';
-comment on column weir.job_partition.sealed_at is 'When its jobs had all their search indexes; no id will be inserted any more. Null: not yet.';
-comment on column weir.job_partition.outcomes_sealed_at is 'When its outcomes and events had all their search indexes; nearly all of its jobs had ended. Null: not yet.';
+comment on column weir.job_partition.kept is
+  'How many jobs retention left in it when it was rewritten; 0: it may be dropped; null: it is as it was.';
+comment on column weir.job_partition.sealed_at is
+  'When its jobs had all their search indexes; no id will be inserted any more. Null: not yet.';
+comment on column weir.job_partition.outcomes_sealed_at is
+  'When its outcomes and events had all their search indexes; nearly all of its jobs had ended. Null: not yet.';
 comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
 
--- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not walk over
--- the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back the xmin horizon.
+-- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not
+-- walk over the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back
+-- the xmin horizon.
 --
--- A frontier is not moved by claims. It is looked up anew a few times a second (advance_frontier): the place just before the
--- first entry that is still there. A claim that is not committed has not removed its entries yet, so the frontier stays before them.
+-- A frontier is not moved by claims. It is looked up again a few times a second (advance_frontier): the place just
+-- before the first entry that is still there. A claim that is not committed has not removed its entries yet, so the
+-- frontier stays before them.
 --
--- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a transaction
--- holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can be. Each tick of the
--- watermark notes who they are and a seq that none of their entries can be below; when one is gone, the next frontier is looked up
--- from there. Rule for every function that draws a seq: lock job_ready first, or draw in the statement that inserts.
--- docs/decisions/0001-frontier.md has the argument and the measurements.
+-- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a
+-- transaction holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can
+-- be. Each tick of the watermark notes who they are and a seq that none of their entries can be below; when one is
+-- gone, the next frontier is looked up from there. Rule for every function that draws a seq: lock job_ready first, or
+-- draw in the statement that inserts. docs/decisions/0001-frontier.md has the argument and the measurements.
 --
 -- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
 
@@ -400,14 +465,20 @@ create table weir.watermark (
 comment on table weir.watermark is 'One row: what the last tick of advance_frontier saw.';
 comment on column weir.watermark.tick is 'Counts the ticks that saw a change.';
 comment on column weir.watermark.at is 'When this one began, by the database''s clock.';
-comment on column weir.watermark.seq is 'The last number drawn from job_id_seq by then. A queue and priority that was empty is looked at from here.';
-comment on column weir.watermark.settled_at is 'Every row due before then (job_scheduled.run_at, job_lease.expires_at) was visible by then, or was there already.';
-comment on column weir.watermark.late_tick is 'The last tick at which a transaction was found to have ended, and entries may have appeared behind a frontier.';
+comment on column weir.watermark.seq is
+  'The last number drawn from job_id_seq by then. A queue and priority that was empty is looked at from here.';
+comment on column weir.watermark.settled_at is
+  'Every row due before then (job_scheduled.run_at, job_lease.expires_at) was visible by then, or was there already.';
+comment on column weir.watermark.late_tick is
+  'The last tick at which a transaction was found to have ended, and entries may have appeared behind a frontier.';
 comment on column weir.watermark.epoch is
-  'Rises when the database goes on from an earlier state: a promoted standby, a point-in-time restore, a restored dump. See weir.claim_epoch.';
+  'Rises when the database goes on from an earlier state: a promoted standby, a point-in-time restore, a restored '
+  'dump. See weir.claim_epoch.';
 comment on column weir.watermark.wal_timeline is 'The timeline of the write-ahead log that the epoch was set on.';
-comment on column weir.watermark.origin is 'The cluster and the copy of the tables that the epoch was set on; see weir.database_origin.';
-comment on column weir.watermark.holders is 'Names (pid:virtual transaction id) of the transactions that were writing to the hot tables.';
+comment on column weir.watermark.origin is
+  'The cluster and the copy of the tables that the epoch was set on; see weir.database_origin.';
+comment on column weir.watermark.holders is
+  'Names (pid:virtual transaction id) of the transactions that were writing to the hot tables.';
 comment on column weir.watermark.holder_seqs is 'For each holder: all that it drew is above this.';
 comment on column weir.watermark.holder_since is 'For each holder: it began to write after this.';
 -- As weir.wal_timeline and weir.database_origin have it, which are not made yet.
@@ -422,17 +493,22 @@ create table weir.frontier (
   positions bigint[] not null,
   constraint frontier_pkey primary key (queue_id, tick)
 );
-comment on table weir.frontier is 'One row a queue, two a governed one (its id and its admitted_id): where scans of weir.job_ready start in each priority.';
+comment on table weir.frontier is
+  'One row a queue, two a governed one (its id and its admitted_id): where scans of weir.job_ready start in each '
+  'priority.';
 comment on column weir.frontier.queue_id is 'As weir.job_ready.queue_id.';
 comment on column weir.frontier.tick is 'The tick at which it was last seen to have moved.';
-comment on column weir.frontier.positions is 'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
+comment on column weir.frontier.positions is
+  'For priority 1 to 10: entries that wait have a seq above this; null: none waited, look from watermark.seq.';
 
--- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so there is none while nobody waits: a node whose workers
--- find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a statement.
+-- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so weir sends one only while a claim waits: a
+-- node whose workers find a queue empty parks there, and each statement that makes a job available in a parked queue
+-- notifies once.
 --
--- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its transaction
--- was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks again: who is not among the writers then is
--- found by that look, and the end of those who are is seen by the next ticks (weir.watermark.late_tick).
+-- The race: an enqueuer may see no parked node, and commit after a node has parked and found nothing. Its transaction
+-- was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks again: who
+-- is not among the writers then is found by that look, and the end of those who are is seen by the next ticks
+-- (weir.watermark.late_tick).
 
 create table weir.parked (
   queue text not null,
@@ -449,15 +525,16 @@ comment on column weir.parked.until is 'Notified until then, by the database''s 
 
 -- Who holds back the xmin horizon.
 
--- Workers: what is known of each, how many jobs it may hold at once, and whether its claims get any. Registering is optional.
+-- Workers: what is known of each, how many jobs it may hold at once, and whether its claims get any. Registering is
+-- optional.
 --
--- There are two tables, so that decisions never wait for workers: registration and people write weir.worker; claims and
--- heartbeats write weir.worker_seen, perhaps in an application's long transaction. A claim reads only weir.worker, which
--- changes so seldom that reading it stays fast however long the xmin horizon is held back.
+-- There are two tables, so that decisions never wait for workers: registration and people write weir.worker; claims
+-- and heartbeats write weir.worker_seen, perhaps in an application's long transaction. A claim reads only
+-- weir.worker, which changes so seldom that reading it stays fast however long the xmin horizon is held back.
 --
--- Capacity: the leases of a worker with a capacity are flagged (job_lease.counted) and so have an index of their own. A
--- claim takes a try-lock on the worker's name before it counts them and keeps it until its transaction ends, so one of
--- two concurrent claims gets nothing.
+-- Capacity: the leases of a worker with a capacity are flagged (job_lease.counted) and so have an index of their own.
+-- A claim takes a try-lock on the worker's name before it counts them and keeps it until its transaction ends, so one
+-- of two concurrent claims gets nothing.
 
 create table weir.worker (
   name text not null constraint worker_pkey primary key constraint worker_name_is_1_to_200_characters check (length(name) between 1 and 200),
@@ -517,8 +594,10 @@ create index job_lease_counted on weir.job_lease (worker, leased_at) where count
 
 create table weir.operation (
   id bigint generated always as identity constraint operation_pkey primary key,
-  kind text not null constraint operation_is_known check (kind in ('redrive_dead', 'purge_dead', 'bulk_cancel', 'bulk_retry', 'bulk_reprioritise', 'export_jobs')),
-  state text not null default 'pending' constraint operation_state_is_known check (state in ('pending', 'running', 'completed', 'cancelled')),
+  kind text not null constraint operation_is_known check (kind in ('redrive_dead', 'purge_dead', 'bulk_cancel',
+    'bulk_retry', 'bulk_reprioritise', 'export_jobs')),
+  state text not null default 'pending' constraint operation_state_is_known check (state in ('pending', 'running',
+    'completed', 'cancelled')),
   filter jsonb not null,
   keep_attempts boolean not null default false,
   options jsonb not null default '{}',
@@ -607,7 +686,8 @@ comment on table weir.time_zone is
   'The time zones of schedules, with every clock change from 2000 to 2100. weir migrate up loads them.';
 comment on column weir.time_zone.name is 'Name in the IANA time zone database.';
 comment on column weir.time_zone.changes is 'When its clocks change, in order; the first is -infinity.';
-comment on column weir.time_zone.offsets is 'Seconds that local time is ahead of UTC from the change at the same place on.';
+comment on column weir.time_zone.offsets is
+  'Seconds that local time is ahead of UTC from the change at the same place on.';
 comment on column weir.time_zone.version is 'Release of the IANA time zone database, such as 2025c.';
 
 create type weir.cron_fields as (
@@ -615,9 +695,9 @@ create type weir.cron_fields as (
   nth_weekdays bigint, last_weekdays bigint, both_days boolean
 );
 comment on type weir.cron_fields is
-  'A parsed cron expression: each field is a mask with a bit for each number that it includes. last_days: days before the '
-  'end of the month, 0 being the last. nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the month and the day '
-  'of the week must both match; otherwise one of them is enough.';
+  'A parsed cron expression: each field is a mask with a bit for each number that it includes. last_days: days '
+  'before the end of the month, 0 being the last. nth_weekdays: bit weekday * 5 + n - 1. both_days: the day of the '
+  'month and the day of the week must both match; otherwise one of them is enough.';
 
 create table weir.schedule (
   id bigint generated by default as identity constraint schedule_pkey primary key,
@@ -655,7 +735,8 @@ create table weir.schedule (
 ) with (fillfactor = 70);
 create unique index schedule_name on weir.schedule (name) where deleted_at is null;
 create index schedule_due on weir.schedule (due_at) where due_at is not null;
-comment on table weir.schedule is 'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
+comment on table weir.schedule is
+  'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
 comment on column weir.schedule.id is 'Refers to it in weir.schedule_slot.';
 comment on column weir.schedule.name is 'Its name; free again once it is deleted.';
 comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields, or null.';
@@ -666,7 +747,8 @@ comment on column weir.schedule.at is 'Its only slot, or null.';
 comment on column weir.schedule.timezone is 'The zone of its cron expression, weir.time_zone.name.';
 comment on column weir.schedule.job is 'The job that each slot makes, as in weir.enqueue_batch, with placeholders.';
 comment on column weir.schedule.workflow is 'The workflow that each slot submits, in place of a job.';
-comment on column weir.schedule.jitter_seconds is 'A slot fires up to this many seconds late; the delay of one slot never changes.';
+comment on column weir.schedule.jitter_seconds is
+  'A slot fires up to this many seconds late; the delay of one slot never changes.';
 comment on column weir.schedule.starts_at is 'No slot comes before this time.';
 comment on column weir.schedule.ends_at is 'No slot comes at or after this time.';
 comment on column weir.schedule.max_runs is 'It finishes after this many runs; null: no limit.';
@@ -675,8 +757,10 @@ comment on column weir.schedule.dst_gap is
 comment on column weir.schedule.dst_overlap is
   'Local times that DST repeats: once or twice; null: twice if it runs in every hour, otherwise once.';
 comment on column weir.schedule.misfire is 'Slots that no node fired within a minute: skip, latest or all.';
-comment on column weir.schedule.misfire_limit is 'With misfire all: the number of missed slots that still run, the latest ones.';
-comment on column weir.schedule.overlap is 'What a slot does while the run before is active: allow, skip, wait or cancel.';
+comment on column weir.schedule.misfire_limit is
+  'With misfire all: the number of missed slots that still run, the latest ones.';
+comment on column weir.schedule.overlap is
+  'What a slot does while the run before is active: allow, skip, wait or cancel.';
 comment on column weir.schedule.created_at is 'When it was created.';
 comment on column weir.schedule.updated_at is 'When its definition last changed.';
 comment on column weir.schedule.paused_at is 'When it was paused; null: it is not.';
@@ -697,7 +781,8 @@ create table weir.schedule_slot (
   schedule_id bigint not null,
   slot_at timestamptz not null,
   manual boolean not null default false,
-  outcome text not null constraint outcome_is_known check (outcome in ('enqueued', 'duplicate', 'skipped', 'missed', 'refused')),
+  outcome text not null constraint outcome_is_known check (outcome in ('enqueued', 'duplicate', 'skipped', 'missed',
+    'refused')),
   due_at timestamptz not null,
   fired_at timestamptz not null,
   until_at timestamptz,
@@ -706,7 +791,8 @@ create table weir.schedule_slot (
   detail text,
   constraint schedule_slot_pkey primary key (schedule_id, slot_at, manual)
 );
-create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc) where outcome in ('enqueued', 'duplicate');
+create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc)
+  where outcome in ('enqueued', 'duplicate');
 create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
 comment on table weir.schedule_slot is
   'What each slot did, written in the transaction of its job. The primary key lets no slot fire twice.';
@@ -725,29 +811,30 @@ comment on column weir.schedule_slot.workflow_id is 'The workflow that it submit
 comment on column weir.schedule_slot.detail is 'Why it made no job, or what else it did.';
 
 create type weir.firing as (
-  schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb, detail text,
+  schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb,
+    detail text,
   punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz
 );
 comment on type weir.firing is
-  'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule afterwards. '
-  'punctual: it neither waited nor was tried before.';
+  'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule '
+  'afterwards. punctual: it neither waited nor was tried before.';
 
--- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that readers of
--- throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add what is not
--- rolled up yet, so they are right without the chore, only slower.
+-- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that
+-- readers of throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add
+-- what is not rolled up yet, so they are right without the chore, only slower.
 --
 -- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so
--- counting it again gives the same result. It is counted once all of it is visible (weir.settled). If a transaction stays
--- open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again when that transaction
--- has ended. A job that is run again loses its outcome; its event keeps what it was.
+-- counting it again gives the same result. It is counted once all of it is visible (weir.settled). If a transaction
+-- stays open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again when that
+-- transaction has ended. A job that is run again loses its outcome; its event keeps what it was.
 --
 -- Enqueued jobs are counted by ranges of ids, each once (an index of weir.job by time would cost every enqueue), and
 -- added to the minute in which they were enqueued. A range that is not settled is counted as it is and kept in
 -- rollup_unsettled_ids; the difference is added later.
 --
--- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to 2^((n-1)/8)
--- ms. Buckets of minutes, kinds or queues may be added up. A percentile is the geometric middle of its bucket, so it is
--- at most 2^(1/16) - 1 = 4.5 % off.
+-- Times are counted in buckets, eight to each doubling: bucket 1 is below 1 ms, bucket n from 2^((n-2)/8) to
+-- 2^((n-1)/8) ms. Buckets of minutes, kinds or queues may be added up. A percentile is the geometric middle of its
+-- bucket, so it is at most 2^(1/16) - 1 = 4.5 % off.
 
 create table weir.rollup (
   at timestamptz not null,
@@ -860,16 +947,18 @@ comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, 
 create function weir.ended_at(detail jsonb) returns timestamptz language sql immutable as $$
   select (detail ->> 'finished_at')::timestamptz  -- with its offset, so that no setting matters
 $$;
-comment on function weir.ended_at(jsonb) is 'Internal. When a job had ended that was run again: of the detail of that event.';
+comment on function weir.ended_at(jsonb) is
+  'Internal. When a job had ended that was run again: of the detail of that event.';
 -- +goose StatementEnd
 create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where kind in ('retried', 'redriven');
 
 -- Webhooks: HTTPS receivers of events, and their settings.
 --
 -- Nothing is written for webhooks when jobs change. Each webhook has a cursor: all events before it have deliveries.
--- Creating deliveries and moving the cursor are one transaction, so a node that dies loses none. Events that may still
--- become visible behind the cursor (weir.settled) are scanned again, and recognised by the id of the event, which
--- consists of job, event, attempt and time. The cursor of a slow receiver waits: about 10,000 deliveries may be pending.
+-- Creating deliveries and moving the cursor are one transaction, so a node that dies loses none. Events that may
+-- still become visible behind the cursor (weir.settled) are scanned again, and recognised by the id of the event,
+-- which consists of job, event, attempt and time. The cursor of a slow receiver waits: about 10,000 deliveries may be
+-- pending.
 
 create table weir.webhook (
   id bigint generated always as identity constraint webhook_pkey primary key,
@@ -924,7 +1013,8 @@ create table weir.webhook_delivery (
   event text not null,
   job_id bigint,
   body jsonb not null,
-  state text not null default 'pending' constraint webhook_delivery_state_is_known check (state in ('pending', 'delivered', 'failed')),
+  state text not null default 'pending' constraint webhook_delivery_state_is_known check (state in ('pending',
+    'delivered', 'failed')),
   attempts int not null default 0,
   status int,
   error text,
@@ -960,19 +1050,19 @@ comment on column weir.webhook_delivery.next_at is 'While it is pending: when it
 comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last time counts.';
 comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended.';
 
--- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start. Steps without dependencies
--- are available, the others are held (job_held, reason dependency) until their condition holds.
+-- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start. Steps without
+-- dependencies are available, the others are held (job_held, reason dependency) until their condition holds.
 --
 --   submit_workflow ─▶ job_ready ─▶ job_lease ─▶ job_outcome ──▶ weir.on_steps_ended: which steps can run now? has the workflow ended?
 --                  └─▶ job_held ──▲ ◀──────────────────────────────┘
 --
--- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the rows of
--- the workflow and its ancestors (the workflows around it), in the order of their ids; then the places where steps wait
--- (job_held, job_scheduled, job_ready). The holder of a workflow takes leases, letters and outcomes only with SKIP
--- LOCKED: a session that has locked one of those waits for the workflow, and then settles that step itself. Only the
--- holder of the workflow takes a step out of job_held. So all changes of the steps of one workflow happen one after
--- another and exactly once, and nothing deadlocks. When a step completes in the middle of a workflow, the row is only
--- locked, not written: no row is updated by every job.
+-- Locks, in this order: leases (job_lease), dead letters, outcomes, each in the order of the job ids; then the rows
+-- of the workflow and its ancestors (the workflows around it), in the order of their ids; then the places where steps
+-- wait (job_held, job_scheduled, job_ready). The holder of a workflow takes leases, letters and outcomes only with
+-- SKIP LOCKED: a session that has locked one of those waits for the workflow, and then settles that step itself. Only
+-- the holder of the workflow takes a step out of job_held. So all changes of the steps of one workflow happen one
+-- after another and exactly once, and nothing deadlocks. When a step completes in the middle of a workflow, the row
+-- is only locked, not written: no row is updated by every job.
 
 create table weir.workflow (
   id bigint not null,
@@ -1585,13 +1675,14 @@ comment on column weir.health_check.message is 'What was wrong, if the check fai
 create index queue_governed on weir.queue (id) where governed;
 create index queue_resume_at on weir.queue (resume_at) where resume_at is not null;
 
--- The trigger's body is in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at commit, so that the
--- breaker's lock is short and the evaluation sees all that was committed before.
+-- The trigger's body is in sql/functions/breaker_state.sql, which is applied after the tables. The trigger fires at
+-- commit, so that the breaker's lock is short and the evaluation sees all that was committed before.
 -- +goose StatementBegin
 create function weir.evaluate_breaker_sample() returns trigger language plpgsql as $$ begin return null; end $$;
 -- +goose StatementEnd
 create constraint trigger evaluate_at_commit after insert on weir.breaker_sample deferrable initially deferred
-  for each row when (new.summed is null and (new.failed > 0 or new.version is not null)) execute function weir.evaluate_breaker_sample();
+  for each row when (new.summed is null and (new.failed > 0
+    or new.version is not null)) execute function weir.evaluate_breaker_sample();
 
 create table weir.schema_source (
   name text primary key,
@@ -1599,12 +1690,14 @@ create table weir.schema_source (
   applied_at timestamptz not null default now()
 );
 comment on table weir.schema_source is
-  'The files of functions and views (sql/functions, sql/views) as this database has them. weir migrate up applies a file again when its checksum differs.';
+  'The files of functions and views (sql/functions, sql/views) as this database has them. weir migrate up applies a '
+  'file again when its checksum differs.';
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
 
--- goose makes this table before it applies the first file. A DO block hides it from sqlc, which reads the file without goose.
+-- goose makes this table before it applies the first file. A DO block hides it from sqlc, which reads the file
+-- without goose.
 -- +goose StatementBegin
 do $do$ begin
   comment on table weir.migration is 'The numbered migrations that this database has. goose writes it.';
@@ -1615,8 +1708,8 @@ do $do$ begin
 end $do$;
 -- +goose StatementEnd
 
--- A publication for all tables (replication to another server, change data capture) refuses updates and deletes of a table
--- without a replica identity. Most have a primary key. The identity costs nothing unless wal_level is logical.
+-- A publication for all tables (replication to another server, change data capture) refuses updates and deletes of a
+-- table without a replica identity. Most have a primary key. The identity costs nothing unless wal_level is logical.
 -- weir.make_partition gives partitions theirs.
 alter table weir.job_ready replica identity using index job_ready_place_is_unique;
 alter table weir.job_event replica identity full;

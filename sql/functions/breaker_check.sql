@@ -21,9 +21,11 @@ begin
   elsif counts - '{types,pattern,except_types}'::text[] <> '{}' then
     return array['counts.' || weir.first_key(counts - '{types,pattern,except_types}'::text[]),
       'is unknown: counts has types, pattern and except_types'];
-  elsif counts ? 'types' and (jsonb_typeof(counts -> 'types') = 'null' or weir.tags_problem(counts -> 'types') is not null) then
+  elsif counts ? 'types' and (jsonb_typeof(counts -> 'types') = 'null'
+    or weir.tags_problem(counts -> 'types') is not null) then
     return array['counts.types', 'must be an array of at most 50 strings of 1 to 200 characters'];
-  elsif counts ? 'except_types' and (jsonb_typeof(counts -> 'except_types') = 'null' or weir.tags_problem(counts -> 'except_types') is not null) then
+  elsif counts ? 'except_types' and (jsonb_typeof(counts -> 'except_types') = 'null'
+    or weir.tags_problem(counts -> 'except_types') is not null) then
     return array['counts.except_types', 'must be an array of at most 50 strings of 1 to 200 characters'];
   elsif counts ? 'pattern' and jsonb_typeof(counts -> 'pattern') <> 'string' then
     return array['counts.pattern', 'must be a regular expression'];

@@ -1,4 +1,4 @@
--- cancel
+-- Cancelling: a waiting job ends at once, a running one is asked to stop.
 
 -- Takes a waiting job out of its place. Returns where it was: scheduled, retryable, held, available; or null.
 -- Locks: its one row, which is gone then.
@@ -46,9 +46,9 @@ begin
     perform weir.refuse_stale(cancel.job_id);
   end if;
   for round in 1..case when is_step then 25 else 5 end loop
-    -- Of a step that waits, the workflow is locked before its place. Of one that runs, the lease would have to come
-    -- first, and the caller may have the workflow locked from an earlier call: so nobody is waited for who has the
-    -- lease, because who ends the step waits for the workflow.
+    -- For a waiting step, the workflow is locked before its place. For a running one, the lease would have to come
+    -- first, but the caller may hold the workflow from an earlier call: so this never waits for a lease, because a
+    -- session that ends the step waits for the workflow.
     if is_step and not locked and not exists (select from weir.job_lease l where l.job_id = cancel.job_id) then
       perform weir.lock_workflows_of(array[cancel.job_id]);
       locked := true;

@@ -4,8 +4,8 @@
 -- are pinned: a queue table's statistics are always wrong, and each freedom left to the planner has been seen to
 -- collapse a running system.
 
--- Which breaker is to hear how an attempt ends: the job's own, unless it was routed away from what that stands for,
--- or else its queue's.
+-- The breaker that counts the outcome of an attempt: the job's own, unless the job was rerouted because of it, or
+-- else its queue's.
 create or replace function weir.reporting_breaker(breaker text, queue_id int, queue_name text) returns int
 language plpgsql stable set enable_seqscan = off as $$
 begin
@@ -16,7 +16,7 @@ begin
     is distinct from reporting_breaker.queue_name);
 end $$;
 comment on function weir.reporting_breaker(text, int, text) is
-  'Internal. The circuit breaker (weir.breaker.id) that is to hear how an attempt of a job ends; null: none.';
+  'Internal. The circuit breaker (weir.breaker.id) that counts the outcome of an attempt; null: none.';
 
 -- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
 create or replace function weir.claim_batch(queues text[], workers text[], counts int[], leases int[],
@@ -84,15 +84,15 @@ begin
     into queue_ids, queue_names, default_leases, breakers, rated, line_bys, ready_ids, governed, breaking
   from (select q.* from weir.queue q where q.name = any (queues)
     and (q.paused_at is null or q.resume_at <= clock_timestamp()) order by random()) x;
-  -- First the watermark, then the frontiers: read the other way round, a tick in between could hide an entry.
+  -- First the watermark, then the frontiers: in the reverse order, a tick in between could hide an entry.
   select w.tick, w.seq, w.holder_seqs, w.holder_since, w.epoch, w.wal_timeline into now_tick, floor_seq, holders,
     holders_since, epoch, timeline
   from weir.watermark w order by w.tick desc limit 1;
-  -- In the first round each queue gives its share, in the second what is still wanted. The third is for a claim that
-  -- came up short: it looks again from where those may have committed who were writing at the last tick, so that
-  -- nobody misses what was committed before the claim began. Older writers are left to the next tick: a claim must
-  -- not walk over all that happened since they began, unless that is little. The second is made again, `looks` times
-  -- at most, where jobs of open breakers were in the way and there are more of them.
+  -- In the first round each queue gives its share, in the second the rest of what is wanted. The third is for a claim
+  -- that is still short: it scans again from the lowest place where transactions that were writing at the last tick
+  -- may have committed, so that no claim misses a job that was committed before it began. Older writers are left to
+  -- the next tick: a claim must not walk over all that happened since they began, unless that is little. The second
+  -- round is repeated, at most `looks` times, if jobs of open breakers were in the way and there are more of them.
   sift := ceil(2000.0 / cardinality(queue_ids));
   foreach round in array 1 || array_fill(2, array[looks]) || 3 loop
     exit when wanted = 0;
@@ -150,7 +150,7 @@ begin
     end loop;
     exit when got >= wanted or moved >= 2000 * case when got > 0 then 1 else looks end;
   end loop;
-  -- What keeps a slot from the jobs that it asked for, as rows without a job.
+  -- Why a slot gets fewer jobs than it asked for, as rows without a job.
   tick := now_tick;
   if sifting and got < wanted then
     slot := 1;
@@ -176,9 +176,8 @@ begin
     insert into weir.admission_inbox (queue_id, claimed, claimed_at) select queue_ids[u.n], count(*), now_at
       from unnest(sources) u(n) where rated[u.n] group by u.n;
   end if;
-  -- The facts once, at the end, one look by id each, in the order in which the jobs were taken: a hash join would
-  -- lose it, and a sort would copy the args once more. The bounds are for the executor, which opens no partition
-  -- outside of them.
+  -- The facts once, at the end, one index look-up each, in the order in which the jobs were taken: a hash join would
+  -- lose the order, and a sort would copy the args again. The bounds keep the executor from opening other partitions.
   return query
   with picked as materialized (
     select u.id, weir.lease_token(tokens[u.n], epoch) as token, attempts[u.n] as attempt, priorities[u.n] as priority,
@@ -204,8 +203,8 @@ begin
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds,
     now_at + make_interval(secs => least(k.lease, k.timeout_seconds)),
     k.priority, k.tags, k.metadata, k.created_at, k.slot, now_tick, null::text,
-    -- A subquery that does not depend on the row: it is run once, when the first step of a workflow comes, and not at
-    -- all where there is none.
+    -- A subquery that does not depend on the row: it runs once, at the first step of a workflow, and not at all
+    -- without one.
     case when k.workflow_id is not null then (select weir.step_inputs(array(select p.id from picked p
       where p.workflow_id is not null))) -> k.id::text end,
     gated and k.id = any (weak)
@@ -249,6 +248,6 @@ comment on function weir.claim(text[], text, int, int) is
   'within it, several queues in equal shares. Each comes with a token for weir.complete, fail, snooze, release and '
   'heartbeat, and is taken back at lease_expires_at unless a heartbeat moves that (lease_seconds: default the '
   'queue''s, 30). Never waits for another claim. A step of a workflow comes with the results of those that it '
-  'depends on, by name (dependencies; null for a plain job). A worker that is paused, drains or has as many jobs as '
-  'it may gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job is to be done '
+  'depends on, by name (dependencies; null for a plain job). A worker that is paused, draining or at capacity '
+  'gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job should run '
   'without that dependency. Errors: WR010.';

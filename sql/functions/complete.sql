@@ -94,7 +94,7 @@ comment on function weir.complete_batch(bigint[], bigint[], jsonb[]) is
   'Internal. weir.complete_many with a row for each job: refusal is null where it was accepted, or else stale_token '
   'or not_found.';
 
--- Called after the accepted ones were taken, so a job that exists is one whose token is stale.
+-- Called after the accepted jobs were taken, so any other job that exists has a stale token.
 create or replace function weir.refused_acks(job_ids bigint[], accepted bigint[])
 returns table (job_id bigint, refusal text)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$

@@ -139,7 +139,8 @@ create or replace function weir.dead_filter_problem(filter jsonb) returns text[]
   select case
     when jsonb_typeof(filter) is distinct from 'object' then array['filter', 'must be an object']
     when filter - weir.dead_filter_fields() <> '{}' then
-      array['filter.' || weir.first_key(filter - weir.dead_filter_fields()), 'is not a field of a filter of dead letters']
+      array['filter.' || weir.first_key(filter - weir.dead_filter_fields()),
+        'is not a field of a filter of dead letters']
     else (
       select array['filter.' || p.field, p.problem] from (
         select f.field, case when filter ->> f.field is not null

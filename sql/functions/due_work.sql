@@ -2,8 +2,9 @@
 -- loop. An idle node then costs the database next to nothing. While the snapshot is the same as at the last query, no
 -- transaction that wrote anything has ended, in any database, so there is nothing new to find.
 
--- STABLE, so that everything is read at one moment. Each scan has an upper bound, and a lower one where many entries die:
--- what lies before it was handled (promote_due and the others say how far), and what lies after it is not due yet.
+-- STABLE, so that everything is read at one moment. Each scan has an upper bound, and a lower one where many entries
+-- die: what lies before it was handled (promote_due and the others say how far), and what lies after it is not due
+-- yet.
 create or replace function weir.due_work(promote_after timestamptz, expire_after timestamptz, fire_after timestamptz,
   ahead interval, out drawn bigint, out due_in float8[], out looked_until timestamptz[]) language plpgsql stable
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off

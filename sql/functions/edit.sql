@@ -1,4 +1,4 @@
--- edit
+-- Editing: changing a job that waits.
 
 create or replace function weir.edit(job_id bigint, changes jsonb) returns text language plpgsql set jit = off
   set enable_seqscan = off set enable_bitmapscan = off as $$

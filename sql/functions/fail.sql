@@ -1,4 +1,4 @@
--- fail
+-- Failing: from job_lease to a retry, a dead letter or, if that was requested, to cancelled.
 
 -- The one way in which an attempt fails. For each job whose lease is held with the token: cancelled, if that was
 -- asked for; dead, if it may not be retried or its attempts are used up; otherwise scheduled again, or available at
@@ -95,7 +95,7 @@ comment on function weir.end_attempts(bigint[], bigint[], jsonb[], interval[], b
   'Internal. The one way in which an attempt fails: cancelled, dead, retryable or available. Returns the jobs whose '
   'token was good.';
 
--- Other members than these three are kept where the whole error is small.
+-- Other members than these three are kept if the whole error is small.
 create or replace function weir.bounded_error(error jsonb) returns jsonb language sql immutable as $$
   select case
     when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message',

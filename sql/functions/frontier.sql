@@ -2,20 +2,20 @@
 -- walk over the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back
 -- the xmin horizon.
 --
--- A frontier is not moved by claims. It is looked up anew a few times a second (advance_frontier): the place just
+-- A frontier is not moved by claims. It is looked up again a few times a second (advance_frontier): the place just
 -- before the first entry that is still there. A claim that is not committed has not removed its entries yet, so the
 -- frontier stays before them.
 --
 -- One thing could appear behind it: an entry whose transaction drew its seq early and commits late. Such a
--- transaction holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names all there can
--- be. Each tick of the watermark notes who they are and a seq that none of their entries can be below; when one is
--- gone, the next frontier is looked up from there. Rule for every function that draws a seq: lock job_ready first, or
--- draw in the statement that inserts. docs/decisions/0001-frontier.md has the argument and the measurements.
+-- transaction holds ROW EXCLUSIVE on a hot table from before it draws until it ends, so pg_locks names every such
+-- transaction. Each tick of the watermark records them and a seq that bounds their entries from below; when one has
+-- ended, the next frontier is looked up from there. Rule for every function that draws a seq: lock job_ready first,
+-- or draw in the statement that inserts. docs/decisions/0001-frontier.md has the argument and the measurements.
 --
 -- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
 
--- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return what
--- there is. READ COMMITTED only: each statement must see what was committed before it began.
+-- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return the
+-- last tick. READ COMMITTED only: each statement must see what was committed before it began.
 create or replace function weir.advance_frontier(every interval default '200 ms', out tick bigint,
   out late_tick bigint, out holders int, out fresh boolean, out passed bigint)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -48,9 +48,9 @@ begin
     return;
   end if;
 
-  -- The order matters: first the sequence, then who is writing, then (below, with a later snapshot) what there is.
-  -- pg_sequence_last_value, because a plain select from the sequence may see a value up to 32 ahead: it reads a row
-  -- that nextval is just writing.
+  -- The order matters: first the sequence, then the transactions that write, then (below, with a later snapshot) what
+  -- there is. pg_sequence_last_value, because a plain select from the sequence may see a value up to 32 ahead: it
+  -- reads a row that nextval is just writing.
   now_seq := coalesce(pg_sequence_last_value('weir.job_id_seq'), 0);
   now_holders := array(
     select distinct coalesce(l.pid::text, '') || ':' || l.virtualtransaction from pg_locks l
@@ -76,7 +76,7 @@ begin
     left join unnest(last.holders, last.holder_seqs, last.holder_since) o(name, seq, since) on o.name = n.name;
   end if;
 
-  -- Read first, and written only if something moved: nobody else writes to this table. A frontier in which nothing
+  -- Read first, and written only if something moved: no other session writes to this table. A frontier in which nothing
   -- waits any more passed all that was drawn.
   select count(*), array_agg(x.tid), array_agg(x.id), array_agg(x.seen::text),
     coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))

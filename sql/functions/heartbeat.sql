@@ -1,4 +1,4 @@
--- Keeping a lease.
+-- Heartbeats: extending leases, with progress.
 
 -- Locks: the job_lease rows, in the order of their ids.
 create or replace function weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds int default null,

@@ -1,7 +1,7 @@
--- job_retry
+-- Retrying by hand: running jobs again that have ended, or that wait for a time.
 
--- Runs jobs again that have ended. Takes the dead letter first, then the outcome: whoever comes second finds neither.
--- Locks: the job_dead rows, then the job_outcome rows, each in the order of their ids.
+-- Runs jobs again that have ended. Takes the dead letter first, then the outcome, so that a second session finds
+-- neither. Locks: the job_dead rows, then the job_outcome rows, each in the order of their ids.
 create or replace function weir.run_again(job_ids bigint[], how weir.event_kind, reset_attempts boolean,
   by text default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off

@@ -41,7 +41,7 @@ begin
   return null;
 end $$;
 comment on function weir.size_problem(jsonb, int) is
-  'Internal. What is wrong with the size of a JSON value that should print to at most so many bytes, or null. No '
+  'Internal. What is wrong with the size of a JSON value that should print to at most `most` bytes, or null. No '
   'number may take more than 1000 digits.';
 
 create or replace function weir.refuse_large(field text, "values" jsonb[], most int) returns void

@@ -1,4 +1,4 @@
--- Completing: from job_lease to job_outcome.
+-- Leases: refusing a stale token, asserting and locking leases, and taking back those that ran out.
 --
 -- Functions that take many jobs take two arrays, ids and tokens, that pair up. The pairs are looked up in a hashed
 -- subquery, which the CASE keeps the planner from turning into a join.
@@ -31,9 +31,9 @@ comment on function weir.lock_leases(bigint[]) is
   'Internal. Locks leases in the order of their ids until the transaction ends, then the workflows that they are '
   'steps of.';
 
--- Looks only at leases that ran out since `after`; a caller passes what the last call returned. That is the
--- watermark's settled_at, which no lease that is yet to be committed can lie before.
--- Locks: job_lease rows, skip locked (a worker that is just completing, or asserts its lease, keeps it).
+-- Reads only leases that ran out since `after`, which the last call returned: the watermark's settled_at, before
+-- which no lease that is still to be committed can end. Locks: job_lease rows, skip locked (a worker that is
+-- completing, or asserts its lease, keeps it).
 create or replace function weir.expire_leases(max_jobs int default 1000, after timestamptz default '-infinity',
   out expired int, out looked_until timestamptz)
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -64,8 +64,8 @@ begin
       cross join lateral (select x.timeout_seconds from weir.job x where x.id = u.id and x.id between late.lowest
         and late.highest offset 0) j) l;
   end if;
-  -- The next look begins before what has run out and is still there: a part of it was left for the next call, or
-  -- somebody has it locked.
+  -- The next call begins before leases that have run out and are still there: they were left for it, or another
+  -- session has them locked.
   looked_until := least(looked_until, (select x.expires_at - interval '1 us' from weir.job_lease x
     where x.expires_at > after and x.expires_at <= now_at
     order by x.expires_at limit 1));
@@ -75,8 +75,8 @@ comment on function weir.expire_leases(int, timestamptz) is
   'timeout, retried as their policy says; dead when their attempts are used up. Every node calls it about twice a '
   'second, passing looked_until of the last call. Returns how many it took.';
 
--- Locks: the job_lease row, FOR KEY SHARE until the caller's transaction ends: heartbeats go on, but nobody takes the
--- job back.
+-- Locks: the job_lease row, FOR KEY SHARE until the caller's transaction ends: heartbeats go on, but the job cannot
+-- be taken back.
 create or replace function weir.assert_lease(job_id bigint, token bigint) returns void language plpgsql set jit = off
   set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable

@@ -10,7 +10,8 @@ $$;
 comment on function weir.line_tokens(float8, float8, float8, timestamptz, timestamptz) is
   'Internal. How many jobs a line''s rate allows at now_at; null: it has no rate.';
 
-create or replace function weir.next_line_in(queue_id int, rested_until timestamptz) returns float8 language plpgsql as $$
+create or replace function weir.next_line_in(queue_id int, rested_until timestamptz) returns float8
+language plpgsql as $$
 begin
   return (
     select greatest(extract(epoch from l.rest_until - clock_timestamp()), 0.001)::float8 from weir.line l

@@ -1,11 +1,9 @@
--- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so there is none while nobody waits: a node
--- whose workers find a queue empty parks there, and whoever makes a job available in a parked queue notifies, once a
--- statement.
---
--- The race: an enqueuer may look here, see nobody, and commit after a node has parked and looked in vain. Its
--- transaction was writing to job_ready when the node parked, so the node ticks the watermark at once, before it looks
--- again: who is not among the writers then is found by that look, and the end of those who are is seen by the next
--- ticks (weir.watermark.late_tick).
+-- Wake-ups. A NOTIFY takes one lock for the whole database at commit, so weir sends one only while a claim waits: a
+-- node whose workers find a queue empty parks there, and each statement that makes a job available in a parked queue
+-- notifies once. The race: an enqueuer may see no parked node, and commit after a node has parked and found nothing.
+-- Its transaction was writing to job_ready when the node parked, so the node ticks the watermark at once, before it
+-- claims again. That claim finds the jobs of every transaction that has ended by then; the next ticks see the others
+-- end (weir.watermark.late_tick).
 
 create or replace function weir.park(queues text[], node text, seconds int default 30) returns void language sql as $$
   insert into weir.parked as p (queue, node, until)
@@ -13,8 +11,8 @@ create or replace function weir.park(queues text[], node text, seconds int defau
   on conflict on constraint parked_pkey do update set until = excluded.until
 $$;
 comment on function weir.park(text[], text, int) is
-  'From its commit on, jobs that become available in these queues are notified on channel weir_ready, for so many '
-  'seconds. The payload is the queues'' names with commas between, or empty: any queue. LISTEN first, then park, '
+  'From its commit on, jobs that become available in these queues are notified on channel weir_ready, for this '
+  'many seconds. The payload is the queues'' names separated by commas, or empty: any queue. LISTEN first, then park, '
   'then claim once more.';
 
 create or replace function weir.unpark(queues text[], node text) returns void language sql as $$
@@ -22,7 +20,7 @@ create or replace function weir.unpark(queues text[], node text) returns void la
     or p.until < clock_timestamp() - interval '1 minute'
 $$;
 comment on function weir.unpark(text[], text) is
-  'No more notifications for this node; also sweeps what ran out over a minute ago.';
+  'Ends the notifications for this node; also removes rows that expired over a minute ago.';
 
 create or replace function weir.wake(queues text[]) returns void language plpgsql as $$
 declare
@@ -34,4 +32,4 @@ begin
   end if;
 end $$;
 comment on function weir.wake(text[]) is
-  'Internal. Notifies those of these queues where somebody is parked. At most one NOTIFY.';
+  'Internal. Notifies for those of these queues where a node is parked. At most one NOTIFY.';

@@ -180,8 +180,8 @@ comment on function weir.run_dead_letter_batch(weir.operation, int) is
   'Internal. Runs the next batch of an operation on dead letters. cursor_id: the id that it has reached; null: '
   'nothing is left.';
 
--- One batch. A caller that comes while another runs the operation gets over = true, as if there were nothing to do. Locks: the
--- operation's row, then those of the letters or jobs.
+-- One batch. A caller that comes while another runs the operation gets over = true, as if there were nothing to do.
+-- Locks: the operation's row, then those of the letters or jobs.
 create or replace function weir.run_operation(operation_id bigint, most int default 500, out over boolean,
   out wait_seconds float8)
 language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$

@@ -1,9 +1,9 @@
 -- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id
 -- finds one partition of each.
 --
--- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. The next one is begun by moving the
--- sequence to its first id, when the current one is old enough. So partitions follow time, they cannot run out
--- between two looks, and a database whose service is down for a week goes on inserting into the partition it has.
+-- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. When the current one is old enough,
+-- the sequence moves to the first id of the next. So partitions follow time and cannot run out between two checks,
+-- and a database without nodes for a week keeps inserting into the partition it has.
 -- docs/decisions/0002-partitions.md.
 
 -- The oldest first: job, job_outcome, job_event, and what later migrations add. All have a bigint in the space of

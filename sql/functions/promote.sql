@@ -27,8 +27,8 @@ begin
     select array_agg(distinct d.queue_id) into woken from due d;
     perform weir.wake(array(select q.name from weir.queue q where q.id = any (woken)));
   end if;
-  -- The next look begins before what is due and still there: a part of it was left for the next call, or somebody has
-  -- it locked.
+  -- The next call begins before jobs that are due and still there: they were left for it, or another session has them
+  -- locked.
   looked_until := least(looked_until, (select s.run_at - interval '1 us' from weir.job_scheduled s
     where s.run_at > after and s.run_at <= now_at order by s.run_at limit 1));
 end $$;

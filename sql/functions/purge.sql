@@ -1,7 +1,5 @@
--- What people do to jobs: cancel, run again, change.
---
--- A job may move between two looks at its places, so each function below looks in the order in which jobs move, and a
--- few times.
+-- Purging: cancelling the waiting jobs of a queue, and counting them first. A job may move while its places are read,
+-- so each function below reads them in the order in which jobs move, and several times.
 
 create or replace function weir.check_waiting(state text) returns void language plpgsql immutable as $$
 begin

@@ -1,4 +1,4 @@
--- Queues: the unit of routing, and the home of defaults. A queue comes into being at its first job.
+-- Queues: the unit of routing, and the home of defaults. The first job of a queue creates it.
 
 -- Called by every enqueue. Takes no lock on a queue that exists. The first job of a new queue inserts its row, so a
 -- second transaction that enqueues to the same new queue waits for the first to end; names go in sorted order, so
@@ -13,9 +13,9 @@ begin
   end if;
 end $$;
 comment on function weir.ensure_queues(text[]) is
-  'Internal. Makes the queues of these distinct names that do not exist yet.';
+  'Internal. Creates those of these distinct queues that do not exist yet.';
 
--- Those who set dead letter queues take turns, so that two of them cannot close a circle together.
+-- Sessions that set dead letter queues take turns, so that two of them cannot close a cycle together.
 create or replace function weir.refuse_circle(name text, target text) returns void language plpgsql as $$
 declare
   way text;
@@ -54,7 +54,7 @@ begin
   where k not in ('priority', 'max_attempts', 'timeout_seconds', 'lease_seconds', 'retry', 'retention_seconds',
     'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker', 'limits') limit 1;
   if unknown is not null then
-    perform weir.refuse_argument(unknown, 'is no setting of a queue',
+    perform weir.refuse_argument(unknown, 'is not a setting of a queue',
       'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
   end if;
   if problem is not null then
@@ -123,9 +123,9 @@ begin
   end if;
 end $$;
 comment on function weir.set_queue(text, jsonb, boolean) is
-  'Makes a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, '
-  'retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits}. What is not named '
-  'keeps its value, or with replace => true goes back to the default; max_depth 0 is no limit, an empty '
+  'Creates a queue or changes its settings: {priority, max_attempts, timeout_seconds, lease_seconds, retry, '
+  'retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits}. Other settings '
+  'keep their values, or with replace => true get their defaults; max_depth 0 is no limit, an empty '
   'dead_letter_queue or breaker and empty limits none. Errors: WR010.';
 
 create or replace function weir.queue_id(name text) returns int language plpgsql stable as $$
@@ -133,11 +133,11 @@ declare found_id int := (select q.id from weir.queue q where q.name = queue_id.n
 begin
   if found_id is null then
     raise exception using errcode = 'WR011', message = format('there is no queue %L', queue_id.name),
-      hint = 'A queue comes into being at its first job, or with weir.set_queue.';
+      hint = 'The first job of a queue creates it, and so does weir.set_queue.';
   end if;
   return found_id;
 end $$;
-comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011 where there is none of that name.';
+comment on function weir.queue_id(text) is 'The id of a queue. Errors: WR011.';
 
 create or replace function weir.pause_queue(name text, reason text default null, resume_at timestamptz default null)
 returns void language plpgsql as $$
@@ -148,7 +148,7 @@ begin
   if reason is not null and length(reason) not between 1 and 500 then
     perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
   elsif resume_at <= now_at or resume_at > now_at + make_interval(secs => weir.max_seconds()) then
-    perform weir.refuse_argument('resume_at', 'must lie ahead, by at most 10 years');
+    perform weir.refuse_argument('resume_at', 'must be in the future, by at most 10 years');
   end if;
   update weir.queue q set paused_at = case when q.resume_at <= now_at then now_at
     else coalesce(q.paused_at, now_at) end,
@@ -167,7 +167,7 @@ begin
 end $$;
 comment on function weir.resume_queue(text) is 'Ends a pause. Errors: WR011.';
 
--- Claims go by the clock; this tells those who wait. Locks: the rows of the queues whose pause is over.
+-- Claims go by the clock; this wakes the claims that wait. Locks: the rows of the queues whose pause is over.
 create or replace function weir.resume_due(out resumed int, out next_at timestamptz) language plpgsql as $$
 declare
   names text[];
@@ -184,7 +184,7 @@ begin
   next_at := (select min(q.resume_at) from weir.queue q);
 end $$;
 comment on function weir.resume_due() is
-  'Wakes those who wait for jobs of queues whose pause is over (resume_at). Every node calls it, at resume_at or a '
+  'Wakes claims that wait for jobs of queues whose pause is over (resume_at). Every node calls it, at resume_at or a '
   'second later. Returns how many, and when the next one is due.';
 
 create or replace function weir.delete_queue(name text) returns void language plpgsql as $$
@@ -197,7 +197,7 @@ begin
      or exists (select from weir.job_scheduled s where s.queue_id = q)
        or exists (select from weir.job_held h where h.queue_id = q) then
     raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name),
-      hint = 'Let them end, cancel them, or purge the queue.';
+      hint = 'Wait until they end, cancel them, or purge the queue.';
   end if;
   delete from weir.limit_override o where o.queue_id = q;
   perform weir.set_queue(delete_queue.name, '{}', replace => true);
@@ -205,4 +205,4 @@ begin
     where x.id = q;
 end $$;
 comment on function weir.delete_queue(text) is
-  'Hides a queue without jobs and puts its settings back; its next job brings it back. Errors: WR011, WR012.';
+  'Hides a queue without jobs and restores the default settings; its next job creates it again. Errors: WR011, WR012.';

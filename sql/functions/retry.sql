@@ -1,4 +1,4 @@
--- retry
+-- Retry policies: how long a job waits after a failed attempt.
 
 create or replace function weir.retry_delay(policy jsonb, attempt int) returns interval language sql volatile as $$
   select make_interval(secs => least(

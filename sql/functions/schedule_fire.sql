@@ -66,7 +66,8 @@ begin
   -- A slot that comes again, because the clock went back, does not fire again. One that was missed before does.
   delete from weir.schedule_slot r
   where r.schedule_id = s.id and r.slot_at = s.next_slot_at and not r.manual and r.outcome = 'missed';
-  if exists (select from weir.schedule_slot r where r.schedule_id = s.id and r.slot_at = s.next_slot_at and not r.manual) then
+  if exists (select from weir.schedule_slot r where r.schedule_id = s.id and r.slot_at = s.next_slot_at
+    and not r.manual) then
     s := weir.next_slot_of(s);
     s.waiting_for := null;
     perform weir.save_progress(s);

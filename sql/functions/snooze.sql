@@ -1,6 +1,6 @@
--- Attempts that do not complete: fail, snooze, release, and leases that ran out.
+-- Snooze and release: from job_lease back to waiting, without the loss of an attempt.
 
--- Back to waiting without loss of an attempt. Locks: the job_lease rows, in the order of their ids.
+-- Locks: the job_lease rows, in the order of their ids.
 create or replace function weir.put_back(job_ids bigint[], tokens bigint[], delays interval[], kind weir.event_kind,
   detail jsonb default null) returns setof bigint
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan

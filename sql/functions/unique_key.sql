@@ -1,7 +1,7 @@
--- unique_key
+-- Unique keys and idempotency keys: who has a key, and taking one for a new job.
 
--- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or tells who has it. Waits for another
--- transaction that is taking the same key.
+-- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or returns the job that has it. Waits for
+-- another transaction that is taking the same key.
 create or replace function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint
 language plpgsql set jit = off set enable_seqscan = off as $$
 declare
@@ -28,8 +28,7 @@ end $$;
 comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is
   'Internal. Gives a unique key to a new job, or returns the job that has it.';
 
--- The same for an idempotency key, which is known for a day whatever becomes of the job, and refuses another request
--- than the first.
+-- The same for an idempotency key. It is known for a day, even after the job has ended, and refuses any other request.
 create or replace function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql
   set jit = off set enable_seqscan = off as $$
 declare

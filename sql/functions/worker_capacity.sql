@@ -48,7 +48,8 @@ begin
     and exists (select from unnest(halts) h where h is null) then
     raise exception using errcode = 'WR010',
       message = 'a worker with a capacity can only claim in a READ COMMITTED transaction',
-      hint = 'In a stricter one its jobs cannot be counted. Claim in a separate transaction, or remove the capacity.', column = 'worker';
+      hint = 'In a stricter one its jobs cannot be counted. Claim in a separate transaction, or remove the capacity.',
+        column = 'worker';
   end if;
   -- Only now, with a new snapshot: it sees what those had committed who had the locks before.
   had := weir.count_leases(names, capped_ats);

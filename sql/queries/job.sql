@@ -19,8 +19,8 @@ select weir.retry(sqlc.arg(job_id)::bigint, sqlc.arg(reset_attempts)::boolean)::
 -- name: EditJob :one
 select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
 
--- One page of candidates for a list, newest first, from the place that the state names. Each looks at so many rows
--- and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
+-- One page of candidates for a list, newest first, from the place that the state names. Each reads at most that many
+-- rows and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
 
 -- name: RecentJobIDs :many
 select id from weir.job where id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;

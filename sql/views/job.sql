@@ -65,7 +65,7 @@ comment on view weir.running is 'Who works on what: one row a running job.';
 comment on column weir.running.lease_left is 'Time until the job is taken back unless a heartbeat comes.';
 comment on column weir.jobs.queue is 'The name of its queue.';
 comment on column weir.jobs.held_reason is
-  'What kind of thing it waits for, if it is held; null: it is about to be put into a line.';
+  'What kind of thing it waits for, if it is held; null: it is on its way into a line.';
 comment on column weir.jobs.lease_expires_at is 'When it is taken back unless a heartbeat comes, if it is running.';
 comment on column weir.running.queue is 'The name of the job''s queue.';
 comment on column weir.running.running_for is 'How long this attempt has been running.';
