@@ -211,6 +211,8 @@ create table weir.job_ready (
   let_through bigint,
   constraint job_ready_place_is_unique unique (queue_id, priority, seq)
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
+-- Logical replication needs an identity for each table with updates or deletes. It costs nothing without it.
+alter table weir.job_ready replica identity using index job_ready_place_is_unique;
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in here.
 create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
 comment on table weir.job_ready is 'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
@@ -312,6 +314,7 @@ create table weir.job_event (
   worker text,
   detail jsonb
 ) partition by range (job_id);
+alter table weir.job_event replica identity full;  -- its rows have no key
 create index job_event_job_id on weir.job_event (job_id);
 create index job_event_at on weir.job_event using brin (at) with (pages_per_range = 16, autosummarize = on);
 comment on table weir.job_event is
@@ -811,6 +814,7 @@ create table weir.rollup_failure (
   last_at timestamptz not null,
   last_job_id bigint not null
 );
+alter table weir.rollup_failure replica identity full;  -- its rows have no key
 create index rollup_failure_at on weir.rollup_failure (at);
 comment on table weir.rollup_failure is
   'What failed in a minute and why: the fifty most frequent failures of each queue, and one row a kind and event for '
@@ -1150,6 +1154,7 @@ create table weir.workflow_event (
   name text,
   detail jsonb
 ) partition by range (workflow_id);
+alter table weir.workflow_event replica identity full;  -- its rows have no key
 create index workflow_event_of_workflow on weir.workflow_event (workflow_id, event, name);
 create index workflow_event_at on weir.workflow_event using brin (at) with (pages_per_range = 16, autosummarize = on);
 comment on table weir.workflow_event is
@@ -1347,6 +1352,7 @@ create table weir.admission_inbox (
   claimed int,
   claimed_at timestamptz
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
+alter table weir.admission_inbox replica identity full;  -- its rows have no key
 -- Rows are read once, and soon, so compressing them would cost more than it saves.
 alter table weir.admission_inbox
   alter arrived set storage external, alter priorities set storage external, alter floors set storage external,
@@ -1484,6 +1490,7 @@ create table weir.breaker_sample (
   version bigint,
   summed boolean
 ) with (autovacuum_vacuum_scale_factor = 0.05);
+alter table weir.breaker_sample replica identity full;  -- its rows have no key
 create index breaker_sample_at on weir.breaker_sample (breaker_id, at);
 create index breaker_sample_failed on weir.breaker_sample (at) where failed > 0;  -- breakers with something to evaluate
 comment on table weir.breaker_sample is

@@ -23,6 +23,10 @@ begin
     execute format('create table weir.%I (like weir.%I including defaults including constraints including comments)', parent || '_p' || make_partition.number, parent);
     execute format('comment on table weir.%I is %L', parent || '_p' || make_partition.number,
       format('Partition of weir.%s: the ids from %s to %s.', parent, lowest, lowest + (1::bigint << 32) - 1));
+    -- A partition does not inherit its parent's replica identity. Those with a primary key have that as theirs.
+    if (select c.relreplident = 'f' from pg_class c where c.oid = format('weir.%I', parent)::regclass) then
+      execute format('alter table weir.%I replica identity full', parent || '_p' || make_partition.number);
+    end if;
     execute format('alter table weir.%I attach partition weir.%I for values from (%s) to (%s)', parent, parent || '_p' || make_partition.number,
       lowest, lowest + (1::bigint << 32));
   end loop;
