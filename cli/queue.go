@@ -85,8 +85,10 @@ var queueTable = layout[queue]{
 		if q.Available > 0 {
 			oldest = roughly(Seconds(q.OldestAvailableSeconds))
 		}
-		return []any{q.Name, q.count(q.Available), q.Running, q.count(q.Scheduled), q.count(q.Retryable), q.count(q.Held),
-			q.count(q.Dead), oldest, q.status(p)}
+		return []any{
+			q.Name, q.count(q.Available), q.Running, q.count(q.Scheduled), q.count(q.Retryable), q.count(q.Held),
+			q.count(q.Dead), oldest, q.status(p),
+		}
 	},
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs/clock"
+	"github.com/weirhq/weir/jobs/loop"
 )
 
 const (
@@ -25,11 +26,14 @@ type lastSeen struct {
 	workers map[string]*seen
 
 	saving sync.Mutex // held by the step while it saves, and by forget
+	wake   loop.Signal
 }
 
 type seen struct{ at, saved time.Time }
 
-func newLastSeen(c clock.Clock) *lastSeen { return &lastSeen{clock: c, workers: map[string]*seen{}} }
+func newLastSeen(c clock.Clock) *lastSeen {
+	return &lastSeen{clock: c, workers: map[string]*seen{}, wake: loop.NewSignal()}
+}
 
 func (l *lastSeen) note(worker string) {
 	now := l.clock.Now()
@@ -40,6 +44,7 @@ func (l *lastSeen) note(worker string) {
 		return
 	}
 	l.workers[worker] = &seen{at: now}
+	l.wake.Raise() // so that a new worker is listed at once
 }
 
 // forget makes sure that no earlier claim brings back a worker that is being removed. On other nodes one might.

@@ -30,7 +30,7 @@ func (e *Engine) newLoops() []loop.Loop {
 		{Name: "limits", Step: e.checkLimits},
 		{Name: "workflows", Step: e.runWorkflowTimers, Wake: wake[toTend]},
 		{Name: "watch", Step: e.watcher.step, Wake: e.watcher.soon},
-		{Name: "last_seen", Step: e.saveLastSeen},
+		{Name: "last_seen", Step: e.saveLastSeen, Wake: e.seen.wake},
 		{Name: "feed", Step: e.feed.step, Wake: e.feed.soon},
 		{Name: "breakers", Step: e.tickBreakers, Wake: wake[toTick]},
 		{Name: "samples", Step: e.sweepBreakers},

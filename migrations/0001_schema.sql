@@ -1621,3 +1621,13 @@ do $do$ begin
   comment on column weir.migration.tstamp is 'When it was applied, in UTC.';
 end $do$;
 -- +goose StatementEnd
+
+-- A publication for all tables (replication to another server, change data capture) refuses updates and deletes of a table
+-- without a replica identity. Most have a primary key. The identity costs nothing unless wal_level is logical.
+-- weir.make_partition gives partitions theirs.
+alter table weir.job_ready replica identity using index job_ready_place_is_unique;
+alter table weir.job_event replica identity full;
+alter table weir.workflow_event replica identity full;
+alter table weir.admission_inbox replica identity full;
+alter table weir.breaker_sample replica identity full;
+alter table weir.rollup_failure replica identity full;

@@ -43,7 +43,7 @@ func TestDownLeavesNothing(t *testing.T) {
 func objects(t *testing.T, d *weirtest.Database) string {
 	t.Helper()
 	var list string
-	err := d.Pool.QueryRow(t.Context(), `
+	err := d.QueryRow(t.Context(), `
 		select coalesce(string_agg(line, e'\n' order by line), '') from (
 			select 'schema ' || nspname from pg_namespace
 			union all select 'relation ' || oid::regclass from pg_class
@@ -84,13 +84,13 @@ func TestUpAppliesAFunctionThatDiffers(t *testing.T) {
 func TestUpLeavesTheFunctionsOfANewerWeirAlone(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	_, err := d.Pool.Exec(t.Context(), `
+	_, err := d.Exec(t.Context(), `
 		insert into weir.migration (version_id, is_applied) values (9999, true);
 		update weir.schema_source set checksum = 'newer'`)
 	check(t, err)
 	check(t, migrations.Up(t.Context(), d.URL))
 	var newer, all int
-	check(t, d.Pool.QueryRow(t.Context(), "select count(*) filter (where checksum = 'newer'), count(*) from weir.schema_source").Scan(&newer, &all))
+	check(t, d.QueryRow(t.Context(), "select count(*) filter (where checksum = 'newer'), count(*) from weir.schema_source").Scan(&newer, &all))
 	if newer != all || all == 0 {
 		t.Errorf("%d of %d files are as the newer weir left them, want all", newer, all)
 	}
@@ -104,7 +104,7 @@ func TestUpLeavesTheFunctionsOfANewerWeirAlone(t *testing.T) {
 func TestUpRefusesADevelopmentSchema(t *testing.T) {
 	t.Parallel()
 	d := weirtest.Empty(t)
-	_, err := d.Pool.Exec(t.Context(), "create schema weir; create table public.weir_migrations (id int)")
+	_, err := d.Exec(t.Context(), "create schema weir; create table public.weir_migrations (id int)")
 	check(t, err)
 	if err := migrations.Up(t.Context(), d.URL); err == nil || !strings.Contains(err.Error(), "before 0.1") {
 		t.Errorf("the error is %v, want one that says the schema is of a version before 0.1", err)
@@ -130,7 +130,7 @@ func TestOfFourNodesOneMigrates(t *testing.T) {
 	}
 	wg.Wait()
 	var applied int
-	check(t, d.Pool.QueryRow(t.Context(), "select count(*) from weir.migration where version_id > 0").Scan(&applied))
+	check(t, d.QueryRow(t.Context(), "select count(*) from weir.migration where version_id > 0").Scan(&applied))
 	if applied != 2 {
 		t.Errorf("%d migrations were recorded, want 2", applied)
 	}
@@ -149,7 +149,7 @@ func TestFailedMigrationIsNamedAndLeavesNothing(t *testing.T) {
 		t.Errorf("the error is %v", err)
 	}
 	var good, half bool
-	check(t, d.Pool.QueryRow(t.Context(),
+	check(t, d.QueryRow(t.Context(),
 		"select to_regclass('good') is not null, to_regclass('half') is not null").Scan(&good, &half))
 	if !good || half {
 		t.Errorf("table good exists: %t, table half exists: %t; want true, false", good, half)
@@ -178,7 +178,7 @@ func TestReadChangesNothing(t *testing.T) {
 func TestReadTellsTimesAndUnknownVersions(t *testing.T) {
 	t.Parallel()
 	d := weirtest.Empty(t)
-	_, err := d.Pool.Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
+	_, err := d.Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
 	check(t, err)
 	newer := fstest.MapFS{
 		"0001_one.sql": file("create table one ()"),

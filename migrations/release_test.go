@@ -43,7 +43,7 @@ func TestLastReleaseMigratesToTheFreshSchema(t *testing.T) {
 	before, err := migrations.Read(t.Context(), old.URL)
 	check(t, err)
 	// A restored view prints with other aliases than the one that was dumped, so all files are applied again.
-	_, err = old.Pool.Exec(t.Context(), "update weir.schema_source set checksum = ''")
+	_, err = old.Exec(t.Context(), "update weir.schema_source set checksum = ''")
 	check(t, err)
 	check(t, migrations.Up(t.Context(), old.URL))
 
@@ -60,7 +60,7 @@ func TestLastReleaseMigratesToTheFreshSchema(t *testing.T) {
 func TestRestoredDumpServes(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	_, err := d.Pool.Exec(t.Context(), "select weir.enqueue('kept', '{}')")
+	_, err := d.Exec(t.Context(), "select weir.enqueue('kept', '{}')")
 	check(t, err)
 	restored := weirtest.Empty(t)
 	restore(t, restored, dump(t, d))
@@ -70,7 +70,7 @@ func TestRestoredDumpServes(t *testing.T) {
 		t.Errorf("after the restore the schema is out of date: %+v", state)
 	}
 	var kind string
-	check(t, restored.Pool.QueryRow(t.Context(), "select kind from weir.claim(array['default'], worker => 'w')").Scan(&kind))
+	check(t, restored.QueryRow(t.Context(), "select kind from weir.claim(array['default'], worker => 'w')").Scan(&kind))
 	if kind != "kept" {
 		t.Errorf("claimed a job of kind %q, want the one that was enqueued before the dump", kind)
 	}
@@ -97,7 +97,7 @@ func dump(t *testing.T, d *weirtest.Database) string {
 
 func restore(t *testing.T, d *weirtest.Database, text string) {
 	t.Helper()
-	conn, err := d.Pool.Acquire(t.Context())
+	conn, err := d.Acquire(t.Context())
 	check(t, err)
 	_, err = conn.Exec(t.Context(), text)
 	check(t, err)
@@ -109,7 +109,7 @@ func restore(t *testing.T, d *weirtest.Database, text string) {
 func describe(t *testing.T, d *weirtest.Database) string {
 	t.Helper()
 	var text string
-	check(t, d.Pool.QueryRow(t.Context(), `
+	check(t, d.QueryRow(t.Context(), `
 		with things (line) as (
 			select format('column %s.%s %s %s %s %s %s', c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity, a.attstorage,
 				pg_get_expr(b.adbin, b.adrelid))

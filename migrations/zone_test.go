@@ -15,7 +15,7 @@ func TestANewerReleaseOfTheZonesPlansAnew(t *testing.T) {
 	d := weirtest.New(t)
 	ask := func(sql string, args ...any) (answer string) {
 		t.Helper()
-		check(t, d.Pool.QueryRow(t.Context(), sql, args...).Scan(&answer))
+		check(t, d.QueryRow(t.Context(), sql, args...).Scan(&answer))
 		return answer
 	}
 	if version := ask("select string_agg(distinct version, ' ') from weir.time_zone"); version != migrations.ZoneVersion {

@@ -21,6 +21,9 @@ begin
   foreach parent in array array(select t.name from weir.partitioned_tables() t) loop
     continue when to_regclass(format('weir.%I', parent || '_p' || make_partition.number)) is not null;
     execute format('create table weir.%I (like weir.%I including defaults including constraints including comments)', parent || '_p' || make_partition.number, parent);
+    if (select c.relreplident = 'f' from pg_class c where c.oid = format('weir.%I', parent)::regclass) then
+      execute format('alter table weir.%I replica identity full', parent || '_p' || make_partition.number);
+    end if;
     execute format('comment on table weir.%I is %L', parent || '_p' || make_partition.number,
       format('Partition of weir.%s: the ids from %s to %s.', parent, lowest, lowest + (1::bigint << 32) - 1));
     -- A partition does not inherit its parent's replica identity. Those with a primary key have that as theirs.
