@@ -22,67 +22,6 @@ func (q *Queries) CancelJob(ctx context.Context, jobID int64) (string, error) {
 	return column_1, err
 }
 
-const childJobIDs = `-- name: ChildJobIDs :many
-select id from weir.job where parent_id = $1::bigint and id < $2::bigint
-  order by id desc limit $3::int
-`
-
-type ChildJobIDsParams struct {
-	ParentID int64
-	Before   int64
-	MaxIds   int32
-}
-
-func (q *Queries) ChildJobIDs(ctx context.Context, arg ChildJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, childJobIDs, arg.ParentID, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const deadJobIDs = `-- name: DeadJobIDs :many
-select job_id from weir.job_dead where job_id < $1::bigint order by job_id desc
-  limit $2::int
-`
-
-type DeadJobIDsParams struct {
-	Before int64
-	MaxIds int32
-}
-
-func (q *Queries) DeadJobIDs(ctx context.Context, arg DeadJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, deadJobIDs, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const editJob = `-- name: EditJob :one
 select weir.edit($1::bigint, $2::jsonb)::text
 `
@@ -97,36 +36,6 @@ func (q *Queries) EditJob(ctx context.Context, arg EditJobParams) (string, error
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
-}
-
-const endedJobIDs = `-- name: EndedJobIDs :many
-select job_id from weir.job_outcome where job_id < $1::bigint order by job_id desc
-  limit $2::int
-`
-
-type EndedJobIDsParams struct {
-	Before int64
-	MaxIds int32
-}
-
-func (q *Queries) EndedJobIDs(ctx context.Context, arg EndedJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, endedJobIDs, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const getJob = `-- name: GetJob :one
@@ -242,36 +151,6 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 	return items, nil
 }
 
-const heldJobIDs = `-- name: HeldJobIDs :many
-select job_id from weir.job_held where job_id < $1::bigint order by job_id desc
-  limit $2::int
-`
-
-type HeldJobIDsParams struct {
-	Before int64
-	MaxIds int32
-}
-
-func (q *Queries) HeldJobIDs(ctx context.Context, arg HeldJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, heldJobIDs, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
 const jobCreatedAt = `-- name: JobCreatedAt :one
 select created_at from weir.job where id = $1::bigint
 `
@@ -355,36 +234,24 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 	return items, nil
 }
 
-const recentJobIDs = `-- name: RecentJobIDs :many
+const newestJobIDs = `-- name: NewestJobIDs :one
 
-select id from weir.job where id < $1::bigint order by id desc limit $2::int
+select weir.newest_job_ids($1::jsonb, $2::bigint, $3::int)::bigint[] as ids
 `
 
-type RecentJobIDsParams struct {
+type NewestJobIDsParams struct {
+	Filter json.RawMessage
 	Before int64
 	MaxIds int32
 }
 
-// One page of candidates for a list, newest first, from the place that the state names. Each reads at most that many
-// rows and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
-func (q *Queries) RecentJobIDs(ctx context.Context, arg RecentJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, recentJobIDs, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		items = append(items, id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
+// One page of candidates for a list, newest first. It reads at most that many rows: ListJobs filters them, and the caller
+// continues from the last.
+func (q *Queries) NewestJobIDs(ctx context.Context, arg NewestJobIDsParams) ([]int64, error) {
+	row := q.db.QueryRow(ctx, newestJobIDs, arg.Filter, arg.Before, arg.MaxIds)
+	var ids []int64
+	err := row.Scan(&ids)
+	return ids, err
 }
 
 const retryJob = `-- name: RetryJob :one
@@ -401,99 +268,6 @@ func (q *Queries) RetryJob(ctx context.Context, arg RetryJobParams) (string, err
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
-}
-
-const runningJobIDs = `-- name: RunningJobIDs :many
-select job_id from weir.job_lease where job_id < $1::bigint order by job_id desc
-  limit $2::int
-`
-
-type RunningJobIDsParams struct {
-	Before int64
-	MaxIds int32
-}
-
-func (q *Queries) RunningJobIDs(ctx context.Context, arg RunningJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, runningJobIDs, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const scheduledJobIDs = `-- name: ScheduledJobIDs :many
-select job_id from weir.job_scheduled where job_id < $1::bigint
-  and retryable = $2::boolean
-order by job_id desc limit $3::int
-`
-
-type ScheduledJobIDsParams struct {
-	Before    int64
-	Retryable bool
-	MaxIds    int32
-}
-
-func (q *Queries) ScheduledJobIDs(ctx context.Context, arg ScheduledJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, scheduledJobIDs, arg.Before, arg.Retryable, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
-}
-
-const stepJobIDs = `-- name: StepJobIDs :many
-select job_id from weir.workflow_step where workflow_id = $1::bigint
-  and job_id < $2::bigint order by job_id desc limit $3::int
-`
-
-type StepJobIDsParams struct {
-	WorkflowID int64
-	Before     int64
-	MaxIds     int32
-}
-
-func (q *Queries) StepJobIDs(ctx context.Context, arg StepJobIDsParams) ([]int64, error) {
-	rows, err := q.db.Query(ctx, stepJobIDs, arg.WorkflowID, arg.Before, arg.MaxIds)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var items []int64
-	for rows.Next() {
-		var job_id int64
-		if err := rows.Scan(&job_id); err != nil {
-			return nil, err
-		}
-		items = append(items, job_id)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, err
-	}
-	return items, nil
 }
 
 const timeline = `-- name: Timeline :many

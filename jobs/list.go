@@ -58,7 +58,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	}
 	page := Page{Jobs: []Job{}}
 	for began := e.clock.Now(); ; {
-		ids, err := e.candidates(ctx, f, before)
+		ids, err := e.q.NewestJobIDs(ctx, db.NewestJobIDsParams{Filter: filter, Before: int64(before), MaxIds: listBatch})
 		if err != nil {
 			return Page{}, fromDB("listing jobs", err)
 		}
@@ -108,30 +108,6 @@ func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Pa
 		return Page{}, refusalOf(parent, false)
 	}
 	return e.List(ctx, Filter{Parent: parent}, before, limit)
-}
-
-// candidates returns the next ids, in falling order, from the place that a filter narrows most: a workflow, a parent, or a state.
-func (e *Engine) candidates(ctx context.Context, f Filter, before ID) ([]int64, error) {
-	b, n := int64(before), int32(listBatch)
-	if f.Workflow != 0 {
-		return e.q.StepJobIDs(ctx, db.StepJobIDsParams{WorkflowID: int64(f.Workflow), Before: b, MaxIds: n})
-	}
-	if f.Parent != 0 {
-		return e.q.ChildJobIDs(ctx, db.ChildJobIDsParams{ParentID: int64(f.Parent), Before: b, MaxIds: n})
-	}
-	switch f.State {
-	case Running:
-		return e.q.RunningJobIDs(ctx, db.RunningJobIDsParams{Before: b, MaxIds: n})
-	case Scheduled, Retryable:
-		return e.q.ScheduledJobIDs(ctx, db.ScheduledJobIDsParams{Before: b, MaxIds: n, Retryable: f.State == Retryable})
-	case Held:
-		return e.q.HeldJobIDs(ctx, db.HeldJobIDsParams{Before: b, MaxIds: n})
-	case Dead:
-		return e.q.DeadJobIDs(ctx, db.DeadJobIDsParams{Before: b, MaxIds: n})
-	case Completed, Cancelled:
-		return e.q.EndedJobIDs(ctx, db.EndedJobIDsParams{Before: b, MaxIds: n})
-	}
-	return e.q.RecentJobIDs(ctx, db.RecentJobIDsParams{Before: b, MaxIds: n})
 }
 
 // encode writes a filter as SQL takes it: PostgreSQL knows fewer offsets from UTC than RFC 3339.

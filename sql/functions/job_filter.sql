@@ -35,40 +35,88 @@ $$;
 comment on function weir.job_filter_problem(jsonb) is
   'Internal. The first field of a filter of jobs that is invalid, and why; null: none.';
 
--- Scans the narrowest index that the filter allows: a workflow's steps, a parent's children, or the table of a state.
+-- Scans the narrowest index that the filter allows: a workflow's steps, a parent's children, or the table of a state. The
+-- plans are pinned: statistics of a table that has just been filled would choose to read all of it and sort.
 create or replace function weir.scan_job_ids(filter jsonb, after_id bigint, until_id bigint, most int)
 returns bigint[] language plpgsql stable
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 declare
   state text := filter ->> 'state';
 begin
   if filter ->> 'workflow_id' is not null then
-    return array(select s.job_id from weir.workflow_step s where s.workflow_id = (filter ->> 'workflow_id')::bigint
-      and s.job_id > after_id and s.job_id <= until_id order by s.job_id limit most);
+    -- OFFSET 0, or the primary key would be read for the sake of its order.
+    return array(select t.job_id from (select s.job_id from weir.workflow_step s
+        where s.workflow_id = (filter ->> 'workflow_id')::bigint offset 0) t
+      where t.job_id > after_id and t.job_id <= until_id order by t.job_id limit most);
   elsif filter ->> 'parent_id' is not null then
-    return array(select j.id from weir.job j where j.parent_id = (filter ->> 'parent_id')::bigint and j.id > after_id
-      and j.id <= until_id order by j.id limit most);
+    return array(select t.id from weir.job t where t.parent_id = (filter ->> 'parent_id')::bigint
+      and t.id > after_id and t.id <= until_id
+      order by t.id limit most);
   elsif state = 'running' then
-    return array(select l.job_id from weir.job_lease l where l.job_id > after_id and l.job_id <= until_id
-      order by l.job_id limit most);
+    return array(select t.job_id from weir.job_lease t where t.job_id > after_id and t.job_id <= until_id
+      order by t.job_id limit most);
   elsif state in ('scheduled', 'retryable') then
-    return array(select s.job_id from weir.job_scheduled s where s.job_id > after_id and s.job_id <= until_id
-      and s.retryable = (state = 'retryable') order by s.job_id limit most);
+    return array(select t.job_id from weir.job_scheduled t where t.retryable = (state = 'retryable')
+      and t.job_id > after_id and t.job_id <= until_id
+      order by t.job_id limit most);
   elsif state = 'held' then
-    return array(select h.job_id from weir.job_held h where h.job_id > after_id and h.job_id <= until_id
-      order by h.job_id limit most);
+    return array(select t.job_id from weir.job_held t where t.job_id > after_id and t.job_id <= until_id
+      order by t.job_id limit most);
   elsif state = 'dead' then
-    return array(select d.job_id from weir.job_dead d where d.job_id > after_id and d.job_id <= until_id
-      order by d.job_id limit most);
+    return array(select t.job_id from weir.job_dead t where t.job_id > after_id and t.job_id <= until_id
+      order by t.job_id limit most);
   elsif state in ('completed', 'cancelled') then
-    return array(select o.job_id from weir.job_outcome o where o.job_id > after_id and o.job_id <= until_id
-      order by o.job_id limit most);
+    return array(select t.job_id from weir.job_outcome t where t.job_id > after_id and t.job_id <= until_id
+      order by t.job_id limit most);
   end if;
-  return array(select j.id from weir.job j where j.id > after_id and j.id <= until_id order by j.id limit most);
+  return array(select t.id from weir.job t where t.id > after_id and t.id <= until_id
+    order by t.id limit most);
 end $$;
 comment on function weir.scan_job_ids(jsonb, bigint, bigint, int) is
   'Internal. The next batch of up to `most` ids above after_id and up to until_id, in rising order, among which are '
   'all jobs that a filter can match.';
+
+-- The same for a list, which shows the newest first.
+create or replace function weir.newest_job_ids(filter jsonb, before bigint, most int) returns bigint[]
+language plpgsql stable
+set jit = off set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+  state text := filter ->> 'state';
+begin
+  if filter ->> 'workflow_id' is not null then
+    -- OFFSET 0, or the primary key would be read for the sake of its order.
+    return array(select t.job_id from (select s.job_id from weir.workflow_step s
+        where s.workflow_id = (filter ->> 'workflow_id')::bigint offset 0) t
+      where t.job_id < before order by t.job_id desc limit most);
+  elsif filter ->> 'parent_id' is not null then
+    return array(select t.id from weir.job t where t.parent_id = (filter ->> 'parent_id')::bigint
+      and t.id < before
+      order by t.id desc limit most);
+  elsif state = 'running' then
+    return array(select t.job_id from weir.job_lease t where t.job_id < before
+      order by t.job_id desc limit most);
+  elsif state in ('scheduled', 'retryable') then
+    return array(select t.job_id from weir.job_scheduled t where t.retryable = (state = 'retryable')
+      and t.job_id < before
+      order by t.job_id desc limit most);
+  elsif state = 'held' then
+    return array(select t.job_id from weir.job_held t where t.job_id < before
+      order by t.job_id desc limit most);
+  elsif state = 'dead' then
+    return array(select t.job_id from weir.job_dead t where t.job_id < before
+      order by t.job_id desc limit most);
+  elsif state in ('completed', 'cancelled') then
+    return array(select t.job_id from weir.job_outcome t where t.job_id < before
+      order by t.job_id desc limit most);
+  end if;
+  return array(select t.id from weir.job t where t.id < before
+    order by t.id desc limit most);
+end $$;
+comment on function weir.newest_job_ids(jsonb, bigint, int) is
+  'Internal. The next batch of up to `most` ids below `before`, in falling order, among which are all jobs that a '
+  'filter can match.';
 
 create or replace function weir.filter_job_ids(job_ids bigint[], filter jsonb, states text[] default null) returns
   setof bigint language plpgsql stable

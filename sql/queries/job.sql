@@ -19,40 +19,11 @@ select weir.retry(sqlc.arg(job_id)::bigint, sqlc.arg(reset_attempts)::boolean)::
 -- name: EditJob :one
 select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
 
--- One page of candidates for a list, newest first, from the place that the state names. Each reads at most that many
--- rows and no more, whatever else is asked for: ListJobs filters them, and the caller goes on from the last.
+-- One page of candidates for a list, newest first. It reads at most that many rows: ListJobs filters them, and the caller
+-- continues from the last.
 
--- name: RecentJobIDs :many
-select id from weir.job where id < sqlc.arg(before)::bigint order by id desc limit sqlc.arg(max_ids)::int;
-
--- name: ChildJobIDs :many
-select id from weir.job where parent_id = sqlc.arg(parent_id)::bigint and id < sqlc.arg(before)::bigint
-  order by id desc limit sqlc.arg(max_ids)::int;
-
--- name: StepJobIDs :many
-select job_id from weir.workflow_step where workflow_id = sqlc.arg(workflow_id)::bigint
-  and job_id < sqlc.arg(before)::bigint order by job_id desc limit sqlc.arg(max_ids)::int;
-
--- name: RunningJobIDs :many
-select job_id from weir.job_lease where job_id < sqlc.arg(before)::bigint order by job_id desc
-  limit sqlc.arg(max_ids)::int;
-
--- name: ScheduledJobIDs :many
-select job_id from weir.job_scheduled where job_id < sqlc.arg(before)::bigint
-  and retryable = sqlc.arg(retryable)::boolean
-order by job_id desc limit sqlc.arg(max_ids)::int;
-
--- name: HeldJobIDs :many
-select job_id from weir.job_held where job_id < sqlc.arg(before)::bigint order by job_id desc
-  limit sqlc.arg(max_ids)::int;
-
--- name: DeadJobIDs :many
-select job_id from weir.job_dead where job_id < sqlc.arg(before)::bigint order by job_id desc
-  limit sqlc.arg(max_ids)::int;
-
--- name: EndedJobIDs :many
-select job_id from weir.job_outcome where job_id < sqlc.arg(before)::bigint order by job_id desc
-  limit sqlc.arg(max_ids)::int;
+-- name: NewestJobIDs :one
+select weir.newest_job_ids(sqlc.arg(filter)::jsonb, sqlc.arg(before)::bigint, sqlc.arg(max_ids)::int)::bigint[] as ids;
 
 -- name: ListJobs :many
 select * from weir.jobs j
