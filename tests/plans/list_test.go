@@ -25,7 +25,7 @@ func TestListsReadAPageWhateverTheStatistics(t *testing.T) {
 	calls = append(calls, plannedCall{ // what REST asks for: a page of whole jobs
 		sql: `select count(*) from weir.jobs j where j.id = any (array(
 			select p.id from weir.filter_job_ids(weir.newest_job_ids('{}', 9223372036854775807, 10), '{}') p(id) order by p.id desc limit 10))`,
-		want: 10, viewed: true,
+		want: 10, rows: 60, viewed: true, // with few outcomes, a join reads all of their index
 	})
 	checkReads(t, d, `^(job_ready|job_lease|job_scheduled|job_held|job_dead|.*_p\d+)$`, nil, calls, func() {
 		weirtest.Exec(t, d, `select weir.enqueue_many((select jsonb_agg('{"kind": "first", "queue": "f"}'::jsonb) from generate_series(1, 2000)))`)
