@@ -27,10 +27,10 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated vet lint race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated vet lint prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions prose
+.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
