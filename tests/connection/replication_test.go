@@ -48,8 +48,10 @@ func TestNodeWorksWithPublicationForAllTables(t *testing.T) {
 		weirtest.Object{"token": snoozed.Token, "delay_seconds": 60}).Want(http.StatusOK)
 	s.SetLimits("limited", `{"concurrency": 1}`)
 	s.EnqueueAndClaim("limited")
-	s.Do(http.MethodPut, "/v1/schedules/s", weirtest.Object{"cron": "0 0 1 1 *",
-		"job": weirtest.Object{"kind": "k", "queue": "scheduled"}}).Want(http.StatusOK)
+	s.Do(http.MethodPut, "/v1/schedules/s", weirtest.Object{
+		"cron": "0 0 1 1 *",
+		"job":  weirtest.Object{"kind": "k", "queue": "scheduled"},
+	}).Want(http.StatusOK)
 	s.Submit(nil, weirtest.Object{"name": "a", "kind": "k", "queue": "steps"})
 	s.Settle()
 	step := s.ClaimOne("steps")
