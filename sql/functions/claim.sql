@@ -230,8 +230,8 @@ language plpgsql set enable_seqscan = off as $$
 begin
   if coalesce(cardinality(queues), 0) not between 1 and 100 then
     perform weir.refuse_argument('queues', 'must name 1 to 100 queues');
-  elsif worker is null or length(worker) not between 1 and 200 then
-    perform weir.refuse_argument('worker', 'must be a name of 1 to 200 characters');
+  elsif worker is null or length(worker) not between 1 and 200 or worker in ('.', '..') then
+    perform weir.refuse_argument('worker', 'must be a name of 1 to 200 characters, other than . and ..');
   elsif max_jobs is null or max_jobs not between 1 and 10000 then
     perform weir.refuse_argument('max_jobs', 'must be from 1 to 10000');
   elsif lease_seconds not between 1 and 3600 then

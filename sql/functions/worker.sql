@@ -87,8 +87,8 @@ declare
   problem text;
   now_capped boolean;
 begin
-  if set_worker.name is null or length(set_worker.name) not between 1 and 200 then
-    perform weir.refuse_argument('name', 'must have 1 to 200 characters');
+  if set_worker.name is null or length(set_worker.name) not between 1 and 200 or set_worker.name in ('.', '..') then
+    perform weir.refuse_argument('name', 'must have 1 to 200 characters, and not be . or ..');
   end if;
   if jsonb_typeof(settings) is distinct from 'object' then
     perform weir.refuse_argument('settings', 'must be a JSON object');

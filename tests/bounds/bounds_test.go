@@ -153,6 +153,19 @@ func TestManyAreCheckedAsOneIs(t *testing.T) {
 	Complete(t, d, jobs...)
 }
 
+// A path with such a name would lead elsewhere, so REST could not reach the worker.
+func TestWorkersNamedAsFoldersAreRefused(t *testing.T) {
+	t.Parallel()
+	d := New(t)
+	EnqueueOne(t, d, "q")
+	for _, name := range []string{".", ".."} {
+		d.Unchanged("worker "+name, func() {
+			WantSQLState(t, TryExec(d, "select weir.claim(array['q'], $1)", name), "WR010")
+			WantSQLState(t, TryExec(d, "select weir.register_worker($1)", name), "WR010")
+		})
+	}
+}
+
 func TestSQLSaysWhereANewJobIsAndWhyAnAckIsRefused(t *testing.T) {
 	t.Parallel()
 	d := New(t)
