@@ -245,8 +245,8 @@ type NewestJobIDsParams struct {
 	MaxIds int32
 }
 
-// One page of candidates for a list, newest first. It reads at most that many rows: ListJobs filters them, and the caller
-// continues from the last.
+// One page of candidate ids for a list, newest first. It reads at most max_ids rows; ListJobs filters them, and the
+// caller continues after the last.
 func (q *Queries) NewestJobIDs(ctx context.Context, arg NewestJobIDsParams) ([]int64, error) {
 	row := q.db.QueryRow(ctx, newestJobIDs, arg.Filter, arg.Before, arg.MaxIds)
 	var ids []int64

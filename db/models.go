@@ -104,9 +104,9 @@ type WeirJobs struct {
 	Breaker          *string
 	ParentID         *int64
 	ResultTtlSeconds *int32
-	// The result is shown until then, if it is kept for a time of its own.
+	// When the result expires, if the job has a result_ttl_seconds.
 	ResultUntil *time.Time
-	// How often it was a dead letter and was run again; weir.job_event says when and by whom.
+	// How many times it was a dead letter and was redriven; weir.job_event records each time.
 	Redrives int32
 	// Who did that last, if they said.
 	RedrivenBy *string

@@ -49,8 +49,8 @@ comment on function weir.parent_problem(jsonb) is
 
 create or replace function weir.job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
-  known constant text[] := '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,tenant,concurrency_key,
-    tags,metadata,parent_id,result_ttl_seconds,breaker}';
+  known constant text[] := '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,
+    tenant,concurrency_key,tags,metadata,parent_id,result_ttl_seconds,breaker}';
   rest jsonb;
 begin
   if jsonb_typeof(job) <> 'object' then

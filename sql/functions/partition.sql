@@ -81,5 +81,5 @@ begin
 end $$;
 comment on function weir.keep_partitions(interval, int) is
   'Keeps `ahead` empty partitions ahead of the sequence, and begins the next one when the current is older than '
-  'roll_after and not empty. Returns kept, rolled, or busy (another session is at it). Every node calls it; so may '
-  'anyone.';
+  'roll_after and not empty. Returns kept, rolled, or busy (another session is doing it). Every node calls it; '
+  'any other session may too.';

@@ -55,7 +55,8 @@ begin
     'dead_retention_seconds', 'dead_letter_queue', 'max_depth', 'breaker', 'limits') limit 1;
   if unknown is not null then
     perform weir.refuse_argument(unknown, 'is not a setting of a queue',
-      'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
+      'Settings: priority, max_attempts, timeout_seconds, lease_seconds, retry, retention_seconds, '
+      'dead_retention_seconds, dead_letter_queue, max_depth, breaker, limits.');
   end if;
   if problem is not null then
     perform weir.refuse_argument('retry', problem);

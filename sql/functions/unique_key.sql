@@ -1,4 +1,4 @@
--- Unique keys and idempotency keys: who has a key, and taking one for a new job.
+-- Unique keys and idempotency keys: which job holds a key, and taking a key for a new job.
 
 -- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or returns the job that has it. Waits for
 -- another transaction that is taking the same key.

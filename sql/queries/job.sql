@@ -19,8 +19,8 @@ select weir.retry(sqlc.arg(job_id)::bigint, sqlc.arg(reset_attempts)::boolean)::
 -- name: EditJob :one
 select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
 
--- One page of candidates for a list, newest first. It reads at most that many rows: ListJobs filters them, and the caller
--- continues from the last.
+-- One page of candidate ids for a list, newest first. It reads at most max_ids rows; ListJobs filters them, and the
+-- caller continues after the last.
 
 -- name: NewestJobIDs :one
 select weir.newest_job_ids(sqlc.arg(filter)::jsonb, sqlc.arg(before)::bigint, sqlc.arg(max_ids)::int)::bigint[] as ids;

@@ -49,9 +49,9 @@ comment on column weir.jobs.attempt is 'Attempts made so far, the running one in
 comment on column weir.jobs.run_at is 'When it becomes available, if it is scheduled or retryable.';
 comment on column weir.jobs.started_at is 'When its last attempt began, if it is running or has ended.';
 comment on column weir.jobs.result is 'What the worker gave as its result, until result_until.';
-comment on column weir.jobs.result_until is 'The result is shown until then, if it is kept for a time of its own.';
+comment on column weir.jobs.result_until is 'When the result expires, if the job has a result_ttl_seconds.';
 comment on column weir.jobs.redrives is
-  'How often it was a dead letter and was run again; weir.job_event says when and by whom.';
+  'How many times it was a dead letter and was redriven; weir.job_event records each time.';
 comment on column weir.jobs.redriven_by is 'Who did that last, if they said.';
 comment on column weir.jobs.errors is
   'Failed attempts, oldest first: [{attempt, at, started_at, worker, kind, message, type, stack}].';
@@ -61,7 +61,7 @@ select l.worker, q.name as queue, l.job_id, j.kind, l.attempt, clock_timestamp()
   l.expires_at - clock_timestamp() as lease_left,
   l.progress, l.cancel_requested_at
 from weir.job_lease l join weir.job j on j.id = l.job_id join weir.queue q on q.id = l.queue_id;
-comment on view weir.running is 'Who works on what: one row a running job.';
+comment on view weir.running is 'Which worker runs which job: one row a running job.';
 comment on column weir.running.lease_left is 'Time until the job is taken back unless a heartbeat comes.';
 comment on column weir.jobs.queue is 'The name of its queue.';
 comment on column weir.jobs.held_reason is
