@@ -19,6 +19,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/weirhq/weir/jobs"
 )
@@ -34,6 +35,8 @@ type Config struct {
 	Version string
 	// MaxBodyBytes is the largest body that a request may have. Defaults to 10 MiB.
 	MaxBodyBytes int64
+	// Auth asks every caller for an API key. Defaults to false: everyone may do everything.
+	Auth bool
 	// StartedAt is when the node started, for /v1/info. Defaults to now.
 	StartedAt time.Time
 }
@@ -51,6 +54,9 @@ type API struct {
 	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
 	times   map[string][]string           // by route: the query parameters that are times
 	origins *http.CrossOriginProtection
+	auth    bool
+	rules   map[string]rule // by route
+	rates   *rates
 	metrics *metrics
 }
 
@@ -91,6 +97,7 @@ func describe(c Config) *API {
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
 		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
+		auth: c.Auth, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
 	}
 	a.registerJobs()
 	a.registerTimelines()
@@ -113,6 +120,7 @@ func describe(c Config) *API {
 	a.registerWorkflowGraphs()
 	a.registerWebhooks()
 	a.registerEvents()
+	a.registerKeys()
 	a.registerHealth()
 	a.registerComponents()
 	a.refineSchemas()

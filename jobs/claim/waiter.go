@@ -29,6 +29,7 @@ type waiter struct {
 	worker       string
 	limit        int
 	leaseSeconds int
+	principal    int32 // weir.principal.id, or 0
 	patient      bool // it waits for jobs
 	gone         bool // its caller's time is over; guarded by claimer.mu
 	done         chan answer
