@@ -10,6 +10,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -34,6 +35,9 @@ type Config struct {
 	Version string
 	// MaxBodyBytes is the largest body that a request may have. Defaults to 10 MiB.
 	MaxBodyBytes int64
+	// AllowedHosts are names of hosts under which clients call the node, beside localhost and any address: names, domains with all their names
+	// (*.example.com), or * for any. Defaults to none.
+	AllowedHosts []string
 	// StartedAt is when the node started, for /v1/info. Defaults to now.
 	StartedAt time.Time
 }
@@ -50,6 +54,7 @@ type API struct {
 	huma    huma.API
 	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
 	times   map[string][]string           // by route: the query parameters that are times
+	hosts   hosts
 	origins *http.CrossOriginProtection
 	metrics *metrics
 }
@@ -72,6 +77,10 @@ func New(c Config) (*API, error) {
 		c.StartedAt = time.Now()
 	}
 	a := describe(c)
+	var err error
+	if a.hosts, err = newHosts(c.AllowedHosts); err != nil {
+		return nil, fmt.Errorf("reading the allowed hosts: %w", err)
+	}
 	if err := c.Registry.Register(a.metrics); err != nil {
 		return nil, err
 	}

@@ -20,6 +20,10 @@ const bodyPatience = 30 * time.Second
 
 // dispatch passes a request to its route, or refuses it. raw is the connection's own ResponseWriter.
 func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
+	if !a.hosts.allow(r.Host) {
+		newProblem(r.Context(), hostNotAllowed, "the host of the request is not one of this node").write(w)
+		return
+	}
 	fallback, pattern := a.mux.Handler(r)
 	if pattern == "" {
 		unrouted(w, r, fallback)
@@ -76,7 +80,7 @@ func (d *discarded) WriteHeader(status int)      { d.status = status }
 // unwelcome checks a request before its body is read.
 func (a *API) unwelcome(r *http.Request) *Problem {
 	ctx := r.Context()
-	if err := a.origins.Check(r); err != nil {
+	if err := a.origins.Check(r); err != nil || foreign(r) {
 		return newProblem(ctx, crossOrigin, "the request comes from a page of another origin")
 	}
 	if r.ContentLength > a.maxBody {

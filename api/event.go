@@ -70,7 +70,6 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 	return &huma.StreamResponse{Body: func(c huma.Context) {
 		defer leave()
 		c.SetHeader("Content-Type", "text/event-stream")
-		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // or nginx would buffer events
 		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
 			callOf(ctx).err = err

@@ -18,6 +18,7 @@ import (
 const (
 	malformedJSON        jobs.Code = "malformed_json"
 	crossOrigin          jobs.Code = "cross_origin"
+	hostNotAllowed       jobs.Code = "host_not_allowed"
 	routeNotFound        jobs.Code = "not_found"
 	methodNotAllowed     jobs.Code = "method_not_allowed"
 	requestTimeout       jobs.Code = "request_timeout"
@@ -41,6 +42,7 @@ const statusClientGone = 499
 var kinds = map[jobs.Code]kind{
 	malformedJSON:            {http.StatusBadRequest, "Malformed JSON", "the body is malformed at byte 17"},
 	crossOrigin:              {http.StatusForbidden, "Cross-origin request refused", "the request comes from a page of another origin"},
+	hostNotAllowed:           {http.StatusMisdirectedRequest, "Host not allowed", "the host of the request is not one of this node"},
 	routeNotFound:            {http.StatusNotFound, "Path not found", "there is nothing at this path"},
 	jobs.JobNotFound:         {http.StatusNotFound, "Job not found", "there is no job 4711"},
 	jobs.QueueNotFound:       {http.StatusNotFound, "Queue not found", `there is no queue "mail"`},

@@ -36,6 +36,8 @@ type Config struct {
 	MaxConnections int32
 	// MaxBodyBytes bounds a request's body. Defaults to that of api.
 	MaxBodyBytes int64
+	// AllowedHosts are the names under which clients call the node: see api. Defaults to none but localhost.
+	AllowedHosts []string
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
 	Drain time.Duration
 	// Shutdown is how long replies under way may then take. Defaults to 0.
@@ -92,6 +94,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	handler, err := api.New(api.Config{
 		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, MaxBodyBytes: c.MaxBodyBytes,
+		AllowedHosts: c.AllowedHosts,
 	})
 	if err != nil {
 		return nil, err
