@@ -57,7 +57,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.WebhookNotFound:     {http.StatusNotFound, "Webhook not found", `there is no webhook "billing"`},
 	jobs.WebhookExists:       {http.StatusConflict, "Webhook already exists", "there is a webhook 'billing' already"},
 	methodNotAllowed:         {http.StatusMethodNotAllowed, "Method not allowed", "this path takes GET, HEAD"},
-	requestTimeout:           {http.StatusRequestTimeout, "Request timed out", "the body did not arrive within 30 s"},
+	requestTimeout:           {http.StatusRequestTimeout, "Request timed out", "the body did not arrive within 30 s, or stalled for 10 s"},
 	jobs.StaleToken:          {http.StatusConflict, "Stale token", "the lease on job 4711 is not held with this token"},
 	jobs.JobEnded:            {http.StatusConflict, "The job has ended", "job 4711 has ended: it is completed"},
 	jobs.JobNotEditable:      {http.StatusConflict, "The job is running or has ended", "job 4711 is running or has ended"},
@@ -231,7 +231,7 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 	case status == http.StatusBadRequest:
 		return newProblem(ctx, malformedJSON, "the request needs a JSON body")
 	case status == http.StatusRequestTimeout:
-		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not arrive within %g s", bodyPatience.Seconds()))
+		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not arrive within %g s, or stalled for %g s", bodyPatience.Seconds(), bodyStall.Seconds()))
 	case message == "cannot read request body":
 		return newProblem(ctx, malformedJSON, "the body ended too soon")
 	}
