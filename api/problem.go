@@ -72,7 +72,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.ScheduleExists:      {http.StatusConflict, "Schedule already exists", "there is a schedule 'nightly-report' already"},
 	jobs.QueueNotEmpty:       {http.StatusConflict, "The queue still has jobs", "queue 'mail' still has jobs"},
 	bodyTooLarge:             {http.StatusRequestEntityTooLarge, "The body is too large", "the body is larger than 10485760 bytes"},
-	argsTooLarge:             {http.StatusRequestEntityTooLarge, "The args are too large", "args must be at most 1 MiB"},
+	argsTooLarge:             {http.StatusRequestEntityTooLarge, "The args are too large", "args must be at most 1 MiB, with at most 100 levels and numbers of at most 1000 digits"},
 	unsupportedMediaType:     {http.StatusUnsupportedMediaType, "The body must be JSON", "send the body with Content-Type: application/json"},
 	jobs.InvalidArgument:     {http.StatusUnprocessableEntity, "Invalid value", "the request is not valid"},
 	jobs.QueueFull:           {http.StatusTooManyRequests, "The queue is full", "queue 'mail' is full: it may hold 1000 available jobs"},
@@ -181,7 +181,7 @@ func problemOf(ctx context.Context, err error, place func(field string) string) 
 	}
 	code := e.Code
 	if code == jobs.InvalidArgument && isArgs(e.Field) {
-		code = argsTooLarge // args may be any JSON: their size is all that can be wrong with them
+		code = argsTooLarge // args may be any JSON: only their bytes, levels and digits can be too many
 	}
 	var errs []ProblemError
 	if at := place(e.Field); at != "" {

@@ -21,10 +21,12 @@ comment on function weir.complete(bigint, bigint, jsonb) is
   'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in '
   'it happen exactly once. Errors: WR001, WR002, WR010.';
 
-create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null) returns
-  setof bigint language sql as $$
-  select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null
-$$;
+-- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
+create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null)
+returns setof bigint language plpgsql as $$
+begin
+  return query select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null;
+end $$;
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
   'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were '
   'accepted. The others change nothing. Results are at most 1 MiB each. Errors: WR010.';

@@ -22,9 +22,11 @@ comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text,
   'weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, concurrency_key, '
   'tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
 
-create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language sql as $$
-  select job_id from weir.enqueue_batch(jobs)
-$$;
+-- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
+create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language plpgsql as $$
+begin
+  return query select b.job_id from weir.enqueue_batch(jobs) b;
+end $$;
 comment on function weir.enqueue_many(jsonb) is
   'weir.enqueue_batch, returning only the ids, in order. Errors: WR006, WR010, WR013.';
 
