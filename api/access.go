@@ -42,11 +42,11 @@ var (
 
 // rules has every operation. register panics on one that is missing here, so none can be forgotten.
 var rules = map[string]rule{
-	"getLiveness":  {nil, nothing},
-	"getReadiness": {nil, nothing},
-	"getInfo":      {everyone, nothing},
-	"whoAmI":       {everyone, nothing},
-	"getHealth":    {readers, unbound},
+	"getLiveness":   {nil, nothing},
+	"getReadiness":  {nil, nothing},
+	"getInfo":       {everyone, nothing},
+	"whoAmI":        {everyone, nothing},
+	"getHealth":     {readers, unbound},
 	"getResilience": {readers, unbound},
 
 	"enqueueJob":       {producers, byItself},

@@ -15,7 +15,7 @@ import (
 
 // CompleteRequest completes a job.
 type CompleteRequest struct {
-	Token  jobs.Token         `json:"token" doc:"The token from the claim." example:"4711"`
+	Token  jobs.Token      `json:"token" doc:"The token from the claim." example:"4711"`
 	Result json.RawMessage `json:"result,omitempty" doc:"The result: any JSON of at most 1 MiB."`
 
 	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step."`
@@ -23,7 +23,7 @@ type CompleteRequest struct {
 
 // FailRequest fails an attempt.
 type FailRequest struct {
-	Token          jobs.Token      `json:"token" doc:"The token from the claim." example:"4711"`
+	Token          jobs.Token   `json:"token" doc:"The token from the claim." example:"4711"`
 	Error          jobs.Failure `json:"error" doc:"What went wrong."`
 	Retry          *bool        `json:"retry,omitempty" doc:"false makes the job dead, whatever its attempts. Defaults to true."`
 	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"The delay before the next attempt, in place of the retry policy."`
@@ -32,7 +32,7 @@ type FailRequest struct {
 // SnoozeRequest puts a job back for a delay.
 type SnoozeRequest struct {
 	Token        jobs.Token `json:"token" doc:"The token from the claim." example:"4711"`
-	DelaySeconds float64 `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"The delay before the job is available again."`
+	DelaySeconds float64    `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"The delay before the job is available again."`
 }
 
 // ReleaseRequest puts a job back at once.

@@ -10,6 +10,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -37,6 +38,15 @@ type Config struct {
 	MaxBodyBytes int64
 	// Auth asks every caller for an API key. Defaults to false: everyone may do everything.
 	Auth bool
+	// MaxBytesInFlight bounds the bytes of all bodies that the node holds, from their arrival until the answer. Defaults to 64 MiB.
+	MaxBytesInFlight int64
+	// MaxWaiting bounds the calls that wait: claims, and those for the end of a job. Defaults to 20,000.
+	MaxWaiting int
+	// MaxStreams bounds the streams of events. Defaults to 1000.
+	MaxStreams int
+	// AllowedHosts are names of hosts under which clients call the node, beside localhost and any address: names, domains with all their names
+	// (*.example.com), or * for any. Defaults to none.
+	AllowedHosts []string
 	// StartedAt is when the node started, for /v1/info. Defaults to now.
 	StartedAt time.Time
 }
@@ -49,10 +59,16 @@ type API struct {
 	maxBody   int64
 	startedAt time.Time
 
-	mux     *http.ServeMux
-	huma    huma.API
-	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
-	times   map[string][]string           // by route: the query parameters that are times
+	mux    *http.ServeMux
+	huma   huma.API
+	bodies map[reflect.Type]*huma.Schema // of all types that decode reads
+	times  map[string][]string           // by route: the query parameters that are times
+	hosts  hosts
+
+	bodyBytes budget // of the bodies in flight
+	waiting   budget // claims and other calls that wait
+	streams   budget // of events
+
 	origins *http.CrossOriginProtection
 	auth    bool
 	rules   map[string]rule // by route
@@ -78,6 +94,10 @@ func New(c Config) (*API, error) {
 		c.StartedAt = time.Now()
 	}
 	a := describe(c)
+	var err error
+	if a.hosts, err = newHosts(c.AllowedHosts); err != nil {
+		return nil, fmt.Errorf("reading the allowed hosts: %w", err)
+	}
 	if err := c.Registry.Register(a.metrics); err != nil {
 		return nil, err
 	}
@@ -93,12 +113,23 @@ func describe(c Config) *API {
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = 10 << 20
 	}
+	if c.MaxBytesInFlight == 0 {
+		c.MaxBytesInFlight = 64 << 20
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = 20_000
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 1000
+	}
 	mux := http.NewServeMux()
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
-		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
+		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(),
 		auth: c.Auth, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
 	}
+	a.bodyBytes.most, a.waiting.most, a.streams.most = c.MaxBytesInFlight, int64(c.MaxWaiting), int64(c.MaxStreams)
+	a.metrics = newMetrics(&a.bodyBytes)
 	a.registerJobs()
 	a.registerTimelines()
 	a.registerWhy()

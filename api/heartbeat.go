@@ -11,7 +11,7 @@ import (
 
 // HeartbeatRequest extends the lease of a job.
 type HeartbeatRequest struct {
-	Token        jobs.Token        `json:"token" doc:"The token from the claim." example:"4711"`
+	Token        jobs.Token     `json:"token" doc:"The token from the claim." example:"4711"`
 	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"The new length of the lease, from now. Defaults to its current length."`
 	Progress     *jobs.Progress `json:"progress,omitempty" doc:"How far the job is. Defaults to the last value."`
 }

@@ -29,7 +29,7 @@ type workflowStepPageOutput struct {
 // AddStepsRequest is what a running step adds to its workflow.
 type AddStepsRequest struct {
 	JobID jobs.ID        `json:"job_id" doc:"The job of the step that adds them, which must be running." example:"4711"`
-	Token jobs.Token        `json:"token" doc:"The token from the claim." example:"4711"`
+	Token jobs.Token     `json:"token" doc:"The token from the claim." example:"4711"`
 	Steps []jobs.NewStep `json:"steps" minItems:"1" doc:"The new steps. They may depend on the one that adds them, on each other, and on any other step of the workflow."`
 }
 
@@ -44,7 +44,7 @@ type addedStepsOutput struct {
 
 // StartWorkflowRequest is the workflow that a running step starts and waits for.
 type StartWorkflowRequest struct {
-	Token    jobs.Token          `json:"token" doc:"The token from the claim." example:"4711"`
+	Token    jobs.Token       `json:"token" doc:"The token from the claim." example:"4711"`
 	Workflow jobs.NewWorkflow `json:"workflow" doc:"The workflow."`
 }
 

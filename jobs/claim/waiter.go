@@ -30,8 +30,8 @@ type waiter struct {
 	limit        int
 	leaseSeconds int
 	principal    int32 // weir.principal.id, or 0
-	patient      bool // it waits for jobs
-	gone         bool // its caller's time is over; guarded by claimer.mu
+	patient      bool  // it waits for jobs
+	gone         bool  // its caller's time is over; guarded by claimer.mu
 	done         chan answer
 
 	refusal Refusal       // of the last statement for it
