@@ -45,7 +45,7 @@ var rules = map[string]rule{
 	"getLiveness":   {nil, nothing},
 	"getReadiness":  {nil, nothing},
 	"getInfo":       {everyone, nothing},
-	"whoAmI":        {everyone, nothing},
+	"getCaller":     {everyone, nothing},
 	"getHealth":     {readers, unbound},
 	"getResilience": {readers, unbound},
 

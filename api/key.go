@@ -13,7 +13,7 @@ import (
 
 // APIKeyPath is the path of one key.
 type APIKeyPath struct {
-	ID string `path:"id" pattern:"^[0-9a-f]{16}$" doc:"The id of the key, its public part." example:"3f9a1c0b7d5e2468"`
+	ID string `path:"id" pattern:"^[0-9a-f]+$" maxLength:"16" doc:"The id of the key, its public part." example:"3f9a1c0b7d5e2468"`
 }
 
 type apiKeyBodyInput struct {
@@ -70,11 +70,11 @@ func (a *API) registerKeys() {
 	made := exampleKey()
 	made.Secret = "weir_3f9a1c0b7d5e2468_…"
 	register(a, huma.Operation{
-		OperationID: "whoAmI", Method: http.MethodGet, Path: "/v1/whoami", Tags: []string{tagKeys},
+		OperationID: "getCaller", Method: http.MethodGet, Path: "/v1/whoami", Tags: []string{tagKeys},
 		Summary: "Show who calls", Description: "Says which key a call was made with, and what it may do.",
 	}, documented{
 		answer: Caller{Authenticated: true, Name: "billing-service", KeyID: "3f9a1c0b7d5e2468", Roles: []access.Role{access.Producer}}, noDatabase: true,
-	}, a.whoAmI)
+	}, a.getCaller)
 	register(a, huma.Operation{
 		OperationID: "listKeys", Method: http.MethodGet, Path: "/v1/keys", Tags: []string{tagKeys},
 		Summary: "List keys", Description: "Lists API keys, the revoked ones too, without their secrets.",
@@ -88,7 +88,8 @@ func (a *API) registerKeys() {
 		answer: made, problems: []jobs.Code{jobs.KeyExists},
 	}, a.createKey)
 	register(a, huma.Operation{
-		OperationID: "getKey", Method: http.MethodGet, Path: "/v1/keys/{id}", Tags: []string{tagKeys}, Summary: "Get a key",
+		OperationID: "getKey", Method: http.MethodGet, Path: "/v1/keys/{id}", Tags: []string{tagKeys},
+		Summary: "Get a key", Description: "Shows an API key, without its secret.",
 	}, documented{answer: exampleKey(), problems: []jobs.Code{jobs.KeyNotFound}}, a.getKey)
 	registerBody(a, huma.Operation{
 		OperationID: "editKey", Method: http.MethodPatch, Path: "/v1/keys/{id}", Tags: []string{tagKeys},
@@ -107,7 +108,7 @@ func (a *API) registerKeys() {
 	}, documented{problems: []jobs.Code{jobs.KeyNotFound}}, a.revokeKey)
 }
 
-func (a *API) whoAmI(ctx context.Context, _ *struct{}) (*callerOutput, error) {
+func (a *API) getCaller(ctx context.Context, _ *struct{}) (*callerOutput, error) {
 	p := access.From(ctx)
 	if p == nil {
 		return &callerOutput{Body: Caller{Roles: []access.Role{access.Admin}}}, nil
