@@ -13,8 +13,12 @@ declare
     || case when max_attempts is null then '{}' else jsonb_build_object('max_attempts', max_attempts) end
     || case when unique_key is null then '{}' else jsonb_build_object('unique',
       jsonb_build_object('key', unique_key)) end;
+  jobs jsonb := jsonb_build_array(job);
 begin
-  return (select b.job_id from weir.enqueue_batch(jsonb_build_array(job)) b);
+  if session_user <> current_user then
+    jobs := weir.impose_on_jobs(jobs);
+  end if;
+  return (select b.job_id from weir.enqueue_batch(jobs) b);
 end $$;
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job in the caller''s transaction and returns its id. A job with a unique_key that an unfinished job '
@@ -25,6 +29,9 @@ comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text,
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language plpgsql as $$
 begin
+  if session_user <> current_user then
+    jobs := weir.impose_on_jobs(jobs);
+  end if;
   return query select b.job_id from weir.enqueue_batch(jobs) b;
 end $$;
 comment on function weir.enqueue_many(jsonb) is

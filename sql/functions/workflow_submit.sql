@@ -3,7 +3,7 @@
 
 create or replace function weir.submit_workflow(definition jsonb) returns bigint language plpgsql as $$
 begin
-  return (select s.workflow_id from weir.store_workflow(definition) s);
+  return (select s.workflow_id from weir.store_workflow(weir.impose_on_workflow(definition)) s);
 end $$;
 comment on function weir.submit_workflow(jsonb) is
   'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, '
