@@ -54,7 +54,7 @@ func decodeWithProblems[B any](ctx context.Context, a *API, text []byte) (*B, []
 	}
 	schema := a.bodies[reflect.TypeFor[B]()]
 	b := &bodyTree{text: text, schemas: a.schemas()}
-	tree := b.value(schema)
+	tree := b.value(schema, 0)
 	var found huma.ValidateResult
 	place := huma.NewPathBuffer(make([]byte, 0, 128), 0)
 	place.Push("body")
@@ -90,6 +90,9 @@ func malformed(ctx context.Context, text []byte) *Problem {
 	at := int64(len(text))
 	var syntax *jsontext.SyntacticError
 	if errors.As(err, &syntax) {
+		if syntax.Err != nil && syntax.Err.Error() == "exceeded max depth" { // ten thousand levels
+			return invalidAt(ctx, "body", "is nested too deeply: a payload may have 100 levels")
+		}
 		at = syntax.ByteOffset
 	}
 	return newProblem(ctx, malformedJSON, fmt.Sprintf("the body is malformed at byte %d", at))

@@ -7,10 +7,8 @@ import (
 	"regexp"
 	"strconv"
 	"time"
-	"unicode/utf16"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // bodyTree walks a JSON text along its schema, once. It makes the tree that huma.Validate checks, in which true stands for every payload
@@ -40,16 +38,11 @@ type bodyProblem struct {
 // maxProblems is more than a batch has elements.
 const maxProblems = 20_000
 
-// maxExponent bounds the digits of a number once PostgreSQL has written it out.
-const maxExponent = 999
-
-// maxPayload is the largest payload that PostgreSQL may write out.
-const maxPayload = 1 << 20
-
 // cleanedSchemas name the objects of free text in which cleanText replaces what cannot be stored: a report of a failure is never refused for its text.
 var cleanedSchemas = map[string]bool{"#/components/schemas/Failure": true, "#/components/schemas/Progress": true}
 
-func (b *bodyTree) value(schema *huma.Schema) any {
+// value walks a value. outer counts the objects around it that the schema leaves open: 1 for a member of metadata.
+func (b *bodyTree) value(schema *huma.Schema, outer int) any {
 	cleaned := false
 	for schema != nil && schema.Ref != "" {
 		cleaned = cleaned || cleanedSchemas[schema.Ref]
@@ -58,7 +51,7 @@ func (b *bodyTree) value(schema *huma.Schema) any {
 	b.space()
 	start := b.at
 	if schema == nil || schema.Type == "" {
-		b.payload()
+		b.payload(outer)
 		return true
 	}
 	switch b.text[b.at] {
@@ -72,7 +65,7 @@ func (b *bodyTree) value(schema *huma.Schema) any {
 		return b.array(schema.Items)
 	case '"':
 		if b.walkOnly && schema.Format == "" {
-			b.payload()
+			b.payload(0)
 			return nil
 		}
 		s := b.string()
@@ -83,7 +76,7 @@ func (b *bodyTree) value(schema *huma.Schema) any {
 		}
 		return s
 	}
-	b.payload()
+	b.payload(0)
 	switch word := string(b.text[start:b.at]); word {
 	case "null":
 		return nil
@@ -106,9 +99,10 @@ func (b *bodyTree) object(schema *huma.Schema) any {
 		raw := b.name()
 		b.space()
 		b.at++ // the colon
-		property := schema.Properties[string(raw)]
+		property, outer := schema.Properties[string(raw)], 0
 		if property == nil {
 			property, _ = schema.AdditionalProperties.(*huma.Schema) // any name, such as a label
+			outer = 1
 		}
 		b.path = append(b.path, step{name: raw})
 		if repeats(b.names[first:], raw, &known) {
@@ -116,7 +110,7 @@ func (b *bodyTree) object(schema *huma.Schema) any {
 		} else {
 			b.names = append(b.names, raw)
 		}
-		value := b.value(property)
+		value := b.value(property, outer)
 		if !b.walkOnly {
 			tree[string(raw)] = value
 		}
@@ -154,7 +148,7 @@ func (b *bodyTree) array(items *huma.Schema) any {
 	n := 0
 	for b.at++; b.more(']'); n++ {
 		b.path = append(b.path, step{index: n})
-		value := b.value(items)
+		value := b.value(items, 0)
 		if !b.walkOnly {
 			tree = append(tree, value)
 		}
@@ -236,129 +230,6 @@ func behindString(text []byte, at int) (end int, escaped bool) {
 		at++
 	}
 	return at, escaped
-}
-
-// payload moves behind a value that the schema leaves open. PostgreSQL must be able to store it, and to write it out within the limit: a number
-// such as 1e999, which is a few bytes here, has a thousand digits there.
-func (b *bodyTree) payload() {
-	text, start, added := b.text, b.at, 0
-	message := ""
-	at, depth := start, 0
-walk:
-	for at < len(text) {
-		switch text[at] {
-		case '"':
-			end, hasEscapes := behindString(text, at)
-			if hasEscapes && message == "" {
-				message = escapeProblem(text[at:end])
-			}
-			at = end
-		case '{', '[':
-			depth++
-			at++
-		case '}', ']':
-			depth--
-			at++
-		case ' ', '\t', '\r', '\n', ',', ':':
-			at++
-		default:
-			end := behindScalar(text, at)
-			if exponent := exponentOf(text[at:end]); exponent > 0 {
-				added += exponent
-				if exponent > maxExponent && message == "" {
-					message = "has a number with an exponent beyond 999"
-				}
-			}
-			at = end
-		}
-		if depth == 0 {
-			break walk
-		}
-	}
-	b.at = at
-	switch {
-	case message != "" && b.cleaned == 0:
-		b.found(bodyProblem{ProblemError: ProblemError{Message: message}, ofPayload: true})
-	case at-start+added > maxPayload && compactSize(text[start:at])+added > maxPayload:
-		b.found(bodyProblem{ProblemError: ProblemError{Message: "must be at most 1 MiB, with its numbers written out in full"}, ofPayload: true, tooLarge: true})
-	}
-}
-
-// compactSize is the size of a value without spaces and needless escapes, which is how PostgreSQL measures it.
-func compactSize(text []byte) int {
-	compact := jsontext.Value(bytes.Clone(text))
-	if compact.Format(jsonOptions) != nil {
-		return len(text)
-	}
-	return len(compact)
-}
-
-// behindScalar is the end of the number, true, false or null that begins at a place in a text.
-func behindScalar(text []byte, at int) int {
-	for at < len(text) {
-		switch text[at] {
-		case ',', '}', ']', ' ', '\t', '\r', '\n':
-			return at
-		}
-		at++
-	}
-	return at
-}
-
-// exponentOf is the size of a number's exponent.
-func exponentOf(token []byte) (size int) {
-	if c := token[0]; c != '-' && (c < '0' || c > '9') {
-		return 0 // true, false or null
-	}
-	for i, c := range token {
-		if c != 'e' && c != 'E' {
-			continue
-		}
-		for _, digit := range token[i+1:] {
-			if digit >= '0' && digit <= '9' {
-				size = min(10*size+int(digit-'0'), 1_000_000)
-			}
-		}
-		break
-	}
-	return size
-}
-
-// escapeProblem says which escape of a string PostgreSQL cannot store.
-func escapeProblem(token []byte) string {
-	for i := 0; i+1 < len(token); i++ {
-		if token[i] != '\\' {
-			continue
-		}
-		i++
-		if token[i] != 'u' {
-			continue
-		}
-		switch r := escaped(token[i-1:]); {
-		case r == 0:
-			return `has the character \u0000, which cannot be stored`
-		case utf16.IsSurrogate(r):
-			if low := escaped(token[i+5:]); utf16.DecodeRune(r, low) == '\uFFFD' {
-				return "has half of a surrogate pair"
-			}
-			i += 10
-			continue
-		}
-		i += 4
-	}
-	return ""
-}
-
-// escaped is the character of the escape \uXXXX that a text begins with, or -1.
-func escaped(text []byte) rune {
-	if len(text) < 6 || text[0] != '\\' || text[1] != 'u' {
-		return -1
-	}
-	n, err := strconv.ParseUint(string(text[2:6]), 16, 16)
-	if err != nil {
-		return -1
-	}
-	return rune(n)
 }
 
 func (b *bodyTree) found(p bodyProblem) {

@@ -135,7 +135,7 @@ func (b *bodyTree) jobs(schema *huma.Schema) (texts []json.RawMessage, ok bool) 
 		for b.at++; b.more(']'); {
 			b.path = append(b.path, step{index: len(texts)})
 			start := b.at
-			b.value(schema)
+			b.value(schema, 0)
 			texts = append(texts, json.RawMessage(b.text[start:b.at]))
 			b.path = b.path[:1]
 		}

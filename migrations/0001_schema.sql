@@ -14,14 +14,13 @@ comment on sequence weir.job_id_seq is
 
 -- The rules that constraints and functions share. Constraints call them, so they are made here, before the tables.
 
-create function weir.is_queue_name(name text) returns boolean language sql immutable as $$
-  select name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
-$$;
+create function weir.is_queue_name(name text) returns boolean language sql immutable
+  return name ~ '^[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$';
 comment on function weir.is_queue_name(text) is
   'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits '
   'or _ . : - , not beginning with . : or -.';
 
-create function weir.max_seconds() returns int language sql immutable as $$ select 315360000 $$;
+create function weir.max_seconds() returns int language sql immutable return 315360000;
 comment on function weir.max_seconds() is
   'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
 
@@ -943,13 +942,11 @@ comment on table weir.rollup_unsettled_ids is
 comment on column weir.rollup_unsettled_ids.low is 'The range begins above this id,';
 comment on column weir.rollup_unsettled_ids.high is 'and ends with this one.';
 comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, queue_id, kind, enqueued}].';
--- +goose StatementBegin
-create function weir.ended_at(detail jsonb) returns timestamptz language sql immutable as $$
-  select (detail ->> 'finished_at')::timestamptz  -- with its offset, so that no setting matters
-$$;
+
+create function weir.ended_at(detail jsonb) returns timestamptz language sql immutable
+  return (detail ->> 'finished_at')::timestamptz;  -- with its offset, so that no setting matters
 comment on function weir.ended_at(jsonb) is
   'Internal. When a job had ended that was run again: of the detail of that event.';
--- +goose StatementEnd
 create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where kind in ('retried', 'redriven');
 
 -- Webhooks: HTTPS receivers of events, and their settings.

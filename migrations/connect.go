@@ -10,7 +10,7 @@ import (
 )
 
 // session is how the sessions of a migration are set up. Some statements rewrite tables, so none has a time limit.
-var session = db.Options{Application: "weir migrate", MaxConns: 2, SearchPath: "public"}
+var session = db.Options{Application: "weir migrate", MaxConns: 2}
 
 // connect opens a connection to a database that weir can use.
 func connect(ctx context.Context, databaseURL string) (*pgx.Conn, error) {

@@ -23,6 +23,7 @@ import (
 	"io/fs"
 	"path"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -44,6 +45,9 @@ const (
 	// legacyRecord is where development versions before 0.1 kept theirs. Their schemas cannot be upgraded.
 	legacyRecord = "public.weir_migrations"
 )
+
+// schemas are those that weir makes and owns.
+var schemas = []string{"weir", RiverSchema}
 
 // Migration is one numbered change.
 type Migration struct {
@@ -173,7 +177,11 @@ func up(ctx context.Context, conn *pgx.Conn, databaseURL string, files fs.FS) er
 // makeSchema makes the schema weir, where goose keeps its record, unless it exists: then no right to make one is needed.
 func makeSchema(ctx context.Context, conn *pgx.Conn) error {
 	var exists, legacy bool
-	err := conn.QueryRow(ctx, "select to_regclass($1) is not null, to_regclass($2) is not null", record, legacyRecord).Scan(&exists, &legacy)
+	err := refuseForeign(ctx, conn)
+	if err == nil {
+		err = conn.QueryRow(ctx, "select to_regclass($1) is not null, to_regclass($2) is not null and to_regnamespace('weir') is not null",
+			record, legacyRecord).Scan(&exists, &legacy)
+	}
 	switch {
 	case err != nil:
 		return explain("reading the state of the schema", err)
@@ -187,12 +195,40 @@ func makeSchema(ctx context.Context, conn *pgx.Conn) error {
 	return explain("making the schema weir", err)
 }
 
+// refuseForeign refuses a database in which another role can change what weir's schemas hold: such a role could have put
+// tables or triggers there that would run with the rights of this one. Superusers and roles of which this one is a member
+// may own them.
+func refuseForeign(ctx context.Context, conn *pgx.Conn) error {
+	var what, owner string
+	err := conn.QueryRow(ctx, `
+		with trusted as (select r.oid from pg_roles r where r.rolsuper or pg_has_role(r.oid, 'usage') or r.rolname = 'pg_database_owner'),
+		spaces as (select n.* from pg_namespace n where n.nspname = any ($1))
+		select x.what, x.owner::regrole::text from (
+			select 'the schema ' || n.nspname, n.nspowner from spaces n
+			union all select 'the right to make objects in the schema ' || n.nspname, a.grantee
+				from spaces n cross join aclexplode(n.nspacl) a where a.privilege_type = 'CREATE'
+			union all select c.oid::regclass::text, c.relowner from pg_class c join spaces n on n.oid = c.relnamespace
+			union all select p.oid::regprocedure::text, p.proowner from pg_proc p join spaces n on n.oid = p.pronamespace
+			union all select t.oid::regtype::text, t.typowner from pg_type t join spaces n on n.oid = t.typnamespace
+		) x (what, owner) where x.owner not in (select oid from trusted) limit 1`, schemas).Scan(&what, &owner)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%s has %s: weir runs as its own role what its schemas hold, so it takes none that another role can change. "+
+		"Drop or reassign what that role has in %s", owner, what, strings.Join(schemas, ", "))
+}
+
 // explain names the file that failed, which goose's error does not.
 func explain(doing string, err error) error {
 	var partial *goose.PartialError
 	switch {
 	case err == nil:
 		return nil
+	case db.IsReadOnly(err):
+		return fmt.Errorf("%s: the database takes no writes: it is a standby, or default_transaction_read_only is on", doing)
 	case errors.As(err, &partial):
 		return fmt.Errorf("%s: %s: %w", doing, path.Base(partial.Failed.Source.Path), partial.Err)
 	default:

@@ -51,7 +51,8 @@ func objects(t *testing.T, d *weirtest.Database) string {
 			union all select 'type ' || oid::regtype from pg_type
 			union all select 'role ' || rolname from pg_roles
 		) as o (line)
-		where line not like 'role pg\_%' and line not like '% pg\_toast%' and line not like '% pg\_temp%'`).Scan(&list)
+		where line not like 'role pg\_%' and line not like 'role %weir\_test\_%' -- of other tests
+			 and line not like '% pg\_toast%' and line not like '% pg\_temp%'`).Scan(&list)
 	check(t, err)
 	return list
 }
@@ -117,8 +118,8 @@ func TestOfFourNodesOneMigrates(t *testing.T) {
 	t.Parallel()
 	d := weirtest.Empty(t)
 	files := fstest.MapFS{
-		"0001_slow.sql":  file("create table slow as select 1 from pg_sleep(0.5)"),
-		"0002_after.sql": file("create table after_slow ()"),
+		"0001_slow.sql":  file("create table public.slow as select 1 from pg_sleep(0.5)"),
+		"0002_after.sql": file("create table public.after_slow ()"),
 	}
 	var wg sync.WaitGroup
 	for range 4 {
@@ -140,8 +141,8 @@ func TestFailedMigrationIsNamedAndLeavesNothing(t *testing.T) {
 	t.Parallel()
 	d := weirtest.Empty(t)
 	files := fstest.MapFS{
-		"0001_good.sql": file("create table good ()"),
-		"0002_bad.sql":  file("create table half ();\nselect 1/0"),
+		"0001_good.sql": file("create table public.good ()"),
+		"0002_bad.sql":  file("create table public.half ();\nselect 1/0"),
 	}
 	err := migrations.UpFrom(t.Context(), d.URL, files)
 	var refusal *pgconn.PgError
@@ -181,8 +182,8 @@ func TestReadTellsTimesAndUnknownVersions(t *testing.T) {
 	_, err := d.Exec(t.Context(), "do $$ begin execute format('alter database %I set timezone to ''Asia/Tokyo''', current_database()); end $$")
 	check(t, err)
 	newer := fstest.MapFS{
-		"0001_one.sql": file("create table one ()"),
-		"0010_two.sql": file("create table two ()"),
+		"0001_one.sql": file("create table public.one ()"),
+		"0010_two.sql": file("create table public.two ()"),
 	}
 	check(t, migrations.UpFrom(t.Context(), d.URL, newer))
 

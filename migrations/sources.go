@@ -7,13 +7,14 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/weirhq/weir/sql"
 )
 
-// source is a file of functions or views.
+// source is a file of functions or views, or of who may use them.
 type source struct {
 	name, text, checksum string
 }
@@ -21,7 +22,7 @@ type source struct {
 // sources returns the files in the order in which they are applied: functions before views, which call them.
 func sources() ([]source, error) {
 	var list []source
-	for _, pattern := range []string{"functions/*.sql", "views/*.sql"} {
+	for _, pattern := range []string{"functions/*.sql", "views/*.sql", "access/*.sql"} {
 		names, err := fs.Glob(sql.Files, pattern)
 		if err != nil {
 			return nil, err
@@ -63,7 +64,8 @@ func applySources(ctx context.Context, conn *pgx.Conn) error {
 		names := make([]string, 0, len(all))
 		for _, s := range all {
 			names = append(names, s.name)
-			if !slices.Contains(stale, s.name) {
+			// Replacing a function forgets its settings, which the files of access make.
+			if !slices.Contains(stale, s.name) && !strings.HasPrefix(s.name, "access/") {
 				continue
 			}
 			if _, err := tx.Exec(ctx, s.text); err != nil {

@@ -25,13 +25,21 @@ end $$;
 comment on function weir.json_size(jsonb) is
   'Internal. Bytes of a JSON value written without white space; exact about 1 MiB.';
 
--- The numbers come first: they bound what json_size has to print.
+-- Each level is an array or an object in another. More of them overrun the stack of PostgreSQL, or of a JSON reader.
+create or replace function weir.is_deep(value jsonb) returns boolean language sql immutable as $$
+  select value @? 'strict $.**{100}'
+$$;
+comment on function weir.is_deep(jsonb) is 'Internal. Whether a JSON value has more than 100 levels.';
+
+-- The numbers come before the size: they bound what json_size has to print. api/payload.go has the same bounds.
 create or replace function weir.size_problem(value jsonb, most int) returns text language plpgsql immutable as $$
 declare
   odd boolean := weir.has_odd_number(value);
 begin
+  if weir.is_deep(value) then
+    return 'must be nested at most 100 levels deep';
   -- a sign and 0. beside
-  if odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n
+  elsif odd and exists (select from jsonb_path_query(value, 'strict $.** ? (@ < 1e-20 || @ > 1e30)') n
     where octet_length(n #>> '{}') > 1003) then
     return 'must not have a number that takes more than 1000 digits to write out';
   elsif (odd or pg_column_size(value) > most / 16) and weir.json_size(value) > most then
@@ -41,8 +49,8 @@ begin
   return null;
 end $$;
 comment on function weir.size_problem(jsonb, int) is
-  'Internal. What is wrong with the size of a JSON value that should print to at most `most` bytes, or null. No '
-  'number may take more than 1000 digits.';
+  'Internal. What is wrong with the size of a JSON value that should print to at most `most` bytes, or null. It may '
+  'have 100 levels, and numbers of 1000 digits.';
 
 create or replace function weir.refuse_large(field text, "values" jsonb[], most int) returns void
 language plpgsql immutable as $$

@@ -1,15 +1,14 @@
 -- Retry policies: how long a job waits after a failed attempt.
 
-create or replace function weir.retry_delay(policy jsonb, attempt int) returns interval language sql volatile as $$
-  select make_interval(secs => least(
+create or replace function weir.retry_delay(policy jsonb, attempt int) returns interval language sql volatile
+  return make_interval(secs => least(
       coalesce((policy ->> 'max_seconds')::float8, 3600),
       coalesce((policy ->> 'base_seconds')::float8, 2) * case policy ->> 'strategy'
         when 'fixed' then 1
         when 'linear' then attempt
         else 2.0 ^ least(attempt - 1, 60)
       end)
-    * case when coalesce((policy ->> 'jitter')::boolean, true) then random() else 1 end)
-$$;
+    * case when coalesce((policy ->> 'jitter')::boolean, true) then random() else 1 end);
 comment on function weir.retry_delay(jsonb, int) is
   'How long to wait after failed attempt number `attempt` (1, 2, …). base_seconds (default 2) times 1 (fixed), '
   'attempt (linear) or 2^(attempt-1) (exponential, the default), at most max_seconds (default 3600); with jitter '

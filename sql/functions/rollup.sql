@@ -15,10 +15,9 @@
 -- 2^((n-1)/8) ms. Buckets of minutes, kinds or queues may be added up. A percentile is the geometric middle of its
 -- bucket, so it is at most 2^(1/16) - 1 = 4.5 % off.
 
-create or replace function weir.time_bucket(seconds float8) returns int language sql immutable as $$
-  select case when seconds is null then null when seconds < 0.001 then 1
-    else least(2 + floor(8 * ln(seconds * 1000) / ln(2.0::float8))::int, 300) end
-$$;
+create or replace function weir.time_bucket(seconds float8) returns int language sql immutable
+  return case when seconds is null then null when seconds < 0.001 then 1
+    else least(2 + floor(8 * ln(seconds * 1000) / ln(2.0::float8))::int, 300) end;
 comment on function weir.time_bucket(float8) is
   'The bucket of a time in seconds: 1 below 1 ms, then eight to each doubling: bucket n from 2^((n-2)/8) to '
   '2^((n-1)/8) ms; 300, for over four years, is the last.';
@@ -34,10 +33,9 @@ begin
 end $$;
 comment on function weir.histogram(int[], int[]) is 'Internal. The array with these counts in these buckets.';
 
-create or replace function weir.add_histograms(a int[], b int[]) returns int[] language sql immutable as $$
-  select array(select least(coalesce(u.x, 0)::bigint + coalesce(u.y, 0), 2147483647)::int from unnest(a, b) with
-    ordinality u(x, y, n) order by u.n)
-$$;
+create or replace function weir.add_histograms(a int[], b int[]) returns int[] language sql immutable
+  return array(select least(coalesce(u.x, 0)::bigint + coalesce(u.y, 0), 2147483647)::int from unnest(a, b) with
+    ordinality u(x, y, n) order by u.n);
 comment on function weir.add_histograms(int[], int[]) is
   'Internal. Adds two histograms bucket by bucket. A bucket holds at most 2^31 - 1.';
 

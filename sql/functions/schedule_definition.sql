@@ -89,7 +89,8 @@ begin
     ('misfire_limit', case when d ? 'misfire_limit' and s.misfire <> 'all' then 'goes only with misfire all' end),
     ('ends_at', case when s.ends_at <= s.starts_at then 'must be after starts_at' end),
     ('jitter_seconds', case when s.jitter_seconds >= s.every_seconds then 'must be less than every_seconds' end),
-    ('at', case when s.at <= now_at and s.at is distinct from base.at then 'must not be in the past' end),
+    ('at', case when s.at <= now_at and s.at is distinct from base.at then 'must not be in the past'
+      when s.at >= weir.last_slot_before() then 'must be before 9999-12-31 in UTC' end),
     ('job', case when needs_job and s.job is null and s.workflow is null then 'is required: what each slot makes' end),
     ('workflow', case when s.workflow is not null and s.job is not null then 'and job exclude each other' end),
     ((weir.schedule_job_problem(s.job))[1], (weir.schedule_job_problem(s.job))[2])

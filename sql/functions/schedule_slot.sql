@@ -1,5 +1,11 @@
 -- Slots: the times at which a schedule is due.
 
+-- JSON has times of the years 1 to 9999 only. A day more is left for jitter and for local time.
+create or replace function weir.last_slot_before() returns timestamptz language sql immutable as $$
+  select timestamptz '9999-12-31 00:00:00Z'
+$$;
+comment on function weir.last_slot_before() is 'Internal. The end of all schedules.';
+
 -- The first slot after a time.
 --
 -- A cron expression names local times. Between two clock changes of a zone, local times follow one another as
@@ -22,7 +28,7 @@ declare
   new_clock timestamp;  -- local time right after the change
   old_clock timestamp;  -- what the clocks would have shown without it
 begin
-  after := greatest(after, s.starts_at - interval '1 us');
+  after := greatest(after, s.starts_at - interval '1 us', '0001-01-02 00:00:00Z');
   if s.every_seconds is not null then
     slot_at := s.anchor + make_interval(secs =>
       greatest(floor(extract(epoch from after - s.anchor) / s.every_seconds) + 1, 0)::float8 * s.every_seconds);
@@ -74,7 +80,7 @@ begin
       slot_at := null;
     end loop;
   end if;
-  if slot_at >= s.ends_at then
+  if slot_at >= least(s.ends_at, weir.last_slot_before()) then
     slot_at := null;
   end if;
 end $$;

@@ -5,9 +5,8 @@
 -- Indexes for searching. The partition that takes inserts has none of them, because every job would pay for them;
 -- they are built, one at a time and concurrently, when a partition takes no more. That cannot happen inside a
 -- function, so this one says what to run next.
-create or replace function weir.error_words(error jsonb) returns tsvector language sql immutable as $$
-  select to_tsvector('pg_catalog.simple', coalesce(error ->> 'type', '') || ' ' || coalesce(error ->> 'message', ''))
-$$;
+create or replace function weir.error_words(error jsonb) returns tsvector language sql immutable
+  return to_tsvector('pg_catalog.simple', coalesce(error ->> 'type', '') || ' ' || coalesce(error ->> 'message', ''));
 comment on function weir.error_words(jsonb) is
   'The words of an error''s type and message, to search for with @@; sealed partitions of job_outcome and job_event '
   'have an index of them.';

@@ -69,11 +69,10 @@ func TestRESTNumbersThatPrintLongAreRefused(t *testing.T) {
 			s := *s
 			s.T = t
 			raw := json.RawMessage(value)
-			// A large exponent is seen when the body is read; size only when it is stored.
 			refused := func(r *Response, field string) {
 				t.Helper()
-				if r.Status != http.StatusRequestEntityTooLarge {
-					r.RefusedAt(field, "exponent")
+				if p := r.Problem(http.StatusRequestEntityTooLarge, "args_too_large"); len(p.Errors) != 1 || p.Errors[0].Location != field {
+					t.Errorf("the places are %+v, want %s", p.Errors, field)
 				}
 			}
 			refused(s.Post("/v1/jobs", Object{"kind": "a", "args": raw}), "body.args")
@@ -166,6 +165,43 @@ func TestWorkersNamedAsFoldersAreRefused(t *testing.T) {
 	}
 }
 
+// The same of keys, tenants and signals, which are a part of a path too.
+func TestNamesOfFoldersAreRefused(t *testing.T) {
+	t.Parallel()
+	s := StartNode(t)
+	workflow := Value[int64](t, s.DB, `select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "wait_for": {"signal": "go"}}]}')`)
+	Exec(t, s.DB, "select weir.set_queue('q')")
+	for _, name := range []string{".", ".."} {
+		s.DB.Unchanged("the name "+name, func() {
+			for _, c := range []struct{ sql, column string }{
+				{`select weir.enqueue_many('[{"kind": "k", "tenant": "NAME"}]')`, "jobs[0].tenant"},
+				{`select weir.enqueue_many('[{"kind": "k"}, {"kind": "k", "concurrency_key": "NAME"}]')`, "jobs[1].concurrency_key"},
+				{`select weir.enqueue('k', options => '{"tenant": "NAME", "tags": ["x"]}')`, "jobs[0].tenant"},
+				{`select weir.set_limit('q', key => 'NAME', limits => '{"concurrency": 1}')`, "key"},
+				{`select weir.set_limit('q', tenant => 'NAME', limits => '{"weight": 1}')`, "tenant"},
+				{`select weir.set_queue('q', '{"limits": {"tenants": {"weights": {"NAME": 2}}}}')`, "limits.tenants.weights"},
+				{`select weir.signal(` + fmt.Sprint(workflow) + `, 'NAME')`, "name"},
+				{`select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "wait_for": {"signal": "NAME"}}]}')`, "steps[0].wait_for.signal"},
+				{`select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "kind": "k", "tenant": "NAME"}]}')`, "steps[0].tenant"},
+				{`select weir.set_schedule('s', '{"every_seconds": 60, "job": {"kind": "k", "tenant": "NAME"}}')`, "job.tenant"},
+				{`select weir.set_schedule('NAME', '{"every_seconds": 60, "job": {"kind": "k"}}')`, "name"},
+				{`select weir.set_queue('NAME')`, "name"},
+				{`select weir.set_breaker('NAME')`, "name"},
+				{`select weir.set_webhook('NAME', '{"url": "https://a.example", "events": ["job.dead"]}')`, "name"},
+			} {
+				if e := WantSQLState(t, TryExec(s.DB, strings.ReplaceAll(c.sql, "NAME", name)), "WR010"); e.ColumnName != c.column {
+					t.Errorf("%s: the place is %q, want %q", c.sql, e.ColumnName, c.column)
+				}
+			}
+			s.Post("/v1/jobs", Object{"kind": "k", "tenant": name}).RefusedAt("body.tenant", ". or ..")
+			s.Post("/v1/jobs/batch", Object{"jobs": []Object{{"kind": "k"}, {"kind": "k", "concurrency_key": name}}}).RefusedAt("body.jobs[1].concurrency_key", ". or ..")
+			s.Post("/v1/workflows", Object{"name": "w", "steps": []Object{{"name": "s", "wait_for": Object{"signal": name}}}}).RefusedAt("body.steps[0].wait_for.signal", ". or ..")
+			s.Do(http.MethodPut, "/v1/queues/q", Object{"limits": Object{"tenants": Object{"weights": Object{name: 2}}}}).RefusedAt("body.limits.tenants.weights", ". or ..")
+		})
+	}
+	s.Enqueue(Object{"kind": "k", "tenant": "...", "concurrency_key": ".a", "queue": "q"})
+}
+
 func TestSQLSaysWhereANewJobIsAndWhyAnAckIsRefused(t *testing.T) {
 	t.Parallel()
 	d := New(t)
@@ -195,5 +231,25 @@ func TestSQLSaysWhereANewJobIsAndWhyAnAckIsRefused(t *testing.T) {
 	}
 	if got := Values[*string](t, d, "select refusal from weir.complete_batch($1, $2, null) order by job_id", []int64{job.ID, 1 << 60}, []int64{job.Token, 1}); got[0] != nil || *got[1] != "not_found" {
 		t.Errorf("a good ack beside a bad one: %v", got)
+	}
+}
+
+func TestRESTAndSQLBoundTheSameNumbers(t *testing.T) {
+	t.Parallel()
+	s := StartNode(t)
+	digits := strings.Repeat("7", 990)
+	for number, fits := range map[string]bool{
+		"1e999": true, "1e1002": true, "1e1003": false, "123456789e999": false, "0.001e1005": true, "0.001e1006": false, "-1e1001": true, "-1e1002": false,
+		"1e-1001": true, "1e-1002": false, "-1.5e-1000": false, "0e5000": true, "0.000e-2": true, "0e-1001": true, "0e-1002": false, "1" + digits: true,
+		digits + digits: false, "0." + digits + digits: true, "0.00e-1000": false, digits + ".5e12": true, digits + ".5e14": false, "-" + digits + "e13": false, "1E+1002": true, "1E+1003": false,
+	} {
+		value := `{"n": [` + number + `]}`
+		sql := TryExec(s.DB, "select weir.enqueue('a', $1, options => '{\"tags\": [\"x\"]}')", value)
+		rest := s.Post("/v1/jobs", `{"kind": "a", "args": `+value+`}`)
+		if (sql == nil) != fits || (rest.Status == http.StatusCreated) != fits {
+			t.Errorf("%.30s of %d bytes: SQL says %v and REST %.200s; fits: %t", number, len(number), sql, rest, fits)
+		} else if !fits {
+			rest.Problem(http.StatusRequestEntityTooLarge, "args_too_large")
+		}
 	}
 }

@@ -121,7 +121,6 @@ func TestTextThatCannotBeStoredIsNamed(t *testing.T) {
 		{"POST /v1/jobs", `{"kind": "k", "metadata": {"m": "\u0000"}}`, "body.metadata.m"},
 		{"POST /v1/jobs/batch", `{"jobs": [{"kind": "k"}, {"kind": "k", "args": "\u0000"}]}`, "body.jobs[1].args"},
 		{"POST /v1/jobs/batch", `{"jobs": [{"kind": "k"}, {"kind": "\u0000"}]}`, "body.jobs[1].kind"},
-		{"POST /v1/jobs/batch", `{"jobs": [{"kind": "k", "args": 1e200000}]}`, "body.jobs[0].args"},
 		{"POST /v1/jobs/" + j.ID + "/complete", `{"token": "` + j.Token + `", "result": "a\u0000b"}`, "body.result"},
 		{"POST /v1/workflows", `{"name": "w", "steps": [{"name": "s", "kind": "k", "args": "\u0000"}]}`, "body.steps[0].args"},
 		{"POST /v1/workflows/1/signals/s", `{"payload": "\u0000"}`, "body.payload"},
