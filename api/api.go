@@ -10,6 +10,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"reflect"
@@ -34,6 +35,15 @@ type Config struct {
 	Version string
 	// MaxBodyBytes is the largest body that a request may have. Defaults to 10 MiB.
 	MaxBodyBytes int64
+	// MaxBytesInFlight bounds the bytes of all bodies that the node holds, from their arrival until the answer. Defaults to 64 MiB.
+	MaxBytesInFlight int64
+	// MaxWaiting bounds the calls that wait: claims, and those for the end of a job. Defaults to 20,000.
+	MaxWaiting int
+	// MaxStreams bounds the streams of events. Defaults to 1000.
+	MaxStreams int
+	// AllowedHosts are names of hosts under which clients call the node, beside localhost and any address: names, domains with all their names
+	// (*.example.com), or * for any. Defaults to none.
+	AllowedHosts []string
 	// StartedAt is when the node started, for /v1/info. Defaults to now.
 	StartedAt time.Time
 }
@@ -46,10 +56,16 @@ type API struct {
 	maxBody   int64
 	startedAt time.Time
 
-	mux     *http.ServeMux
-	huma    huma.API
-	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
-	times   map[string][]string           // by route: the query parameters that are times
+	mux    *http.ServeMux
+	huma   huma.API
+	bodies map[reflect.Type]*huma.Schema // of all types that decode reads
+	times  map[string][]string           // by route: the query parameters that are times
+	hosts  hosts
+
+	bodyBytes budget // of the bodies in flight
+	waiting   budget // claims and other calls that wait
+	streams   budget // of events
+
 	origins *http.CrossOriginProtection
 	metrics *metrics
 }
@@ -72,6 +88,10 @@ func New(c Config) (*API, error) {
 		c.StartedAt = time.Now()
 	}
 	a := describe(c)
+	var err error
+	if a.hosts, err = newHosts(c.AllowedHosts); err != nil {
+		return nil, fmt.Errorf("reading the allowed hosts: %w", err)
+	}
 	if err := c.Registry.Register(a.metrics); err != nil {
 		return nil, err
 	}
@@ -87,11 +107,22 @@ func describe(c Config) *API {
 	if c.MaxBodyBytes == 0 {
 		c.MaxBodyBytes = 10 << 20
 	}
+	if c.MaxBytesInFlight == 0 {
+		c.MaxBytesInFlight = 64 << 20
+	}
+	if c.MaxWaiting == 0 {
+		c.MaxWaiting = 20_000
+	}
+	if c.MaxStreams == 0 {
+		c.MaxStreams = 1000
+	}
 	mux := http.NewServeMux()
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
-		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(), metrics: newMetrics(),
+		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(),
 	}
+	a.bodyBytes.most, a.waiting.most, a.streams.most = c.MaxBytesInFlight, int64(c.MaxWaiting), int64(c.MaxStreams)
+	a.metrics = newMetrics(&a.bodyBytes)
 	a.registerJobs()
 	a.registerTimelines()
 	a.registerWhy()

@@ -40,14 +40,24 @@ func requestID(r *http.Request) string {
 	return id
 }
 
+// The headers of every answer. The pages of /docs set other values.
+var (
+	noSniff    = []string{"nosniff"}
+	noStore    = []string{"no-store"}
+	noContent  = []string{"default-src 'none'; frame-ancestors 'none'"}
+	sameOrigin = []string{"same-origin"}
+)
+
 // ServeHTTP answers a request, and counts and logs it however it ends.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	c := &call{id: requestID(r)}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	out := newAnswer(w)
-	out.Header().Set("X-Request-Id", c.id)
-	out.Header().Set("X-Content-Type-Options", "nosniff")
+	header := out.Header()
+	header.Set("X-Request-Id", c.id)
+	header["X-Content-Type-Options"], header["Cache-Control"] = noSniff, noStore
+	header["Content-Security-Policy"], header["Cross-Origin-Resource-Policy"] = noContent, sameOrigin
 	a.metrics.inFlight.Inc()
 	defer func() {
 		cut := a.recovered(recover(), out, r, c)

@@ -139,7 +139,14 @@ func (a *API) registerClaims() {
 }
 
 func (a *API) claimJobs(ctx context.Context, _ *bodyInput, b *ClaimRequest) (*claimOutput, error) {
-	callOf(ctx).waited = b.WaitSeconds > 0
+	if b.WaitSeconds > 0 {
+		callOf(ctx).waited = true
+		leave, err := enter(ctx, &a.waiting)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	if b.Worker == "." || b.Worker == ".." {
 		return nil, invalidAt(ctx, "body.worker", "must not be . or .., which no URL can name")
 	}

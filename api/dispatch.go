@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,11 +14,17 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// bodyPatience is how long a body may take to arrive.
-const bodyPatience = 30 * time.Second
+const (
+	bodyPatience = 30 * time.Second // how long a body may take to arrive,
+	bodyStall    = 10 * time.Second // and how long each part of it
+)
 
 // dispatch passes a request to its route, or refuses it. raw is the connection's own ResponseWriter.
 func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
+	if !a.hosts.allow(r.Host) {
+		newProblem(r.Context(), hostNotAllowed, "the host of the request is not one of this node").write(w)
+		return
+	}
 	fallback, pattern := a.mux.Handler(r)
 	if pattern == "" {
 		unrouted(w, r, fallback)
@@ -33,22 +38,11 @@ func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
 	if r.ContentLength != 0 {
 		r.Header.Set("Content-Type", "application/json") // in case huma would not know it: Application/JSON
 		// MaxBytesReader has raw close the connection, if the body turns out too large.
-		r.Body = &timedBody{ReadCloser: http.MaxBytesReader(raw, r.Body, a.maxBody), connection: http.NewResponseController(w)}
+		b := &body{ReadCloser: http.MaxBytesReader(raw, r.Body, a.maxBody), ctx: r.Context(), bytes: &a.bodyBytes, connection: http.NewResponseController(w)}
+		defer func() { a.bodyBytes.give(b.taken) }()
+		r.Body = b
 	}
 	a.mux.ServeHTTP(w, r)
-}
-
-// timedBody clears the read deadline that huma set once the body has been read. Otherwise it would cancel the request: net/http keeps
-// reading the connection to detect a client that disconnects, and takes an expired deadline for one.
-type timedBody struct {
-	io.ReadCloser
-	connection *http.ResponseController
-}
-
-func (b *timedBody) Close() error {
-	err := b.ReadCloser.Close()
-	_ = b.connection.SetReadDeadline(time.Time{}) // not every ResponseWriter can; then none was set either
-	return err
 }
 
 // unrouted turns the plain text that ServeMux answers without a route into a problem.
@@ -76,11 +70,14 @@ func (d *discarded) WriteHeader(status int)      { d.status = status }
 // unwelcome checks a request before its body is read.
 func (a *API) unwelcome(r *http.Request) *Problem {
 	ctx := r.Context()
-	if err := a.origins.Check(r); err != nil {
+	if err := a.origins.Check(r); err != nil || foreign(r) {
 		return newProblem(ctx, crossOrigin, "the request comes from a page of another origin")
 	}
 	if r.ContentLength > a.maxBody {
 		return newProblem(ctx, bodyTooLarge, fmt.Sprintf("the body is larger than %d bytes", a.maxBody))
+	}
+	if !a.bodyBytes.fits(r.ContentLength) {
+		return tooManyBytes(ctx)
 	}
 	if r.ContentLength != 0 {
 		// A missing type is refused too: a form or script of another site can send such a request without a preflight.

@@ -63,14 +63,19 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 	if in.WorkflowID != "" {
 		filter.WorkflowID = idOf(in.WorkflowID)
 	}
-	listener, leave, err := a.engine.Listen(ctx, filter, in.LastEventID)
+	give, err := enter(ctx, &a.streams)
 	if err != nil {
 		return nil, err
 	}
+	listener, leave, err := a.engine.Listen(ctx, filter, in.LastEventID)
+	if err != nil {
+		give()
+		return nil, err
+	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
+		defer give()
 		defer leave()
 		c.SetHeader("Content-Type", "text/event-stream")
-		c.SetHeader("Cache-Control", "no-store")
 		c.SetHeader("X-Accel-Buffering", "no") // or nginx would buffer events
 		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
 			callOf(ctx).err = err

@@ -130,7 +130,14 @@ func (a *API) registerJobs() {
 }
 
 func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
-	callOf(ctx).waited = in.WaitSeconds > 0
+	if in.WaitSeconds > 0 {
+		callOf(ctx).waited = true
+		leave, err := enter(ctx, &a.waiting)
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	return jobAnswer(a.engine.WaitFor(ctx, in.id(), time.Duration(in.WaitSeconds*float64(time.Second))))
 }
 

@@ -15,9 +15,10 @@ type metrics struct {
 	duration *prometheus.HistogramVec
 	waiting  *prometheus.HistogramVec
 	inFlight prometheus.Gauge
+	bodies   prometheus.GaugeFunc
 }
 
-func newMetrics() *metrics {
+func newMetrics(bodyBytes *budget) *metrics {
 	return &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "weir_http_requests_total", Help: "Requests by method, route (a pattern, or none) and status; 499 means that the client disconnected.",
@@ -30,6 +31,9 @@ func newMetrics() *metrics {
 			Name: "weir_http_long_poll_duration_seconds", Help: "Duration of requests that asked to wait.",
 			Buckets: []float64{.005, .025, .1, .5, 1, 2.5, 5, 10, 20, 30, 45, 61},
 		}, []string{"method", "route"}),
+		bodies: prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "weir_http_body_bytes", Help: "Bytes of the bodies of requests in flight.",
+		}, func() float64 { return float64(bodyBytes.held.Load()) }),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "weir_http_requests_in_flight", Help: "Requests in flight, including those that wait.",
 		}),
@@ -37,7 +41,7 @@ func newMetrics() *metrics {
 }
 
 func (m *metrics) all() []prometheus.Collector {
-	return []prometheus.Collector{m.requests, m.duration, m.waiting, m.inFlight}
+	return []prometheus.Collector{m.requests, m.duration, m.waiting, m.inFlight, m.bodies}
 }
 
 // Describe and Collect make it a prometheus.Collector.

@@ -139,7 +139,7 @@ func isNothing(text []byte) bool {
 // register adds an operation. A handler's errors become problems here.
 func register[I, O any](a *API, op huma.Operation, s documented, handler func(context.Context, *I) (*O, error)) {
 	op.MaxBodyBytes = a.maxBody + 1 // http.MaxBytesReader is exact and comes first
-	op.BodyReadTimeout = bodyPatience
+	op.BodyReadTimeout = bodyStall
 	status := op.DefaultStatus
 	if status == 0 {
 		status = http.StatusOK
@@ -159,7 +159,7 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
 			"application/json": {Schema: reference, Example: s.body},
 		}}
-		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
+		codes = append(codes, jobs.Overloaded, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
 	a.showProblems(&op, codes)
 	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
@@ -204,6 +204,7 @@ func (a *API) showProblems(op *huma.Operation, codes []jobs.Code) {
 	}
 	for status, codes := range byStatus {
 		slices.Sort(codes)
+		codes = slices.Compact(codes)
 		name := responseName(codes)
 		if components.Responses[name] == nil {
 			components.Responses[name] = a.problemResponse(codes)

@@ -18,6 +18,7 @@ import (
 const (
 	malformedJSON        jobs.Code = "malformed_json"
 	crossOrigin          jobs.Code = "cross_origin"
+	hostNotAllowed       jobs.Code = "host_not_allowed"
 	routeNotFound        jobs.Code = "not_found"
 	methodNotAllowed     jobs.Code = "method_not_allowed"
 	requestTimeout       jobs.Code = "request_timeout"
@@ -41,6 +42,7 @@ const statusClientGone = 499
 var kinds = map[jobs.Code]kind{
 	malformedJSON:            {http.StatusBadRequest, "Malformed JSON", "the body is malformed at byte 17"},
 	crossOrigin:              {http.StatusForbidden, "Cross-origin request refused", "the request comes from a page of another origin"},
+	hostNotAllowed:           {http.StatusMisdirectedRequest, "Host not allowed", "the host of the request is not one of this node"},
 	routeNotFound:            {http.StatusNotFound, "Path not found", "there is nothing at this path"},
 	jobs.JobNotFound:         {http.StatusNotFound, "Job not found", "there is no job 4711"},
 	jobs.QueueNotFound:       {http.StatusNotFound, "Queue not found", `there is no queue "mail"`},
@@ -55,7 +57,7 @@ var kinds = map[jobs.Code]kind{
 	jobs.WebhookNotFound:     {http.StatusNotFound, "Webhook not found", `there is no webhook "billing"`},
 	jobs.WebhookExists:       {http.StatusConflict, "Webhook already exists", "there is a webhook 'billing' already"},
 	methodNotAllowed:         {http.StatusMethodNotAllowed, "Method not allowed", "this path takes GET, HEAD"},
-	requestTimeout:           {http.StatusRequestTimeout, "Request timed out", "the body did not arrive within 30 s"},
+	requestTimeout:           {http.StatusRequestTimeout, "Request timed out", "the body did not arrive within 30 s, or stalled for 10 s"},
 	jobs.StaleToken:          {http.StatusConflict, "Stale token", "the lease on job 4711 is not held with this token"},
 	jobs.JobEnded:            {http.StatusConflict, "The job has ended", "job 4711 has ended: it is completed"},
 	jobs.JobNotEditable:      {http.StatusConflict, "The job is running or has ended", "job 4711 is running or has ended"},
@@ -229,7 +231,7 @@ func refusal(ctx context.Context, status int, message string, errs []error) *Pro
 	case status == http.StatusBadRequest:
 		return newProblem(ctx, malformedJSON, "the request needs a JSON body")
 	case status == http.StatusRequestTimeout:
-		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not arrive within %g s", bodyPatience.Seconds()))
+		return newProblem(ctx, requestTimeout, fmt.Sprintf("the body did not arrive within %g s, or stalled for %g s", bodyPatience.Seconds(), bodyStall.Seconds()))
 	case message == "cannot read request body":
 		return newProblem(ctx, malformedJSON, "the body ended too soon")
 	}

@@ -30,9 +30,9 @@ type grouping[T, R any] struct {
 	name  string
 }
 
-func newGroups[T, R any](e *Engine, queue int, aside chan struct{}, g grouping[T, R]) groups[T, R] {
+func newGroups[T, R any](e *Engine, queue int, room *batch.Room, aside chan struct{}, g grouping[T, R]) groups[T, R] {
 	config := batch.Config[T, R]{
-		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Keys: g.keys, Locked: db.IsLocked, Away: db.IsAway,
+		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Bytes: g.bytes, Room: room, Keys: g.keys, Locked: db.IsLocked, Away: db.IsAway,
 		Aside: aside, Size: groupSize, Queue: queue, Log: e.log, Clock: e.clock,
 	}
 	single, several := config, config

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/jobs/batch"
 	"github.com/weirhq/weir/jobs/claim"
 	"github.com/weirhq/weir/jobs/clock"
 	"github.com/weirhq/weir/jobs/listen"
@@ -36,6 +37,8 @@ type Config struct {
 	// MaxQueued bounds how many enqueues, and how many acks, wait for the database; more are refused as Overloaded. Single ones and those of several
 	// jobs are counted apart. Defaults to 10,000.
 	MaxQueued int
+	// MaxQueuedBytes bounds the bytes of the enqueues and acks that wait for the database; more are refused as Overloaded. Defaults to 64 MiB.
+	MaxQueuedBytes int64
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
@@ -97,6 +100,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	if c.MaxQueued == 0 {
 		c.MaxQueued = 10000
 	}
+	if c.MaxQueuedBytes == 0 {
+		c.MaxQueuedBytes = 64 << 20
+	}
 	if c.ListenURL == "" {
 		c.ListenURL = c.DatabaseURL
 	}
@@ -141,11 +147,12 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	e.due = newDueWork(e)
 	e.metrics = newMetrics(e)
 	e.runner = &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: e.metrics.step, Describe: func(err error) string { return string(CodeOf(err)) }}
+	room := batch.NewRoom(c.MaxQueuedBytes)
 	aside := make(chan struct{}, asideFlights)
-	e.enqueues = newGroups(e, c.MaxQueued, aside, grouping[json.RawMessage, Enqueued]{
+	e.enqueues = newGroups(e, c.MaxQueued, room, aside, grouping[json.RawMessage, Enqueued]{
 		run: e.enqueueTogether, bytes: func(job json.RawMessage) int { return len(job) }, keys: enqueueLocks, name: "enqueue",
 	})
-	e.acks = newGroups(e, c.MaxQueued, aside, grouping[Ack, AckResult]{run: e.ackTogether, bytes: Ack.bytes, keys: ackLocks, name: "ack"})
+	e.acks = newGroups(e, c.MaxQueued, room, aside, grouping[Ack, AckResult]{run: e.ackTogether, bytes: Ack.bytes, keys: ackLocks, name: "ack"})
 	e.listener = e.newListener(c.ListenURL)
 	e.claims = claim.New(claim.Config{
 		Store: e.q, Node: e.node, Log: e.log, Clock: e.clock, Observe: claimObserver{e.metrics}, Notified: e.listener.Up, Tick: e.tickNow, GiveBack: e.giveBack,

@@ -227,6 +227,8 @@ func explain(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case db.IsReadOnly(err):
+		return fmt.Errorf("%s: the database takes no writes: it is a standby, or default_transaction_read_only is on", doing)
 	case errors.As(err, &partial):
 		return fmt.Errorf("%s: %s: %w", doing, path.Base(partial.Failed.Source.Path), partial.Err)
 	default:

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // closeTimeout bounds the end of chores, loops and connections, once the last reply is out.
@@ -23,7 +25,9 @@ func (n *Node) Run(asked, insisted context.Context) error {
 		go tuneMemory(background)
 	}
 	served := make(chan error, 1)
-	go func() { served <- n.server.Serve(n.config.Listener) }()
+	go func() {
+		served <- n.server.Serve(netutil.LimitListener(n.config.Listener, n.config.MaxHTTPConnections))
+	}()
 
 	var err error
 	select {

@@ -36,6 +36,16 @@ type Config struct {
 	MaxConnections int32
 	// MaxBodyBytes bounds a request's body. Defaults to that of api.
 	MaxBodyBytes int64
+	// MaxBytesInFlight bounds the bytes of the bodies that the node holds, and of the enqueues and acks that wait. Defaults to 64 MiB each.
+	MaxBytesInFlight int64
+	// MaxHTTPConnections bounds the connections of clients; more wait to be accepted. Defaults to 20,000.
+	MaxHTTPConnections int
+	// MaxWaiting bounds the calls that wait. Defaults to that of api.
+	MaxWaiting int
+	// MaxStreams bounds the streams of events. Defaults to that of api.
+	MaxStreams int
+	// AllowedHosts are the names under which clients call the node: see api. Defaults to none but localhost.
+	AllowedHosts []string
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
 	Drain time.Duration
 	// Shutdown is how long replies under way may then take. Defaults to 0.
@@ -64,6 +74,9 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	if c.DirectURL == "" {
 		c.DirectURL = c.DatabaseURL
 	}
+	if c.MaxHTTPConnections == 0 {
+		c.MaxHTTPConnections = 20_000
+	}
 	requests, cancel := context.WithCancel(context.Background())
 	n := &Node{config: c, log: c.Logger, cancel: cancel}
 	defer func() {
@@ -75,7 +88,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	processes := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registry.MustRegister(collectors.NewGoCollector(), processes)
 	n.engine, err = jobs.Open(ctx, jobs.Config{
-		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections,
+		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections, MaxQueuedBytes: c.MaxBytesInFlight,
 		Logger: c.Logger, Metrics: registry,
 	})
 	if err != nil {
@@ -92,6 +105,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	}
 	handler, err := api.New(api.Config{
 		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, MaxBodyBytes: c.MaxBodyBytes,
+		MaxBytesInFlight: c.MaxBytesInFlight, MaxWaiting: c.MaxWaiting, MaxStreams: c.MaxStreams, AllowedHosts: c.AllowedHosts,
 	})
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/node"
@@ -17,11 +18,16 @@ import (
 
 // nodeFlags are the settings of a node that serve and dev share.
 type nodeFlags struct {
-	Addr            string `help:"Address to listen on for HTTP." env:"WEIR_ADDR" default:"127.0.0.1:8080"`
-	MaxConnections  int32  `help:"Most database connections that serve calls; the node takes up to ${own_connections} more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
-	MaxBodyBytes    int64  `help:"Largest request body, in bytes." env:"WEIR_MAX_BODY_BYTES" default:"10485760"`
-	ShutdownSeconds int    `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
-	NoChores        bool   `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
+	Addr               string   `help:"Address to listen on for HTTP." env:"WEIR_ADDR" default:"127.0.0.1:8080"`
+	AllowedHosts       []string `help:"Names of hosts under which clients call the node, comma-separated, such as weir.example.com; *.example.com has all names of a domain, * is any. Always allowed: localhost, any IP address, and the host of --addr." env:"WEIR_ALLOWED_HOSTS" placeholder:"HOST,…"`
+	MaxConnections     int32    `help:"Most database connections that serve calls; the node takes up to ${own_connections} more for its own work." env:"WEIR_MAX_CONNECTIONS" default:"16"`
+	MaxBodyBytes       int64    `help:"Largest request body, in bytes." env:"WEIR_MAX_BODY_BYTES" default:"10485760"`
+	MaxBytesInFlight   int64    `help:"Most bytes of all request bodies that the node holds at once; others are refused as overloaded." env:"WEIR_MAX_BYTES_IN_FLIGHT" default:"67108864"`
+	MaxHTTPConnections int      `help:"Most connections of clients; others wait to be accepted." env:"WEIR_MAX_HTTP_CONNECTIONS" default:"20000"`
+	MaxWaiting         int      `help:"Most calls that wait: claims, and those for the end of a job. Others are refused as overloaded." env:"WEIR_MAX_WAITING" default:"20000"`
+	MaxStreams         int      `help:"Most streams of events. Others are refused as overloaded." env:"WEIR_MAX_STREAMS" default:"1000"`
+	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
+	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
 	webhookFlags
 	logFlags
 }
@@ -33,6 +39,10 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--max-connections must be from 1 to 10000")
 	case f.MaxBodyBytes < 1024:
 		return errors.New("--max-body-bytes must be at least 1024")
+	case f.MaxBytesInFlight < f.MaxBodyBytes:
+		return errors.New("--max-bytes-in-flight must be at least --max-body-bytes")
+	case f.MaxHTTPConnections < 1 || f.MaxWaiting < 1 || f.MaxStreams < 1:
+		return errors.New("--max-http-connections, --max-waiting and --max-streams must be at least 1")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -49,10 +59,20 @@ func (f nodeFlags) newNode(
 	}
 	return node.New(ctx, node.Config{
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
-		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, NoChores: f.NoChores, Webhooks: webhooks,
+		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
+		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
 		Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
+}
+
+// allowedHosts adds the host that the node listens on, if it has a name.
+func (f nodeFlags) allowedHosts() []string {
+	host, _, err := net.SplitHostPort(f.Addr)
+	if err != nil || host == "" || net.ParseIP(host) != nil {
+		return f.AllowedHosts
+	}
+	return append(slices.Clone(f.AllowedHosts), host)
 }
 
 // webhookFlags say which receivers webhooks may reach.

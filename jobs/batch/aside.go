@@ -38,7 +38,7 @@ func (g *Group[T, R]) tryAlone(c *call[T, R]) {
 			case <-patient.C:
 				g.locks.give(keys, true)
 				g.count(-1)
-				answer(alone, nil, ErrLocked)
+				g.answer(alone, nil, ErrLocked)
 				return
 			}
 			results, err := g.attempt(alone)
@@ -47,7 +47,7 @@ func (g *Group[T, R]) tryAlone(c *call[T, R]) {
 			g.locks.give(keys, locked)
 			if !locked {
 				g.count(-1)
-				answer(alone, results, err)
+				g.answer(alone, results, err)
 				return
 			}
 			pause = probePause
@@ -58,7 +58,7 @@ func (g *Group[T, R]) tryAlone(c *call[T, R]) {
 		case <-patient.C:
 			timer.Stop()
 			g.count(-1)
-			answer(alone, nil, ErrLocked)
+			g.answer(alone, nil, ErrLocked)
 			return
 		}
 	}

@@ -27,7 +27,7 @@ func (g *Group[T, R]) send(batch []*call[T, R]) {
 			g.count(-len(batch))
 		}()
 	default:
-		answer(batch, results, err)
+		g.answer(batch, results, err)
 	}
 }
 
@@ -51,7 +51,7 @@ func (g *Group[T, R]) split(batch []*call[T, R]) {
 				go g.tryAlone(c)
 			}
 		default:
-			answer(half, results, err)
+			g.answer(half, results, err)
 		}
 	}
 }
@@ -93,8 +93,9 @@ func itemsOf[T, R any](batch []*call[T, R]) (items []T) {
 }
 
 // answer hands each call its part of the results, of which there is one for each item.
-func answer[T, R any](batch []*call[T, R], results []R, err error) {
+func (g *Group[T, R]) answer(batch []*call[T, R], results []R, err error) {
 	for _, c := range batch {
+		g.letGo(c)
 		o := outcome[R]{err: err}
 		if err == nil {
 			n := len(c.items)

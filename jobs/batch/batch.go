@@ -9,6 +9,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/weirhq/weir/jobs/clock"
@@ -26,12 +27,33 @@ const (
 // ErrFull is the error of a call that arrives while too many others wait.
 var ErrFull = errors.New("too many calls wait for the database")
 
+// Room bounds the bytes that the calls of some groups hold together, also those of callers that have gone.
+type Room struct {
+	most int64
+	held atomic.Int64
+}
+
+// NewRoom makes a Room for so many bytes.
+func NewRoom(most int64) *Room { return &Room{most: most} }
+
+func (r *Room) take(n int64) bool {
+	if r.held.Add(n) > r.most {
+		r.held.Add(-n)
+		return false
+	}
+	return true
+}
+
 // Config is how a Group is set up. Everything without a default is required.
 type Config[T, R any] struct {
 	// Run does the items of several calls in one transaction and returns their results in order, or changes nothing and returns an error.
 	Run func(ctx context.Context, items []T) ([]R, error)
 	// Weigh is what an item counts for: 1, and more if it is large.
 	Weigh func(T) int
+	// Bytes is the size of an item, for Room.
+	Bytes func(T) int
+	// Room bounds the bytes of the calls that are not answered yet; others get ErrFull. Groups may share it. Defaults to no bound.
+	Room *Room
 	// Keys names the locks that an item may have to wait for, such as its unique key. It is called only while some call waits for a lock.
 	Keys func(T) []string
 	// Locked says whether an error means that a lock was not free in time. Each call of the batch is then tried alone.
@@ -74,6 +96,7 @@ type call[T, R any] struct {
 	items   []T
 	weight  int
 	arrived time.Time
+	bytes   int64    // held in Room
 	keys    []string // set once the call is tried alone
 	done    chan outcome[R]
 }
@@ -107,7 +130,11 @@ func (g *Group[T, R]) One(ctx context.Context, item T) (R, error) {
 // All does several items in one transaction.
 func (g *Group[T, R]) All(ctx context.Context, items []T) ([]R, error) {
 	c := &call[T, R]{items: items, weight: g.weight(items), arrived: g.Clock.Now(), done: make(chan outcome[R], 1)}
+	if !g.hold(c) {
+		return nil, ErrFull
+	}
 	if err := g.enter(c); err != nil {
+		g.letGo(c)
 		return nil, err
 	}
 	select {
@@ -115,6 +142,23 @@ func (g *Group[T, R]) All(ctx context.Context, items []T) ([]R, error) {
 		return o.results, o.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+// hold takes room for the bytes of a call, if there is any.
+func (g *Group[T, R]) hold(c *call[T, R]) bool {
+	if g.Room == nil {
+		return true
+	}
+	for _, item := range c.items {
+		c.bytes += int64(g.Bytes(item))
+	}
+	return g.Room.take(c.bytes)
+}
+
+func (g *Group[T, R]) letGo(c *call[T, R]) {
+	if g.Room != nil {
+		g.Room.held.Add(-c.bytes)
 	}
 }
 

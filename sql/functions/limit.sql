@@ -15,8 +15,8 @@ declare
 begin
   if (key is null) = (tenant is null) then
     perform weir.refuse_argument('key', 'and tenant exclude each other, and one of them is required');
-  elsif length(coalesce(key, tenant)) not between 1 and 200 or coalesce(key, tenant) ~ '[\x01-\x1f]' then
-    perform weir.refuse_argument(field, 'must be 1 to 200 characters without control characters');
+  elsif weir.label_problem(to_jsonb(coalesce(key, tenant))) is not null then
+    perform weir.refuse_argument(field, weir.label_problem(to_jsonb(coalesce(key, tenant))));
   elsif jsonb_typeof(limits) not in ('object', 'null') then
     perform weir.refuse_argument('limits', 'must be an object {concurrency, rate, weight}');
   end if;
@@ -99,9 +99,10 @@ create or replace function weir.weights_problem(tenants jsonb, field text) retur
     when pg_column_size(tenants) > 65536 then
       array[field || '.weights', 'must be at most 64 KiB', 'Set the weights of single tenants with weir.set_limit.']
     else (
-      select array[field || '.weights', 'must have names of 1 to 200 characters and numbers from 0.001 to 1000']
+      select array[field || '.weights',
+          'must have names of 1 to 200 characters that are not . or .., and numbers from 0.001 to 1000']
         from jsonb_each(tenants -> 'weights') w
-      where length(w.key) not between 1 and 200 or jsonb_typeof(w.value) <> 'number'
+      where weir.label_problem(to_jsonb(w.key)) is not null or jsonb_typeof(w.value) <> 'number'
         or weir.number_problem(w.value, 0.001, 1000) is not null limit 1)
   end
 $$;

@@ -197,8 +197,9 @@ create or replace function weir.wait_problem(wait_for jsonb) returns text[] lang
     when num_nonnulls(wait_for ->> 'signal', wait_for ->> 'seconds', wait_for ->> 'until') <> 1
       then array['wait_for', 'must have one of signal, seconds and until']
     when wait_for ->> 'signal' is not null
-        and (jsonb_typeof(wait_for -> 'signal') <> 'string' or length(wait_for ->> 'signal') not between 1 and 200)
-      then array['wait_for.signal', 'must be a string of 1 to 200 characters']
+        and (jsonb_typeof(wait_for -> 'signal') <> 'string' or length(wait_for ->> 'signal') not between 1 and 200
+          or wait_for ->> 'signal' in ('.', '..'))
+      then array['wait_for.signal', 'must be a string of 1 to 200 characters, and not be . or ..']
     when weir.number_problem(wait_for -> 'seconds', 0, weir.max_seconds()) is not null
       then array['wait_for.seconds', weir.number_problem(wait_for -> 'seconds', 0, weir.max_seconds())]
     when wait_for ->> 'until' is not null and weir.time_problem(wait_for -> 'until') is not null
