@@ -387,25 +387,32 @@ comment on column weir.job_event.detail is
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the
 -- next.
 create table weir.job_unique (
-  key text not null constraint job_unique_pkey primary key,
+  key text not null,
+  tenant text not null default '',
   job_id bigint not null,
-  until timestamptz
+  until timestamptz,
+  constraint job_unique_pkey primary key (key, tenant)
 );
 comment on table weir.job_unique is
   'Unique keys and the job that has each: while the job has not ended, or until a time.';
-comment on column weir.job_unique.key is 'The key, at most 500 characters, one space of keys for all queues.';
+comment on column weir.job_unique.key is 'The key, at most 500 characters: one space of keys for all queues of a tenant.';
+comment on column weir.job_unique.tenant is 'The tenant of the jobs that share the key; empty: none.';
 comment on column weir.job_unique.job_id is 'weir.job.id';
 comment on column weir.job_unique.until is
   'The key is taken until then (scope ttl); null: until the job ends (scope active).';
 
 create table weir.job_idempotency (
-  key text not null constraint job_idempotency_pkey primary key,
+  key text not null,
+  tenant text not null default '',
   job_id bigint not null,
   fingerprint text not null,
-  until timestamptz not null
+  until timestamptz not null,
+  constraint job_idempotency_pkey primary key (key, tenant)
 );
 comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job that each made.';
-comment on column weir.job_idempotency.key is 'The key, at most 255 characters, one space of keys for all queues.';
+comment on column weir.job_idempotency.key is
+  'The key, at most 255 characters: one space of keys for all queues of a tenant.';
+comment on column weir.job_idempotency.tenant is 'The tenant of the job or of the login that submitted the workflow; empty: none.';
 comment on column weir.job_idempotency.job_id is 'weir.job.id';
 comment on column weir.job_idempotency.fingerprint is
   'MD5 of what was asked for, to tell a repeated request from another one with the same key.';

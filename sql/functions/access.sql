@@ -61,6 +61,13 @@ begin
 end $$;
 comment on function weir.login_as(text) is 'Internal. The access of this kind of the session''s login. Errors: 42501.';
 
+create or replace function weir.login_tenant() returns text language plpgsql stable as $$
+begin
+  return case when not weir.is_owner() then (weir.login_as('producer')).tenant end;
+end $$;
+comment on function weir.login_tenant() is
+  'Internal. The tenant for which the session''s login enqueues; null: any, or it is the owner. Errors: 42501.';
+
 create or replace function weir.require_queues(wanted text, queues text[]) returns void language plpgsql stable as $$
 declare
   a weir_auth.sql_access;

@@ -159,19 +159,20 @@ declare
 begin
   for e in
     select x.job, x.n from jsonb_array_elements(jobs) with ordinality x(job, n)
-    where x.job ->> 'idempotency_key' is not null order by x.job ->> 'idempotency_key', x.n
+    where x.job ->> 'idempotency_key' is not null order by x.job ->> 'idempotency_key', x.job ->> 'tenant', x.n
   loop
-    owners[e.n] := weir.take_idempotency_key(e.job, ids[e.n]);
+    owners[e.n] := weir.take_idempotency_key(e.job, e.job ->> 'tenant', ids[e.n]);
   end loop;
   for e in
-    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.n from jsonb_array_elements(jobs) with
+    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n from jsonb_array_elements(jobs) with
       ordinality x(job, n)
-    where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.n
+    where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.job ->> 'tenant', x.n
   loop
     if owners[e.n] = ids[e.n] then
-      owners[e.n] := weir.take_unique_key(e.uniq, ids[e.n], ids);
+      owners[e.n] := weir.take_unique_key(e.uniq, e.tenant, ids[e.n], ids);
       -- If another job has the unique key, that one is the answer to the idempotency key too.
-      update weir.job_idempotency i set job_id = owners[e.n] where i.key = e.key and owners[e.n] <> ids[e.n];
+      update weir.job_idempotency i set job_id = owners[e.n] where i.key = e.key and i.tenant = coalesce(e.tenant, '')
+        and owners[e.n] <> ids[e.n];
     end if;
   end loop;
   return owners;
