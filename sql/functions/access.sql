@@ -49,7 +49,7 @@ end $$;
 comment on function weir.refuse_login() is 'Internal. Raises 42501 for a login without access.';
 
 create or replace function weir.login_as(wanted text) returns weir_auth.sql_access language plpgsql stable
-  set enable_seqscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off as $$
 declare
   a weir_auth.sql_access;
 begin
@@ -68,20 +68,22 @@ end $$;
 comment on function weir.login_tenant() is
   'Internal. The tenant for which the session''s login enqueues; null: any, or it is the owner. Errors: 42501.';
 
+create or replace function weir.refuse_queue(name text) returns void language plpgsql as $$
+begin
+  raise exception using errcode = 'WR011', message = format('there is no queue %L', refuse_queue.name),
+    hint = 'The first job of a queue creates it, and so does weir.set_queue.';
+end $$;
+comment on function weir.refuse_queue(text) is 'Internal. Raises WR011 queue_not_found.';
+
 create or replace function weir.require_queues(wanted text, queues text[]) returns void language plpgsql stable as $$
 declare
   a weir_auth.sql_access;
-  hidden text;
 begin
   if weir.is_owner() then
     return;
   end if;
   a := weir.login_as(wanted);
-  hidden := (select q from unnest(queues) q where (q like any (a.patterns)) is not true limit 1);
-  if hidden is not null then
-    raise exception using errcode = 'WR011', message = format('there is no queue %L', hidden),
-      hint = 'The first job of a queue creates it, and so does weir.set_queue.';  -- as in weir.queue_id
-  end if;
+  perform weir.refuse_queue(q) from unnest(queues) q where (q like any (a.patterns)) is not true;
 end $$;
 comment on function weir.require_queues(text, text[]) is
   'Internal. Raises WR011 queue_not_found for a queue that the session''s login has no access to.';
@@ -124,8 +126,8 @@ begin
     return jobs;
   end if;
   a := weir.login_as('producer');
-  perform weir.require_queues('producer', array(select distinct coalesce(e ->> 'queue', 'default')
-    from jsonb_array_elements(jobs) e where jsonb_typeof(e) = 'object'));
+  perform weir.refuse_queue(coalesce(e ->> 'queue', 'default')) from jsonb_array_elements(jobs) e
+    where jsonb_typeof(e) = 'object' and (coalesce(e ->> 'queue', 'default') like any (a.patterns)) is not true;
   if a.tenant is null then
     return jobs;
   end if;
@@ -154,21 +156,19 @@ comment on function weir.impose_on_workflow(jsonb) is
 -- A token belongs to one lease, and a lease to one login for as long as it is held. So it does not matter that the
 -- lease may end between this look and the ack.
 create or replace function weir.own_tokens(job_ids bigint[], tokens bigint[]) returns bigint[] language plpgsql stable
-  set enable_seqscan = off set enable_bitmapscan = off as $$
+  set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   login oid := weir.login_id();
 begin
   if weir.is_owner() then
     return tokens;
-  elsif not exists (select from weir_auth.sql_access a where a.role = login and a.access = 'worker') then
-    perform weir.refuse_login();
   end if;
   return array(select case when exists (select from weir.job_lease l
     where l.job_id = u.id and l.token = u.token and l.principal = login) then u.token end
     from unnest(job_ids, tokens) with ordinality u(id, token, n) order by u.n);
 end $$;
 comment on function weir.own_tokens(bigint[], bigint[]) is
-  'Internal. The tokens, but null where the session''s login does not hold the lease. Errors: 42501.';
+  'Internal. The tokens, but null where the session''s login does not hold the lease.';
 
 create or replace function weir.grant_access(role text, access text, queues text[] default '{*}',
   tenant text default null) returns void language plpgsql as $$

@@ -133,8 +133,7 @@ create or replace function weir.queue_id(name text) returns int language plpgsql
 declare found_id int := (select q.id from weir.queue q where q.name = queue_id.name and q.deleted_at is null);
 begin
   if found_id is null then
-    raise exception using errcode = 'WR011', message = format('there is no queue %L', queue_id.name),
-      hint = 'The first job of a queue creates it, and so does weir.set_queue.';
+    perform weir.refuse_queue(queue_id.name);
   end if;
   return found_id;
 end $$;

@@ -244,13 +244,18 @@ func TestIdentityIsThatOfTheSession(t *testing.T) {
 	d := weirtest.New(t)
 	group, member := login(t, d, "team", "'producer'", "'worker'"), stranger(t, d, "member")
 	weirtest.Exec(t, d, fmt.Sprintf("grant %s to %s", roleOf(group), roleOf(member)))
-	weirtest.Exec(t, d, "select weir.enqueue('k')")
+	weirtest.Exec(t, d, "select weir.enqueue_many('[{\"kind\": \"k\"}, {\"kind\": \"k\"}]')")
+	held := weirtest.ClaimOne(t, group, "default")
 	conn := member.Connect()
 	for range 2 {
-		for _, call := range []string{"select weir.enqueue('k')", "select weir.claim('{default}', 'w')", "select weir.complete(1, 1)", "select weir.heartbeat('{1}', '{1}')"} {
+		for _, call := range []string{"select weir.enqueue('k')", "select weir.claim('{default}', 'w')"} {
 			if err := weirtest.TryExec(conn, call); !weirtest.HasSQLState(err, "42501") {
 				t.Errorf("%s: %v", call, err)
 			}
+		}
+		weirtest.WantSQLState(t, weirtest.TryExec(conn, "select weir.complete($1, $2)", held.ID, held.Token), "WR002")
+		if n := weirtest.Value[int](t, conn, "select count(*) from weir.heartbeat(array[$1::bigint], array[$2::bigint])", held.ID, held.Token); n != 0 {
+			t.Error("it extends a lease of the other role")
 		}
 		if n := weirtest.Value[int](t, conn, "select count(*) from weir_read.jobs"); n != 0 {
 			t.Errorf("it reads %d jobs", n)
