@@ -1699,6 +1699,7 @@ create schema if not exists weir_auth;
 comment on schema weir_auth is 'Who may use weir. Only its owner reads or writes here.';
 create table weir_auth.sql_access (
   role oid not null,
+  name name not null,
   access text not null constraint access_is_known check (access in ('producer', 'worker', 'reader', 'operator')),
   queues text[] not null,
   patterns text[] not null,
@@ -1708,6 +1709,9 @@ create table weir_auth.sql_access (
 );
 comment on table weir_auth.sql_access is 'What weir.grant_access gave to roles: a row for each role and kind of access.';
 comment on column weir_auth.sql_access.role is 'The role (pg_roles.oid) that logs in.';
+comment on column weir_auth.sql_access.name is
+  'Its name. Both must be those of the session: after a restore in another cluster the oid may be another role''s, and '
+  'access must be granted again.';
 comment on column weir_auth.sql_access.access is 'producer, worker, reader or operator.';
 comment on column weir_auth.sql_access.queues is 'The names of its queues, in which * stands for any characters.';
 comment on column weir_auth.sql_access.patterns is 'The same for `like`.';
@@ -1719,7 +1723,7 @@ comment on column weir_auth.sql_access.granted_at is 'When it was last granted.'
 do $do$ begin
   create view weir_auth.reads as
   select a.patterns, a.tenant from weir_auth.sql_access a
-  where a.role = to_regrole(quote_ident(session_user))::oid and a.access <> 'worker'
+  where a.role = to_regrole(quote_ident(session_user))::oid and a.name = session_user and a.access <> 'worker'
   union all select '{%}', null where pg_has_role(session_user, (select c.relowner from pg_class c
     where c.oid = 'weir_auth.sql_access'::regclass), 'member');
   comment on view weir_auth.reads is 'Which queues and tenants the session may read: a row for each access that it has.';

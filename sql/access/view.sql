@@ -22,6 +22,7 @@ begin
 end $do$;
 
 do $do$ begin
-  delete from weir_auth.sql_access a where not exists (select from pg_roles r where r.oid = a.role);
+  delete from weir_auth.sql_access a where not exists (select from pg_roles r
+    where r.oid = a.role and r.rolname = a.name);
   perform weir.apply_access(a.role) from (select distinct x.role from weir_auth.sql_access x) a;
 end $do$;

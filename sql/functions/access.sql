@@ -53,7 +53,8 @@ create or replace function weir.login_as(wanted text) returns weir_auth.sql_acce
 declare
   a weir_auth.sql_access;
 begin
-  select x.* into a from weir_auth.sql_access x where x.role = weir.login_id() and x.access = wanted;
+  select x.* into a from weir_auth.sql_access x where x.role = weir.login_id() and x.name = session_user
+    and x.access = wanted;
   if not found then
     perform weir.refuse_login();
   end if;
@@ -93,7 +94,7 @@ create or replace function weir.sees_job(job_id bigint, wanted text[]) returns b
 begin
   return weir.is_owner() or exists (
     select from weir.job j join weir.queue q on q.id = j.queue_id join weir_auth.sql_access a
-      on a.role = weir.login_id() and a.access = any (wanted)
+      on a.role = weir.login_id() and a.name = session_user and a.access = any (wanted)
     where j.id = sees_job.job_id and q.name like any (a.patterns)
       -- the queue is the boundary of a worker
       and (a.tenant is null or a.tenant = j.tenant or a.access = 'worker'));
@@ -192,10 +193,10 @@ begin
     perform weir.refuse_argument('queues', 'must be named for a worker or an operator of a tenant',
       'It can do as it likes with all jobs of its queues, whatever their tenant.');
   end if;
-  insert into weir_auth.sql_access as x (role, access, queues, patterns, tenant)
-  values (login, access, queues,
+  insert into weir_auth.sql_access as x (role, name, access, queues, patterns, tenant)
+  values (login, role, access, queues,
     array(select replace(replace(q, '_', '\_'), '*', '%') from unnest(queues) with ordinality u(q, n) order by n), tenant)
-  on conflict on constraint sql_access_pkey do update set queues = excluded.queues, patterns = excluded.patterns,
+  on conflict on constraint sql_access_pkey do update set name = excluded.name, queues = excluded.queues, patterns = excluded.patterns,
     tenant = excluded.tenant, granted_at = excluded.granted_at;
   perform weir.apply_access(login);
 end $$;

@@ -262,6 +262,15 @@ func TestIdentityIsThatOfTheSession(t *testing.T) {
 		}
 		weirtest.Exec(t, conn, "set role "+roleOf(group))
 	}
+
+	// A row with the login's number and another name, as after a restore in another cluster.
+	weirtest.Exec(t, d, "update weir_auth.sql_access set name = 'somebody'")
+	if err := weirtest.TryExec(group, "select weir.enqueue('k')"); !weirtest.HasSQLState(err, "42501") {
+		t.Errorf("a login whose number was another role's may enqueue: %v", err)
+	}
+	if n := weirtest.Value[int](t, group, "select count(*) from weir_read.jobs"); n != 0 {
+		t.Errorf("it reads %d jobs", n)
+	}
 }
 
 // TestLimitedLoginsSeeAndChangeTheirQueuesOnly looks at every view, and calls every function of an operator.
