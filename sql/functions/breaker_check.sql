@@ -23,7 +23,7 @@ begin
     size := size + case when bound.of_group then 0 else bound.times end;
     bounds := bounds * case when bound.of_group then bound.times else 1 end;
   end loop;
-  if bounds * size > 20000 then
+  if bounds * size > 2000 then
     return 'must be a regular expression whose bounds {m,n} repeat less';
   end if;
   perform '' ~ pattern;
