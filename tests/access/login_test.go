@@ -109,7 +109,7 @@ func rightsOf(t *testing.T, d *weirtest.Database, role string) []string {
 		) x (what) order by 1`, role)
 }
 
-// TestAccessOutlastsAMigration applies the functions again, which makes them anew.
+// TestAccessOutlastsAMigration applies the functions again, which makes them again.
 func TestAccessOutlastsAMigration(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -264,7 +264,7 @@ func TestIdentityIsThatOfTheSession(t *testing.T) {
 	}
 
 	// A row with the login's number and another name, as after a restore in another cluster.
-	weirtest.Exec(t, d, "update weir_auth.sql_access set name = 'somebody'")
+	weirtest.Exec(t, d, "update weir_auth.sql_access set name = 'another'")
 	if err := weirtest.TryExec(group, "select weir.enqueue('k')"); !weirtest.HasSQLState(err, "42501") {
 		t.Errorf("a login whose number was another role's may enqueue: %v", err)
 	}
