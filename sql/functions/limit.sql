@@ -67,9 +67,8 @@ end $$;
 comment on function weir.recompute_limits(int) is
   'Internal. After a change of a queue''s limits or overrides: whether it is governed, and what its lines tell apart.';
 
-create or replace function weir.rate_burst(rate jsonb) returns float8 language sql immutable as $$
-  select coalesce((rate ->> 'burst')::float8, greatest(1, ceil((rate ->> 'per_second')::float8)))
-$$;
+create or replace function weir.rate_burst(rate jsonb) returns float8 language sql immutable
+  return coalesce((rate ->> 'burst')::float8, greatest(1, ceil((rate ->> 'per_second')::float8)));
 comment on function weir.rate_burst(jsonb) is
   'Internal. The burst of a rate: as given, or the jobs of one second, at least one.';
 
