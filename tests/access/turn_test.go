@@ -20,9 +20,11 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	for _, l := range []*weirtest.Database{login(t, d, "operator", "'operator'", "'worker'", "'reader'", "'producer'"), stranger(t, d, "nobody")} {
 		for _, table := range weirtest.Values[string](t, d, "select oid::regclass::text from pg_class where relnamespace in ('weir'::regnamespace, 'weir_auth'::regnamespace) and relkind in ('r', 'p', 'v')") {
 			for _, mode := range []string{"access share", "exclusive"} {
-				if err := weirtest.TryExec(l, "lock table "+table+" in "+mode+" mode nowait"); !weirtest.HasSQLState(err, "42501") {
+				tx := l.Tx()
+				if err := weirtest.TryExec(tx, "lock table "+table+" in "+mode+" mode nowait"); !weirtest.HasSQLState(err, "42501") {
 					t.Errorf("a role may lock %s in %s mode: %v", table, mode, err)
 				}
+				weirtest.Rollback(t, tx)
 			}
 		}
 	}
@@ -31,8 +33,12 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	if !weirtest.Value[bool](t, owner, "select fresh from weir.advance_frontier('0')") {
 		t.Error("the frontier does not advance")
 	}
-	if n := weirtest.Value[int](t, owner, "select admitted from weir.admit('q', 1)"); n != 1 {
-		t.Errorf("a pass admits %d jobs, want 1", n)
+	admitted := 0
+	for range 5 { // the first passes begin to govern the queue
+		admitted += weirtest.Value[int](t, owner, "select admitted from weir.admit('q', 1)")
+	}
+	if admitted != 1 {
+		t.Errorf("passes admit %d jobs, want 1", admitted)
 	}
 	if did := weirtest.Value[string](t, owner, "select did from weir.roll_up()"); did == "busy" {
 		t.Error("roll-ups stand still")
