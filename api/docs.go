@@ -2,9 +2,9 @@ package api
 
 import (
 	"embed"
-	"fmt"
 	"io/fs"
 	"net/http"
+	"sync"
 )
 
 // docsFiles is Swagger UI and its page. Nothing is loaded from another host.
@@ -38,11 +38,12 @@ func (a *API) serveDocs() error {
 		}
 	}
 	for version, path := range map[string]string{"3.1": "/openapi.json", "3.0": "/openapi-3.0.json"} {
-		text, err := a.document(version)
-		if err != nil {
-			return fmt.Errorf("describing the API: %w", err)
-		}
+		document := sync.OnceValues(func() ([]byte, error) { return a.document(version) }) // takes longer than the rest of a start
 		a.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) {
+			text, err := document()
+			if err != nil {
+				panic(err) // a defect: the request fails, and the log says why
+			}
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = w.Write(text)
 		})

@@ -34,7 +34,7 @@ type NewJob struct {
 
 // Unique keeps a second job of the same key from being enqueued.
 type Unique struct {
-	Key        string   `json:"key" minLength:"1" maxLength:"500" doc:"One space of keys for all queues."`
+	Key        string   `json:"key" minLength:"1" maxLength:"500" doc:"One space of keys for all queues of a tenant."`
 	Scope      string   `json:"scope,omitempty" enum:"active,ttl" doc:"active: the key is taken until the job ends. ttl: for ttl_seconds. Defaults to active."`
 	TTLSeconds *float64 `json:"ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"With scope ttl: how long the key is taken."`
 }

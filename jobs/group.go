@@ -32,7 +32,7 @@ type grouping[T, R any] struct {
 
 func newGroups[T, R any](e *Engine, queue int, room *batch.Room, aside chan struct{}, g grouping[T, R]) groups[T, R] {
 	config := batch.Config[T, R]{
-		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Bytes: g.bytes, Room: room, Keys: g.keys, Locked: db.IsLocked, Away: db.IsAway,
+		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Bytes: g.bytes, Room: room, Keys: g.keys, Locked: db.IsLocked, Away: isAway,
 		Aside: aside, Size: groupSize, Queue: queue, Log: e.log, Clock: e.clock,
 	}
 	single, several := config, config
@@ -40,6 +40,9 @@ func newGroups[T, R any](e *Engine, queue int, room *batch.Room, aside chan stru
 	several.Flights, several.Observe = manyFlights, e.metrics.group(g.name+"_many")
 	return groups[T, R]{single: batch.New(single), several: batch.New(several)}
 }
+
+// isAway is db.IsAway without statements that took too long or were cancelled: one call may be to blame, so the batch is divided.
+func isAway(err error) bool { return db.IsAway(err) && db.SQLState(err) != "57014" }
 
 // enqueueLocks names the locks that the enqueue of a job may wait for: its keys, or else something of its queue's.
 func enqueueLocks(job json.RawMessage) (keys []string) {

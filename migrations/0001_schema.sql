@@ -282,7 +282,8 @@ create table weir.job_lease (
   cancel_requested_at timestamptz,
   worker text not null,
   progress jsonb,
-  result_ttl_seconds int
+  result_ttl_seconds int,
+  principal oid
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index job_lease_expires_at on weir.job_lease (expires_at);
 comment on table weir.job_lease is 'Jobs that a worker has.';
@@ -308,6 +309,10 @@ comment on column weir.job_lease.cancel_requested_at is
 comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
 comment on column weir.job_lease.result_ttl_seconds is 'As in weir.job, so that completing need not read the facts.';
+
+comment on column weir.job_lease.principal is
+  'The role that claimed it (pg_roles.oid) and alone may report on it, for a login of weir.grant_access; null: weir''s '
+  'owner, and so a node.';
 
 create table weir.job_outcome (
   job_id bigint not null,
@@ -382,25 +387,32 @@ comment on column weir.job_event.detail is
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the
 -- next.
 create table weir.job_unique (
-  key text not null constraint job_unique_pkey primary key,
+  key text not null,
+  tenant text not null default '',
   job_id bigint not null,
-  until timestamptz
+  until timestamptz,
+  constraint job_unique_pkey primary key (key, tenant)
 );
 comment on table weir.job_unique is
   'Unique keys and the job that has each: while the job has not ended, or until a time.';
-comment on column weir.job_unique.key is 'The key, at most 500 characters, one space of keys for all queues.';
+comment on column weir.job_unique.key is 'The key, at most 500 characters: one space of keys for all queues of a tenant.';
+comment on column weir.job_unique.tenant is 'The tenant of the jobs that share the key; empty: none.';
 comment on column weir.job_unique.job_id is 'weir.job.id';
 comment on column weir.job_unique.until is
   'The key is taken until then (scope ttl); null: until the job ends (scope active).';
 
 create table weir.job_idempotency (
-  key text not null constraint job_idempotency_pkey primary key,
+  key text not null,
+  tenant text not null default '',
   job_id bigint not null,
   fingerprint text not null,
-  until timestamptz not null
+  until timestamptz not null,
+  constraint job_idempotency_pkey primary key (key, tenant)
 );
 comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job that each made.';
-comment on column weir.job_idempotency.key is 'The key, at most 255 characters, one space of keys for all queues.';
+comment on column weir.job_idempotency.key is
+  'The key, at most 255 characters: one space of keys for all queues of a tenant.';
+comment on column weir.job_idempotency.tenant is 'The tenant of the job or of the login that submitted the workflow; empty: none.';
 comment on column weir.job_idempotency.job_id is 'weir.job.id';
 comment on column weir.job_idempotency.fingerprint is
   'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
@@ -1680,6 +1692,46 @@ create function weir.evaluate_breaker_sample() returns trigger language plpgsql 
 create constraint trigger evaluate_at_commit after insert on weir.breaker_sample deferrable initially deferred
   for each row when (new.summed is null and (new.failed > 0
     or new.version is not null)) execute function weir.evaluate_breaker_sample();
+
+-- Roles that do not own weir: see sql/functions/access.sql.
+
+create schema if not exists weir_auth;
+comment on schema weir_auth is 'Who may use weir. Only its owner reads or writes here.';
+create table weir_auth.sql_access (
+  role oid not null,
+  name name not null,
+  access text not null constraint access_is_known check (access in ('producer', 'worker', 'reader', 'operator')),
+  queues text[] not null,
+  patterns text[] not null,
+  tenant text,
+  granted_at timestamptz not null default clock_timestamp(),
+  constraint sql_access_pkey primary key (role, access)
+);
+comment on table weir_auth.sql_access is 'What weir.grant_access gave to roles: a row for each role and kind of access.';
+comment on column weir_auth.sql_access.role is 'The role (pg_roles.oid) that logs in.';
+comment on column weir_auth.sql_access.name is
+  'Its name. Both must be those of the session: after a restore in another cluster the oid may be another role''s, and '
+  'access must be granted again.';
+comment on column weir_auth.sql_access.access is 'producer, worker, reader or operator.';
+comment on column weir_auth.sql_access.queues is 'The names of its queues, in which * stands for any characters.';
+comment on column weir_auth.sql_access.patterns is 'The same for `like`.';
+comment on column weir_auth.sql_access.tenant is 'The only tenant that it acts for; null: all.';
+comment on column weir_auth.sql_access.granted_at is 'When it was last granted.';
+
+-- A DO block hides it from sqlc, which knows no pg_has_role.
+-- +goose StatementBegin
+do $do$ begin
+  create view weir_auth.reads as
+  select a.patterns, a.tenant from weir_auth.sql_access a
+  where a.role = to_regrole(quote_ident(session_user))::oid and a.name = session_user and a.access <> 'worker'
+  union all select '{%}', null where pg_has_role(session_user, (select c.relowner from pg_class c
+    where c.oid = 'weir_auth.sql_access'::regclass), 'member');
+  comment on view weir_auth.reads is 'Which queues and tenants the session may read: a row for each access that it has.';
+end $do$;
+-- +goose StatementEnd
+create schema if not exists weir_read;
+comment on schema weir_read is
+  'The views of weir for roles that do not own it: they show what the session''s login has access to.';
 
 create table weir.schema_source (
   name text primary key,

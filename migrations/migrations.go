@@ -10,8 +10,8 @@
 //   - a release that changes any function has a new numbered file, even an empty one. An older program sees a version that
 //     it does not know, and leaves the newer functions alone.
 //
-// weir owns the schema weir, with its record in weir.migration and weir.schema_source, and weir_river, where River keeps
-// its tables. Any number of nodes may call [Up] at once: one applies, the others wait. They wait for a session's advisory
+// weir owns the schema weir, with its record in weir.migration and weir.schema_source, weir_auth and weir_read, which are
+// about who may use it, and weir_river, where River keeps its tables. Any number of nodes may call [Up] at once: one applies, the others wait. They wait for a session's advisory
 // lock, so the address must reach PostgreSQL itself or a pooler in session mode.
 package migrations
 
@@ -47,7 +47,7 @@ const (
 )
 
 // schemas are those that weir makes and owns.
-var schemas = []string{"weir", RiverSchema}
+var schemas = []string{"weir", "weir_auth", "weir_read", RiverSchema}
 
 // Migration is one numbered change.
 type Migration struct {
@@ -121,11 +121,11 @@ func Up(ctx context.Context, databaseURL string) error {
 	})
 }
 
-// Down drops the schemas weir and weir_river, and every job with them.
+// Down drops weir's schemas, and every job with them.
 func Down(ctx context.Context, databaseURL string) error {
 	return locked(ctx, databaseURL, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, "drop schema if exists weir cascade; drop schema if exists "+RiverSchema+" cascade; drop table if exists "+legacyRecord)
-		return explain("dropping the schemas weir and "+RiverSchema, err)
+		_, err := conn.Exec(ctx, "drop schema if exists "+strings.Join(schemas, ", ")+" cascade; drop table if exists "+legacyRecord)
+		return explain("dropping weir's schemas", err)
 	})
 }
 
@@ -227,6 +227,8 @@ func explain(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case db.IsReadOnly(err):
+		return fmt.Errorf("%s: the database takes no writes: it is a standby, or default_transaction_read_only is on", doing)
 	case errors.As(err, &partial):
 		return fmt.Errorf("%s: %s: %w", doing, path.Base(partial.Failed.Source.Path), partial.Err)
 	default:

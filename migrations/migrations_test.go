@@ -195,7 +195,7 @@ func TestReadTellsTimesAndUnknownVersions(t *testing.T) {
 		t.Errorf("the migrations are %+v", list)
 	}
 	for _, m := range list {
-		if age := time.Since(m.AppliedAt).Abs(); age > time.Minute {
+		if age := time.Since(m.AppliedAt).Abs(); age > time.Hour {
 			t.Errorf("version %d was applied %s ago", m.Version, age)
 		}
 	}

@@ -56,7 +56,7 @@ func TestLastReleaseMigratesToTheFreshSchema(t *testing.T) {
 	}
 }
 
-// The schemas weir and weir_river are all that a backup needs.
+// The schemas weir, weir_auth, weir_read and weir_river are all that a backup needs.
 func TestRestoredDumpServes(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -76,12 +76,12 @@ func TestRestoredDumpServes(t *testing.T) {
 	}
 }
 
-// dump returns what pg_dump writes of the two schemas, as statements.
+// dump returns what pg_dump writes of these schemas, as statements.
 func dump(t *testing.T, d *weirtest.Database) string {
 	t.Helper()
 	bin, err := embedded.FindBinaries(os.Getenv("WEIR_POSTGRES_BIN"))
 	check(t, err)
-	command := exec.CommandContext(t.Context(), filepath.Join(bin, "pg_dump"), "--schema=weir", "--schema="+migrations.RiverSchema,
+	command := exec.CommandContext(t.Context(), filepath.Join(bin, "pg_dump"), "--schema=weir", "--schema=weir_auth", "--schema=weir_read", "--schema="+migrations.RiverSchema,
 		"--no-owner", "--inserts", "--exclude-table-data=weir.time_zone", d.URL)
 	command.Stderr = os.Stderr
 	text, err := command.Output()

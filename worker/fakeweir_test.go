@@ -28,6 +28,7 @@ type fakeWeir struct {
 	lost      map[string]bool
 	refuse    func(ack) bool
 	down      int // this many calls are answered with 503
+	acksDown  int // of them, the acks
 	forget    int // this many requests of acks are accepted, and their answer is lost
 }
 
@@ -46,7 +47,7 @@ func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
 	mux.HandleFunc("POST /v1/acks", f.ack)
 	mux.HandleFunc("POST /v1/jobs/{id}/heartbeat", f.heartbeat)
 	f.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if f.unavailable() {
+		if f.unavailable(r) {
 			refuseWith(w, http.StatusServiceUnavailable, "not now")
 			return
 		}
@@ -64,10 +65,13 @@ func (f *fakeWeir) client(t *testing.T) *rest.Client {
 	return c
 }
 
-func (f *fakeWeir) unavailable() bool {
+func (f *fakeWeir) unavailable(r *http.Request) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.down--
+	if f.down >= 0 && r.URL.Path == "/v1/acks" {
+		f.acksDown++
+	}
 	return f.down >= 0
 }
 

@@ -37,19 +37,10 @@ begin
   admitted := 0;
   waiting := 0;
   more := false;
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
-    raise exception using errcode = 'WR010', message = 'admit needs a READ COMMITTED transaction', column = 'queue',
-      hint = 'Each of its statements must see what was committed before it began.';
-  end if;
-  select x.* into q from weir.queue x where x.name = admit.queue;
-  if not found then
+  q := weir.begin_pass(admit.queue, wanted is not null);
+  if q.id is null then
     return;
-  elsif wanted is not null then
-    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id));
-  elsif not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id)) then
-    return;  -- another session is making a pass
   end if;
-  select x.* into q from weir.queue x where x.id = q.id;  -- again, now that no other pass can run
   select a.* into stored from weir.admission a where a.queue_id = q.id order by a.tick desc limit 1;
   if stored.phase = 'open' and stored.version = q.limits_version then
     if wanted is null and stored.demanded_at > clock_timestamp() - interval '1 s' then
@@ -131,6 +122,29 @@ comment on function weir.admit(text, int) is
   'of a key or tenant); in how many seconds a rate allows the next job; whether to call it again at once; and how '
   'many jobs can be claimed as far as it counted (null: not counted). Locks: the queue''s advisory lock until the '
   'transaction ends, then rows with SKIP LOCKED. Errors: WR010 in a REPEATABLE READ transaction.';
+
+create or replace function weir.begin_pass(queue text, waits boolean) returns weir.queue language plpgsql as $$
+declare
+  q weir.queue;
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception using errcode = 'WR010', message = 'admit needs a READ COMMITTED transaction', column = 'queue',
+      hint = 'Each of its statements must see what was committed before it began.';
+  end if;
+  select x.* into q from weir.queue x where x.name = begin_pass.queue;
+  if not found then
+    return null;
+  elsif waits then
+    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id));
+  elsif not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id)) then
+    return null;  -- another session is making a pass
+  end if;
+  select x.* into q from weir.queue x where x.id = q.id;  -- again, now that no other pass can run
+  return q;
+end $$;
+comment on function weir.begin_pass(text, boolean) is
+  'Internal. Takes the turn of a pass and returns the queue. Null: there is no such queue, or, unless it waits, '
+  'another session is making a pass. Locks: the queue''s advisory lock until the transaction ends.';
 
 create or replace function weir.new_admission(queue weir.queue) returns weir.admission language plpgsql as $$
 declare

@@ -76,6 +76,47 @@ comment on function weir.admit_jobs(weir.queue, weir.admission, boolean, timesta
   'Internal. Updates the lines that changed, then admits jobs until `target` are unclaimed, as the limits allow. '
   'Returns how many it admitted, which limit holds the others, and in how many seconds a rate allows the next.';
 
+-- Inlined by the planner. Of each tenant the open lines of its highest priority, in turn, until there is no room.
+create or replace function weir.choose_lines(queue_id int, now_at timestamptz, chosen text[], rooms int[],
+  after_turns bigint[], keyed boolean, overridden boolean, per_key int, key_per_second float8, key_burst float8)
+returns table (tid tid, quota int) language sql stable as $$
+  with scanned as (  -- most: how many jobs the line could give
+    select l.tid, u.tenant, u.n as room, l.turn,
+      least(r.concurrency - l.in_flight, floor(weir.line_tokens(r.per_second, r.burst, l.tokens, l.tokens_at,
+        choose_lines.now_at) + 1e-6)::int, l.waiting) as most
+    from unnest(choose_lines.chosen, choose_lines.rooms) u(tenant, n)
+    cross join lateral (
+      select u.n / 2 + 16 as most, coalesce(choose_lines.after_turns,
+        (select t.served_turns from weir.tenant_share t
+          where t.queue_id = choose_lines.queue_id and t.tenant = u.tenant order by t.tick desc limit 1)) as turns
+        offset 0) c
+    cross join lateral (
+      select p from generate_series(10, 1, -1) p
+      where (select true from weir.line x where x.queue_id = choose_lines.queue_id and x.tenant = u.tenant
+        and x.priority = p and x.turn > c.turns[p] limit 1)
+      limit 1) best
+    cross join lateral (
+      select x.ctid as tid, x.name, x.in_flight, x.waiting, x.turn, x.tokens, x.tokens_at from weir.line x
+      where x.queue_id = choose_lines.queue_id and x.tenant = u.tenant and x.priority = best.p
+        and x.turn > c.turns[best.p] order by x.turn limit c.most) l
+    cross join lateral weir.line_limits(choose_lines.queue_id, l.name, choose_lines.keyed, choose_lines.overridden,
+      choose_lines.per_key, choose_lines.key_per_second, choose_lines.key_burst) r
+  ), wishes as (  -- at most 16 jobs a turn
+    select s.tid, s.tenant, s.turn, s.room,
+      greatest(least(s.most, greatest(1, least(16, s.room / 16),
+        ceil(s.room::float8 / count(*) over (partition by s.tenant))::int)), 0) as wish
+    from scanned s
+  )
+  select w.tid, least(w.wish, w.room - w.before)::int
+  from (
+    select x.*, coalesce(sum(x.wish) over (partition by x.tenant
+      order by x.turn rows between unbounded preceding and 1 preceding), 0) as before
+    from wishes x) w
+  where w.before < w.room
+$$;
+comment on function weir.choose_lines(int, timestamptz, text[], int[], bigint[], boolean, boolean, int, float8, float8)
+  is 'Internal. The lines that give jobs in one round, and how many each gives.';
+
 -- A line gives several jobs at a turn where there is room for many, so that a turn costs less than a job. Locks: the
 -- job_held rows that it takes, skip locked. The caller passes served_turns where the limits do not tell tenants apart.
 create or replace function weir.serve_lines(queue weir.queue, overridden boolean, now_at timestamptz, chosen text[],
@@ -89,39 +130,10 @@ declare
   per_key int := (queue.limits ->> 'per_key')::int;
   key_per_second float8 := (queue.limits #>> '{key_rate,per_second}')::float8;
   key_burst float8 := case when queue.limits ? 'key_rate' then weir.rate_burst(queue.limits -> 'key_rate') end;
-  most_a_turn constant int := 16;
 begin
-  with scanned as (  -- the open lines of each tenant's highest priority, in turn, and how many jobs each could give
-    select l.tid, u.tenant, u.n as room, l.turn,
-      least(r.concurrency - l.in_flight, floor(weir.line_tokens(r.per_second, r.burst, l.tokens, l.tokens_at, now_at)
-        + 1e-6)::int, l.waiting) as most
-    from unnest(chosen, rooms) u(tenant, n)
-    cross join lateral (
-      select u.n / 2 + 16 as most, coalesce(after_turns,
-        (select t.served_turns from weir.tenant_share t where t.queue_id = queue.id and t.tenant = u.tenant
-          order by t.tick desc limit 1)) as turns offset 0) c
-    cross join lateral (
-      select p from generate_series(10, 1, -1) p
-      where (select true from weir.line x where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = p
-        and x.turn > c.turns[p] limit 1)
-      limit 1) best
-    cross join lateral (
-      select x.ctid as tid, x.name, x.in_flight, x.waiting, x.turn, x.tokens, x.tokens_at from weir.line x
-      where x.queue_id = queue.id and x.tenant = u.tenant and x.priority = best.p and x.turn > c.turns[best.p]
-        order by x.turn limit c.most) l
-    cross join lateral weir.line_limits(queue.id, l.name, keyed, overridden, per_key, key_per_second, key_burst) r
-  ), wishes as (
-    select s.tid, s.tenant, s.turn, s.room,
-      greatest(least(s.most, greatest(1, least(most_a_turn, s.room / 16),
-        ceil(s.room::float8 / count(*) over (partition by s.tenant))::int)), 0) as wish
-    from scanned s
-  ), quotas as materialized (  -- how many each gives, as far as the room reaches
-    select w.tid, least(w.wish, w.room - w.before)::int as quota
-    from (
-      select x.*, coalesce(sum(x.wish) over (partition by x.tenant
-        order by x.turn rows between unbounded preceding and 1 preceding), 0) as before
-      from wishes x) w
-    where w.before < w.room
+  with quotas as materialized (
+    select c.tid, c.quota from weir.choose_lines(queue.id, now_at, chosen, rooms, after_turns, keyed, overridden,
+      per_key, key_per_second, key_burst) c
   ), heads as materialized (
       -- the jobs at the head of each line: one more than its quota, to see whether it has others
     select q.tid, q.quota, l.name, l.tenant, l.in_flight, l.waiting, l.priorities, l.floors, l.turn, l.priority,

@@ -76,12 +76,13 @@ comment on function weir.refuse_bad_delays(text, interval[], boolean) is
   'Internal. Raises WR010 for the first delay that is negative or longer than ten years, or null where one is '
   'required.';
 
--- A control character would be taken for the separator in the name of a line; see line.sql.
+-- A control character would be taken for the separator in the name of a line; see line.sql. A path with . or .. leads
+-- elsewhere, so REST could not name them.
 create or replace function weir.label_problem(value jsonb) returns text language sql immutable as $$
   select case when value is null or jsonb_typeof(value) = 'null' then null
     when jsonb_typeof(value) <> 'string' or length(value #>> '{}') not between 1 and 200
       then 'must be a string of 1 to 200 characters'
-    when value #>> '{}' ~ '[\x01-\x1f]' then 'must not contain control characters' end
+    when value #>> '{}' ~ '[\x01-\x1f]|^[.][.]?$' then 'must not have control characters, or be . or ..' end
 $$;
 comment on function weir.label_problem(jsonb) is
   'Internal. What is wrong with a JSON value that should be absent or a tenant or a concurrency key, or null.';

@@ -1,9 +1,30 @@
 -- Checks of what callers say about breakers: settings, policies, and names and reasons of changes by hand.
 
+-- Patterns are matched in transactions that acks of other callers share, so none may take long. What is left is matched
+-- in time that grows with the text and with the pattern: back-references and look-around take exponential time, and
+-- bounds multiply the pattern.
 create or replace function weir.pattern_problem(pattern text) returns text language plpgsql immutable as $$
+declare
+  plain text := replace(pattern, '\\', '');  -- without escaped backslashes
+  size float8 := length(pattern);
+  bounds float8 := 1;
+  bound record;
 begin
   if length(pattern) not between 1 and 1000 then
     return 'must be a regular expression of 1 to 1000 characters';
+  elsif plain ~ '\\[0-9]' then
+    return 'must be a regular expression without back-references';
+  elsif plain ~ '\(\?(?!:|i\))' or plain ~ '^\*\*\*' then
+    return 'must be a regular expression without look-around, and without options other than (?i)';
+  end if;
+  -- The bound of a group multiplies what is in it, that of a single character adds to the pattern.
+  for bound in select m[1] = ')' as of_group, greatest(m[2]::float8, nullif(m[3], '')::float8, 1) as times
+    from regexp_matches(plain, '(.?)\{([0-9]{1,3}),?([0-9]{0,3})\}', 'g') m loop
+    size := size + case when bound.of_group then 0 else bound.times end;
+    bounds := bounds * case when bound.of_group then bound.times else 1 end;
+  end loop;
+  if bounds * size > 2000 then
+    return 'must be a regular expression whose bounds {m,n} repeat less';
   end if;
   perform '' ~ pattern;
   return null;

@@ -53,15 +53,14 @@ comment on function weir.sweep_breaker_results(int) is
   'how many.';
 
 -- Probes, jobs that come back and throttled jobs are held first, so these states have policy hold.
-create or replace function weir.current_policy(b weir.breaker) returns jsonb language sql stable as $$
-  select case
+create or replace function weir.current_policy(b weir.breaker) returns jsonb language sql stable
+  return case
     when b.state = 'closed' or b.wants_probes or b.while_open ->> 'policy' in ('hold', 'throttle')
       or (b.while_open ->> 'until')::timestamptz <= clock_timestamp()
         or b.opened_at + make_interval(secs => (b.while_open ->> 'for_seconds')::float8) <= clock_timestamp()
       then '{"policy": "hold"}'::jsonb
     else b.while_open
-  end
-$$;
+  end;
 comment on function weir.current_policy(weir.breaker) is
   'Internal. The policy for jobs of a gated breaker at this moment: its while_open, or hold.';
 

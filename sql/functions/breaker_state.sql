@@ -55,8 +55,8 @@ create or replace function weir.is_counted_failure(counts jsonb, error jsonb) re
     when counts -> 'except_types' ? coalesce(error ->> 'type', '') then false
     when counts -> 'types' ? coalesce(error ->> 'type', '') then true
     when coalesce(error ->> 'type', '') = 'lost' then false
-    when counts ? 'pattern' then coalesce(error ->> 'message', '') ~ (counts ->> 'pattern')
-      or coalesce(error ->> 'type', '') ~ (counts ->> 'pattern')
+    when counts ? 'pattern' then left(coalesce(error ->> 'message', ''), 1000) ~ (counts ->> 'pattern')
+      or left(coalesce(error ->> 'type', ''), 1000) ~ (counts ->> 'pattern')
     else not counts ? 'types'
   end
 $$;

@@ -42,6 +42,7 @@ declare
   is_step boolean := (select j.workflow_id is not null from weir.job j where j.id = cancel.job_id);
   locked boolean := false;
 begin
+  perform weir.require_job(cancel.job_id, '{operator}');
   if is_step is null then
     perform weir.refuse_stale(cancel.job_id);
   end if;

@@ -66,6 +66,7 @@ declare
   now_at timestamptz;
   refusals text[];
   counted boolean[];
+  principal oid := case when session_user <> current_user and not weir.is_owner() then weir.login_id() end;
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
   sift int;            -- how many jobs of open breakers it moves out of its way, in each queue and round,
@@ -194,10 +195,10 @@ begin
     cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
     insert into weir.job_lease (job_id, token, leased_at, expires_at, queue_id, lease_seconds, priority, attempt,
-      worker, result_ttl_seconds, counted, followed, line, breaker_id)
+      worker, result_ttl_seconds, counted, followed, line, breaker_id, principal)
     select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), k.queue_id,
       k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line,
-      k.breaker_id
+      k.breaker_id, principal
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds,
@@ -236,6 +237,9 @@ begin
     perform weir.refuse_argument('max_jobs', 'must be from 1 to 10000');
   elsif lease_seconds not between 1 and 3600 then
     perform weir.refuse_argument('lease_seconds', 'must be from 1 to 3600');
+  end if;
+  if session_user <> current_user then
+    perform weir.require_queues('worker', queues);
   end if;
   perform weir.touch_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds,

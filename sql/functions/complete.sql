@@ -11,6 +11,9 @@ begin
     perform weir.refuse_argument('result', weir.size_problem(result, 1048576),
       'Keep it elsewhere and give its address. Nothing was changed.');
   end if;
+  if session_user <> current_user then
+    token := (weir.own_tokens(array[job_id], array[token]))[1];
+  end if;
   perform from weir.complete_batch(array[job_id], array[token], case when result is not null then array[result] end) c
   where c.refusal is null;
   if not found then
@@ -25,6 +28,9 @@ comment on function weir.complete(bigint, bigint, jsonb) is
 create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null)
 returns setof bigint language plpgsql as $$
 begin
+  if session_user <> current_user then
+    tokens := weir.own_tokens(job_ids, tokens);
+  end if;
   return query select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null;
 end $$;
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is

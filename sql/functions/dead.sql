@@ -61,6 +61,7 @@ comment on function weir.requester_problem(text) is 'Internal. Why the name of a
 create or replace function weir.redrive(job_id bigint, by text default null, keep_attempts boolean default false)
 returns text language plpgsql as $$
 begin
+  perform weir.require_job(redrive.job_id, '{operator}');
   if weir.requester_problem(redrive.by) is not null then
     perform weir.refuse_argument('by', weir.requester_problem(redrive.by));
   end if;
@@ -99,6 +100,7 @@ comment on function weir.purge_dead_letters(bigint[], text) is
 
 create or replace function weir.purge_dead(job_id bigint, by text default null) returns void language plpgsql as $$
 begin
+  perform weir.require_job(purge_dead.job_id, '{operator}');
   if weir.requester_problem(purge_dead.by) is not null then
     perform weir.refuse_argument('by', weir.requester_problem(purge_dead.by));
   end if;

@@ -11,6 +11,7 @@ declare
   new_run_at timestamptz;
   new_state text;
 begin
+  perform weir.require_job(edit.job_id, '{operator}');
   if jsonb_typeof(changes) is distinct from 'object' then
     perform weir.refuse_argument('changes', 'must be a JSON object');
   elsif changes = '{}' then

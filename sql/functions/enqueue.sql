@@ -13,8 +13,12 @@ declare
     || case when max_attempts is null then '{}' else jsonb_build_object('max_attempts', max_attempts) end
     || case when unique_key is null then '{}' else jsonb_build_object('unique',
       jsonb_build_object('key', unique_key)) end;
+  jobs jsonb := jsonb_build_array(job);
 begin
-  return (select b.job_id from weir.enqueue_batch(jsonb_build_array(job)) b);
+  if session_user <> current_user then
+    jobs := weir.impose_on_jobs(jobs);
+  end if;
+  return (select b.job_id from weir.enqueue_batch(jobs) b);
 end $$;
 comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text, jsonb) is
   'Enqueues one job in the caller''s transaction and returns its id. A job with a unique_key that an unfinished job '
@@ -25,6 +29,9 @@ comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text,
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language plpgsql as $$
 begin
+  if session_user <> current_user then
+    jobs := weir.impose_on_jobs(jobs);
+  end if;
   return query select b.job_id from weir.enqueue_batch(jobs) b;
 end $$;
 comment on function weir.enqueue_many(jsonb) is
@@ -152,19 +159,20 @@ declare
 begin
   for e in
     select x.job, x.n from jsonb_array_elements(jobs) with ordinality x(job, n)
-    where x.job ->> 'idempotency_key' is not null order by x.job ->> 'idempotency_key', x.n
+    where x.job ->> 'idempotency_key' is not null order by x.job ->> 'idempotency_key', x.job ->> 'tenant', x.n
   loop
-    owners[e.n] := weir.take_idempotency_key(e.job, ids[e.n]);
+    owners[e.n] := weir.take_idempotency_key(e.job, e.job ->> 'tenant', ids[e.n]);
   end loop;
   for e in
-    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.n from jsonb_array_elements(jobs) with
+    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n from jsonb_array_elements(jobs) with
       ordinality x(job, n)
-    where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.n
+    where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.job ->> 'tenant', x.n
   loop
     if owners[e.n] = ids[e.n] then
-      owners[e.n] := weir.take_unique_key(e.uniq, ids[e.n], ids);
+      owners[e.n] := weir.take_unique_key(e.uniq, e.tenant, ids[e.n], ids);
       -- If another job has the unique key, that one is the answer to the idempotency key too.
-      update weir.job_idempotency i set job_id = owners[e.n] where i.key = e.key and owners[e.n] <> ids[e.n];
+      update weir.job_idempotency i set job_id = owners[e.n] where i.key = e.key and i.tenant = coalesce(e.tenant, '')
+        and owners[e.n] <> ids[e.n];
     end if;
   end loop;
   return owners;

@@ -144,10 +144,14 @@ comment on function weir.fail_batch(bigint[], bigint[], jsonb[], interval[], boo
 create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[],
   retry_ins interval[] default null,
   retries boolean[] default null)
-returns table (job_id bigint, state weir.job_state, run_at timestamptz) language sql as $$
-  select f.job_id, f.state, f.run_at from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f
-    where f.refusal is null
-$$;
+returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql as $$
+begin
+  if session_user <> current_user then
+    tokens := weir.own_tokens(job_ids, tokens);
+  end if;
+  return query select f.job_id, f.state, f.run_at
+    from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f where f.refusal is null;
+end $$;
 comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
   'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is '
   'retryable. Errors: WR010.';

@@ -31,9 +31,6 @@ declare
   low bigint;
   low_since timestamptz;
   moved int;
-  gone tid[];
-  ids int[];
-  positions text[];
   mine boolean;
   era record;  -- the epoch, and what it was set on
 begin
@@ -76,27 +73,7 @@ begin
     left join unnest(last.holders, last.holder_seqs, last.holder_since) o(name, seq, since) on o.name = n.name;
   end if;
 
-  -- Read first, and written only if something moved: no other session writes to this table. A frontier in which nothing
-  -- waits any more passed all that was drawn.
-  select count(*), array_agg(x.tid), array_agg(x.id), array_agg(x.seen::text),
-    coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))
-      from unnest(x.seen, x.positions) u(seen, before))), 0)
-    into moved, gone, ids, positions, passed
-  from (
-    select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
-      and r.priority = p
-      and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
-        from generate_series(1, 10) p) as seen
-    -- of a governed queue also where its admitted jobs stand
-    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q
-    left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id
-      order by x.tick desc limit 1) f on true) x
-  where coalesce(x.positions, array_fill(null::bigint, array[10])) is distinct from x.seen;
-  if moved > 0 then
-    delete from weir.frontier f where f.ctid = any (gone);
-    insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[]
-      from unnest(ids, positions) u(id, seen);
-  end if;
+  select m.moved, m.passed into moved, passed from weir.move_frontiers(last, now_seq, low) m;
 
   select last.epoch, last.wal_timeline, last.origin into era;
   if (last.wal_timeline, last.origin) <> (weir.wal_timeline(), weir.database_origin()) then
@@ -124,3 +101,36 @@ comment on function weir.advance_frontier(interval) is
   'the last tick at which a late transaction was found to have ended, how many transactions are writing, whether '
   'that was seen by this call (fresh) or by an earlier one, and by how many places, at most, a frontier moved. '
   'Errors: WR010 in a REPEATABLE READ transaction.';
+
+create or replace function weir.move_frontiers(last weir.watermark, now_seq bigint, low bigint, out moved int,
+  out passed bigint) language plpgsql as $$
+declare
+  gone tid[];
+  ids int[];
+  positions text[];
+begin
+  -- Read first, and written only if something moved: no other session writes to this table. A frontier in which nothing
+  -- waits any more passed all that was drawn.
+  select count(*), array_agg(x.tid), array_agg(x.id), array_agg(x.seen::text),
+    coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))
+      from unnest(x.seen, x.positions) u(seen, before))), 0)
+    into moved, gone, ids, positions, passed
+  from (
+    select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
+      and r.priority = p
+      and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
+        from generate_series(1, 10) p) as seen
+    -- of a governed queue also where its admitted jobs stand
+    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q
+    left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id
+      order by x.tick desc limit 1) f on true) x
+  where coalesce(x.positions, array_fill(null::bigint, array[10])) is distinct from x.seen;
+  if moved > 0 then
+    delete from weir.frontier f where f.ctid = any (gone);
+    insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[]
+      from unnest(ids, positions) u(id, seen);
+  end if;
+end $$;
+comment on function weir.move_frontiers(weir.watermark, bigint, bigint) is
+  'Internal. Looks up the frontier of every queue again. low: what bounds the entries of transactions that have ended '
+  'since the last tick. Returns how many frontiers moved, and by how many places at most.';

@@ -17,6 +17,9 @@ begin
   if heartbeat.progress is not null then
     perform weir.refuse_large('progress', heartbeat.progress, 65536);
   end if;
+  if session_user <> current_user then
+    tokens := weir.own_tokens(job_ids, tokens);
+  end if;
   return query
   update weir.job_lease l set
     lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),

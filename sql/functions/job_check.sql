@@ -30,8 +30,8 @@ $$;
 comment on function weir.unique_problem(jsonb) is
   'Internal. What is wrong with a JSON value that should be absent or a unique key: its field and why, or null.';
 
-create or replace function weir.parent_problem(parent jsonb) returns text language plpgsql stable set jit = off
-  set enable_seqscan = off as $$
+create or replace function weir.parent_problem(parent jsonb, tenant text) returns text language plpgsql stable
+  set jit = off set enable_seqscan = off as $$
 declare
   given text := parent #>> '{}';
 begin
@@ -42,10 +42,13 @@ begin
   elsif given::numeric > 9223372036854775807 then
     return 'names no job';
   end if;
-  return case when not exists (select from weir.job j where j.id = given::bigint) then 'names no job' end;
+  return case when not exists (select from weir.job j where j.id = given::bigint
+      and (j.tenant is null or j.tenant = parent_problem.tenant))
+    or session_user <> current_user and not weir.sees_job(given::bigint, '{producer}') then 'names no job' end;
 end $$;
-comment on function weir.parent_problem(jsonb) is
-  'Internal. What is wrong with a JSON value that should be absent or the id of an existing job, or null.';
+comment on function weir.parent_problem(jsonb, text) is
+  'Internal. What is wrong with a JSON value that should be absent or the id of an existing job of no tenant or of '
+  'this one, or null.';
 
 create or replace function weir.job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
@@ -90,7 +93,7 @@ begin
         then 'must be an object of at most 64 KiB' else weir.size_problem(rest -> 'metadata', 65536) end),
       ('breaker', weir.name_problem(rest -> 'breaker')),
       ('result_ttl_seconds', weir.integer_problem(rest -> 'result_ttl_seconds', 1, 31536000)),
-      ('parent_id', weir.parent_problem(rest -> 'parent_id'))
+      ('parent_id', weir.parent_problem(rest -> 'parent_id', rest ->> 'tenant'))
     ) p(field, problem) where problem is not null limit 1);
 end $$;
 comment on function weir.job_problem(jsonb) is

@@ -50,6 +50,7 @@ create or replace function weir.retry(job_id bigint, reset_attempts boolean defa
 language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
+  perform weir.require_job(retry.job_id, '{operator}');
   if not exists (select from weir.job j where j.id = retry.job_id) then
     perform weir.refuse_stale(retry.job_id);
   end if;

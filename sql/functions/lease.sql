@@ -7,13 +7,12 @@ create or replace function weir.refuse_stale(job_id bigint) returns void languag
   set enable_seqscan = off as $$
 #variable_conflict use_variable
 begin
-  if exists (select from weir.job j where j.id = job_id) then
+  if exists (select from weir.job j where j.id = job_id) and weir.sees_job(job_id, '{worker}') then
     raise exception using errcode = 'WR001', message = format('the lease on job %s is not held with this token',
       job_id),
       hint = 'It ended, expired or was given to another worker. Nothing was changed; stop working on the job.';
   end if;
-  raise exception using errcode = 'WR002', message = format('there is no job %s', job_id),
-    hint = 'Ids come from weir.enqueue. Ended jobs go when their retention is over.';
+  perform weir.refuse_unknown_job(job_id);
 end $$;
 comment on function weir.refuse_stale(bigint) is
   'Internal. Raises WR001 stale_token, or WR002 job_not_found where there is no such job.';
@@ -81,6 +80,9 @@ create or replace function weir.assert_lease(job_id bigint, token bigint) return
   set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_variable
 begin
+  if session_user <> current_user then
+    token := (weir.own_tokens(array[job_id], array[token]))[1];
+  end if;
   perform from weir.job_lease l where l.job_id = assert_lease.job_id and l.token = assert_lease.token for key share;
   if not found then
     perform weir.refuse_stale(job_id);

@@ -15,8 +15,8 @@ declare
 begin
   if (key is null) = (tenant is null) then
     perform weir.refuse_argument('key', 'and tenant exclude each other, and one of them is required');
-  elsif length(coalesce(key, tenant)) not between 1 and 200 or coalesce(key, tenant) ~ '[\x01-\x1f]' then
-    perform weir.refuse_argument(field, 'must be 1 to 200 characters without control characters');
+  elsif weir.label_problem(to_jsonb(coalesce(key, tenant))) is not null then
+    perform weir.refuse_argument(field, weir.label_problem(to_jsonb(coalesce(key, tenant))));
   elsif jsonb_typeof(limits) not in ('object', 'null') then
     perform weir.refuse_argument('limits', 'must be an object {concurrency, rate, weight}');
   end if;
@@ -67,9 +67,8 @@ end $$;
 comment on function weir.recompute_limits(int) is
   'Internal. After a change of a queue''s limits or overrides: whether it is governed, and what its lines tell apart.';
 
-create or replace function weir.rate_burst(rate jsonb) returns float8 language sql immutable as $$
-  select coalesce((rate ->> 'burst')::float8, greatest(1, ceil((rate ->> 'per_second')::float8)))
-$$;
+create or replace function weir.rate_burst(rate jsonb) returns float8 language sql immutable
+  return coalesce((rate ->> 'burst')::float8, greatest(1, ceil((rate ->> 'per_second')::float8)));
 comment on function weir.rate_burst(jsonb) is
   'Internal. The burst of a rate: as given, or the jobs of one second, at least one.';
 
@@ -100,9 +99,10 @@ create or replace function weir.weights_problem(tenants jsonb, field text) retur
     when pg_column_size(tenants) > 65536 then
       array[field || '.weights', 'must be at most 64 KiB', 'Set the weights of single tenants with weir.set_limit.']
     else (
-      select array[field || '.weights', 'must have names of 1 to 200 characters and numbers from 0.001 to 1000']
+      select array[field || '.weights',
+          'must have names of 1 to 200 characters that are not . or .., and numbers from 0.001 to 1000']
         from jsonb_each(tenants -> 'weights') w
-      where length(w.key) not between 1 and 200 or jsonb_typeof(w.value) <> 'number'
+      where weir.label_problem(to_jsonb(w.key)) is not null or jsonb_typeof(w.value) <> 'number'
         or weir.number_problem(w.value, 0.001, 1000) is not null limit 1)
   end
 $$;

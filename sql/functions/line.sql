@@ -17,15 +17,13 @@ $$;
 comment on function weir.line_name(int, text, text) is
   'Internal. The line of a job with this tenant and key, in a queue whose limits tell line_by apart.';
 
-create or replace function weir.line_tenant(name text) returns text language sql immutable as $$
-  select case left(name, 1) when '2' then substr(name, 2) when '3' then split_part(substr(name, 2), e'\x1f', 1)
-    else '' end
-$$;
+create or replace function weir.line_tenant(name text) returns text language sql immutable
+  return case left(name, 1) when '2' then substr(name, 2) when '3' then split_part(substr(name, 2), e'\x1f', 1)
+    else '' end;
 comment on function weir.line_tenant(text) is 'Internal. The tenant in a line''s name; empty: none.';
 
-create or replace function weir.line_key(name text) returns text language sql immutable as $$
-  select case left(name, 1) when '1' then substr(name, 2) when '3' then split_part(name, e'\x1f', 2) else '' end
-$$;
+create or replace function weir.line_key(name text) returns text language sql immutable
+  return case left(name, 1) when '1' then substr(name, 2) when '3' then split_part(name, e'\x1f', 2) else '' end;
 comment on function weir.line_key(text) is 'Internal. The concurrency key in a line''s name; empty: none.';
 
 -- A job is in flight while it stands in job_ready under admitted_id, has a lease with a line, or has a reservation.

@@ -19,6 +19,7 @@ declare
   -- of such a queue, what lies under its own id is on its way into lines
   governed boolean := (select x.governed from weir.queue x where x.id = q);
 begin
+  perform weir.require_queues('operator', array[count_waiting.name]);
   perform weir.check_waiting(state);
   return case when state in ('available', 'waiting') or state = 'held' and governed
     then (select count(*) from weir.job_ready r
@@ -50,6 +51,7 @@ declare
   admitted bigint[];
   steps bigint[] := '{}';
 begin
+  perform weir.require_queues('operator', array[purge_queue.name]);
   perform weir.check_waiting(state);
   -- A step is only taken if its workflow is locked before its place.
   steps := array(select w.job_id from weir.workflow_step w where w.job_id = any (array(

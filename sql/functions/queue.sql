@@ -133,8 +133,7 @@ create or replace function weir.queue_id(name text) returns int language plpgsql
 declare found_id int := (select q.id from weir.queue q where q.name = queue_id.name and q.deleted_at is null);
 begin
   if found_id is null then
-    raise exception using errcode = 'WR011', message = format('there is no queue %L', queue_id.name),
-      hint = 'The first job of a queue creates it, and so does weir.set_queue.';
+    perform weir.refuse_queue(queue_id.name);
   end if;
   return found_id;
 end $$;
@@ -146,6 +145,7 @@ returns void language plpgsql as $$
 declare
   now_at timestamptz := clock_timestamp();
 begin
+  perform weir.require_queues('operator', array[pause_queue.name]);
   if reason is not null and length(reason) not between 1 and 500 then
     perform weir.refuse_argument('reason', 'must have 1 to 500 characters');
   elsif resume_at <= now_at or resume_at > now_at + make_interval(secs => weir.max_seconds()) then
@@ -162,6 +162,7 @@ comment on function weir.pause_queue(text, text, timestamptz) is
 
 create or replace function weir.resume_queue(name text) returns void language plpgsql as $$
 begin
+  perform weir.require_queues('operator', array[resume_queue.name]);
   update weir.queue q set paused_at = null, pause_reason = null, resume_at = null
     where q.id = weir.queue_id(resume_queue.name);
   perform weir.wake(array[resume_queue.name]);
@@ -192,6 +193,7 @@ create or replace function weir.delete_queue(name text) returns void language pl
 declare
   q int := weir.queue_id(delete_queue.name);
 begin
+  perform weir.require_queues('operator', array[delete_queue.name]);
   if exists (select from weir.job_ready r where r.queue_id in (select u.id from weir.queue x cross
     join unnest(array[x.id, x.admitted_id]) u(id) where x.id = q))
     or exists (select from weir.job_lease l where l.queue_id = q)

@@ -132,13 +132,13 @@ create or replace function weir.sweep_unique_keys(most int default 10000) return
 declare
   swept int;
 begin
-  delete from weir.job_unique u where u.key = any (array(
-    select x.key from weir.job_unique x
+  delete from weir.job_unique u where u.ctid = any (array(
+    select x.ctid from weir.job_unique x
     where x.until <= now() or x.until is null and (exists (select from weir.job_outcome o where o.job_id = x.job_id)
       or not exists (select from weir.job j where j.id = x.job_id))
     limit most for update skip locked));
   get diagnostics swept = row_count;
-  delete from weir.job_idempotency i where i.key = any (array(select x.key from weir.job_idempotency x
+  delete from weir.job_idempotency i where i.ctid = any (array(select x.ctid from weir.job_idempotency x
     where x.until <= now() limit most for update skip locked));
   return swept;
 end $$;

@@ -85,14 +85,22 @@ begin
   if delays is null then
     perform weir.refuse_argument('delays', 'must have a delay for each job');
   end if;
+  if session_user <> current_user then
+    tokens := weir.own_tokens(job_ids, tokens);
+  end if;
   return query select s.job_id from weir.snooze_batch(job_ids, tokens, delays) s where s.refusal is null;
 end $$;
 comment on function weir.snooze_many(bigint[], bigint[], interval[]) is
   'weir.snooze for many at once; returns the ids whose token was good. Errors: WR010.';
 
-create or replace function weir.release_many(job_ids bigint[], tokens bigint[]) returns setof bigint language sql as $$
-  select s.job_id from weir.snooze_batch(job_ids, tokens, null) s where s.refusal is null
-$$;
+create or replace function weir.release_many(job_ids bigint[], tokens bigint[]) returns setof bigint
+language plpgsql as $$
+begin
+  if session_user <> current_user then
+    tokens := weir.own_tokens(job_ids, tokens);
+  end if;
+  return query select s.job_id from weir.snooze_batch(job_ids, tokens, null) s where s.refusal is null;
+end $$;
 comment on function weir.release_many(bigint[], bigint[]) is
   'weir.release for many at once; returns the ids whose token was good. Errors: WR010.';
 

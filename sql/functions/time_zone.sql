@@ -40,17 +40,15 @@ comment on function weir.load_time_zones(jsonb, text) is
   'Internal, for weir migrate up. Stores the time zones of a release, {name: {changes, offsets}}, with changes in Unix '
   'seconds. Returns how many zones changed.';
 
-create or replace function weir.iso(t timestamptz) returns text language sql stable as $$
-  select to_char(t at time zone 'UTC', case when date_trunc('second', t) = t
-    then 'YYYY-MM-DD"T"HH24:MI:SS"Z"' else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' end)
-$$;
+create or replace function weir.iso(t timestamptz) returns text language sql stable
+  return to_char(t at time zone 'UTC', case when date_trunc('second', t) = t
+    then 'YYYY-MM-DD"T"HH24:MI:SS"Z"' else 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"' end);
 comment on function weir.iso(timestamptz) is 'Internal. A time as in RFC 3339, in UTC.';
 
-create or replace function weir.local_iso(t timestamptz, utc_offset int) returns text language sql stable as $$
-  select to_char((t at time zone 'UTC') + make_interval(secs => utc_offset), case when date_trunc('second', t) = t
+create or replace function weir.local_iso(t timestamptz, utc_offset int) returns text language sql stable
+  return to_char((t at time zone 'UTC') + make_interval(secs => utc_offset), case when date_trunc('second', t) = t
       then 'YYYY-MM-DD"T"HH24:MI:SS' else 'YYYY-MM-DD"T"HH24:MI:SS.US' end)
-    || case when utc_offset < 0 then '-' else '+' end || to_char(make_interval(secs => abs(utc_offset)), 'HH24:MI')
-$$;
+    || case when utc_offset < 0 then '-' else '+' end || to_char(make_interval(secs => abs(utc_offset)), 'HH24:MI');
 comment on function weir.local_iso(timestamptz, int) is
   'Internal. A time as in RFC 3339, in local time that is utc_offset seconds ahead of UTC.';
 

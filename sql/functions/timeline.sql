@@ -7,8 +7,9 @@ returns table (at timestamptz, event text, attempt smallint, worker text, cause 
 language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 begin
+  perform weir.require_job(timeline.job_id, '{producer,reader,operator}');
   if not exists (select from weir.job j where j.id = timeline.job_id) then
-    perform weir.refuse_stale(timeline.job_id);
+    perform weir.refuse_unknown_job(timeline.job_id);
   end if;
   return query
   with events as materialized (

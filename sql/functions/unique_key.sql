@@ -2,7 +2,8 @@
 
 -- Gives `key` to `candidate`, one of the jobs that are just being enqueued, or returns the job that has it. Waits for
 -- another transaction that is taking the same key.
-create or replace function weir.take_unique_key(uniq jsonb, candidate bigint, batch bigint[]) returns bigint
+create or replace function weir.take_unique_key(uniq jsonb, tenant text, candidate bigint, batch bigint[])
+returns bigint
 language plpgsql set jit = off set enable_seqscan = off as $$
 declare
   taken weir.job_unique;
@@ -10,10 +11,12 @@ declare
     then clock_timestamp() + make_interval(secs => (uniq ->> 'ttl_seconds')::float8) end;
 begin
   loop
-    insert into weir.job_unique (key, job_id, until) values (uniq ->> 'key', candidate, new_until)
+    insert into weir.job_unique (key, tenant, job_id, until)
+      values (uniq ->> 'key', coalesce(take_unique_key.tenant, ''), candidate, new_until)
       on conflict do nothing;
     if found then return candidate; end if;
-    select * into taken from weir.job_unique u where u.key = uniq ->> 'key';
+    select * into taken from weir.job_unique u where u.key = uniq ->> 'key'
+      and u.tenant = coalesce(take_unique_key.tenant, '');
     continue when not found;
     if taken.until > clock_timestamp()
        or taken.until is null and not exists (select from weir.job_outcome o where o.job_id = taken.job_id)
@@ -21,28 +24,30 @@ begin
       return taken.job_id;
     end if;
     update weir.job_unique u set job_id = candidate, until = new_until where u.key = taken.key
-      and u.job_id = taken.job_id;
+      and u.tenant = taken.tenant and u.job_id = taken.job_id;
     if found then return candidate; end if;
   end loop;
 end $$;
-comment on function weir.take_unique_key(jsonb, bigint, bigint[]) is
-  'Internal. Gives a unique key to a new job, or returns the job that has it.';
+comment on function weir.take_unique_key(jsonb, text, bigint, bigint[]) is
+  'Internal. Gives a unique key of a tenant to a new job, or returns the job that has it.';
 
 -- The same for an idempotency key. It is known for a day, even after the job has ended, and refuses any other request.
-create or replace function weir.take_idempotency_key(job jsonb, candidate bigint) returns bigint language plpgsql
-  set jit = off set enable_seqscan = off as $$
+create or replace function weir.take_idempotency_key(job jsonb, tenant text, candidate bigint) returns bigint
+language plpgsql set jit = off set enable_seqscan = off as $$
 declare
   mark text := md5((job - 'idempotency_key')::text);
   taken weir.job_idempotency;
 begin
   loop
-    insert into weir.job_idempotency as i (key, job_id, fingerprint, until)
-    values (job ->> 'idempotency_key', candidate, mark, clock_timestamp() + interval '1 day')
+    insert into weir.job_idempotency as i (key, tenant, job_id, fingerprint, until)
+    values (job ->> 'idempotency_key', coalesce(take_idempotency_key.tenant, ''), candidate, mark,
+      clock_timestamp() + interval '1 day')
     on conflict on constraint job_idempotency_pkey do update set job_id = candidate, fingerprint = mark,
       until = excluded.until
       where i.until <= clock_timestamp();
     if found then return candidate; end if;
-    select * into taken from weir.job_idempotency i where i.key = job ->> 'idempotency_key';
+    select * into taken from weir.job_idempotency i where i.key = job ->> 'idempotency_key'
+      and i.tenant = coalesce(take_idempotency_key.tenant, '');
     continue when not found;
     if taken.fingerprint <> mark then
       raise exception using errcode = 'WR006', message = 'the idempotency key was used for another request',
@@ -51,6 +56,6 @@ begin
     return taken.job_id;
   end loop;
 end $$;
-comment on function weir.take_idempotency_key(jsonb, bigint) is
+comment on function weir.take_idempotency_key(jsonb, text, bigint) is
   'Internal. Gives an idempotency key to a new job, or returns the job that it made. Raises WR006 '
   'idempotency_mismatch.';

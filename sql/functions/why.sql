@@ -52,6 +52,7 @@ declare
   gate record;
   in_words constant text := 'YYYY-MM-DD HH24:MI:SS "UTC"';
 begin
+  perform weir.require_job(why.job_id, '{producer,reader,operator}');
   select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at,
     j.worker, j.started_at, j.finished_at, j.lease_expires_at, j.breaker
     into job from weir.jobs j where j.id = why.job_id;

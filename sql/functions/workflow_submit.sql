@@ -3,7 +3,7 @@
 
 create or replace function weir.submit_workflow(definition jsonb) returns bigint language plpgsql as $$
 begin
-  return (select s.workflow_id from weir.store_workflow(definition) s);
+  return (select s.workflow_id from weir.store_workflow(weir.impose_on_workflow(definition)) s);
 end $$;
 comment on function weir.submit_workflow(jsonb) is
   'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, '
@@ -28,7 +28,7 @@ begin
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn: see frontier.sql
   w.id := nextval('weir.job_id_seq');
   if definition ->> 'idempotency_key' is not null then
-    first_id := weir.take_idempotency_key(definition, w.id);
+    first_id := weir.take_idempotency_key(definition, weir.login_tenant(), w.id);
     if first_id <> w.id then
       workflow_id := first_id;
       duplicate := true;

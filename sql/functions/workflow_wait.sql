@@ -239,8 +239,8 @@ declare
   w weir.workflow;
   waiting bigint[];
 begin
-  if name is null or length(name) not between 1 and 200 then
-    perform weir.refuse_argument('name', 'must be 1 to 200 characters');
+  if name is null or length(name) not between 1 and 200 or name in ('.', '..') then
+    perform weir.refuse_argument('name', 'must have 1 to 200 characters, and not be . or ..');
   elsif weir.size_problem(payload, 1048576) is not null then
     perform weir.refuse_argument('payload', weir.size_problem(payload, 1048576));
   end if;

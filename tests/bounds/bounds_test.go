@@ -165,6 +165,43 @@ func TestWorkersNamedAsFoldersAreRefused(t *testing.T) {
 	}
 }
 
+// The same of keys, tenants and signals, which are a part of a path too.
+func TestNamesOfFoldersAreRefused(t *testing.T) {
+	t.Parallel()
+	s := StartNode(t)
+	workflow := Value[int64](t, s.DB, `select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "wait_for": {"signal": "go"}}]}')`)
+	Exec(t, s.DB, "select weir.set_queue('q')")
+	for _, name := range []string{".", ".."} {
+		s.DB.Unchanged("the name "+name, func() {
+			for _, c := range []struct{ sql, column string }{
+				{`select weir.enqueue_many('[{"kind": "k", "tenant": "NAME"}]')`, "jobs[0].tenant"},
+				{`select weir.enqueue_many('[{"kind": "k"}, {"kind": "k", "concurrency_key": "NAME"}]')`, "jobs[1].concurrency_key"},
+				{`select weir.enqueue('k', options => '{"tenant": "NAME", "tags": ["x"]}')`, "jobs[0].tenant"},
+				{`select weir.set_limit('q', key => 'NAME', limits => '{"concurrency": 1}')`, "key"},
+				{`select weir.set_limit('q', tenant => 'NAME', limits => '{"weight": 1}')`, "tenant"},
+				{`select weir.set_queue('q', '{"limits": {"tenants": {"weights": {"NAME": 2}}}}')`, "limits.tenants.weights"},
+				{`select weir.signal(` + fmt.Sprint(workflow) + `, 'NAME')`, "name"},
+				{`select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "wait_for": {"signal": "NAME"}}]}')`, "steps[0].wait_for.signal"},
+				{`select weir.submit_workflow('{"name": "w", "steps": [{"name": "s", "kind": "k", "tenant": "NAME"}]}')`, "steps[0].tenant"},
+				{`select weir.set_schedule('s', '{"every_seconds": 60, "job": {"kind": "k", "tenant": "NAME"}}')`, "job.tenant"},
+				{`select weir.set_schedule('NAME', '{"every_seconds": 60, "job": {"kind": "k"}}')`, "name"},
+				{`select weir.set_queue('NAME')`, "name"},
+				{`select weir.set_breaker('NAME')`, "name"},
+				{`select weir.set_webhook('NAME', '{"url": "https://a.example", "events": ["job.dead"]}')`, "name"},
+			} {
+				if e := WantSQLState(t, TryExec(s.DB, strings.ReplaceAll(c.sql, "NAME", name)), "WR010"); e.ColumnName != c.column {
+					t.Errorf("%s: the place is %q, want %q", c.sql, e.ColumnName, c.column)
+				}
+			}
+			s.Post("/v1/jobs", Object{"kind": "k", "tenant": name}).RefusedAt("body.tenant", ". or ..")
+			s.Post("/v1/jobs/batch", Object{"jobs": []Object{{"kind": "k"}, {"kind": "k", "concurrency_key": name}}}).RefusedAt("body.jobs[1].concurrency_key", ". or ..")
+			s.Post("/v1/workflows", Object{"name": "w", "steps": []Object{{"name": "s", "wait_for": Object{"signal": name}}}}).RefusedAt("body.steps[0].wait_for.signal", ". or ..")
+			s.Do(http.MethodPut, "/v1/queues/q", Object{"limits": Object{"tenants": Object{"weights": Object{name: 2}}}}).RefusedAt("body.limits.tenants.weights", ". or ..")
+		})
+	}
+	s.Enqueue(Object{"kind": "k", "tenant": "...", "concurrency_key": ".a", "queue": "q"})
+}
+
 func TestSQLSaysWhereANewJobIsAndWhyAnAckIsRefused(t *testing.T) {
 	t.Parallel()
 	d := New(t)

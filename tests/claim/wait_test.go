@@ -163,7 +163,7 @@ func TestParkedClaimsBlockNoOthers(t *testing.T) {
 		return obj{"worker": fmt.Sprint(i), "queues": []string{"q"}, "limit": 1000, "wait_seconds": 50}
 	})
 	for range 5 {
-		ctx, cancel := context.WithTimeout(t.Context(), 2*weirtest.Soon) // sooner than the waits of the others
+		ctx, cancel := context.WithTimeout(t.Context(), weirtest.Soon) // sooner than the waits of the others
 		r, err := s.Send(ctx, http.MethodPost, "/v1/claims", `{"worker": "w", "queues": ["q"]}`)
 		cancel()
 		if err != nil {

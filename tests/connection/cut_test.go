@@ -98,8 +98,9 @@ func forward(to, from net.Conn, cut func() bool) {
 // cut stops forwarding on all connections that there are.
 func (p *proxy) cut() { p.dead.Store(p.last.Load()) }
 
-// TestCutConnectionsAreNoticedWithinSeconds cuts all connections of a node to its database without a word, while calls use them.
-func TestCutConnectionsAreNoticedWithinSeconds(t *testing.T) {
+// TestCutConnectionsAreNoticed cuts all connections of a node to its database without a word, while calls use them. Left
+// to itself, TCP gives up after a quarter of an hour.
+func TestCutConnectionsAreNoticed(t *testing.T) {
 	weirtest.Long(t, "it waits until cut connections are noticed")
 	t.Parallel()
 	d := weirtest.New(t)
@@ -109,37 +110,50 @@ func TestCutConnectionsAreNoticedWithinSeconds(t *testing.T) {
 
 	// Calls that never stop, so that some are under way when the connections are cut.
 	ctx, cancel := context.WithCancel(t.Context())
-	var slowest, failures atomic.Int64
+	defer cancel()
+	var failures atomic.Int64
+	var served [20]atomic.Int64
+	// serves waits until each caller has had n more calls served.
+	serves := func(what string, n int64) {
+		var before [len(served)]int64
+		for i := range served {
+			before[i] = served[i].Load()
+		}
+		s.Eventually(what, func() bool {
+			for i := range served {
+				if served[i].Load() < before[i]+n {
+					return false
+				}
+			}
+			return true
+		})
+	}
 	var callers sync.WaitGroup
-	for i := range 20 {
+	for i := range served {
 		callers.Go(func() {
 			for ctx.Err() == nil {
-				began := time.Now()
 				r, err := s.Send(context.WithoutCancel(ctx), http.MethodPost, "/v1/jobs", weirtest.Object{"kind": "k", "queue": fmt.Sprint("q", i)})
 				if err != nil || r.Status != http.StatusCreated {
 					failures.Add(1)
+				} else {
+					served[i].Add(1)
 				}
-				slowest.Store(max(slowest.Load(), int64(time.Since(began))))
 			}
 		})
 	}
-	time.Sleep(time.Second)
+	serves("all callers are served", 2)
 	p.cut()
 	began := time.Now()
-	// What waits for a lock is no cut connection: it is left alone.
-	time.Sleep(8 * time.Second)
+	serves("the calls that were under way end, and later ones are served", 2)
 	cancel()
 	callers.Wait()
-	if took := time.Duration(slowest.Load()); took > 7*time.Second {
-		t.Errorf("a call took %s", took)
-	}
 	s.Post("/v1/jobs", weirtest.Object{"kind": "k", "queue": "q"}).Want(http.StatusCreated)
 	s.Get("/v1/jobs?limit=1").Want(http.StatusOK)
 	s.Eventually("it listens on another connection", func() bool {
 		return s.Count(`select count(*) from pg_stat_activity where datname = current_database() and application_name = 'weir listener' and backend_start > clock_timestamp() - $1::interval`,
 			time.Since(began)) == 1
 	})
-	t.Logf("the slowest call took %s, %d failed", time.Duration(slowest.Load()), failures.Load())
+	t.Logf("%d calls failed", failures.Load())
 }
 
 // TestAListenerWhoseConnectionIsCutIsDown cuts the connections of a node, and all that it makes afterwards.
@@ -151,14 +165,10 @@ func TestAListenerWhoseConnectionIsCutIsDown(t *testing.T) {
 	s, _ := weirtest.StartServe(t, &weirtest.Database{Pool: d.Pool, URL: through, Direct: through, T: t})
 	s.Eventually("it listens", func() bool { return s.Metric("weir_listener_up") == 1 })
 	p.refuse.Store(true)
-	began := time.Now()
 	listens := func() bool { // /metrics also counts, on a database that does not answer
 		return s.Metric("weir_listener_up") == 1
 	}
 	s.Eventually("the listener is down", func() bool { return !listens() })
-	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("that took %s", took)
-	}
 	if r := s.Get("/readyz"); r.Status != http.StatusServiceUnavailable {
 		t.Errorf("%v", r)
 	}

@@ -41,9 +41,11 @@ func own(t *testing.T, d *weirtest.Database, role string) {
 	weirtest.Exec(t, d, "grant pg_read_all_stats to "+role)
 	weirtest.Exec(t, d, fmt.Sprintf(`do $$ declare owner name := current_user; begin
 		execute format('alter schema weir owner to %[1]s');
+		execute format('alter schema weir_auth owner to %[1]s');
+		execute format('alter schema weir_read owner to %[1]s');
 		execute format('alter schema weir_river owner to %[1]s');
 		execute (select string_agg(format('alter %%s %%s owner to %[1]s', case when relkind = 'S' then 'sequence' when relkind = 'v' then 'view' else 'table' end, c.oid::regclass), '; ')
-			from pg_class c where relnamespace in ('weir'::regnamespace, 'weir_river'::regnamespace) and relkind in ('r', 'p', 'v', 'S')
+			from pg_class c where relnamespace in ('weir'::regnamespace, 'weir_auth'::regnamespace, 'weir_read'::regnamespace, 'weir_river'::regnamespace) and relkind in ('r', 'p', 'v', 'S')
 			and not exists (select from pg_depend where objid = c.oid and deptype in ('a', 'i') and relkind = 'S'));
 		execute (select string_agg(format('alter routine %%s owner to %[1]s', oid::regprocedure), '; ') from pg_proc where pronamespace in ('weir'::regnamespace, 'weir_river'::regnamespace));
 		execute format('grant create on database %%I to %[1]s', current_database());

@@ -90,6 +90,8 @@ weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boo
 weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
 weir.fork_workflow(workflow_id bigint, from_steps text[], by text)
 weir.fire_due(max_schedules integer, after timestamp with time zone, as_of timestamp with time zone, OUT handled integer, OUT fired integer, OUT looked_until timestamp with time zone, OUT next_due_at timestamp with time zone, OUT lateness double precision[])
+weir.grant_access(role text, access text, queues text[], tenant text)
+weir.revoke_access(role text, access text)
 weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds integer, progress jsonb[])
 weir.keep_partitions(roll_after interval, ahead integer)
 weir.merge_histograms(integer[])
@@ -188,7 +190,7 @@ func TestCommentsNameTheErrors(t *testing.T) {
 	d := weirtest.New(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010", "enqueue_many": "WR010", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
+		"heartbeat": "WR010", "grant_access": "WR010", "revoke_access": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "retry": "WR002 WR005", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 		"redrive": "WR010 WR014", "purge_dead": "WR010 WR014", "count_dead": "WR010", "count_jobs": "WR010", "start_operation": "WR010", "cancel_operation": "WR020 WR021", "read_export": "WR022",

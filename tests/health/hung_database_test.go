@@ -21,7 +21,7 @@ func TestHungDatabaseIsReportedAsFailing(t *testing.T) {
 	defer signal(t, "CONT", pids)
 	began := time.Now()
 	c := ownComponent(s, "database")
-	if took := time.Since(began); took > 10*time.Second {
+	if took := time.Since(began); took > weirtest.Soon {
 		t.Errorf("/v1/health took %s while the database hangs", took)
 	}
 	if c.Status != "failing" || !strings.Contains(c.Message, "does not answer") {

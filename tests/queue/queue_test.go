@@ -47,7 +47,8 @@ func TestQueueSettingsApplyToItsJobs(t *testing.T) {
 	if own.Priority != 1 || own.MaxAttempts != 9 || own.TimeoutSeconds != 9 {
 		t.Errorf("a job with settings of its own: %+v", own)
 	}
-	got := s.ClaimOne("q")
+	s.Settle()
+	got := weirtest.Decode[weirtest.ClaimedJobs](s.Post("/v1/claims", `{"worker": "w", "queues": ["q"]}`).Want(http.StatusOK)).Jobs[0]
 	if got.ID != j.ID || got.LeaseExpiresAt.Sub(*s.Job(got.ID).StartedAt) != 20*time.Second {
 		t.Errorf("claimed %+v", got)
 	}

@@ -75,19 +75,22 @@ func (s *Node) Settle() {
 	})
 }
 
-// Claim takes up to limit jobs of some queues, without waiting.
+// longLease outlives every test on a machine of any speed. A job's timeout may cut it to five minutes.
+const longLease = 3600
+
+// Claim takes up to limit jobs of some queues, without waiting, with long leases.
 func (s *Node) Claim(limit int, queues ...string) []ClaimedJob {
 	s.T.Helper()
 	s.Settle()
-	return Decode[ClaimedJobs](s.Post("/v1/claims", Object{"worker": "worker", "queues": queues, "limit": limit}).Want(http.StatusOK)).Jobs
+	return Decode[ClaimedJobs](s.Post("/v1/claims", Object{"worker": "worker", "queues": queues, "limit": limit, "lease_seconds": longLease}).Want(http.StatusOK)).Jobs
 }
 
-// ClaimAs claims for a worker until it has n jobs, in as many calls as that takes.
+// ClaimAs claims for a worker until it has n jobs, in as many calls as that takes, with long leases.
 func (s *Node) ClaimAs(worker string, n int, queues ...string) []ClaimedJob {
 	s.T.Helper()
 	var got []ClaimedJob
 	s.Eventually(fmt.Sprintf("%v give %d jobs", queues, n), func() bool {
-		body := Object{"worker": worker, "queues": queues, "limit": min(n-len(got), jobs.MaxClaim), "wait_seconds": 1}
+		body := Object{"worker": worker, "queues": queues, "limit": min(n-len(got), jobs.MaxClaim), "wait_seconds": 1, "lease_seconds": longLease}
 		got = append(got, Decode[ClaimedJobs](s.Post("/v1/claims", body).Want(http.StatusOK)).Jobs...)
 		return len(got) == n
 	})

@@ -27,7 +27,7 @@ while [ $n -lt 100 ] && pid=$(head -n 1 "$1/postmaster.pid") && kill -0 "$pid"; 
 rm -rf -- "$1"`
 
 func newFolder() (*folder, error) {
-	path, err := os.MkdirTemp("", "weir-test-")
+	path, err := os.MkdirTemp(inMemory(), "weir-test-")
 	if err != nil {
 		return nil, err
 	}

@@ -227,6 +227,17 @@ func StartProgram(t *testing.T, settings []string, path string, args ...string) 
 // StartServe starts `weir serve` as a process, with settings added to its environment, and returns when it is ready.
 func StartServe(t *testing.T, d *Database, settings ...string) (*Node, *Process) {
 	t.Helper()
+	s, c := StartServeUnready(t, d, settings...)
+	s.Eventually("the node is ready", func() bool {
+		r, err := s.Send(t.Context(), http.MethodGet, "/readyz", nil)
+		return err == nil && r.Status == http.StatusOK
+	})
+	return s, c
+}
+
+// StartServeUnready is StartServe, but returns as soon as the node listens.
+func StartServeUnready(t *testing.T, d *Database, settings ...string) (*Node, *Process) {
+	t.Helper()
 	settings = append([]string{"WEIR_DATABASE_URL=" + d.URL, "WEIR_LISTEN_DATABASE_URL=" + d.Direct, "WEIR_ADDR=127.0.0.1:0", "WEIR_LOG_FORMAT=json"}, settings...)
 	c := StartProgram(t, settings, Program(t, "./cmd/weir"), "serve")
 	s := &Node{T: t, Client: newHTTPClient(t), DB: d, Log: c.Output}
@@ -243,10 +254,6 @@ func StartServe(t *testing.T, d *Database, settings ...string) (*Node, *Process)
 			}
 		}
 		return s.URL != ""
-	})
-	s.Eventually("the node is ready", func() bool {
-		r, err := s.Send(t.Context(), http.MethodGet, "/readyz", nil)
-		return err == nil && r.Status == http.StatusOK
 	})
 	return s, c
 }

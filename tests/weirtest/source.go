@@ -22,14 +22,16 @@ const image = "postgres:18-alpine"
 
 // settings are those of a server that lives for a test run. Nothing is forced to disk. Commits keep their meaning
 // (synchronous_commit is on), so a test may kill the server and count on what was committed. Autovacuum runs every
-// second instead of every minute, so that a plan which holds only until the next analyze shows in the tests.
+// second instead of every minute, so that a plan which holds only until the next analyze shows in the tests. Compiling
+// the tests' own queries costs more than running them; weir's sessions turn jit off themselves.
 var settings = map[string]string{
 	"fsync":              "off",
 	"full_page_writes":   "off",
 	"autovacuum_naptime": "1",
 	"max_connections":    "600",
 	"shared_buffers":     "128MB",
-	"max_wal_size":       "4GB",
+	"max_wal_size":       "1GB",
+	"jit":                "off",
 }
 
 // server is a running PostgreSQL.

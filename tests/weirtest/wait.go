@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Patience bounds the wait for anything that must happen. It is generous, as a machine may be busy; only a failing
-// test waits this long.
-const Patience = time.Minute
+// Patience bounds the wait for anything that must happen. It is generous, as a machine may be slow and busy; only a
+// failing test waits this long.
+const Patience = 90 * time.Second
 
-// Soon bounds what must happen without a wait. It takes a fraction of a second, or a few seconds where the machine
+// Soon bounds what must happen without a wait. It takes a fraction of a second, or several seconds where the machine
 // stalls, and must not take until the end of a wait, a lease or a lock, which last a minute.
-const Soon = 20 * time.Second
+const Soon = 40 * time.Second
 
 // Long leaves a test out of `make test-fast` (go test -short). Call it first in a test of more than about three seconds.
 func Long(t testing.TB, why string) {

@@ -69,7 +69,7 @@ func (s *Node) Register(name string, capacity int) {
 // TryClaim claims from the queue q.
 func (s *Node) TryClaim(worker string, limit int, wait float64) RefusedClaims {
 	s.T.Helper()
-	return Decode[RefusedClaims](s.Post("/v1/claims", Object{"worker": worker, "queues": []string{"q"}, "limit": limit, "wait_seconds": wait}).Want(http.StatusOK))
+	return Decode[RefusedClaims](s.Post("/v1/claims", Object{"worker": worker, "queues": []string{"q"}, "limit": limit, "wait_seconds": wait, "lease_seconds": longLease}).Want(http.StatusOK))
 }
 
 // Fill enqueues n jobs into the queue q, visible to every claim, and returns their ids.
