@@ -52,7 +52,7 @@ const (
 	OwnConnections      = groupConnections + loopConnections + readConnections + probeConnections + listenerConnections + sealConnections
 	groupConnections    = 2*manyFlights + 2*groupFlights + asideFlights // enqueues and acks, both several at once and single
 	loopConnections     = 4
-	readConnections     = 4 // lists and searches, which thereby never keep calls from the others
+	readConnections     = 4 // lists and searches, so that they never take those of calls
 	probeConnections    = 1 // readiness
 	listenerConnections = 1
 	sealConnections     = 2 // while this node seals a partition
