@@ -3,7 +3,7 @@
 
 VERSION      ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 VERSIONS     ?= 14 15 16 17 18
-TESTS        ?= ./...
+TESTS        ?= $(LONGEST) ./...
 TEST_FLAGS   ?=
 FUZZ_SECONDS ?= 60
 BENCH_ARGS   ?=
@@ -13,6 +13,9 @@ SETUP        := scripts/setup go
 # Tests of one package that run at once. `go test` runs as many packages at once as there are processors. Tests spend half of
 # their time waiting, so two processors carry eight of them.
 PARALLEL     := 4
+
+# The packages that take longest, longest first: the last ones to start should be short.
+LONGEST      := $(addprefix ./tests/,health breaker bulk chaos clock worker node claim limit weirtest work)
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
@@ -41,13 +44,14 @@ run: build ## build weir and start it with a private PostgreSQL
 
 build: ## build bin/weir
 	@$(SETUP)
-	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
+	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
 
-# gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason.
+# gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason. `make vet` vets the
+# tests too. The race detector needs C.
 test: ## run all tests, then list those that could not run (TESTS=./api TEST_FLAGS='-race -run Claim')
 	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer
-	@go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
-		-parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
+	@$(if $(filter -race,$(TEST_FLAGS)),CGO_ENABLED=1) go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
+		-vet=off -parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
 
 test-fast: ## run the tests without the long ones, in under two minutes
 	@$(MAKE) --no-print-directory test TEST_FLAGS='-short $(TEST_FLAGS)'

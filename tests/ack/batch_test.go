@@ -217,7 +217,7 @@ func TestInvalidCallDoesNotFailItsGroup(t *testing.T) {
 		`{"kind": "bad", "queue": "q", "unique": {"key": "k", "scope": "ttl"}}`:                                  "invalid_argument",
 		`{"kind": "bad", "queue": "q", "metadata": {"x": "` + strings.Repeat("x", 1<<17) + `"}}`:                 "invalid_argument",
 		`{"kind": "bad", "queue": "q", "args": ` + strings.Repeat(`[`, 9000) + strings.Repeat(`]`, 9000) + `}`:   "", // deep, but JSON: accepted or refused, never an internal error
-		`{"kind": "bad", "queue": "q", "args": 1e200000}`:                                                        "invalid_argument",
+		`{"kind": "bad", "queue": "q", "args": 1e200000}`:                                                        "args_too_large",
 		`{"kind": "bad", "queue": "q", "run_at": "9999-12-31T23:59:59Z", "args": {"far": true}, "priority": 10}`: "",
 	}
 	type sent struct {

@@ -55,8 +55,9 @@ func badCalls() []badCall {
 			`{"kind": "k", "tags": [`+strings.Repeat(`"t",`, 50)+`"t"]}`),
 		invalid("POST /v1/jobs", "body.metadata", `{"kind": "k", "metadata": "C4N4RY"}`, `{"kind": "k", "metadata": ["C4N4RY"]}`, `{"kind": "k", "metadata": {"x": "C4N4RY`+strings.Repeat("m", 1<<16)+`"}}`),
 		invalid("POST /v1/jobs", "body.tenant", `{"kind": "k", "tenant": ""}`, `{"kind": "k", "tenant": 7}`, `{"kind": "k", "tenant": "C4N4RY`+strings.Repeat("t", 200)+`"}`),
-		invalid("POST /v1/jobs", "", `{"kind": "C4N4RY\u0000"}`, `{"kind": "k", "args": "C4N4RY\u0000"}`, `{"kind": "k", "args": {"C4N4RY\u0000": 1}}`, `{"kind": "k", "args": 1e200000}`, `{"kind": "k", "tags": ["\u0000"]}`),
+		invalid("POST /v1/jobs", "", `{"kind": "C4N4RY\u0000"}`, `{"kind": "k", "args": "C4N4RY\u0000"}`, `{"kind": "k", "args": {"C4N4RY\u0000": 1}}`, `{"kind": "k", "tags": ["\u0000"]}`),
 		[]badCall{
+			{"POST /v1/jobs", `{"kind": "k", "args": 1e200000}`, http.StatusRequestEntityTooLarge, "args_too_large", "body.args"},
 			{"POST /v1/jobs", `{"kind": "k", "args": "` + canary + strings.Repeat("x", 1<<20) + `"}`, http.StatusRequestEntityTooLarge, "args_too_large", "body.args"},
 			{"POST /v1/jobs/batch", `{"jobs": [{"kind": "k"}, {"kind": "k", "args": "` + canary + strings.Repeat("x", 1<<20) + `"}]}`, http.StatusRequestEntityTooLarge, "args_too_large", "body.jobs[1].args"},
 			{"POST /v1/jobs", `{"kind": "k", "args": "` + canary + strings.Repeat("x", 10<<20) + `"}`, http.StatusRequestEntityTooLarge, "body_too_large", ""},
