@@ -1,9 +1,9 @@
 -- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id
 -- finds one partition of each.
 --
--- A partition is 2^32 ids wide, more than it will ever hold: number = id >> 32. When the current one is old enough,
--- the sequence moves to the first id of the next. So partitions follow time and cannot run out between two checks,
--- and a database without nodes for a week keeps inserting into the partition it has.
+-- A partition has room for 2^32 ids, more than it ever holds: number = id >> 32. When the current one is old enough,
+-- the sequence jumps to the first id of the next. So each partition covers a span of time, and none can fill up between
+-- two checks. A database without nodes goes on inserting into its last partition. See
 -- docs/decisions/0002-partitions.md.
 
 -- The oldest first: job, job_outcome, job_event, and what later migrations add. All have a bigint in the space of
@@ -17,7 +17,7 @@ $$;
 comment on function weir.partitioned_tables() is
   'Internal. The tables with partitions by ranges of ids, and the column that has the id.';
 
--- Takes SHARE UPDATE EXCLUSIVE on the parents (attach, not "partition of"), which no insert waits for.
+-- Locks: the parents, SHARE UPDATE EXCLUSIVE, which does not block inserts. "partition of" would; so it attaches.
 create or replace function weir.make_partition(number int) returns void language plpgsql as $$
 declare
   parent text;

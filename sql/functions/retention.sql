@@ -1,6 +1,5 @@
 -- Retention: old partitions are dropped as a whole. No job is deleted row by row.
 
--- Jobs of a partition that have not ended. Up to `most` ids.
 create or replace function weir.unfinished_job_ids(number int, most int) returns bigint[] language plpgsql stable
   set jit = off set enable_seqscan = off as $$
 declare
@@ -21,8 +20,6 @@ end $$;
 comment on function weir.unfinished_job_ids(int, int) is
   'Internal. Up to `most` ids of jobs of a partition that have not ended.';
 
--- What of a partition must be kept: jobs that have not ended, dead letters, and what ended less than its queue's
--- retention ago. Up to `most` ids.
 create or replace function weir.retained_ids(number int, most int) returns bigint[] language plpgsql stable
   set jit = off set enable_seqscan = off as $$
 declare
@@ -35,8 +32,8 @@ begin
     select distinct x.id from (
       select unnest(weir.unfinished_job_ids(retained_ids.number, most)) as id
       union all select d.job_id from weir.job_dead d where d.job_id >= lowest and d.job_id < beyond
-      -- A workflow that is not over needs the results of its steps, and one that is can be run again or forked: it is
-      -- kept whole.
+      -- A workflow is kept whole: while it runs it needs the results of its steps, and after its end it can be run
+      -- again or forked.
       union all select w.id from weir.workflow w where w.id >= lowest and w.id < beyond
         and (w.finished_at > kept_since) is not false
       union all select s.job_id from weir.workflow_step s where s.job_id >= lowest and s.job_id < beyond
@@ -57,9 +54,9 @@ comment on function weir.retained_ids(int, int) is
   'Internal. Up to `most` ids of a partition that must be kept: jobs that have not ended, dead letters, workflows '
   'that are kept, and jobs within their retention.';
 
--- Locks: the tables of the partition, ACCESS EXCLUSIVE, for as long as it takes to write what is kept; it gives up
--- after half a second of waiting. A claim waits for that lock, so little may be kept. Not the parents: enqueues go
--- on.
+-- Locks: the tables of the partition, ACCESS EXCLUSIVE, while it writes the rows that are kept. It waits half a second
+-- at most for the lock. Claims wait for it in turn, so only a few rows may be kept. It does not lock the parents, so
+-- enqueues continue.
 create or replace function weir.retain_partition(number int, keep_at_most int default 1000) returns text
 language plpgsql set lock_timeout = '500ms' as $$
 declare
@@ -98,8 +95,8 @@ comment on function weir.retain_partition(int, int) is
   'queue''s retention), if that is at most keep_at_most jobs. Returns emptied, rewritten, rewritten before, kept '
   '(too many) or in use. Fails with lock_timeout if the partition is busy; try again.';
 
--- Locks: the parents, ACCESS EXCLUSIVE, for a moment; it gives up after a fifth of a second of waiting, in which
--- enqueues wait behind it.
+-- Locks: the parents, ACCESS EXCLUSIVE, for a moment. It waits a fifth of a second at most, and enqueues wait behind
+-- it.
 create or replace function weir.drop_partition(number int) returns boolean language plpgsql
   set lock_timeout = '200ms' as $$
 declare
@@ -145,7 +142,7 @@ end $$;
 comment on function weir.sweep_unique_keys(int) is
   'Removes unique keys that are free and idempotency keys that have expired. Returns how many unique keys.';
 
--- A result whose time is over is not shown any more; this takes it from the disk. Locks: the outcomes, skip locked.
+-- Expired results are already hidden from readers; this frees their space. Locks: the outcomes, skip locked.
 create or replace function weir.sweep_results(most int default 1000) returns int language plpgsql set jit = off
   set enable_seqscan = off as $$
 declare

@@ -1,17 +1,17 @@
--- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that
--- readers of throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add
--- what is not rolled up yet, so they are right without the chore, only slower.
+-- Roll-ups: counts of each minute, by queue and kind, made once from the append-only tables. Throughput, latency and
+-- failures are read from them instead of from a million rows. A chore calls weir.roll_up. The views add what is not
+-- rolled up yet, so they are correct without the chore, only slower.
 --
--- Ends and attempts belong to the minute in which they ended. A minute is counted as a whole and its row replaced, so
--- counting it again gives the same result. It is counted once all of it is visible (weir.settled). If a transaction
--- stays open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again when that
--- transaction has ended. A job that is run again loses its outcome; its event keeps what it was.
+-- An attempt or a job counts in the minute in which it ended. A minute is always counted as a whole and its row
+-- replaced, so it can be counted again. That happens once all of it is visible (weir.settled). If a transaction stays
+-- open for long, the minute is counted without it, recorded in rollup_unsettled, and counted again after its end. A job
+-- that is run again loses its outcome, but an event keeps it.
 --
--- Enqueued jobs are counted by ranges of ids, each once (an index of weir.job by time would cost every enqueue), and
--- added to the minute in which they were enqueued. A range that is not settled is counted as it is and kept in
+-- Enqueued jobs are counted by ranges of ids, each range once, and added to the minutes in which they were enqueued. An
+-- index of weir.job by time would slow down every enqueue. A range that is not settled is counted and recorded in
 -- rollup_unsettled_ids; the difference is added later.
 
--- Replaces what was counted of these minutes but for the jobs enqueued. Locks: their rows.
+-- Replaces the counts of these minutes, except of the jobs enqueued. Locks: their rows.
 create or replace function weir.roll_up_minutes(from_at timestamptz, until_at timestamptz, again boolean)
 returns bigint language plpgsql as $$
 declare
@@ -52,9 +52,9 @@ $$;
 comment on function weir.add_enqueued(jsonb, int) is
   'Internal. Adds enqueued jobs to their minutes, or subtracts them with sign -1.';
 
--- One step, of bounded size: the next range of ids, or the next minutes, or, when there are none, one of what was not
--- settled. One session at a time (advisory lock, transaction level). READ COMMITTED only: it must see what was
--- committed before it read how far everything is visible.
+-- One step of bounded size: the next range of ids; or else the next minutes; or else one range or minute that was not
+-- settled before. One session at a time (advisory lock, transaction level). READ COMMITTED only: after it has read up
+-- to where all is visible, it must see all that was committed by then.
 create or replace function weir.roll_up(patience interval default '30 s', most int default 500000, out did text,
   out counted bigint, out until timestamptz)
 language plpgsql set jit = off as $$
@@ -82,7 +82,7 @@ begin
   select * into c from weir.rollup_cursor;
   until := c.until;
 
-  -- Jobs that are settled; those that are not too, where a transaction has been open for longer than `patience`.
+  -- Jobs that are settled, and after a transaction has been open for longer than `patience`, the others too.
   high := case when c.seq < settled_seq then settled_seq when c.seq < drawn_seq and settled_at <= now_at - patience
     then drawn_seq end;
   if high is not null then
@@ -101,7 +101,7 @@ begin
     end if;
   end if;
 
-  -- Whole minutes that are settled; one that is not, where that has lasted for longer than `patience`.
+  -- Whole minutes that are settled, or one that has not been settled for longer than `patience`.
   next_at := c.until + interval '1 minute' * least(c.stride,
     floor(extract(epoch from least(settled_at, now_at) - c.until) / 60));
   if next_at <= c.until and c.until + interval '1 minute' <= now_at - patience then
@@ -143,7 +143,7 @@ comment on function weir.roll_up(interval, int) is
   'is rolled up), or busy (another session is rolling up). until: all minutes before it are rolled up. The service '
   'calls it every minute.';
 
--- Folds the oldest hours, an hour a turn, and removes what is older still. Locks: their rows.
+-- It folds one hour at a time, the oldest first. Locks: their rows.
 create or replace function weir.sweep_rollups(minutes_for interval default '3 days',
   hours_for interval default '400 days', most int default 24) returns int language plpgsql as $$
 declare

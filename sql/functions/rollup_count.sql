@@ -122,6 +122,41 @@ begin
 end $$;
 comment on function weir.pending_rollup(int) is 'Internal. What is not rolled up yet, counted now.';
 
+-- For one queue, and without the kind and the wait of the jobs, which only their facts and events tell: it reads just
+-- the outcomes, about ten times as fast as weir.count_ends.
+create or replace function weir.pending_ends(of_queue int, from_at timestamptz)
+returns table (at timestamptz, completed bigint, dead bigint, cancelled bigint, run_seconds float8, run_longest float8,
+  runs int[]) language plpgsql stable set jit = off set enable_seqscan = off set enable_sort = off as $$
+declare
+  since timestamptz := greatest(pending_ends.from_at, (select c.until from weir.rollup_cursor c));
+begin
+  return query
+  with ends as (
+    select o.state::text as what, o.started_at, o.finished_at as ended_at
+    from weir.job_outcome o where o.finished_at >= since and o.queue_id = of_queue
+    union all  -- jobs that were run again
+    select e.detail ->> 'state', (e.detail ->> 'started_at')::timestamptz, weir.ended_at(e.detail)
+    from weir.job_event e where e.kind in ('retried', 'redriven') and weir.ended_at(e.detail) >= since
+      and (select j.queue_id from weir.job j where j.id = e.job_id) = of_queue
+  ), timed as (
+    select date_bin('1 minute', x.ended_at, 'epoch') as at, x.what,
+      case when x.what = 'completed' then greatest(date_part('epoch', x.ended_at - x.started_at), 0) end as run
+    from ends x offset 0
+  ), summed as (
+    select t.at, t.what, weir.time_bucket(t.run) as bucket, count(*) as n, sum(t.run) as run, max(t.run) as longest
+    from timed t group by 1, 2, 3
+  )
+  select s.at, coalesce(sum(s.n) filter (where s.what = 'completed'), 0)::bigint,
+    coalesce(sum(s.n) filter (where s.what = 'dead'), 0)::bigint,
+    coalesce(sum(s.n) filter (where s.what = 'cancelled'), 0)::bigint,
+    coalesce(sum(s.run), 0), coalesce(max(s.longest), 0),
+    weir.histogram(array_agg(s.bucket) filter (where s.bucket is not null),
+      array_agg(s.n::int) filter (where s.bucket is not null))
+  from summed s group by s.at;
+end $$;
+comment on function weir.pending_ends(int, timestamptz) is
+  'Internal. The jobs of a queue that ended since a time and are not rolled up yet, counted now.';
+
 create or replace function weir.pending_failures(of_queue int default null) returns setof weir.rollup_failure
 language sql stable as $$
   select f.* from weir.rollup_cursor c cross join lateral weir.count_failures(c.until, 'infinity', of_queue) f

@@ -1,10 +1,7 @@
 -- Sealing: search indexes for partitions that take no more inserts. The current partition has none of them, because
--- every enqueue would pay for them. They are built one at a time, concurrently, which a function cannot do, so
--- weir.seal_step returns the statement to run next.
+-- they would slow down every enqueue. A function cannot build an index concurrently, so weir.seal_step returns the
+-- next statement for its caller to run, one index at a time.
 
--- Indexes for searching. The partition that takes inserts has none of them, because every job would pay for them;
--- they are built, one at a time and concurrently, when a partition takes no more. That cannot happen inside a
--- function, so this one says what to run next.
 create or replace function weir.error_words(error jsonb) returns tsvector language sql immutable
   return to_tsvector('pg_catalog.simple', coalesce(error ->> 'type', '') || ' ' || coalesce(error ->> 'message', ''));
 comment on function weir.error_words(jsonb) is
@@ -22,8 +19,8 @@ language sql immutable as $$
 $$;
 comment on function weir.search_indexes() is 'Internal. The indexes of a sealed partition, by its parent table.';
 
--- An invalid index is one whose building was interrupted, unless another session is building it. Partitions that
--- retention has rewritten hold little. Locks: the row of the partition.
+-- An invalid index was interrupted while it was built, unless another session is building it now. Partitions that
+-- retention has rewritten are small and need no index. Locks: the row of the partition.
 create or replace function weir.seal_step(out partition int, out statement text) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -37,7 +34,7 @@ begin
     select x.number, f.facts from weir.job_partition x cross join (values (true), (false)) f(facts)
     where x.kept is null and case when f.facts then x.sealed_at else x.outcomes_sealed_at end is null
       and x.number < (select s.last_value >> 32 from weir.job_id_seq s)
-      and settled >= (x.number::bigint + 1) << 32  -- and no transaction that drew an id of it still writes
+      and settled >= (x.number::bigint + 1) << 32  -- and all transactions that drew its ids have ended
     order by x.number, f.facts desc
   loop
     continue when not p.facts and cardinality(weir.unfinished_job_ids(p.number, 1001)) > 1000;

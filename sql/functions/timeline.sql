@@ -1,7 +1,7 @@
 -- The life of a job, told from its facts, its events and its current state.
 
--- Each step is something that was written down: the enqueue, an event, an end, the lease. From a step follow the
--- moments that were not: the attempt that it ended had started, the job became available, or due.
+-- Each step is stored: the enqueue, an event, an end, or the lease. The other moments are derived from the steps: when
+-- the attempt that ended had started, and when the job became available or due.
 create or replace function weir.timeline(job_id bigint)
 returns table (at timestamptz, event text, attempt smallint, worker text, cause text, run_at timestamptz, detail jsonb)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -19,8 +19,8 @@ begin
         and 1 preceding) as before
     from weir.job_event e where e.job_id = timeline.job_id
   ), steps as materialized (
-    -- place: its position in the order of steps. An end follows the event that led to it, whichever was written
-    -- first; the redrive or purge of a dead letter follows the end.
+    -- place: the position of a step. An end comes after the event that caused it, whichever was written first. The
+    -- redrive or purge of a dead letter comes after the end.
     select j.created_at as place, 0 as rank, j.created_at as at, 'enqueued' as kind, 0::smallint as attempt,
       null::text as worker, null::timestamptz as started_at, j.run_at,
       case when j.run_at is not null then 'scheduled' when s.dependencies > 0 or s.compensates is not null
@@ -38,7 +38,7 @@ begin
     select (e.detail ->> 'held_at')::timestamptz, 3, (e.detail ->> 'held_at')::timestamptz, 'held', e.attempt, null,
       null, null, null, jsonb_build_object('reason', 'breaker', 'key', e.detail -> 'breaker')
     from events e where e.detail ? 'held_at'
-    union all  -- the end that a job came back from
+    union all  -- the earlier end of a job that was run again
     select greatest((e.detail ->> 'finished_at')::timestamptz, e.before), 2,
       (e.detail ->> 'finished_at')::timestamptz, e.detail ->> 'state', e.attempt, e.detail ->> 'worker',
       (e.detail ->> 'started_at')::timestamptz, null, null, coalesce(jsonb_build_object('error', e.detail -> 'error'),
@@ -70,7 +70,7 @@ begin
       from ordered o where o.started_at is not null order by o.started_at) x
     union all
     select o.place, 6, o.at, 'available', o.made, null, o.kind, null, '{}' from ordered o where o.becomes = 'available'
-    union all  -- a step that had to wait for others is let go in the transaction in which the last of them ends
+    union all  -- a step is released in the transaction that ends the last of its dependencies
     select r.at, 6, r.at, 'available', 0, null, 'dependencies', null, '{}'
     from (select greatest(j.created_at, case when s.needs = 'any'
       then (select min(o.finished_at) from weir.job_outcome o where o.job_id = any (s.depends_on)
@@ -93,5 +93,5 @@ end $$;
 comment on function weir.timeline(bigint) is
   'Every moment of a job''s life, in order. event: enqueued, available, started, completed, cancelled, dead, held, '
   'or a weir.event_kind. attempt: attempts made by then. cause: why it became available (enqueued, due, '
-  'dependencies, or the event), or which end of an attempt made it dead or cancelled. run_at: the time that it was '
-  'then scheduled for. A job becomes available up to a fifth of a second after it is due. Errors: WR002.';
+  'dependencies, or the event), or which end of an attempt made it dead or cancelled. run_at: the time for '
+  'which it was then scheduled. A job becomes available up to a fifth of a second after it is due. Errors: WR002.';

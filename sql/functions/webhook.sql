@@ -1,10 +1,10 @@
 -- Webhooks: HTTPS receivers of events, and their settings.
 --
--- Nothing is written for webhooks when jobs change. Each webhook has a cursor: all events before it have deliveries.
--- Creating deliveries and moving the cursor are one transaction, so a node that dies loses none. Events that may
--- still become visible behind the cursor (weir.settled) are scanned again, and recognised by the id of the event,
--- which consists of job, event, attempt and time. The cursor of a slow receiver waits: about 10,000 deliveries may be
--- pending.
+-- A change of a job writes nothing for webhooks. Instead each webhook has a cursor in the stream of events, and every
+-- event before the cursor has its delivery. One transaction creates deliveries and moves the cursor, so none is lost
+-- when a node dies. Events that may still appear behind the cursor (weir.settled) are scanned again; those that have a
+-- delivery are recognised by the id of the event, made of job, event, attempt and time. A webhook has about 10,000
+-- pending deliveries at most; then its cursor waits.
 
 create or replace function weir.webhook_id(name text) returns bigint language plpgsql stable as $$
 declare

@@ -1,4 +1,4 @@
--- Deliveries: events that a webhook is sent, and the attempts to send them.
+-- Deliveries: one for each event that a webhook receives, with the attempts to send it.
 
 create or replace function weir.event_body(id text, event text, at timestamptz, job_id bigint, queue text, kind text,
   attempt int, worker text, run_at timestamptz, error jsonb) returns jsonb
@@ -23,8 +23,8 @@ comment on function weir.test_webhook(text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
   'weir.webhook_delivery, which shows the result. Errors: WR040.';
 
--- The next events of one webhook. A caller that comes while another runs gets 0. Locks: the webhook's row.
--- READ COMMITTED only: it must see what was committed before it read how far everything is visible.
+-- Returns 0 while another session does the same. Locks: the webhook's row. READ COMMITTED only: after it has read
+-- up to where all events are visible, it must see all that was committed by then.
 create or replace function weir.create_deliveries(webhook_id bigint, most int default 20000, out noted int,
   out behind boolean) language plpgsql
 set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -55,8 +55,8 @@ begin
   states := array(select e::weir.job_state from unnest(w.events) e where e in ('completed', 'cancelled', 'dead'));
   event_kinds := array(select e::weir.event_kind from unnest(w.events) e
     where e = any (enum_range(null::weir.event_kind)::text[]));
-  -- While a transaction is open for long, only the last seconds are looked at again; when it has ended, all from its
-  -- beginning.
+  -- While a long transaction is open, only the last seconds are scanned again. After its end, everything since its
+  -- start is.
   from_at := case when settled_at > w.cursor_at then w.cursor_at
     else greatest(w.cursor_at, w.scanned_at - interval '10 s') end;
   until_at := case when settled_at > from_at + interval '1 minute' then from_at + interval '1 minute'
@@ -71,7 +71,7 @@ begin
       o.error
     from weir.job_outcome o where states <> '{}' and o.finished_at >= from_at and o.finished_at < until_at
       and o.state = any (states)
-    union all  -- of a job that was run again since, the event says how it had ended
+    union all  -- if a job was run again, the event has its earlier end
     select weir.ended_at(e.detail), e.detail ->> 'state', e.job_id, e.attempt, e.detail ->> 'worker', null,
       e.detail -> 'error'
     from weir.job_event e where states <> '{}' and e.kind in ('retried', 'redriven') and weir.ended_at(e.detail) >=
@@ -118,8 +118,8 @@ end $$;
 comment on function weir.create_deliveries(bigint, int) is
   'Internal. Creates deliveries for the next events of a webhook. behind: more events are there already.';
 
--- Takes deliveries that are due, for River to work. What River has not worked within five minutes of its time (its
--- node died) is due again, and what it was given before does not count any more. Locks: their rows, skip locked.
+-- A delivery that River has not worked within five minutes of its time, because its node died, is due again; River's
+-- earlier job for it no longer counts. Locks: their rows, skip locked.
 create or replace function weir.dispatch_deliveries(most int) returns table (delivery_id bigint, take int)
 language plpgsql set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
@@ -140,7 +140,7 @@ end $$;
 comment on function weir.dispatch_deliveries(int) is
   'Internal. Up to `most` deliveries that are due, for River to work.';
 
--- What came of an attempt. Locks: the delivery's row, then the webhook's.
+-- Locks: the delivery's row, then the webhook's.
 create or replace function weir.record_delivery_attempt(delivery_id bigint, ok boolean, status int, error text,
   duration_seconds float8, retry_in interval) returns void language plpgsql as $$
 #variable_conflict use_column

@@ -1,4 +1,11 @@
+-- The view gets the names of the page, so that it counts these queues only, whatever the planner thinks of the join.
 -- name: ListQueues :many
+with page as materialized (
+  select array(select x.name from weir.queue x
+    where x.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or x.name = sqlc.narg(name))
+      and x.deleted_at is null
+    order by x.name limit sqlc.arg(max_queues)::int) as names
+)
 select q.name::text as name, d.paused::boolean as paused, case when d.paused
   then greatest(q.paused_at) end as paused_at,
   coalesce(d.pause_reason, '')::text as pause_reason, greatest(d.resume_at) as resume_at,
@@ -16,9 +23,8 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused
   d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue q join weir.queue_depth d on d.queue = q.name
-where q.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or q.name = sqlc.narg(name))
-order by q.name
-limit sqlc.arg(max_queues)::int;
+where q.name = any ((select p.names from page p)::text[]) and d.queue = any ((select p.names from page p)::text[])
+order by q.name;
 
 -- name: SetQueue :exec
 select weir.set_queue(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb, sqlc.arg(replace)::boolean);
@@ -57,7 +63,7 @@ left join (
     and r.at >= statement_timestamp() - interval '62 minutes'
   union all
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs
-    from weir.pending_rollup(weir.queue_id(sqlc.arg(name)::text)) r
+    from weir.pending_ends(weir.queue_id(sqlc.arg(name)::text), statement_timestamp() - interval '62 minutes') r
 ) x on x.at >= w.since
 group by w.minutes, w.since order by w.minutes;
 
