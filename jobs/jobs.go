@@ -83,6 +83,7 @@ type Engine struct {
 	acks      groups[Ack, AckResult]
 	watcher   *watcher
 	seen      *lastSeen
+	keyring   *keyring
 	feed      *feed
 	runner    *loop.Runner
 	due       *dueWork
@@ -142,6 +143,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
 		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
+	e.keyring = newKeyring(e)
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
 	e.due = newDueWork(e)
@@ -186,6 +188,7 @@ func (e *Engine) newListener(url string) *listen.Listener {
 				e.claims.Wake(strings.Split(queues, ","))
 			},
 			"weir_worker": func(name string) { e.claims.WorkerChanged(name) },
+			"weir_key":    e.keyring.forget,
 		},
 	}
 }

@@ -72,6 +72,7 @@ func (c *claimer) claim(ctx context.Context, r *round) error {
 	for _, w := range r.served {
 		params.Workers = append(params.Workers, w.worker)
 		params.Leases = append(params.Leases, int32(w.leaseSeconds))
+		params.Principals = append(params.Principals, w.principal)
 	}
 	bounded, cancel := statement(ctx)
 	defer cancel()
