@@ -181,7 +181,8 @@ comment on column weir.job.metadata is
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
-comment on column weir.job.principal is 'Who enqueued it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
+comment on column weir.job.principal is
+  'Who enqueued it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
 comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
@@ -300,7 +301,8 @@ comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
-comment on column weir.job_lease.principal is 'Who claimed it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
+comment on column weir.job_lease.principal is
+  'Who claimed it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
 comment on column weir.job_lease.followed is
   'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
