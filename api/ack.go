@@ -15,7 +15,7 @@ import (
 
 // CompleteRequest completes a job.
 type CompleteRequest struct {
-	Token  jobs.ID         `json:"token" doc:"The token from the claim." example:"4711"`
+	Token  jobs.Token      `json:"token" doc:"The token from the claim." example:"4711"`
 	Result json.RawMessage `json:"result,omitempty" doc:"The result: any JSON of at most 1 MiB."`
 
 	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step."`
@@ -23,7 +23,7 @@ type CompleteRequest struct {
 
 // FailRequest fails an attempt.
 type FailRequest struct {
-	Token          jobs.ID      `json:"token" doc:"The token from the claim." example:"4711"`
+	Token          jobs.Token   `json:"token" doc:"The token from the claim." example:"4711"`
 	Error          jobs.Failure `json:"error" doc:"What went wrong."`
 	Retry          *bool        `json:"retry,omitempty" doc:"false makes the job dead, whatever its attempts. Defaults to true."`
 	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"The delay before the next attempt, in place of the retry policy."`
@@ -31,13 +31,13 @@ type FailRequest struct {
 
 // SnoozeRequest puts a job back for a delay.
 type SnoozeRequest struct {
-	Token        jobs.ID `json:"token" doc:"The token from the claim." example:"4711"`
-	DelaySeconds float64 `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"The delay before the job is available again."`
+	Token        jobs.Token `json:"token" doc:"The token from the claim." example:"4711"`
+	DelaySeconds float64    `json:"delay_seconds" minimum:"0" maximum:"315360000" doc:"The delay before the job is available again."`
 }
 
 // ReleaseRequest puts a job back at once.
 type ReleaseRequest struct {
-	Token jobs.ID `json:"token" doc:"The token from the claim." example:"4711"`
+	Token jobs.Token `json:"token" doc:"The token from the claim." example:"4711"`
 }
 
 // AckBatch has the outcomes of many jobs.
@@ -68,7 +68,7 @@ func (a *API) registerAcks() {
 		Description: "Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no " +
 			"longer holds the lease changes nothing.",
 	}, documented{
-		body: CompleteRequest{Token: 4711, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
+		body: CompleteRequest{Token: jobs.Token{Number: 4711}, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
 		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
 	}, a.completeJob)
 	registerBody(a, huma.Operation{
@@ -77,19 +77,19 @@ func (a *API) registerAcks() {
 		Description: "Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or " +
 			"with `retry` false, the job is dead. The answer has the new state.",
 	}, documented{
-		body: FailRequest{Token: 4711, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
+		body: FailRequest{Token: jobs.Token{Number: 4711}, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
 	}, a.failJob)
 	registerBody(a, huma.Operation{
 		OperationID: "snoozeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/snooze", Tags: []string{tagWork},
 		Summary:     "Snooze a job",
 		Description: "Puts the job back for a delay. The attempt does not count.",
-	}, documented{body: SnoozeRequest{Token: 4711, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
+	}, documented{body: SnoozeRequest{Token: jobs.Token{Number: 4711}, DelaySeconds: 60}, answer: done, problems: refusals}, a.snoozeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "releaseJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/release", Tags: []string{tagWork},
 		Summary: "Release a job",
 		Description: "Puts the job back at once, for any worker. The attempt does not count. A worker that shuts down " +
 			"releases the jobs that it holds.",
-	}, documented{body: ReleaseRequest{Token: 4711}, answer: done, problems: refusals}, a.releaseJob)
+	}, documented{body: ReleaseRequest{Token: jobs.Token{Number: 4711}}, answer: done, problems: refusals}, a.releaseJob)
 	register(a, huma.Operation{
 		OperationID: "ackJobs", Method: http.MethodPost, Path: "/v1/acks", Tags: []string{tagWork},
 		Summary: "Acknowledge many jobs",
@@ -100,9 +100,9 @@ func (a *API) registerAcks() {
 	}, documented{
 		bodyType: reflect.TypeFor[AckBatch](),
 		body: AckBatch{Acks: []jobs.Ack{
-			{ID: 4711, Token: 4711, Outcome: jobs.Complete, Result: json.RawMessage(`{"message_id": "m-1"}`)},
-			{ID: 4712, Token: 4712, Outcome: jobs.Fail, Error: &jobs.Failure{Message: "connection refused", Type: "SMTPError"}},
-			{ID: 4713, Token: 4713, Outcome: jobs.Snooze, DelaySeconds: new(60.0)},
+			{ID: 4711, Token: jobs.Token{Number: 4711}, Outcome: jobs.Complete, Result: json.RawMessage(`{"message_id": "m-1"}`)},
+			{ID: 4712, Token: jobs.Token{Number: 4712}, Outcome: jobs.Fail, Error: &jobs.Failure{Message: "connection refused", Type: "SMTPError"}},
+			{ID: 4713, Token: jobs.Token{Number: 4713}, Outcome: jobs.Snooze, DelaySeconds: new(60.0)},
 		}},
 		answer: AckResults{Results: []jobs.AckResult{
 			done, {ID: 4712, Status: jobs.AckOK, State: jobs.Retryable, RunAt: &exampleLater}, {ID: 4713, Status: jobs.AckStale},

@@ -20,6 +20,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/time/rate"
 
 	"github.com/weirhq/weir/jobs"
 )
@@ -35,6 +36,8 @@ type Config struct {
 	Version string
 	// MaxBodyBytes is the largest body that a request may have. Defaults to 10 MiB.
 	MaxBodyBytes int64
+	// Auth asks every caller for an API key. Defaults to false: everyone may do everything.
+	Auth bool
 	// MaxBytesInFlight bounds the bytes of all bodies that the node holds, from their arrival until the answer. Defaults to 64 MiB.
 	MaxBytesInFlight int64
 	// MaxWaiting bounds the calls that wait: claims, and those for the end of a job. Defaults to 20,000.
@@ -67,6 +70,9 @@ type API struct {
 	streams   budget // of events
 
 	origins *http.CrossOriginProtection
+	auth    bool
+	rules   map[string]rule // by route
+	rates   *rates
 	metrics *metrics
 }
 
@@ -120,6 +126,7 @@ func describe(c Config) *API {
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
 		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(),
+		auth: c.Auth, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
 	}
 	a.bodyBytes.most, a.waiting.most, a.streams.most = c.MaxBytesInFlight, int64(c.MaxWaiting), int64(c.MaxStreams)
 	a.metrics = newMetrics(&a.bodyBytes)
@@ -144,6 +151,7 @@ func describe(c Config) *API {
 	a.registerWorkflowGraphs()
 	a.registerWebhooks()
 	a.registerEvents()
+	a.registerKeys()
 	a.registerHealth()
 	a.registerComponents()
 	a.refineSchemas()

@@ -105,9 +105,14 @@ func (b *bodyTree) object(schema *huma.Schema) any {
 			outer = 1
 		}
 		b.path = append(b.path, step{name: raw})
-		if repeats(b.names[first:], raw, &known) {
+		switch {
+		case b.walkOnly && len(b.path) == 3 && string(raw) == "principal" && schema.Properties["kind"] != nil:
+			// Of a job in a batch: only the engine may write it, and SQL would take it.
+			b.found(bodyProblem{ProblemError: ProblemError{Message: "is no field of a job"}})
+			b.names = append(b.names, raw)
+		case repeats(b.names[first:], raw, &known):
 			b.found(bodyProblem{ProblemError: ProblemError{Message: "is given more than once"}})
-		} else {
+		default:
 			b.names = append(b.names, raw)
 		}
 		value := b.value(property, outer)

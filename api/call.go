@@ -17,6 +17,8 @@ type call struct {
 	id     string
 	waited bool  // it asked to wait, so its duration is not a latency
 	err    error // why it was answered with a status of 500 or more
+
+	principal string // who calls, where callers are authenticated
 }
 
 type callKey struct{}
@@ -121,6 +123,9 @@ func (a *API) logCall(r *http.Request, c *call, out *answer, took time.Duration)
 	attrs := []slog.Attr{
 		slog.String("request_id", c.id), slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", out.status),
 		slog.Float64("seconds", took.Seconds()), slog.Int64("bytes", out.bytes), slog.String("remote", r.RemoteAddr),
+	}
+	if c.principal != "" {
+		attrs = append(attrs, slog.String("principal", c.principal))
 	}
 	if c.err != nil {
 		attrs = append(attrs, slog.Any("error", c.err))

@@ -53,7 +53,7 @@ func appendClaimedJob(text []byte, j *jobs.ClaimedJob) ([]byte, error) {
 	text = append(text, `{"id":"`...)
 	text = strconv.AppendInt(text, int64(j.ID), 10)
 	text = append(text, `","token":"`...)
-	text = strconv.AppendInt(text, int64(j.Token), 10)
+	text, _ = j.Token.AppendText(text) // it has no errors
 	text = append(text, `","kind":`...)
 	text = appendText(text, j.Kind)
 	text = append(text, `,"queue":`...)

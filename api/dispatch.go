@@ -35,6 +35,11 @@ func (a *API) dispatch(w, raw http.ResponseWriter, r *http.Request) {
 		p.write(w)
 		return
 	}
+	r, p := a.authenticate(r)
+	if p != nil {
+		p.write(w)
+		return
+	}
 	if r.ContentLength != 0 {
 		r.Header.Set("Content-Type", "application/json") // in case huma would not know it: Application/JSON
 		// MaxBytesReader has raw close the connection, if the body turns out too large.

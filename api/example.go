@@ -39,7 +39,7 @@ func exampleCompletedJob() jobs.Job {
 
 func exampleClaimedJob() jobs.ClaimedJob {
 	return jobs.ClaimedJob{
-		ID: 4711, Token: 4711, Kind: "send_receipt", Queue: "mail", Args: json.RawMessage(`{"order": 42}`), Attempt: 1, MaxAttempts: 5, Priority: 8,
+		ID: 4711, Token: jobs.Token{Number: 4711}, Kind: "send_receipt", Queue: "mail", Args: json.RawMessage(`{"order": 42}`), Attempt: 1, MaxAttempts: 5, Priority: 8,
 		TimeoutSeconds: 300, LeaseExpiresAt: exampleLater, CreatedAt: exampleTime, Tags: []string{"receipts"}, Metadata: json.RawMessage(`{}`),
 	}
 }

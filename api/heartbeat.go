@@ -11,7 +11,7 @@ import (
 
 // HeartbeatRequest extends the lease of a job.
 type HeartbeatRequest struct {
-	Token        jobs.ID        `json:"token" doc:"The token from the claim." example:"4711"`
+	Token        jobs.Token     `json:"token" doc:"The token from the claim." example:"4711"`
 	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"The new length of the lease, from now. Defaults to its current length."`
 	Progress     *jobs.Progress `json:"progress,omitempty" doc:"How far the job is. Defaults to the last value."`
 }
@@ -28,7 +28,7 @@ func (a *API) registerHeartbeats() {
 			"than its lease sends a heartbeat well before the lease ends. The answer says whether the job was " +
 			"cancelled.",
 	}, documented{
-		body:   HeartbeatRequest{Token: 4711, LeaseSeconds: 30, Progress: &jobs.Progress{Percent: 40, Message: "200 of 500 rows"}},
+		body:   HeartbeatRequest{Token: jobs.Token{Number: 4711}, LeaseSeconds: 30, Progress: &jobs.Progress{Percent: 40, Message: "200 of 500 rows"}},
 		answer: jobs.BeatResult{LeaseExpiresAt: exampleLater}, problems: []jobs.Code{jobs.StaleToken, jobs.JobNotFound},
 	}, a.heartbeatJob)
 }

@@ -31,6 +31,7 @@ const (
 	tagSchedules  = "schedules"
 	tagWorkflows  = "workflows"
 	tagWebhooks   = "webhooks"
+	tagKeys       = "keys"
 	tagService    = "service"
 )
 
@@ -42,10 +43,14 @@ func humaConfig() huma.Config {
 	c.RejectUnknownQueryParameters = true // a filter with a slip in its name would list everything
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.ID](), reflect.TypeFor[idSchema]())
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.Token](), reflect.TypeFor[tokenSchema]())
 	c.Info.Description = "A job queue whose only dependency is PostgreSQL.\n\n" +
 		"Ids and tokens are strings. Times are RFC 3339, in UTC; durations are numbers of seconds. Unknown fields are refused. " +
 		"Lists are paged: pass `next_cursor` as `cursor` for the next page, until it is null. A page may be empty without being the last.\n\n" +
 		"Errors are RFC 9457 problem documents with a stable `code`. A request can set its own id with `X-Request-Id`."
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{bearer: {
+		Type: "http", Scheme: "bearer", Description: "An API key (`weir keys create`), or an access token where single sign-on is set up.",
+	}}
 	c.Info.License = &huma.License{Name: "Apache 2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
 	c.Tags = []*huma.Tag{
 		{Name: tagJobs, Description: "For producers and people: enqueue, inspect and change jobs."},
@@ -58,6 +63,7 @@ func humaConfig() huma.Config {
 		{Name: tagSchedules, Description: "Schedules: jobs that recur, in any time zone."},
 		{Name: tagWorkflows, Description: "Workflows: graphs of jobs."},
 		{Name: tagWebhooks, Description: "Webhooks: events of jobs, posted over HTTPS."},
+		{Name: tagKeys, Description: "API keys: who may call, and for what."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -86,6 +92,13 @@ type idSchema struct{}
 
 func (idSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Pattern: "^[0-9]+$"}
+}
+
+// tokenSchema stands for jobs.Token.
+type tokenSchema struct{}
+
+func (tokenSchema) Schema(huma.Registry) *huma.Schema {
+	return &huma.Schema{Type: huma.TypeString, Pattern: jobs.TokenPattern}
 }
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
@@ -148,7 +161,10 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	if s.answer != nil {
 		op.Responses[strconv.Itoa(status)].Content = map[string]*huma.MediaType{"application/json": {Example: s.answer}}
 	}
+	rule := ruleOf(op.OperationID)
+	a.rules[op.Method+" "+op.Path] = rule
 	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
+	codes = append(codes, rule.secure(&op)...)
 	if !s.noDatabase {
 		codes = append(codes, jobs.Unavailable)
 	}
@@ -161,15 +177,28 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		}}
 		codes = append(codes, jobs.Overloaded, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
-	a.showProblems(&op, codes)
 	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
 	a.times[op.Method+" "+op.Path] = params.times
+	_, paged := any(new(I)).(interface{ oneMore() int })
+	if paged {
+		codes = append(codes, jobs.Overloaded)
+	}
+	a.showProblems(&op, codes)
+	object := pathField(reflect.TypeFor[I]())
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if path, ok := any(in).(interface {
 			missing(context.Context) *Problem
 		}); ok {
 			if p := path.missing(ctx); p != nil {
 				return nil, p
+			}
+		}
+		if paged {
+			ctx = jobs.WithPage(ctx)
+		}
+		if object != nil {
+			if err := a.keep(ctx, rule.bound, reflect.ValueOf(in).Elem().FieldByIndex(object).String()); err != nil {
+				return nil, problemOf(ctx, err, params.place)
 			}
 		}
 		out, err := handler(ctx, in)

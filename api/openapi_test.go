@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/weirhq/weir/jobs"
 )
 
 // described is the part of a document that the tests check.
@@ -171,10 +173,15 @@ func TestTheDocumentIsPlain(t *testing.T) {
 func TestIDsAreStringsAndPayloadsAreJSON(t *testing.T) {
 	t.Parallel()
 	schemas := describe(Config{}).schemas().Map()
-	for _, place := range []string{"Job.id", "ClaimedJob.id", "ClaimedJob.token", "Ack.id", "Ack.token", "AckResult.id", "CompleteRequest.token", "QueueFailure.last_job_id"} {
+	for _, place := range []string{"Job.id", "ClaimedJob.id", "Ack.id", "AckResult.id", "QueueFailure.last_job_id"} {
 		name, field, _ := strings.Cut(place, ".")
 		if s := schemas[name].Properties[field]; s.Type != huma.TypeString || s.Pattern != "^[0-9]+$" {
 			t.Errorf("%s: %+v", place, s)
+		}
+	}
+	for _, name := range []string{"ClaimedJob", "Ack", "CompleteRequest"} {
+		if s := schemas[name].Properties["token"]; s.Type != huma.TypeString || s.Pattern != jobs.TokenPattern {
+			t.Errorf("%s.token: %+v", name, s)
 		}
 	}
 	if s := schemas["EnqueuedJobs"].Properties["ids"].Items; s.Type != huma.TypeString || s.Pattern != "^[0-9]+$" {

@@ -40,6 +40,11 @@ const statusClientGone = 499
 
 // kinds is the one table that turns codes into answers. A code keeps its meaning and its status for ever.
 var kinds = map[jobs.Code]kind{
+	unauthenticated:          {http.StatusUnauthorized, "Authentication required", "send an API key: Authorization: Bearer weir_…"},
+	jobs.Forbidden:           {http.StatusForbidden, "Not allowed", "this takes one of the roles [operator admin], which the key does not have"},
+	rateLimited:              {http.StatusTooManyRequests, "Too many calls", "the key has used up its calls of this second"},
+	jobs.KeyNotFound:         {http.StatusNotFound, "Key not found", `there is no key "3f9a1c0b7d5e2468"`},
+	jobs.KeyExists:           {http.StatusConflict, "Key already exists", "there is a key 'billing-service' already"},
 	malformedJSON:            {http.StatusBadRequest, "Malformed JSON", "the body is malformed at byte 17"},
 	crossOrigin:              {http.StatusForbidden, "Cross-origin request refused", "the request comes from a page of another origin"},
 	hostNotAllowed:           {http.StatusMisdirectedRequest, "Host not allowed", "the host of the request is not one of this node"},

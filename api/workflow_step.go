@@ -29,7 +29,7 @@ type workflowStepPageOutput struct {
 // AddStepsRequest is what a running step adds to its workflow.
 type AddStepsRequest struct {
 	JobID jobs.ID        `json:"job_id" doc:"The job of the step that adds them, which must be running." example:"4711"`
-	Token jobs.ID        `json:"token" doc:"The token from the claim." example:"4711"`
+	Token jobs.Token     `json:"token" doc:"The token from the claim." example:"4711"`
 	Steps []jobs.NewStep `json:"steps" minItems:"1" doc:"The new steps. They may depend on the one that adds them, on each other, and on any other step of the workflow."`
 }
 
@@ -44,7 +44,7 @@ type addedStepsOutput struct {
 
 // StartWorkflowRequest is the workflow that a running step starts and waits for.
 type StartWorkflowRequest struct {
-	Token    jobs.ID          `json:"token" doc:"The token from the claim." example:"4711"`
+	Token    jobs.Token       `json:"token" doc:"The token from the claim." example:"4711"`
 	Workflow jobs.NewWorkflow `json:"workflow" doc:"The workflow."`
 }
 
@@ -73,7 +73,7 @@ func (a *API) registerWorkflowSteps() {
 		Description: "Only a running step of the workflow can add steps, with the token of its lease. To add steps and " +
 			"complete in one transaction, pass them to completeJob as `add_steps`: then the step never ends " +
 			"before its successors exist.",
-	}, documented{body: AddStepsRequest{JobID: 4711, Token: 4711, Steps: []jobs.NewStep{added}}, answer: AddedSteps{JobIDs: []jobs.ID{4720}}, problems: refusals}, a.addSteps)
+	}, documented{body: AddStepsRequest{JobID: 4711, Token: jobs.Token{Number: 4711}, Steps: []jobs.NewStep{added}}, answer: AddedSteps{JobIDs: []jobs.ID{4720}}, problems: refusals}, a.addSteps)
 	registerBody(a, huma.Operation{
 		OperationID: "startWorkflow", Method: http.MethodPost, Path: "/v1/jobs/{id}/workflow", Tags: []string{tagWork}, DefaultStatus: http.StatusCreated,
 		Summary: "Start a workflow and wait for it",
@@ -82,7 +82,7 @@ func (a *API) registerWorkflowSteps() {
 			"results are those of the last steps by name, or becomes dead or cancelled if the workflow failed or " +
 			"was cancelled.",
 	}, documented{
-		body:   StartWorkflowRequest{Token: 4711, Workflow: jobs.NewWorkflow{Name: "shipment", Steps: []jobs.NewStep{{Name: "pack", Kind: "pack"}}}},
+		body:   StartWorkflowRequest{Token: jobs.Token{Number: 4711}, Workflow: jobs.NewWorkflow{Name: "shipment", Steps: []jobs.NewStep{{Name: "pack", Kind: "pack"}}}},
 		answer: child, problems: refusals,
 	}, a.startWorkflow)
 	register(a, huma.Operation{
@@ -139,6 +139,6 @@ func (a *API) listDependencies(ctx context.Context, in *timelineInput) (*depende
 		return nil, err
 	}
 	out := &dependencyPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "dependencies", list, after)
+	out.Body.Items, out.Body.NextCursor = trimCounted(ctx, in.Paging, "dependencies", list, after)
 	return out, nil
 }

@@ -20,5 +20,6 @@ type Commands struct {
 	Operations operationCommands `cmd:"" help:"List bulk operations that run in the background; watch or cancel one."`
 	Workflow   workflowCommands  `cmd:"" aliases:"workflows" help:"List workflows; draw, submit, cancel, retry, fork or signal one."`
 	Webhooks   webhookCommands   `cmd:"" help:"List webhooks; add, test or delete one, show its deliveries."`
+	Keys       keyCommands       `cmd:"" help:"List API keys; make, show, rotate or revoke one."`
 	Schedules  scheduleCommands  `cmd:"" help:"List schedules; show, create, preview, pause, trigger or delete one."`
 }

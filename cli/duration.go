@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -76,3 +77,21 @@ func (d *duration) UnmarshalText(text []byte) error {
 
 // seconds is the duration as requests have it.
 func (d duration) seconds() float64 { return time.Duration(d).Seconds() }
+
+// lifetime is a duration that may be given in days: 90d, 12h, 30m.
+type lifetime time.Duration
+
+// UnmarshalText is called by kong.
+func (l *lifetime) UnmarshalText(text []byte) error {
+	days, inDays := strings.CutSuffix(string(text), "d")
+	if n, err := strconv.ParseFloat(days, 64); inDays && err == nil && n > 0 && n <= 36500 {
+		*l = lifetime(n * 24 * float64(time.Hour))
+		return nil
+	}
+	d, err := time.ParseDuration(string(text))
+	if err != nil || d < 0 {
+		return fmt.Errorf("%q is not a duration, such as 90d or 12h", text)
+	}
+	*l = lifetime(d)
+	return nil
+}

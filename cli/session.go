@@ -2,6 +2,8 @@ package cli
 
 import (
 	"bufio"
+	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -17,6 +19,9 @@ type Session struct {
 	Progress bool             // Err can show a progress bar
 	User     string           // recorded with changes; empty if not known
 	Version  string           // of this build
+
+	// CreateKey makes an API key in a database, without a node.
+	CreateKey func(ctx context.Context, databaseURL string, k NewKey) (json.RawMessage, error)
 }
 
 // UsageError is a mistake in the command line that shows only when a command checks its arguments.

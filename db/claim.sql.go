@@ -22,7 +22,7 @@ select coalesce(job_id, 0)::bigint as job_id, coalesce(token, 0)::bigint as toke
   dependencies::jsonb, coalesce(degraded, false)::boolean as degraded
 from weir.claim_batch($1::text[], $2::text[], $3::int[],
   $4::int[],
-  $5::bigint, $6::bigint[])
+  $5::bigint, $6::bigint[], principals => $7::int[])
 `
 
 type ClaimBatchParams struct {
@@ -32,6 +32,7 @@ type ClaimBatchParams struct {
 	Leases         []int32
 	AfterTick      int64
 	AfterPositions []int64
+	Principals     []int32
 }
 
 type ClaimBatchRow struct {
@@ -64,6 +65,7 @@ func (q *Queries) ClaimBatch(ctx context.Context, arg ClaimBatchParams) ([]Claim
 		arg.Leases,
 		arg.AfterTick,
 		arg.AfterPositions,
+		arg.Principals,
 	)
 	if err != nil {
 		return nil, err

@@ -37,7 +37,7 @@ type Failure struct {
 // Ack ends a lease with the outcome of the job.
 type Ack struct {
 	ID             ID              `json:"id" doc:"The job."`
-	Token          ID              `json:"token" doc:"The token that came with it."`
+	Token          Token           `json:"token" doc:"The token that came with it."`
 	Outcome        Outcome         `json:"outcome" enum:"complete,fail,snooze,release" doc:"How the attempt ended."`
 	Result         json.RawMessage `json:"result,omitempty" doc:"With complete: any JSON."`
 	Error          *Failure        `json:"error,omitempty" doc:"With fail: what went wrong."`
@@ -86,6 +86,7 @@ func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
 			return e.ackValid(ctx, acks)
 		}
 	}
+	acks = e.fenced(ctx, acks)
 	if e.acks.several.Fills(acks) {
 		results, err := e.ack(ctx, e.pool, acks)
 		return results, fromDB("acknowledging", err)
@@ -162,6 +163,7 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
+	ack.Token = Token{Number: e.fence(ctx, ack.ID, ack.Token)}
 	result, err := e.acks.single.One(ctx, ack)
 	if err != nil {
 		return AckResult{}, alone(fromDB("acknowledging", err), "acks[0].")
@@ -178,7 +180,7 @@ func (a Ack) check() *Error {
 	switch {
 	case a.ID <= 0:
 		return invalid("id", "is required")
-	case a.Token <= 0:
+	case a.Token.Number <= 0:
 		return invalid("token", "is required")
 	case a.Outcome == Fail && (a.Error == nil || a.Error.Message == ""):
 		return invalid("error.message", "is required with outcome fail")
@@ -249,7 +251,7 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 		}
 		g.at = append(g.at, i)
 		g.ids = append(g.ids, int64(a.ID))
-		g.tokens = append(g.tokens, int64(a.Token))
+		g.tokens = append(g.tokens, a.Token.Number)
 		g.placeOf[int64(a.ID)] = i
 		switch a.Outcome {
 		case Complete:

@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs/claim"
 )
@@ -26,7 +27,7 @@ type ClaimRequest struct {
 // ClaimedJob is a job that a worker now has.
 type ClaimedJob struct {
 	ID             ID              `json:"id" doc:"The job." example:"4711"`
-	Token          ID              `json:"token" doc:"Names the lease in everything the worker says about the job." example:"4711"`
+	Token          Token           `json:"token" doc:"Names the lease in everything the worker says about the job." example:"4711"`
 	Kind           string          `json:"kind" doc:"What to do." example:"send_receipt"`
 	Queue          string          `json:"queue" doc:"The queue it came from." example:"mail"`
 	Args           json.RawMessage `json:"args" doc:"What to do it with: any JSON."`
@@ -85,12 +86,20 @@ func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	if err := checkQueues(ctx, "queues[%d]", r.Queues...); err != nil {
+		return nil, err
+	}
 	e.seen.note(r.Worker)
-	rows, err := e.claims.Claim(ctx, claim.Request(r))
+	p := access.From(ctx)
+	request := claim.Request{Worker: r.Worker, Queues: r.Queues, Limit: r.Limit, LeaseSeconds: r.LeaseSeconds, Wait: r.Wait}
+	if p != nil {
+		request.Principal = p.ID
+	}
+	rows, err := e.claims.Claim(ctx, request)
 	if err != nil {
 		return nil, claimError(err)
 	}
-	return claimedFromRows(rows), nil
+	return e.claimedFromRows(p, rows), nil
 }
 
 func claimError(err error) error {
@@ -114,18 +123,18 @@ func (e *Engine) giveBack(rows []db.ClaimBatchRow) {
 	defer cancel()
 	acks := make([]Ack, len(rows))
 	for i, r := range rows {
-		acks[i] = Ack{ID: ID(r.JobID), Token: ID(r.Token), Outcome: Release}
+		acks[i] = Ack{ID: ID(r.JobID), Token: Token{Number: r.Token}, Outcome: Release}
 	}
 	if _, err := e.Ack(ctx, acks); err != nil {
 		e.log.Warn("could not release jobs whose worker had gone; their leases expire", "jobs", len(rows), "error", err)
 	}
 }
 
-func claimedFromRows(rows []db.ClaimBatchRow) []ClaimedJob {
+func (e *Engine) claimedFromRows(p *access.Principal, rows []db.ClaimBatchRow) []ClaimedJob {
 	jobs := make([]ClaimedJob, len(rows))
 	for i, r := range rows {
 		j := ClaimedJob{
-			ID: ID(r.JobID), Token: ID(r.Token), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
+			ID: ID(r.JobID), Token: e.sealed(p, ID(r.JobID), r.Token), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
 			Priority: int(r.Priority), TimeoutSeconds: int(r.TimeoutSeconds), LeaseExpiresAt: r.LeaseExpiresAt.UTC(), CreatedAt: r.CreatedAt.UTC(),
 			Tags: r.Tags, Metadata: r.Metadata, Dependencies: r.Dependencies, Degraded: r.Degraded,
 		}

@@ -1,10 +1,15 @@
 package jobs
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"strconv"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -54,6 +59,13 @@ type Enqueued struct {
 // Enqueue stores one job and returns it once it is committed; jobs that arrive together are committed together. Where its unique or idempotency key is
 // taken it returns the job that has the key, as a Duplicate. Errors: InvalidArgument, IdempotencyMismatch, QueueFull, Overloaded.
 func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
+	p := access.From(ctx)
+	if err := checkQueues(ctx, "queue", job.queue()); err != nil {
+		return Job{}, err
+	}
+	if p != nil && p.Tenant != "" {
+		job.Tenant = p.Tenant
+	}
 	text, err := json.Marshal(struct {
 		NewJob
 		Key string `json:"idempotency_key,omitempty"`
@@ -61,7 +73,7 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 	if err != nil {
 		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
 	}
-	done, err := e.enqueues.single.One(ctx, text)
+	done, err := e.enqueues.single.One(ctx, stamp(p, text))
 	if err != nil {
 		return Job{}, alone(alone(fromDB("enqueueing", err), "jobs[0]"), ".")
 	}
@@ -73,10 +85,13 @@ func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
 	return job.stored(done), nil
 }
 
+// queue is the name of the job's queue.
+func (n NewJob) queue() string { return cmp.Or(n.Queue, "default") }
+
 // stored is the job as a reader would find it, without asking the database again.
 func (n NewJob) stored(as Enqueued) Job {
 	j := Job{
-		ID: as.ID, Kind: n.Kind, Queue: n.Queue, Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
+		ID: as.ID, Kind: n.Kind, Queue: n.queue(), Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
 		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
 	}
@@ -85,9 +100,6 @@ func (n NewJob) stored(as Enqueued) Job {
 	}
 	if n.Unique != nil {
 		j.UniqueKey = n.Unique.Key
-	}
-	if j.Queue == "" {
-		j.Queue = "default"
 	}
 	if len(j.Args) == 0 {
 		j.Args = json.RawMessage("{}")
@@ -108,12 +120,60 @@ func (e *Engine) EnqueueBatch(ctx context.Context, jobs []json.RawMessage) ([]En
 	if len(jobs) == 0 {
 		return []Enqueued{}, nil
 	}
+	jobs, err := stampAll(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
 	if e.enqueues.several.Fills(jobs) {
 		enqueued, err := e.enqueueBatch(ctx, e.q, jobs)
 		return enqueued, fromDB("enqueueing", err)
 	}
 	enqueued, err := e.enqueues.several.All(ctx, jobs)
 	return enqueued, fromDB("enqueueing", err)
+}
+
+// stampAll checks the queues of a batch, and stamps its jobs.
+func stampAll(ctx context.Context, jobs []json.RawMessage) ([]json.RawMessage, error) {
+	p := access.From(ctx)
+	if p == nil {
+		return jobs, nil
+	}
+	stamped := make([]json.RawMessage, len(jobs))
+	for i, text := range jobs {
+		if p.Queues != nil {
+			var job struct {
+				Queue string `json:"queue"`
+			}
+			_ = json.Unmarshal(text, &job) // what cannot be read is refused by the database
+			if err := checkQueues(ctx, fmt.Sprintf("jobs[%d].queue", i), NewJob{Queue: job.Queue}.queue()); err != nil {
+				return nil, err
+			}
+		}
+		stamped[i] = stamp(p, text)
+	}
+	return stamped, nil
+}
+
+// stamp writes into a job who enqueues it, and the tenant that the caller is bound to. Of a name that is given twice
+// jsonb keeps the last, so a tenant that the caller wrote does not count.
+func stamp(p *access.Principal, job json.RawMessage) json.RawMessage {
+	if p == nil {
+		return job
+	}
+	end := bytes.LastIndexByte(job, '}')
+	if end < 0 {
+		return job // it is no object, and is refused
+	}
+	out := append(make([]byte, 0, len(job)+64+len(p.Tenant)), job[:end]...)
+	if len(bytes.TrimSpace(job[:end])) > 1 {
+		out = append(out, ',')
+	}
+	out = strconv.AppendInt(append(out, `"principal":`...), int64(p.ID), 10)
+	if p.Tenant != "" {
+		tenant, _ := json.Marshal(p.Tenant) // a string has no errors
+		out = append(append(out, `,"tenant":`...), tenant...)
+	}
+	return append(out, '}')
 }
 
 func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {

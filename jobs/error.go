@@ -43,6 +43,9 @@ const (
 	ResultNotFound      Code = "result_not_found"      // the operation is no export, or its result is not kept any more
 	WebhookNotFound     Code = "webhook_not_found"     // there is no webhook of this name
 	WebhookExists       Code = "webhook_exists"        // there is a webhook of this name already
+	Forbidden           Code = "forbidden"             // the caller may not do this
+	KeyNotFound         Code = "key_not_found"         // there is no API key of this id
+	KeyExists           Code = "key_exists"            // there is an API key of this name already
 	Unavailable         Code = "unavailable"           // the database is out of reach, or the service is shutting down; try again
 	Overloaded          Code = "overloaded"            // more requests wait for the database than this node lets wait; try again later
 	Internal            Code = "internal"              // a defect; the log has the details
@@ -75,6 +78,8 @@ var sqlStates = map[string]Code{
 	"WR067": BreakerPinned,
 	"WR030": ScheduleNotFound,
 	"WR031": ScheduleExists,
+	"WR080": KeyNotFound,
+	"WR081": KeyExists,
 }
 
 // Error is the one kind of error that a caller is told about. Message and Hint are for people and never hold a payload.
@@ -139,6 +144,10 @@ func fromDB(doing string, err error) error {
 		return &Error{Code: Unavailable, Message: "another transaction holds a lock that this call needs", Hint: "Try again, once that transaction has ended.", cause: err}
 	case errors.Is(err, batch.ErrFull):
 		return &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
+	case errors.Is(err, db.ErrBusy):
+		return &Error{Code: Overloaded, Message: "too many lists and searches run on this node", Hint: "Try again a little later."}
+	case db.SQLState(err) == "57014":
+		return &Error{Code: Unavailable, Message: "the database took too long", Hint: "Ask for less at a time, or try again later.", cause: err}
 	case db.IsReadOnly(err):
 		return &Error{Code: Unavailable, Message: "the database takes no writes at the moment", Hint: "It is a standby, or default_transaction_read_only is on.", cause: err}
 	case db.IsForbidden(err):

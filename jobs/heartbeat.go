@@ -11,7 +11,7 @@ import (
 // Beat says that a worker still has a job.
 type Beat struct {
 	ID           ID
-	Token        ID
+	Token        Token
 	LeaseSeconds int       // length of the lease from now; 0: as long as it was
 	Progress     *Progress // nil: as it was
 }
@@ -24,7 +24,7 @@ type BeatResult struct {
 
 // Heartbeat extends one lease. Errors: StaleToken, JobNotFound, InvalidArgument.
 func (e *Engine) Heartbeat(ctx context.Context, beat Beat) (BeatResult, error) {
-	params := db.HeartbeatParams{JobIds: []int64{int64(beat.ID)}, Tokens: []int64{int64(beat.Token)}}
+	params := db.HeartbeatParams{JobIds: []int64{int64(beat.ID)}, Tokens: []int64{e.fence(ctx, beat.ID, beat.Token)}}
 	if beat.LeaseSeconds != 0 {
 		seconds := int32(beat.LeaseSeconds)
 		params.LeaseSeconds = &seconds

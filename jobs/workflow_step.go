@@ -57,14 +57,14 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 		}
 		after = &StepPosition{Number: -1}
 	}
-	rows, err := e.q.WorkflowSteps(ctx, db.WorkflowStepsParams{WorkflowID: int64(id), AfterNumber: after.Number, AfterID: int64(after.ID), MaxSteps: int32(limit + 1)})
+	rows, err := e.reads.WorkflowSteps(ctx, db.WorkflowStepsParams{WorkflowID: int64(id), AfterNumber: after.Number, AfterID: int64(after.ID), MaxSteps: int32(limit + 1)})
 	if err != nil {
 		return nil, nil, fromDB("listing steps", err)
 	}
 	var next *StepPosition
-	if len(rows) > limit {
-		rows = rows[:limit]
-		next = &StepPosition{rows[limit-1].Number, ID(rows[limit-1].JobID)}
+	if n := min(len(rows), limit); len(rows) > limit || n > 0 && IsCut(ctx) {
+		rows = rows[:n]
+		next = &StepPosition{rows[n-1].Number, ID(rows[n-1].JobID)}
 	}
 	steps := make([]WorkflowStep, len(rows))
 	for i, r := range rows {
@@ -77,7 +77,7 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 
 // AddSteps lets a running step add steps to its workflow. It returns the ids of their jobs. Errors: StaleToken,
 // JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
-func (e *Engine) AddSteps(ctx context.Context, workflow, id, token ID, steps []NewStep) ([]ID, error) {
+func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, steps []NewStep) ([]ID, error) {
 	of, err := e.q.WorkflowOf(ctx, int64(id))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fromDB("looking up a step", err)
@@ -85,15 +85,15 @@ func (e *Engine) AddSteps(ctx context.Context, workflow, id, token ID, steps []N
 	if err == nil && ID(of) != workflow {
 		return nil, invalid("job_id", "is not a step of this workflow")
 	}
-	return addSteps(ctx, e.q, id, token, steps)
+	return addSteps(ctx, e.q, id, e.fence(ctx, id, token), steps)
 }
 
-func addSteps(ctx context.Context, q *db.Queries, id, token ID, steps []NewStep) ([]ID, error) {
+func addSteps(ctx context.Context, q *db.Queries, id ID, fence int64, steps []NewStep) ([]ID, error) {
 	text, err := json.Marshal(steps)
 	if err != nil {
 		return nil, &Error{Code: InvalidArgument, Message: "the steps are not valid JSON", cause: err}
 	}
-	added, err := q.AddSteps(ctx, db.AddStepsParams{JobID: int64(id), Token: int64(token), Steps: text})
+	added, err := q.AddSteps(ctx, db.AddStepsParams{JobID: int64(id), Token: fence, Steps: text})
 	if err != nil {
 		return nil, fromDB("adding steps", err)
 	}
@@ -110,9 +110,10 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
+	ack.Token = Token{Number: e.fence(ctx, ack.ID, ack.Token)}
 	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
-		if _, err := addSteps(ctx, q, ack.ID, ack.Token, steps); err != nil {
+		if _, err := addSteps(ctx, q, ack.ID, ack.Token.Number, steps); err != nil {
 			return renamed(err, "steps[", "add_steps[")
 		}
 		groups, err := groupAcks([]Ack{ack})
@@ -153,12 +154,12 @@ func renamed(err error, from, to string) error {
 
 // StartWorkflow lets a running step start a child workflow and end when that ends. The attempt of the step is over.
 // Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
-func (e *Engine) StartWorkflow(ctx context.Context, id, token ID, w NewWorkflow) (Workflow, error) {
+func (e *Engine) StartWorkflow(ctx context.Context, id ID, token Token, w NewWorkflow) (Workflow, error) {
 	text, err := json.Marshal(w)
 	if err != nil {
 		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
-	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: int64(token), Definition: text})
+	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: e.fence(ctx, id, token), Definition: text})
 	if err != nil {
 		return Workflow{}, fromDB("starting a workflow", err)
 	}
@@ -178,7 +179,7 @@ type Dependency struct {
 // Dependencies lists up to limit steps that a step depends on, in the order of its definition, skipping the first `after`.
 // Errors: JobNotFound.
 func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]Dependency, error) {
-	rows, err := e.q.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
+	rows, err := e.reads.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading dependencies", err)
 	}

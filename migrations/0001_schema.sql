@@ -159,6 +159,7 @@ create table weir.job (
   breaker text,
   schedule text,
   slot timestamptz,
+  principal int,
   constraint job_pkey primary key (id)
 ) partition by range (id);
 create index job_parent_id on weir.job (parent_id, id) where parent_id is not null;
@@ -180,6 +181,8 @@ comment on column weir.job.metadata is
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
+comment on column weir.job.principal is
+  'Who enqueued it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
 comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
@@ -283,7 +286,8 @@ create table weir.job_lease (
   worker text not null,
   progress jsonb,
   result_ttl_seconds int,
-  principal oid
+  principal int,
+  login oid
 ) with (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_cost_delay = 0);
 create index job_lease_expires_at on weir.job_lease (expires_at);
 comment on table weir.job_lease is 'Jobs that a worker has.';
@@ -297,6 +301,8 @@ comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
+comment on column weir.job_lease.principal is
+  'Who claimed it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
 comment on column weir.job_lease.followed is
   'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
@@ -310,7 +316,7 @@ comment on column weir.job_lease.worker is 'Name of the worker that has it.';
 comment on column weir.job_lease.progress is 'What the worker last said of its progress: {percent, message}.';
 comment on column weir.job_lease.result_ttl_seconds is 'As in weir.job, so that completing need not read the facts.';
 
-comment on column weir.job_lease.principal is
+comment on column weir.job_lease.login is
   'The role that claimed it (pg_roles.oid) and alone may report on it, for a login of weir.grant_access; null: weir''s '
   'owner, and so a node.';
 
@@ -1756,6 +1762,63 @@ comment on table weir.schema_source is
 comment on column weir.schema_source.name is 'Path of the file, such as functions/claim.sql.';
 comment on column weir.schema_source.checksum is 'SHA-256 of its text, in hexadecimal.';
 comment on column weir.schema_source.applied_at is 'When it was last applied.';
+
+-- Who may call weir: the keys of REST, the subjects of access tokens, and the logins of SQL. The engine's hot statements
+-- never read this table: nodes keep what they need of it in memory.
+create table weir.principal (
+  id int generated always as identity constraint principal_pkey primary key,
+  kind text not null constraint principal_kind_is_known check (kind in ('key', 'oidc', 'sql')),
+  name text not null constraint principal_name_has_1_to_200_characters check (length(name) between 1 and 200),
+  roles text[] not null constraint principal_has_known_roles
+    check (cardinality(roles) > 0 and roles <@ '{producer,worker,reader,operator,admin}'),
+  queues text[],
+  tenant text constraint principal_tenant_has_1_to_200_characters check (length(tenant) between 1 and 200),
+  redact boolean not null default false,
+  rate_per_second double precision constraint principal_rate_is_positive check (rate_per_second > 0),
+  key_id text constraint principal_key_id_is_unique unique,
+  key_hash bytea,
+  old_key_hash bytea,
+  old_key_until timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  created_by text not null,
+  expires_at timestamptz,
+  revoked_at timestamptz,
+  last_used_at timestamptz,
+  constraint principal_of_kind_key_has_a_key check ((kind = 'key') = (key_id is not null and key_hash is not null))
+);
+create unique index principal_name_in_force_is_unique on weir.principal (kind, name) where revoked_at is null;
+comment on table weir.principal is
+  'Who may call weir: one row for each API key, subject of access tokens, and SQL login. Rows stay when they are revoked, '
+  'as jobs and the audit trail name them.';
+comment on column weir.principal.id is 'Its id in weir.job, weir.job_lease and the audit trail.';
+comment on column weir.principal.kind is
+  'key: an API key. oidc: a subject of access tokens, recorded when it first calls. sql: a login (weir.grant_access).';
+comment on column weir.principal.name is 'Name of the key or the login; of a subject its issuer and sub.';
+comment on column weir.principal.roles is 'What it may do: producer, worker, reader, operator, admin.';
+comment on column weir.principal.queues is 'Patterns of the queues that it may use, with * for any characters; null: all.';
+comment on column weir.principal.tenant is 'The tenant that it is bound to; null: none, it sees all tenants.';
+comment on column weir.principal.redact is 'It sees jobs without their args, results, metadata and errors'' texts.';
+comment on column weir.principal.rate_per_second is 'Most calls a second on each node; null: no limit.';
+comment on column weir.principal.key_id is 'The public part of an API key.';
+comment on column weir.principal.key_hash is 'SHA-256 of the API key. The key itself is not kept.';
+comment on column weir.principal.old_key_hash is 'SHA-256 of the key before it was rotated.';
+comment on column weir.principal.old_key_until is 'Until when the old key is accepted too.';
+comment on column weir.principal.created_at is 'When it was made.';
+comment on column weir.principal.created_by is 'Who made it.';
+comment on column weir.principal.expires_at is 'Not accepted from then on; null: it does not expire.';
+comment on column weir.principal.revoked_at is 'When it was revoked; null: it is in force.';
+comment on column weir.principal.last_used_at is 'When it was last used; at most a minute late.';
+
+create table weir.token_secret (
+  id int not null constraint token_secret_pkey primary key constraint token_secret_is_one_row check (id = 1),
+  secret bytea not null
+);
+comment on table weir.token_secret is
+  'One row: the secret with which nodes bind the tokens of leases to the principals that claimed them.';
+comment on column weir.token_secret.id is 'Always 1.';
+comment on column weir.token_secret.secret is '32 random bytes. Who can read them can forge tokens.';
+insert into weir.token_secret values (1, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
+  || uuid_send(gen_random_uuid())));
 
 -- goose makes this table before it applies the first file. A DO block hides it from sqlc, which reads the file
 -- without goose.

@@ -46,6 +46,8 @@ type Config struct {
 	MaxStreams int
 	// AllowedHosts are the names under which clients call the node: see api. Defaults to none but localhost.
 	AllowedHosts []string
+	// Auth asks every caller for an API key. Defaults to false.
+	Auth bool
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
 	Drain time.Duration
 	// Shutdown is how long replies under way may then take. Defaults to 0.
@@ -104,7 +106,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}
 	handler, err := api.New(api.Config{
-		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, MaxBodyBytes: c.MaxBodyBytes,
+		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, Auth: c.Auth, MaxBodyBytes: c.MaxBodyBytes,
 		MaxBytesInFlight: c.MaxBytesInFlight, MaxWaiting: c.MaxWaiting, MaxStreams: c.MaxStreams, AllowedHosts: c.AllowedHosts,
 	})
 	if err != nil {

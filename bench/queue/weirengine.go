@@ -85,7 +85,7 @@ func (c *engineClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 	}
 	taken := make([]Taken, len(claimed))
 	for i, job := range claimed {
-		taken[i] = Taken{ID: int64(job.ID), Token: int64(job.Token)}
+		taken[i] = Taken{ID: int64(job.ID), Token: job.Token.Number}
 		if taken[i].Number, err = numberOf(job.Args); err != nil {
 			return nil, err
 		}
@@ -96,7 +96,7 @@ func (c *engineClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 func (c *engineClaimer) Complete(ctx context.Context, taken []Taken) (numbers []int64, err error) {
 	acks := make([]jobs.Ack, len(taken))
 	for i, t := range taken {
-		acks[i] = jobs.Ack{ID: jobs.ID(t.ID), Token: jobs.ID(t.Token), Outcome: jobs.Complete}
+		acks[i] = jobs.Ack{ID: jobs.ID(t.ID), Token: jobs.Token{Number: t.Token}, Outcome: jobs.Complete}
 	}
 	results := make([]jobs.AckResult, 1)
 	if len(acks) == 1 {

@@ -37,7 +37,7 @@ func TestEveryDeletionCanBeConfirmed(t *testing.T) {
 	t.Parallel()
 	found := 0
 	for _, n := range leaves(t, &cli.Commands{}) {
-		deletes := slices.Contains([]string{"delete", "remove", "purge"}, n.Name)
+		deletes := slices.Contains([]string{"delete", "remove", "purge", "revoke"}, n.Name)
 		if deletes {
 			found++
 		}

@@ -26,6 +26,8 @@ type nodeFlags struct {
 	MaxHTTPConnections int      `help:"Most connections of clients; others wait to be accepted." env:"WEIR_MAX_HTTP_CONNECTIONS" default:"20000"`
 	MaxWaiting         int      `help:"Most calls that wait: claims, and those for the end of a job. Others are refused as overloaded." env:"WEIR_MAX_WAITING" default:"20000"`
 	MaxStreams         int      `help:"Most streams of events. Others are refused as overloaded." env:"WEIR_MAX_STREAMS" default:"1000"`
+	Auth               bool     `help:"Ask every caller for an API key. The default where --addr is beyond this machine." env:"WEIR_AUTH"`
+	Insecure           bool     `help:"Let everyone do everything, although --addr is beyond this machine." env:"WEIR_INSECURE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
 	webhookFlags
@@ -43,6 +45,8 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--max-bytes-in-flight must be at least --max-body-bytes")
 	case f.MaxHTTPConnections < 1 || f.MaxWaiting < 1 || f.MaxStreams < 1:
 		return errors.New("--max-http-connections, --max-waiting and --max-streams must be at least 1")
+	case f.Auth && f.Insecure:
+		return errors.New("--auth and --insecure exclude each other")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -61,9 +65,15 @@ func (f nodeFlags) newNode(
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
-		Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
+}
+
+// authenticates says whether callers need a key: where others than this machine can call, unless told otherwise.
+func (f nodeFlags) authenticates(addr net.Addr) bool {
+	tcp, isTCP := addr.(*net.TCPAddr)
+	return f.Auth || !f.Insecure && !(isTCP && tcp.IP.IsLoopback())
 }
 
 // allowedHosts adds the host that the node listens on, if it has a name.

@@ -45,7 +45,7 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	if err != nil {
 		return err
 	}
-	log.Info("serving", "url", n.URL(), "version", readBuild().version)
+	log.Info("serving", "url", n.URL(), "auth", c.authenticates(listener.Addr()), "version", readBuild().version)
 	if err := n.Run(stop.asked, stop.insisted); err != nil {
 		return err
 	}

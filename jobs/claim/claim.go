@@ -70,6 +70,7 @@ type Request struct {
 	Limit        int
 	LeaseSeconds int // 0: the queue's
 	Wait         time.Duration
+	Principal    int32 // who claims: weir.principal.id, or 0
 }
 
 // Claimers are the claimers of a node.
@@ -93,7 +94,7 @@ func (cs *Claimers) Claim(ctx context.Context, r Request) ([]db.ClaimBatchRow, e
 	queues := slices.Clone(r.Queues)
 	slices.Sort(queues)
 	queues = slices.Compact(queues)
-	w := &waiter{worker: r.Worker, limit: r.Limit, leaseSeconds: r.LeaseSeconds, patient: r.Wait > 0, done: make(chan answer, 1)}
+	w := &waiter{worker: r.Worker, limit: r.Limit, leaseSeconds: r.LeaseSeconds, principal: r.Principal, patient: r.Wait > 0, done: make(chan answer, 1)}
 	c, err := cs.join(queues, w)
 	if err != nil {
 		return nil, err

@@ -29,8 +29,9 @@ type waiter struct {
 	worker       string
 	limit        int
 	leaseSeconds int
-	patient      bool // it waits for jobs
-	gone         bool // its caller's time is over; guarded by claimer.mu
+	principal    int32 // weir.principal.id, or 0
+	patient      bool  // it waits for jobs
+	gone         bool  // its caller's time is over; guarded by claimer.mu
 	done         chan answer
 
 	refusal Refusal       // of the last statement for it

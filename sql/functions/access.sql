@@ -127,6 +127,9 @@ begin
     return jobs;
   end if;
   a := weir.login_as('producer');
+  if jsonb_path_exists(jobs, 'lax $[*].principal') then
+    perform weir.refuse_argument('principal', 'is no field of a job');  -- nodes alone write it
+  end if;
   perform weir.refuse_queue(coalesce(e ->> 'queue', 'default')) from jsonb_array_elements(jobs) e
     where jsonb_typeof(e) = 'object' and (coalesce(e ->> 'queue', 'default') like any (a.patterns)) is not true;
   if a.tenant is null then
@@ -159,13 +162,13 @@ comment on function weir.impose_on_workflow(jsonb) is
 create or replace function weir.own_tokens(job_ids bigint[], tokens bigint[]) returns bigint[] language plpgsql stable
   set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
-  login oid := weir.login_id();
+  me oid := weir.login_id();
 begin
   if weir.is_owner() then
     return tokens;
   end if;
   return array(select case when exists (select from weir.job_lease l
-    where l.job_id = u.id and l.token = u.token and l.principal = login) then u.token end
+    where l.job_id = u.id and l.token = u.token and l.login = me) then u.token end
     from unnest(job_ids, tokens) with ordinality u(id, token, n) order by u.n);
 end $$;
 comment on function weir.own_tokens(bigint[], bigint[]) is
@@ -195,8 +198,10 @@ begin
   end if;
   insert into weir_auth.sql_access as x (role, name, access, queues, patterns, tenant)
   values (login, role, access, queues,
-    array(select replace(replace(q, '_', '\_'), '*', '%') from unnest(queues) with ordinality u(q, n) order by n), tenant)
-  on conflict on constraint sql_access_pkey do update set name = excluded.name, queues = excluded.queues, patterns = excluded.patterns,
+    array(select replace(replace(q, '_', '\_'), '*', '%') from unnest(queues) with ordinality u(q, n) order by n),
+    tenant)
+  on conflict on constraint sql_access_pkey do update set name = excluded.name, queues = excluded.queues,
+    patterns = excluded.patterns,
     tenant = excluded.tenant, granted_at = excluded.granted_at;
   perform weir.apply_access(login);
 end $$;

@@ -20,7 +20,8 @@ comment on function weir.reporting_breaker(text, int, text) is
 
 -- Locks: the job_ready rows it takes (skip locked). Rows come back in the order of priority and place, slot by slot.
 create or replace function weir.claim_batch(queues text[], workers text[], counts int[], leases int[],
-  after_tick bigint default null, after_positions bigint[] default null, looks int default 1)
+  after_tick bigint default null, after_positions bigint[] default null, looks int default 1,
+  principals int[] default null)
 returns table (job_id bigint, token bigint, kind text, queue text, args jsonb, attempt smallint,
   max_attempts smallint, timeout_seconds int,
   lease_expires_at timestamptz, priority smallint, tags text[], metadata jsonb, created_at timestamptz, slot int,
@@ -66,7 +67,7 @@ declare
   now_at timestamptz;
   refusals text[];
   counted boolean[];
-  principal oid := case when session_user <> current_user and not weir.is_owner() then weir.login_id() end;
+  login oid := case when session_user <> current_user and not weir.is_owner() then weir.login_id() end;
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
   sift int;            -- how many jobs of open breakers it moves out of its way, in each queue and round,
@@ -195,10 +196,10 @@ begin
     cross join lateral (select x.* from weir.job x where x.id = u.id and x.id between lowest and highest offset 0) j
   ), leased as (
     insert into weir.job_lease (job_id, token, leased_at, expires_at, queue_id, lease_seconds, priority, attempt,
-      worker, result_ttl_seconds, counted, followed, line, breaker_id, principal)
+      worker, result_ttl_seconds, counted, followed, line, breaker_id, principal, login)
     select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), k.queue_id,
       k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line,
-      k.breaker_id, principal
+      k.breaker_id, nullif(principals[k.slot], 0), login
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds,
@@ -211,14 +212,14 @@ begin
     gated and k.id = any (weak)
   from picked k;
 end $$;
-comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int) is
+comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int, int[]) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] '
   'seconds (null or 0: the queue''s). slot names the worker. A row with a refusal has no job (null): it says why the '
   'slot gets fewer jobs than it asked for (draining, paused or at_capacity), or that the claim ended early because '
   'it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for '
   'priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has '
   'claimed everything. looks: how many times it looks again where it met nothing but such jobs, about 2000 each '
-  'time.';
+  'time. principals[i]: who claims for workers[i] (weir.principal.id, or 0).';
 
 create or replace function weir.claim(queues text[], worker text, max_jobs int default 1,
   lease_seconds int default null)

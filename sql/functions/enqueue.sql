@@ -72,11 +72,12 @@ begin
     return;
   end if;
   -- Most jobs are plain, and one expression shows it; the others are checked one by one. Bare jobs have only these
-  -- four fields; plain ones may also have a concurrency key and a tenant.
+  -- four fields; plain ones may also have a concurrency key, a tenant and a principal.
   select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
     bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
-    bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
-        and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null)
+    bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant,principal}'::text[] = '{}'
+        and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null
+        and coalesce(jsonb_typeof(e.rest -> 'principal') = 'number', true))
       and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
       and coalesce(jsonb_typeof(e.job -> 'queue') = 'string', true) and pg_column_size(e.job) <= 65536
       and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true)
@@ -88,7 +89,8 @@ begin
     perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null;
     perform weir.ensure_breakers(array(select distinct e ->> 'breaker' from jsonb_array_elements(jobs) e
       where e ->> 'breaker' is not null));
-  elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)' then  -- weir.has_odd_number
+  elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)'  -- weir.has_odd_number
+    or jobs @? 'lax $[*].args.**{100}' then  -- weir.is_deep
     perform weir.refuse_large_args(jobs);
   end if;
   names := case when named = 0 then '{default}'
@@ -112,11 +114,12 @@ begin
     return query
     with facts as (
       insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tenant,
-        concurrency_key)
+        concurrency_key, principal)
       select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q],
         coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q], e.job ->> 'kind',
           coalesce(e.job -> 'args', '{}'),
-        case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end
+        case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end,
+        case when not bare then (e.job ->> 'principal')::numeric::int end
       from (select x.job, case when cardinality(known) = 1 then 1
         else array_position(known, coalesce(x.job ->> 'queue', 'default')) end as q
         from jsonb_array_elements(jobs) x(job)) e
@@ -164,7 +167,8 @@ begin
     owners[e.n] := weir.take_idempotency_key(e.job, e.job ->> 'tenant', ids[e.n]);
   end loop;
   for e in
-    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n from jsonb_array_elements(jobs) with
+    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n
+    from jsonb_array_elements(jobs) with
       ordinality x(job, n)
     where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.job ->> 'tenant', x.n
   loop
@@ -260,7 +264,8 @@ begin
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags,
       metadata, unique_key,
-      tenant, parent_id, result_ttl_seconds, run_at, workflow_id, step, breaker, schedule, slot, concurrency_key)
+      tenant, parent_id, result_ttl_seconds, run_at, workflow_id, step, breaker, schedule, slot, concurrency_key,
+      principal)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind',
       coalesce(i.job -> 'args', '{}'),
       nullif(i.more -> 'retry', 'null'), case when i.more ->> 'tags' is not null
@@ -270,7 +275,7 @@ begin
       (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
       store_jobs.workflow_id, case when is_step then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n],
         slots[i.n],
-      i.job ->> 'concurrency_key'
+      i.job ->> 'concurrency_key', (i.job ->> 'principal')::numeric::int
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq)

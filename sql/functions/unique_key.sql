@@ -35,7 +35,7 @@ comment on function weir.take_unique_key(jsonb, text, bigint, bigint[]) is
 create or replace function weir.take_idempotency_key(job jsonb, tenant text, candidate bigint) returns bigint
 language plpgsql set jit = off set enable_seqscan = off as $$
 declare
-  mark text := md5((job - 'idempotency_key')::text);
+  mark text := md5((job - '{idempotency_key,principal}'::text[])::text);
   taken weir.job_idempotency;
 begin
   loop

@@ -10,7 +10,7 @@ select coalesce(job_id, 0)::bigint as job_id, coalesce(token, 0)::bigint as toke
   dependencies::jsonb, coalesce(degraded, false)::boolean as degraded
 from weir.claim_batch(sqlc.arg(queues)::text[], sqlc.arg(workers)::text[], sqlc.arg(counts)::int[],
   sqlc.arg(leases)::int[],
-  sqlc.arg(after_tick)::bigint, sqlc.arg(after_positions)::bigint[]);
+  sqlc.arg(after_tick)::bigint, sqlc.arg(after_positions)::bigint[], principals => sqlc.arg(principals)::int[]);
 
 -- name: Park :exec
 select weir.park(sqlc.arg(queues)::text[], sqlc.arg(node)::text, sqlc.arg(seconds)::int);

@@ -164,7 +164,11 @@ weir.report_breaker(name text, outcome text, error jsonb, calls integer)
 weir.tick_breakers(most integer, OUT breakers integer, OUT moved integer)
 weir.check_health(every interval)
 weir.sweep_breakers(most integer)
-weir.sweep_breaker_results(most integer)`
+weir.sweep_breaker_results(most integer)
+weir.create_key(name text, roles text[], queues text[], tenant text, expires_at timestamp with time zone, rate_per_second double precision, redact boolean, created_by text, OUT id text, OUT key text)
+weir.edit_key(id text, settings jsonb)
+weir.rotate_key(id text, keep_old interval)
+weir.revoke_key(id text)`
 
 func TestPublicFunctionsAreAsPromised(t *testing.T) {
 	t.Parallel()
@@ -198,6 +202,7 @@ func TestCommentsNameTheErrors(t *testing.T) {
 		"submit_workflow": "WR006 WR010 WR013", "add_steps": "WR001 WR002 WR010 WR013 WR051 WR054", "start_workflow": "WR001 WR002 WR010 WR013 WR051 WR054", "signal": "WR010 WR050 WR051",
 		"set_breaker": "WR010", "delete_breaker": "WR010 WR065 WR066", "trip_breaker": "WR010 WR065 WR067", "reset_breaker": "WR010 WR065 WR067", "pin_breaker": "WR010 WR065", "report_breaker": "WR010 WR065",
 		"set_schedule": "WR010 WR031", "edit_schedule": "WR010 WR030", "pause_schedule": "WR030", "resume_schedule": "WR030", "delete_schedule": "WR030", "trigger_schedule": "WR010 WR013 WR030",
+		"create_key": "WR010 WR081", "edit_key": "WR010 WR080 WR081", "rotate_key": "WR010 WR080", "revoke_key": "WR080",
 		"preview_schedule": "WR010 WR030", "preview_definition": "WR010",
 		"cancel_workflow": "WR050 WR051", "retry_workflow": "WR010 WR050 WR051 WR052", "fork_workflow": "WR010 WR050", "dependencies": "WR002", "workflow_timeline": "WR050",
 	} {
@@ -258,8 +263,10 @@ func TestNodeTakesDocumentedConnections(t *testing.T) {
 	s.Eventually("the chores listen", func() bool { return s.Count(sessions+" and query ilike 'listen%'", "weir chores") == 1 })
 	weirtest.Exec(t, tx, "lock table weir_river.river_job in access exclusive mode")
 	s.Eventually("the chores take five connections", func() bool { return s.Count(sessions, "weir chores") == 5 })
+	reads := int(s.MetricIn(scraped, "weir_db_pool_connections", `pool="reads"`, `state="max"`))
+	probe := int(s.MetricIn(scraped, "weir_db_pool_connections", `pool="probe"`, `state="max"`))
 	const listener, chores, sealing = 1, 5, 2
-	own := groups + loops + listener + chores + sealing
+	own := groups + loops + reads + probe + listener + chores + sealing
 	weirtest.Rollback(t, tx)
 
 	help := weirtest.RunCLI(t, nil, "", "serve", "--help").Says(0).Stdout

@@ -65,6 +65,7 @@ type Node struct {
 	DB     *Database    // the node's
 	Engine *jobs.Engine // nil if the node is another process
 	Log    *Log
+	Key    string // an API key, sent with every call
 }
 
 // StartNode starts a node in this process, on a database of its own.
@@ -82,6 +83,11 @@ func StartNodeOn(t *testing.T, d *Database) *Node {
 // StartNodeWith starts a node in this process with settings other than the defaults.
 func StartNodeWith(t *testing.T, d *Database, config jobs.Config) *Node {
 	t.Helper()
+	return startAPI(t, d, config, api.Config{})
+}
+
+func startAPI(t *testing.T, d *Database, config jobs.Config, served api.Config) *Node {
+	t.Helper()
 	config.DatabaseURL, config.ListenURL = d.URL, d.Direct
 	registry, log := prometheus.NewRegistry(), newLog(t)
 	logger := slog.New(slog.NewTextHandler(log, nil))
@@ -90,7 +96,8 @@ func StartNodeWith(t *testing.T, d *Database, config jobs.Config) *Node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	handler, err := api.New(api.Config{Engine: engine, Logger: logger, Registry: registry})
+	served.Engine, served.Logger, served.Registry = engine, logger, registry
+	handler, err := api.New(served)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,6 +150,9 @@ func (s *Node) Send(ctx context.Context, method, path string, body any) (*Respon
 
 // SendRequest sends a request as it is.
 func (s *Node) SendRequest(r *http.Request) (*Response, error) {
+	if s.Key != "" && r.Header.Get("Authorization") == "" {
+		r.Header.Set("Authorization", "Bearer "+s.Key)
+	}
 	asked := r.Method + " " + strings.TrimPrefix(r.URL.String(), s.URL)
 	answer, err := s.Client.Do(r)
 	if err != nil {
