@@ -1702,7 +1702,7 @@ create constraint trigger evaluate_at_commit after insert on weir.breaker_sample
 -- Roles that do not own weir: see sql/functions/access.sql.
 
 create schema if not exists weir_auth;
-comment on schema weir_auth is 'Who may use weir. Only its owner reads or writes here.';
+comment on schema weir_auth is 'Who may use weir, and whose turn it is. Only its owner reads, writes or locks here.';
 create table weir_auth.sql_access (
   role oid not null,
   name name not null,
@@ -1735,6 +1735,18 @@ do $do$ begin
   comment on view weir_auth.reads is 'Which queues and tenants the session may read: a row for each access that it has.';
 end $do$;
 -- +goose StatementEnd
+-- Tables whose locks are turns: see sql/functions/turn.sql.
+-- +goose StatementBegin
+do $do$ begin
+  for n in 0..31 loop
+    continue when n between 3 and 15;  -- for turns to come
+    execute format('create table weir_auth.turn_%s ()', n);
+    execute format('alter table weir_auth.turn_%s replica identity full', n);
+    execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');
+  end loop;
+end $do$;
+-- +goose StatementEnd
+
 create schema if not exists weir_read;
 comment on schema weir_read is
   'The views of weir for roles that do not own it: they show what the session''s login has access to.';
