@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/weirhq/weir/rest"
 	"github.com/weirhq/weir/terminal"
@@ -21,12 +23,33 @@ func (u *serviceURL) UnmarshalText(text []byte) error {
 
 // ServiceFlags say where weir is.
 type ServiceFlags struct {
-	URL serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	URL       serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	TokenFile string     `help:"File with the API key to call weir with. Without it the key is that in WEIR_TOKEN, if there is one." env:"WEIR_TOKEN_FILE" placeholder:"FILE"`
 }
 
 // Client makes a client of the service.
-func (f ServiceFlags) Client(version string) (*rest.Client, error) {
-	return rest.New(string(f.URL), version)
+func (f ServiceFlags) Client(s *Session) (*rest.Client, error) {
+	token := s.Token
+	if f.TokenFile != "" {
+		var err error
+		if token, err = ReadSecret(f.TokenFile); err != nil {
+			return nil, err
+		}
+	}
+	return rest.New(string(f.URL), token, s.Version)
+}
+
+// ReadSecret reads a file with a secret in one line. A secret in a file shows neither in the list of processes nor in the environment.
+func ReadSecret(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("the file %s is empty: it should have a secret", path)
+	}
+	return secret, nil
 }
 
 // answerFlags are those of every client command: each can print the service's answer as JSON.
@@ -37,7 +60,7 @@ type answerFlags struct {
 
 // ask makes a call and returns its answer as it came.
 func (f answerFlags) ask(ctx context.Context, s *Session, call rest.Call) (json.RawMessage, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +138,7 @@ func showList[T any](
 
 // page reads a list up to a number of items.
 func (f answerFlags) page(ctx context.Context, s *Session, call rest.Call, limit int) (rest.Page, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return rest.Page{}, err
 	}

@@ -15,7 +15,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -30,34 +29,36 @@ const maxConnections = 32
 
 // Client calls weir over HTTP. It is safe for use by several goroutines.
 type Client struct {
-	base  string
-	agent string
-	http  *http.Client
+	base          string // without user and password
+	agent         string
+	authorization string
+	http          *http.Client
 }
 
-// New makes a client of the service at an address; version goes into its User-Agent.
-func New(address, version string) (*Client, error) {
-	if err := CheckURL(address); err != nil {
+// New makes a client of the service at an address. The token, unless empty, goes with each call; version goes into its User-Agent.
+func New(address, token, version string) (*Client, error) {
+	base, authorization, err := parseAddress(address)
+	if err != nil {
+		return nil, err
+	}
+	if authorization, err = authorize(authorization, token); err != nil {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxConnsPerHost = maxConnections
 	transport.MaxIdleConnsPerHost = maxConnections
 	return &Client{
-		base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, http: &http.Client{Transport: transport},
+		base: base, agent: "weir/" + version, authorization: authorization, http: &http.Client{Transport: transport},
 	}, nil
 }
 
 // CheckURL returns an error unless an address can be that of a service.
 func CheckURL(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%q is not a URL of a service, such as %s", address, DefaultURL)
-	}
-	return nil
+	_, _, err := parseAddress(address)
+	return err
 }
 
-// URL is the service's address.
+// URL is the service's address, without user and password.
 func (c *Client) URL() string { return c.base }
 
 // Do makes a call and decodes its answer as a T; json.RawMessage keeps it as it came. An answer that refuses the call
@@ -127,6 +128,9 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", c.agent)
+	if c.authorization != "" {
+		request.Header.Set("Authorization", c.authorization)
+	}
 	return request, nil
 }
 
