@@ -19,14 +19,20 @@ func (u *serviceURL) UnmarshalText(text []byte) error {
 	return rest.CheckURL(string(text))
 }
 
-// ServiceFlags say where weir is.
+// ServiceFlags say where weir is, and who calls. No flag takes a token itself: other users of the machine see flags.
 type ServiceFlags struct {
-	URL serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	URL        serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	TokenFile  string     `help:"File with the API key or access token to send. WEIR_TOKEN can have the token itself." env:"WEIR_TOKEN_FILE" type:"path" placeholder:"FILE"`
+	CAFile     string     `name:"ca-file" help:"PEM file of certificate authorities to trust, beside the system's." env:"WEIR_CA_FILE" type:"path" placeholder:"FILE"`
+	ClientCert string     `help:"PEM file of a client certificate." env:"WEIR_CLIENT_CERT" type:"path" placeholder:"FILE"`
+	ClientKey  string     `help:"PEM file of the client certificate's key." env:"WEIR_CLIENT_KEY" type:"path" placeholder:"FILE"`
 }
 
 // Client makes a client of the service.
-func (f ServiceFlags) Client(version string) (*rest.Client, error) {
-	return rest.New(string(f.URL), version)
+func (f ServiceFlags) Client(s *Session) (*rest.Client, error) {
+	return rest.New(string(f.URL), s.Version, rest.Credential{
+		Token: s.Token, TokenFile: f.TokenFile, CAFile: f.CAFile, CertFile: f.ClientCert, KeyFile: f.ClientKey,
+	})
 }
 
 // answerFlags are those of every client command: each can print the service's answer as JSON.
@@ -37,7 +43,7 @@ type answerFlags struct {
 
 // ask makes a call and returns its answer as it came.
 func (f answerFlags) ask(ctx context.Context, s *Session, call rest.Call) (json.RawMessage, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +121,7 @@ func showList[T any](
 
 // page reads a list up to a number of items.
 func (f answerFlags) page(ctx context.Context, s *Session, call rest.Call, limit int) (rest.Page, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return rest.Page{}, err
 	}

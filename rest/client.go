@@ -7,6 +7,7 @@ package rest
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,19 +33,31 @@ const maxConnections = 32
 type Client struct {
 	base  string
 	agent string
+	token *token
 	http  *http.Client
 }
 
 // New makes a client of the service at an address; version goes into its User-Agent.
-func New(address, version string) (*Client, error) {
+func New(address, version string, credential Credential) (*Client, error) {
 	if err := CheckURL(address); err != nil {
 		return nil, err
 	}
+	if credential.Token != "" {
+		if err := checkToken(credential.Token); err != nil {
+			return nil, fmt.Errorf("the token cannot be sent: %w", err)
+		}
+	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	var err error
+	if transport.TLSClientConfig, err = credential.tls(); err != nil {
+		return nil, err
+	}
 	transport.MaxConnsPerHost = maxConnections
 	transport.MaxIdleConnsPerHost = maxConnections
 	return &Client{
-		base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, http: &http.Client{Transport: transport},
+		base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, token: &token{file: credential.TokenFile, text: credential.Token},
+		// weir redirects no call. Another service that does gets no token, nor an http URL the token of an https one.
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
 }
 
@@ -127,6 +140,13 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", c.agent)
+	token, err := c.token.get()
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
 	return request, nil
 }
 
@@ -145,6 +165,8 @@ func (c *Client) explain(err error) error {
 			"start weir with weir dev, or give its address with --url or WEIR_URL", c.base, dial.Err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not answer in time", c.base)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return fmt.Errorf("the certificate of %s is not trusted: name the authority that signed it with --ca-file or WEIR_CA_FILE", c.base)
 	}
 	return fmt.Errorf("calling %s: %w", c.base, err)
 }

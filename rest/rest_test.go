@@ -12,7 +12,7 @@ import (
 func newTestClient(t *testing.T, handler http.HandlerFunc) *Client {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	client, err := New(server.URL, "test")
+	client, err := New(server.URL, "test", Credential{})
 	if err != nil {
 		t.Fatal(err)
 	}

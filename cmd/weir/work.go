@@ -60,7 +60,7 @@ func (c *workCommand) Validate() error {
 
 // Run works until it is asked to stop.
 func (c *workCommand) Run(std streams, stop *stop) error {
-	client, err := c.Client(readBuild().version)
+	client, err := c.Client(std.session())
 	if err != nil {
 		return err
 	}
