@@ -142,7 +142,7 @@ func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPage
 		return nil, err
 	}
 	out := &breakerPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breakers", breakers, func(last jobs.Breaker) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "breakers", breakers, func(last jobs.Breaker) string { return last.Name })
 	return out, nil
 }
 
@@ -192,7 +192,7 @@ func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*b
 		return nil, err
 	}
 	out := &breakerEventPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "breaker events", events, func(last jobs.BreakerEvent) string { return last.ID.String() })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "breaker events", events, func(last jobs.BreakerEvent) string { return last.ID.String() })
 	return out, nil
 }
 

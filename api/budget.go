@@ -16,10 +16,10 @@ type budget struct {
 	held atomic.Int64
 }
 
-// fits says whether there is room for so much. It takes nothing.
+// fits says whether there is room for an amount. It takes nothing.
 func (b *budget) fits(n int64) bool { return b.held.Load()+n <= b.most }
 
-// take takes so much, or nothing if there is no room for it.
+// take takes an amount, or nothing if there is no room for it.
 func (b *budget) take(n int64) bool {
 	if b.held.Add(n) > b.most {
 		b.held.Add(-n)

@@ -127,7 +127,7 @@ func (a *API) listKeys(ctx context.Context, in *Paging) (*keyPageOutput, error) 
 	if err != nil {
 		return nil, err
 	}
-	items, next := trim(*in, "keys", keys, func(k jobs.Key) string { return k.ID })
+	items, next := trim(ctx, *in, "keys", keys, func(k jobs.Key) string { return k.ID })
 	return &keyPageOutput{Body: KeyPage{Items: items, NextCursor: next}}, nil
 }
 

@@ -115,7 +115,7 @@ func (a *API) listQueueLimits(ctx context.Context, in *queuePagingInput) (*limit
 		return nil, err
 	}
 	out := &limitOverridePageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "limits", overrides, func(last jobs.LimitOverride) string {
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "limits", overrides, func(last jobs.LimitOverride) string {
 		if last.Tenant != "" {
 			return "tenant:" + last.Tenant
 		}
@@ -156,6 +156,6 @@ func (a *API) listQueueLines(ctx context.Context, in *queuePagingInput) (*linePa
 		return nil, err
 	}
 	out := &linePageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "lines", lines, func(last jobs.Line) string { return last.Position() })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "lines", lines, func(last jobs.Line) string { return last.Position() })
 	return out, nil
 }

@@ -177,9 +177,13 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		}}
 		codes = append(codes, jobs.Overloaded, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
-	a.showProblems(&op, codes)
 	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
 	a.times[op.Method+" "+op.Path] = params.times
+	_, paged := any(new(I)).(interface{ oneMore() int })
+	if paged {
+		codes = append(codes, jobs.Overloaded)
+	}
+	a.showProblems(&op, codes)
 	object := pathField(reflect.TypeFor[I]())
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if path, ok := any(in).(interface {
@@ -188,6 +192,9 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 			if p := path.missing(ctx); p != nil {
 				return nil, p
 			}
+		}
+		if paged {
+			ctx = jobs.WithPage(ctx)
 		}
 		if object != nil {
 			if err := a.keep(ctx, rule.bound, reflect.ValueOf(in).Elem().FieldByIndex(object).String()); err != nil {

@@ -75,7 +75,7 @@ func (a *API) listOperations(ctx context.Context, in *operationsInput) (*operati
 		return nil, err
 	}
 	out := &operationPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "operations", found, func(last jobs.Operation) string { return last.ID.String() })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "operations", found, func(last jobs.Operation) string { return last.ID.String() })
 	return out, nil
 }
 

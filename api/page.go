@@ -66,18 +66,19 @@ func (p Paging) before(ctx context.Context, list string) (jobs.ID, error) {
 // oneMore is how many items to ask for: one beyond the page tells whether another page follows.
 func (p Paging) oneMore() int { return p.Limit + 1 }
 
-// trim makes a page of the items that oneMore asked for, and its next cursor. position names an item in a cursor.
-func trim[T any](p Paging, list string, items []T, position func(T) string) ([]T, *string) {
-	if len(items) <= p.Limit {
+// trim makes a page of the items that oneMore asked for, and its next cursor. position names an item in a cursor. A list that was cut, as its
+// items are long, goes on after those that it has.
+func trim[T any](ctx context.Context, p Paging, list string, items []T, position func(T) string) ([]T, *string) {
+	if len(items) <= p.Limit && (len(items) == 0 || !jobs.IsCut(ctx)) {
 		return items, nil
 	}
-	items = items[:p.Limit]
-	return items, cursorTo(list, position(items[p.Limit-1]))
+	items = items[:min(len(items), p.Limit)]
+	return items, cursorTo(list, position(items[len(items)-1]))
 }
 
 // trimCounted is trim for a list whose cursors are the number of items before.
-func trimCounted[T any](p Paging, list string, items []T, before int) ([]T, *string) {
-	return trim(p, list, items, func(T) string { return strconv.Itoa(before + p.Limit) })
+func trimCounted[T any](ctx context.Context, p Paging, list string, items []T, before int) ([]T, *string) {
+	return trim(ctx, p, list, items, func(T) string { return strconv.Itoa(before + min(len(items), p.Limit)) })
 }
 
 func badCursor(ctx context.Context) *Problem {

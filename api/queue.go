@@ -118,7 +118,7 @@ func (a *API) listQueues(ctx context.Context, in *Paging) (*queuePageOutput, err
 		return nil, err
 	}
 	out := &queuePageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(*in, "queues", queues, func(last jobs.Queue) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, *in, "queues", queues, func(last jobs.Queue) string { return last.Name })
 	return out, nil
 }
 

@@ -123,7 +123,7 @@ func (a *API) listSchedules(ctx context.Context, in *schedulesInput) (*scheduleP
 		return nil, err
 	}
 	out := &schedulePageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "schedules", found, func(last jobs.Schedule) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "schedules", found, func(last jobs.Schedule) string { return last.Name })
 	return out, nil
 }
 
@@ -195,7 +195,7 @@ func (a *API) listScheduleRuns(ctx context.Context, in *runsInput) (*runPageOutp
 		return nil, err
 	}
 	out := &runPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "runs", runs, func(last jobs.ScheduleRun) string {
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "runs", runs, func(last jobs.ScheduleRun) string {
 		return fmt.Sprintf("%d,%t", last.Slot.UnixMicro(), last.Manual)
 	})
 	return out, nil

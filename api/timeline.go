@@ -55,6 +55,6 @@ func (a *API) getTimeline(ctx context.Context, in *timelineInput) (*timelineOutp
 		return nil, err
 	}
 	out := &timelineOutput{}
-	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "timeline", moments, after)
+	out.Body.Items, out.Body.NextCursor = trimCounted(ctx, in.Paging, "timeline", moments, after)
 	return out, nil
 }

@@ -154,7 +154,7 @@ func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput,
 		return nil, err
 	}
 	out := &webhookPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(*in, "webhooks", found, func(last jobs.Webhook) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, *in, "webhooks", found, func(last jobs.Webhook) string { return last.Name })
 	return out, nil
 }
 
@@ -210,7 +210,7 @@ func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*deliver
 		return nil, err
 	}
 	out := &deliveryPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "deliveries", found, func(last jobs.Delivery) string { return last.ID.String() })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "deliveries", found, func(last jobs.Delivery) string { return last.ID.String() })
 	return out, nil
 }
 

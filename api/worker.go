@@ -170,7 +170,7 @@ func (a *API) listWorkers(ctx context.Context, in *workersInput) (*workerPageOut
 		return nil, err
 	}
 	out := &workerPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workers", workers, func(last jobs.Worker) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "workers", workers, func(last jobs.Worker) string { return last.Name })
 	return out, nil
 }
 

@@ -178,7 +178,7 @@ func (a *API) listWorkflows(ctx context.Context, in *workflowsInput) (*workflowP
 		return nil, err
 	}
 	out := &workflowPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(in.Paging, "workflows", found, func(last jobs.Workflow) string { return last.ID.String() })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "workflows", found, func(last jobs.Workflow) string { return last.ID.String() })
 	return out, nil
 }
 

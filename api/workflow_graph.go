@@ -95,6 +95,6 @@ func (a *API) getWorkflowTimeline(ctx context.Context, in *workflowTimelineInput
 		return nil, err
 	}
 	out := &workflowTimelineOutput{}
-	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "workflow timeline", moments, after)
+	out.Body.Items, out.Body.NextCursor = trimCounted(ctx, in.Paging, "workflow timeline", moments, after)
 	return out, nil
 }

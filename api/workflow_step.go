@@ -139,6 +139,6 @@ func (a *API) listDependencies(ctx context.Context, in *timelineInput) (*depende
 		return nil, err
 	}
 	out := &dependencyPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trimCounted(in.Paging, "dependencies", list, after)
+	out.Body.Items, out.Body.NextCursor = trimCounted(ctx, in.Paging, "dependencies", list, after)
 	return out, nil
 }

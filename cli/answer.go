@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/weirhq/weir/rest"
 	"github.com/weirhq/weir/terminal"
@@ -19,20 +21,38 @@ func (u *serviceURL) UnmarshalText(text []byte) error {
 	return rest.CheckURL(string(text))
 }
 
-// ServiceFlags say where weir is, and who calls. No flag takes a token itself: other users of the machine see flags.
+// ServiceFlags say where weir is, and who calls.
 type ServiceFlags struct {
 	URL        serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
-	TokenFile  string     `help:"File with the API key or access token to send. WEIR_TOKEN can have the token itself." env:"WEIR_TOKEN_FILE" type:"path" placeholder:"FILE"`
-	CAFile     string     `name:"ca-file" help:"PEM file of certificate authorities to trust, beside the system's." env:"WEIR_CA_FILE" type:"path" placeholder:"FILE"`
-	ClientCert string     `help:"PEM file of a client certificate." env:"WEIR_CLIENT_CERT" type:"path" placeholder:"FILE"`
-	ClientKey  string     `help:"PEM file of the client certificate's key." env:"WEIR_CLIENT_KEY" type:"path" placeholder:"FILE"`
+	TokenFile  string     `help:"File with the API key to call weir with. Without it the key is that in WEIR_TOKEN, if there is one." env:"WEIR_TOKEN_FILE" placeholder:"FILE"`
+	CAFile     string     `name:"ca-file" help:"PEM file of certificate authorities to trust, beside the system's." env:"WEIR_CA_FILE" placeholder:"FILE"`
+	ClientCert string     `help:"PEM file of a client certificate to show." env:"WEIR_CLIENT_CERT" placeholder:"FILE"`
+	ClientKey  string     `help:"PEM file of the client certificate's key." env:"WEIR_CLIENT_KEY" placeholder:"FILE"`
 }
 
 // Client makes a client of the service.
 func (f ServiceFlags) Client(s *Session) (*rest.Client, error) {
-	return rest.New(string(f.URL), s.Version, rest.Credential{
-		Token: s.Token, TokenFile: f.TokenFile, CAFile: f.CAFile, CertFile: f.ClientCert, KeyFile: f.ClientKey,
+	token := func() (string, error) { return s.Token, nil }
+	if f.TokenFile != "" {
+		token = func() (string, error) { return ReadSecret(f.TokenFile) }
+	}
+	return rest.New(rest.Config{
+		Address: string(f.URL), Version: s.Version, Token: token,
+		TLS: rest.TLS{CAFile: f.CAFile, CertFile: f.ClientCert, KeyFile: f.ClientKey},
 	})
+}
+
+// ReadSecret reads a file with a secret in one line. A secret in a file shows neither in the list of processes nor in the environment.
+func ReadSecret(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("the file %s is empty: it should have a secret", path)
+	}
+	return secret, nil
 }
 
 // answerFlags are those of every client command: each can print the service's answer as JSON.

@@ -67,6 +67,72 @@ func (q *Queries) FilterDeadLetterIDs(ctx context.Context, arg FilterDeadLetterI
 	return items, nil
 }
 
+const getDeadLetters = `-- name: GetDeadLetters :many
+
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j where j.id = any ($1::bigint[])
+order by array_position($1::bigint[], j.id)
+`
+
+// In this order, so that a page that is cut is a beginning.
+func (q *Queries) GetDeadLetters(ctx context.Context, ids []int64) ([]WeirJobs, error) {
+	rows, err := q.db.Query(ctx, getDeadLetters, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WeirJobs
+	for rows.Next() {
+		var i WeirJobs
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Queue,
+			&i.Args,
+			&i.Priority,
+			&i.State,
+			&i.HeldReason,
+			&i.Attempt,
+			&i.MaxAttempts,
+			&i.TimeoutSeconds,
+			&i.CreatedAt,
+			&i.RunAt,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Worker,
+			&i.LeaseExpiresAt,
+			&i.CancelRequestedAt,
+			&i.Progress,
+			&i.Result,
+			&i.Error,
+			&i.Errors,
+			&i.Tags,
+			&i.Metadata,
+			&i.Retry,
+			&i.UniqueKey,
+			&i.Tenant,
+			&i.QueueID,
+			&i.WorkflowID,
+			&i.Step,
+			&i.ConcurrencyKey,
+			&i.Breaker,
+			&i.ParentID,
+			&i.ResultTtlSeconds,
+			&i.ResultUntil,
+			&i.Redrives,
+			&i.RedrivenBy,
+			&i.Schedule,
+			&i.Slot,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const purgeDead = `-- name: PurgeDead :exec
 select weir.purge_dead($1::bigint, $2::text)
 `

@@ -30,6 +30,11 @@ func IsConflict(err error) bool {
 	return false
 }
 
+// IsTimeout says whether a statement was cancelled because it took too long, or because somebody asked for that.
+func IsTimeout(err error) bool {
+	return SQLState(err) == "57014" || errors.Is(err, context.DeadlineExceeded)
+}
+
 // IsReadOnly says whether a statement wrote where nothing may be written: on a standby, or with default_transaction_read_only.
 func IsReadOnly(err error) bool { return SQLState(err) == "25006" }
 

@@ -2,19 +2,24 @@ package db
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 )
 
+// ErrBusy is the error of a caller that finds too many others waiting for a connection.
+var ErrBusy = errors.New("too many callers wait for a connection")
+
 // gate lets a number of callers through at once, the others in the order of their arrival. The number can change.
 type gate struct {
-	mu     sync.Mutex
-	limit  int
-	inside int
-	line   []chan struct{} // closed when it is a caller's turn
-	waited int64
-	took   time.Duration
+	mu      sync.Mutex
+	limit   int
+	longest int // the most that wait; 0: any number
+	inside  int
+	line    []chan struct{} // closed when it is a caller's turn
+	waited  int64
+	took    time.Duration
 }
 
 func newGate(limit int) *gate { return &gate{limit: limit} }
@@ -25,6 +30,10 @@ func (g *gate) enter(ctx context.Context) error {
 		g.inside++
 		g.mu.Unlock()
 		return nil
+	}
+	if g.longest > 0 && len(g.line) >= g.longest {
+		g.mu.Unlock()
+		return ErrBusy
 	}
 	turn := make(chan struct{})
 	g.line = append(g.line, turn)

@@ -11,18 +11,24 @@ import (
 type held struct {
 	pool *Pool
 	conn *pgxpool.Conn // nil: released
+	end  context.CancelFunc
 }
 
 func (h *held) release() {
 	if h.conn != nil {
 		h.pool.release(h.conn)
 		h.conn = nil
+		h.end()
 	}
 }
 
 type rows struct {
 	pgx.Rows
 	held
+	page *Page // nil: no bound
+	some bool  // it has returned a row
+	cut  bool
+	thin bool // this row comes without its JSON
 }
 
 func (r *rows) Close() {
@@ -31,17 +37,42 @@ func (r *rows) Close() {
 }
 
 func (r *rows) Next() bool {
-	more := r.Rows.Next()
-	if !more {
+	spent := r.page != nil && r.some && r.page.left <= 0
+	if spent && !r.page.thin && r.conn != nil {
+		r.page.cut, r.cut = true, true
+		cancelQuery(r.conn.Conn())
 		r.Close()
+		return false
+	}
+	more := r.Rows.Next()
+	switch {
+	case !more:
+		r.Close()
+	case r.page != nil:
+		r.some, r.thin = true, spent
+		if !spent {
+			r.page.whole++
+			r.page.count(r.RawValues())
+		}
 	}
 	return more
+}
+
+// Err is nil where the rest of the rows was not wanted.
+func (r *rows) Err() error {
+	if r.cut {
+		return nil
+	}
+	return r.Rows.Err()
 }
 
 func (r *rows) Scan(into ...any) error {
 	err := r.Rows.Scan(into...)
 	if err != nil {
 		r.Close()
+	}
+	if r.thin {
+		strip(into)
 	}
 	return err
 }

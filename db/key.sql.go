@@ -12,8 +12,9 @@ import (
 )
 
 const createKey = `-- name: CreateKey :one
-select id::text, key::text from weir.create_key($1::text, $2::text[], $3::text[],
-  $4::text, $5::timestamptz, $6::float8,
+select id::text, key::text from weir.create_key($1::text, $2::text[],
+  $3::text[], $4::text,
+  $5::timestamptz, $6::float8,
   $7::boolean, $8::text)
 `
 

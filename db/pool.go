@@ -29,6 +29,8 @@ type Pool struct {
 	gate  *gate
 	share *Share
 	watch *watch
+
+	patience time.Duration // see Options
 }
 
 var _ DBTX = (*Pool)(nil)
@@ -40,7 +42,8 @@ func Open(ctx context.Context, url string, o Options) (*Pool, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Pool{pgx: pool, gate: newGate(int(o.MaxConns)), share: o.Share, watch: w}
+	p := &Pool{pgx: pool, gate: newGate(int(o.MaxConns)), share: o.Share, watch: w, patience: o.Patience}
+	p.gate.longest = o.MaxWaiting
 	if p.share == nil {
 		p.share = NewShare(nil)
 	}
@@ -126,37 +129,56 @@ func (p *Pool) release(conn *pgxpool.Conn) {
 	p.gate.leave()
 }
 
+// bound gives a statement, with the wait for its connection, the time that the pool allows.
+func (p *Pool) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if p.patience == 0 {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, p.patience)
+}
+
+// hold acquires a connection for one statement.
+func (p *Pool) hold(ctx context.Context) (context.Context, held, error) {
+	ctx, end := p.bound(ctx)
+	conn, err := p.acquire(ctx)
+	if err != nil {
+		end()
+		return ctx, held{}, err
+	}
+	return ctx, held{p, conn, end}, nil
+}
+
 // Exec runs a statement that returns no rows.
 func (p *Pool) Exec(ctx context.Context, sql string, args ...any) (pgconn.CommandTag, error) {
-	conn, err := p.acquire(ctx)
+	ctx, h, err := p.hold(ctx)
 	if err != nil {
 		return pgconn.CommandTag{}, err
 	}
-	defer p.release(conn)
-	return conn.Exec(ctx, sql, args...)
+	defer h.release()
+	return h.conn.Exec(ctx, sql, args...)
 }
 
 // Query runs a statement whose rows must be closed.
 func (p *Pool) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
-	conn, err := p.acquire(ctx)
+	ctx, h, err := p.hold(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r, err := conn.Query(ctx, sql, args...)
+	r, err := h.conn.Query(ctx, sql, args...)
 	if err != nil {
-		p.release(conn)
+		h.release()
 		return nil, err
 	}
-	return &rows{Rows: r, held: held{p, conn}}, nil
+	return &rows{Rows: r, held: h, page: pageOf(ctx)}, nil
 }
 
 // QueryRow runs a statement whose one row must be scanned.
 func (p *Pool) QueryRow(ctx context.Context, sql string, args ...any) pgx.Row {
-	conn, err := p.acquire(ctx)
+	ctx, h, err := p.hold(ctx)
 	if err != nil {
 		return failedRow{err}
 	}
-	return &row{Row: conn.QueryRow(ctx, sql, args...), held: held{p, conn}}
+	return &row{Row: h.conn.QueryRow(ctx, sql, args...), held: h}
 }
 
 // Begin starts a transaction.
@@ -170,7 +192,7 @@ func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 		p.release(conn)
 		return nil, err
 	}
-	return &tx{Tx: t, held: held{p, conn}}, nil
+	return &tx{Tx: t, held: held{p, conn, func() {}}}, nil
 }
 
 // Stat is how a pool is used.

@@ -24,6 +24,10 @@ type Options struct {
 	LockTimeout time.Duration
 	// StatementTimeout is how long a statement may take. Defaults to no limit.
 	StatementTimeout time.Duration
+	// Patience is how long a statement may take together with the wait for a connection; it holds behind a pooler too. Defaults to no limit.
+	Patience time.Duration
+	// MaxWaiting bounds the callers that wait for a connection; others get ErrBusy. Defaults to no limit.
+	MaxWaiting int
 	// Indexed keeps prepared statements from scanning hot tables: their plans may have been made when the tables were empty.
 	Indexed bool
 	// Pooled says that the URL leads to a pooler in transaction mode, which gives each transaction to another session of the server: the options

@@ -94,7 +94,7 @@ func (e *Engine) BreakerEvents(ctx context.Context, name string, before ID, limi
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	rows, err := e.q.ListBreakerEvents(ctx, db.ListBreakerEventsParams{Name: name, Before: int64(before), MaxEvents: int32(limit)})
+	rows, err := e.reads.ListBreakerEvents(ctx, db.ListBreakerEventsParams{Name: name, Before: int64(before), MaxEvents: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading the events of a circuit breaker", err)
 	}

@@ -62,9 +62,10 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 	if from.DiedAt.IsZero() {
 		from = DeadPosition{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64}
 	}
-	page := DeadPage{Letters: []DeadLetter{}}
+	page, stride := DeadPage{Letters: []DeadLetter{}}, newStride(f.Text)
 	for began := e.clock.Now(); ; {
-		candidates, err := e.deadCandidates(ctx, f.Queue, from)
+		size, since := stride.size, e.clock.Now()
+		candidates, err := e.deadCandidates(ctx, f.Queue, from, size)
 		if err != nil {
 			return DeadPage{}, fromDB("listing dead letters", err)
 		}
@@ -72,15 +73,19 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 			return page, nil
 		}
 		found, next, err := e.readLetters(ctx, candidates, filter, limit-len(page.Letters))
-		if err != nil {
-			return DeadPage{}, err
+		if stride.failed(err) && ctx.Err() == nil {
+			continue
 		}
+		if err != nil {
+			return DeadPage{}, fromDB("listing dead letters", err)
+		}
+		stride.took(e.clock.Since(since))
 		page.Letters = append(page.Letters, found...)
 		if next != nil {
 			page.Next = next
 			return page, nil
 		}
-		if len(candidates) < listBatch {
+		if len(candidates) < size {
 			return page, nil
 		}
 		last := candidates[len(candidates)-1]
@@ -92,11 +97,11 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 	}
 }
 
-func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition) ([]db.ScanDeadLettersRow, error) {
+func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition, size int) ([]db.ScanDeadLettersRow, error) {
 	if queue == "" {
-		return e.q.ScanDeadLetters(ctx, db.ScanDeadLettersParams{Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+		return e.reads.ScanDeadLetters(ctx, db.ScanDeadLettersParams{Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: int32(size)})
 	}
-	rows, err := e.q.ScanDeadLettersOfQueue(ctx, db.ScanDeadLettersOfQueueParams{Queue: queue, Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: listBatch})
+	rows, err := e.reads.ScanDeadLettersOfQueue(ctx, db.ScanDeadLettersOfQueueParams{Queue: queue, Before: from.DiedAt, BeforeID: int64(from.ID), MaxIds: int32(size)})
 	same := make([]db.ScanDeadLettersRow, len(rows))
 	for i, r := range rows {
 		same[i] = db.ScanDeadLettersRow(r)
@@ -110,9 +115,9 @@ func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLetter
 	for i, c := range candidates {
 		ids[i] = c.JobID
 	}
-	passing, err := e.q.FilterDeadLetterIDs(ctx, db.FilterDeadLetterIDsParams{JobIds: ids, Filter: filter})
+	passing, err := e.reads.FilterDeadLetterIDs(ctx, db.FilterDeadLetterIDsParams{JobIds: ids, Filter: filter})
 	if err != nil {
-		return nil, nil, fromDB("filtering dead letters", err)
+		return nil, nil, err
 	}
 	chosen := slices.DeleteFunc(slices.Clone(candidates), func(c db.ScanDeadLettersRow) bool { return !slices.Contains(passing, c.JobID) })
 	var next *DeadPosition
@@ -124,9 +129,14 @@ func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLetter
 	for _, c := range chosen {
 		ids = append(ids, c.JobID)
 	}
-	rows, err := e.q.GetJobs(ctx, ids)
+	rows, err := e.reads.GetDeadLetters(ctx, ids)
 	if err != nil {
-		return nil, nil, fromDB("reading dead letters", err)
+		return nil, nil, err
+	}
+	if n := len(rows); n > 0 && IsCut(ctx) {
+		last := slices.Index(ids, rows[n-1].ID)
+		chosen = chosen[:last+1]
+		next = &DeadPosition{chosen[last].DiedAt, ID(chosen[last].JobID)}
 	}
 	var letters []DeadLetter
 	for _, c := range chosen {

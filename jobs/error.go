@@ -144,6 +144,10 @@ func fromDB(doing string, err error) error {
 		return &Error{Code: Unavailable, Message: "another transaction holds a lock that this call needs", Hint: "Try again, once that transaction has ended.", cause: err}
 	case errors.Is(err, batch.ErrFull):
 		return &Error{Code: Overloaded, Message: "too many requests wait for the database", Hint: "Try again a little later."}
+	case errors.Is(err, db.ErrBusy):
+		return &Error{Code: Overloaded, Message: "too many lists and searches run on this node", Hint: "Try again a little later."}
+	case db.SQLState(err) == "57014":
+		return &Error{Code: Unavailable, Message: "the database took too long", Hint: "Ask for less at a time, or try again later.", cause: err}
 	case db.IsReadOnly(err):
 		return &Error{Code: Unavailable, Message: "the database takes no writes at the moment", Hint: "It is a standby, or default_transaction_read_only is on.", cause: err}
 	case db.IsForbidden(err):

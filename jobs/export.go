@@ -44,6 +44,6 @@ func (x *Export) Next(ctx context.Context) (string, error) {
 
 // read keeps the export for another hour.
 func (x *Export) read(ctx context.Context, n int32) (string, error) {
-	piece, err := x.e.q.OperationResult(ctx, db.OperationResultParams{OperationID: int64(x.id), N: n})
+	piece, err := x.e.reads.OperationResult(ctx, db.OperationResultParams{OperationID: int64(x.id), N: n})
 	return piece, fromDB("reading an export", err)
 }

@@ -81,11 +81,11 @@ func (e *Engine) Health(ctx context.Context, name string, most int) ([]Component
 }
 
 func (e *Engine) storedHealth(ctx context.Context, name string, most int) ([]Component, error) {
-	rows, err := e.q.ListHealth(ctx, nonZero(name))
+	rows, err := e.reads.ListHealth(ctx, nonZero(name))
 	if err != nil {
 		return nil, fromDB("reading the health of the components", err)
 	}
-	checks, err := e.q.HealthChecks(ctx, db.HealthChecksParams{Component: nonZero(name), Most: int32(most)})
+	checks, err := e.reads.HealthChecks(ctx, db.HealthChecksParams{Component: nonZero(name), Most: int32(most)})
 	if err != nil {
 		return nil, fromDB("reading the checks of the components", err)
 	}
@@ -114,11 +114,11 @@ func (e *Engine) Resilience(ctx context.Context) (Resilience, error) {
 	if err := e.usable(ctx); err != nil {
 		return Resilience{}, err
 	}
-	rows, err := e.q.ListHealth(ctx, nil)
+	rows, err := e.reads.ListHealth(ctx, nil)
 	if err != nil {
 		return Resilience{}, fromDB("reading the health of the components", err)
 	}
-	b, err := e.q.BreakerSummary(ctx)
+	b, err := e.reads.BreakerSummary(ctx)
 	if err != nil {
 		return Resilience{}, fromDB("counting circuit breakers", err)
 	}

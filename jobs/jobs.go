@@ -49,17 +49,25 @@ type Config struct {
 
 // OwnConnections is the most connections that an Engine takes besides those that serve calls.
 const (
-	OwnConnections      = groupConnections + loopConnections + listenerConnections + sealConnections
+	OwnConnections      = groupConnections + loopConnections + readConnections + probeConnections + listenerConnections + sealConnections
 	groupConnections    = 2*manyFlights + 2*groupFlights + asideFlights // enqueues and acks, both several at once and single
 	loopConnections     = 4
+	readConnections     = 4 // lists and searches, so that they never take those of calls
+	probeConnections    = 1 // readiness
 	listenerConnections = 1
 	sealConnections     = 2 // while this node seals a partition
 )
+
+// readsWaiting bounds the lists and searches that wait for a connection.
+const readsWaiting = 32
 
 const (
 	callLockTimeout = 10 * time.Second // how long a call waits for a lock that another transaction holds
 	callTimeout     = time.Minute      // the longest statement of a call,
 	groupTimeout    = 30 * time.Second // of a group commit,
+	readTimeout     = 5 * time.Second  // of a list or a search,
+	readPatience    = 10 * time.Second // with the wait for its connection,
+	probeTimeout    = 2 * time.Second  // of a question whether the database can be used,
 	loopTimeout     = time.Hour        // and of a loop or a chore: a vacuum, or a partition that is rewritten
 )
 
@@ -70,10 +78,13 @@ type Engine struct {
 	pool      *db.Pool
 	groupPool *db.Pool
 	loopPool  *db.Pool
+	readPool  *db.Pool
+	probe     *db.Pool // asks whether the database can be used, whatever the other pools do
 	share     *db.Share
 	q         *db.Queries // for calls
 	grouped   *db.Queries // for group commits, which do not wait long for a lock: every call in the group would wait with them
 	loops     *db.Queries
+	reads     *db.Queries // for lists and searches, which are bounded in time
 	log       *slog.Logger
 	clock     clock.Clock
 	metrics   *metrics
@@ -114,7 +125,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		c.Metrics = prometheus.NewRegistry()
 	}
 	share, pooled := db.NewShare(c.Logger), c.ListenURL != c.DatabaseURL
-	pools := make([]*db.Pool, 3)
+	pools := make([]*db.Pool, 5)
 	for i, p := range []struct {
 		url string
 		db.Options
@@ -124,6 +135,13 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		}},
 		{c.DatabaseURL, db.Options{
 			Application: "weir groups", MaxConns: groupConnections, LockTimeout: groupLockTimeout, StatementTimeout: groupTimeout, Pooled: pooled, Share: share,
+		}},
+		{c.DatabaseURL, db.Options{
+			Application: "weir reads", MaxConns: readConnections, LockTimeout: callLockTimeout, StatementTimeout: readTimeout, Patience: readPatience,
+			MaxWaiting: readsWaiting, Indexed: true, Pooled: pooled, Share: share,
+		}},
+		{c.DatabaseURL, db.Options{
+			Application: "weir probe", MaxConns: probeConnections, LockTimeout: probeTimeout, StatementTimeout: probeTimeout, Patience: probeTimeout, Pooled: pooled, Share: share,
 		}},
 		{c.ListenURL, db.Options{Application: "weir loops", MaxConns: loopConnections, StatementTimeout: loopTimeout, AsyncCommit: true, Share: share}},
 	} {
@@ -136,11 +154,11 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		}
 		pools[i] = pool
 	}
-	pool, groupPool, loopPool := pools[0], pools[1], pools[2]
+	pool, groupPool, readPool, probe, loopPool := pools[0], pools[1], pools[2], pools[3], pools[4]
 	host, _ := os.Hostname()
 	e := &Engine{
-		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool, share: share,
-		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), log: c.Logger, clock: c.Clock,
+		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool, readPool: readPool, probe: probe, share: share,
+		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), reads: db.New(readPool), log: c.Logger, clock: c.Clock,
 		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
 	e.keyring = newKeyring(e)
@@ -206,11 +224,13 @@ func (e *Engine) Close() {
 	e.pool.Close()
 	e.groupPool.Close()
 	e.loopPool.Close()
+	e.readPool.Close()
+	e.probe.Close()
 }
 
 // Ready says whether this node can serve calls: it is not shutting down, and the database answers and takes its writes.
 func (e *Engine) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if e.claims.Draining() {
 		return shuttingDown()
@@ -224,7 +244,7 @@ func (e *Engine) Ready(ctx context.Context) error {
 
 // usable says whether the database answers and takes the writes of calls.
 func (e *Engine) usable(ctx context.Context) error {
-	err := e.pool.Usable(ctx)
+	err := e.probe.Usable(ctx)
 	var unusable db.Unusable
 	if errors.As(err, &unusable) {
 		return &Error{Code: Unavailable, Message: unusable.Reason, Hint: "Ask another node, or try again once that has changed."}
@@ -240,6 +260,6 @@ func (e *Engine) Node() string { return e.node }
 
 // DatabaseVersion is the version of PostgreSQL, such as 15.8.
 func (e *Engine) DatabaseVersion(ctx context.Context) (string, error) {
-	version, err := e.q.DatabaseVersion(ctx)
+	version, err := db.New(e.probe).DatabaseVersion(ctx)
 	return version, fromDB("asking the database's version", err)
 }

@@ -88,7 +88,7 @@ func (e *Engine) LimitOverrides(ctx context.Context, queue string, after LimitOv
 	if after.Tenant != "" {
 		params.AfterWhat, params.After = "tenant", after.Tenant
 	}
-	rows, err := e.q.ListOverrides(ctx, params)
+	rows, err := e.reads.ListOverrides(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing limits", err)
 	}
@@ -113,7 +113,7 @@ func (e *Engine) Lines(ctx context.Context, queue, after string, limit int) ([]L
 	if _, err := e.Queue(ctx, queue); err != nil {
 		return nil, err
 	}
-	rows, err := e.q.ListLines(ctx, db.ListLinesParams{Queue: queue, After: after, MaxLines: int32(limit)})
+	rows, err := e.reads.ListLines(ctx, db.ListLinesParams{Queue: queue, After: after, MaxLines: int32(limit)})
 	if err != nil {
 		return nil, fromDB("listing lines", err)
 	}

@@ -41,13 +41,8 @@ type Page struct {
 	SearchedBackTo *time.Time
 }
 
-const (
-	listBatch = 2000            // candidates of one statement
-	listFor   = 2 * time.Second // how long the search for one page lasts
-)
-
 // List returns up to limit jobs that match a filter, newest first, with ids below before (0: from the newest). A search that takes too long ends
-// with the jobs found so far, perhaps none, and the place to continue from.
+// with the jobs found so far, perhaps none, and the place to continue from; so does a page that would be too long (see WithPage).
 func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page, error) {
 	if before == 0 {
 		before = math.MaxInt64
@@ -56,19 +51,17 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if err != nil {
 		return Page{}, err
 	}
-	page := Page{Jobs: []Job{}}
+	page, stride := Page{Jobs: []Job{}}, newStride(f.Text)
 	for began := e.clock.Now(); ; {
-		ids, err := e.q.NewestJobIDs(ctx, db.NewestJobIDsParams{Filter: filter, Before: int64(before), MaxIds: listBatch})
+		size, from := stride.size, e.clock.Now()
+		rows, last, err := e.listStep(ctx, filter, before, size, limit-len(page.Jobs))
+		if stride.failed(err) && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return Page{}, fromDB("listing jobs", err)
 		}
-		if len(ids) == 0 {
-			return page, nil
-		}
-		rows, err := e.q.ListJobs(ctx, db.ListJobsParams{Ids: ids, Filter: filter, MaxJobs: int32(limit - len(page.Jobs))})
-		if err != nil {
-			return Page{}, fromDB("listing jobs", err)
-		}
+		stride.took(e.clock.Since(from))
 		for _, r := range rows {
 			job, err := jobFromRow(r)
 			if err != nil {
@@ -76,17 +69,17 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 			}
 			page.Jobs = append(page.Jobs, job)
 		}
-		before = ID(ids[len(ids)-1])
-		if len(page.Jobs) == limit {
-			page.Next = page.Jobs[limit-1].ID
+		switch n := len(page.Jobs); {
+		case n == limit || n > 0 && IsCut(ctx):
+			page.Next = page.Jobs[n-1].ID
+			return page, nil
+		case last == 0:
 			return page, nil
 		}
-		if len(ids) < listBatch {
-			return page, nil
-		}
+		before = last
 		if e.clock.Since(began) > listFor {
 			page.Next = before
-			at, err := e.q.JobCreatedAt(ctx, int64(before))
+			at, err := e.reads.JobCreatedAt(ctx, int64(before))
 			if err != nil && !errors.Is(err, pgx.ErrNoRows) { // retention may just have dropped it
 				return Page{}, fromDB("listing jobs", err)
 			}
@@ -96,6 +89,19 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 			return page, nil
 		}
 	}
+}
+
+// listStep looks at the next candidates. last is the last of them; 0: there are no more.
+func (e *Engine) listStep(ctx context.Context, filter json.RawMessage, before ID, size, limit int) (rows []db.WeirJobs, last ID, err error) {
+	ids, err := e.reads.NewestJobIDs(ctx, db.NewestJobIDsParams{Filter: filter, Before: int64(before), MaxIds: int32(size)})
+	if err != nil || len(ids) == 0 {
+		return nil, 0, err
+	}
+	rows, err = e.reads.ListJobs(ctx, db.ListJobsParams{Ids: ids, Filter: filter, MaxJobs: int32(limit)})
+	if len(ids) == size {
+		last = ID(ids[size-1])
+	}
+	return rows, last, err
 }
 
 // Children lists the jobs that belong to one. Errors: JobNotFound.

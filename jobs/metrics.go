@@ -172,7 +172,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	gauge(m.waiting, float64(m.e.claims.Waiting()))
 	gauge(m.awaiting, float64(m.e.watcher.callers()))
 	gauge(m.watching, float64(m.e.feed.count()))
-	for name, pool := range map[string]*db.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool} {
+	for name, pool := range map[string]*db.Pool{"calls": m.e.pool, "groups": m.e.groupPool, "loops": m.e.loopPool, "reads": m.e.readPool, "probe": m.e.probe} {
 		s := pool.Stat()
 		gauge(m.poolConns, float64(s.Idle), name, "idle")
 		gauge(m.poolConns, float64(s.Used), name, "used")

@@ -108,7 +108,7 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 // countFor counts the dead letters or jobs that an operation would cover. It counts jobs for two seconds; after that the count is not exact.
 func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, options json.RawMessage) (db.CountFilteredJobsRow, error) {
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
-		counted, err := e.q.CountDead(ctx, filter)
+		counted, err := e.reads.CountDead(ctx, filter)
 		return db.CountFilteredJobsRow{Total: counted.Total, Exact: true, Now: counted.Now}, fromDB("counting dead letters", err)
 	}
 	problem, err := e.q.OptionsProblem(ctx, db.OptionsProblemParams{Kind: string(r.Kind), Filter: filter, Options: options})
@@ -118,7 +118,7 @@ func (e *Engine) countFor(ctx context.Context, r OperationRequest, filter, optio
 	if len(problem) == 2 {
 		return db.CountFilteredJobsRow{}, invalid(problem[0], problem[1])
 	}
-	counted, err := e.q.CountFilteredJobs(ctx, db.CountFilteredJobsParams{Filter: filter, Kind: string(r.Kind)})
+	counted, err := e.reads.CountFilteredJobs(ctx, db.CountFilteredJobsParams{Filter: filter, Kind: string(r.Kind)})
 	if limit := int64(r.Options.Limit); limit > 0 && counted.Total >= limit {
 		counted.Total, counted.Exact = limit, true
 	}
@@ -157,7 +157,7 @@ func (e *Engine) Operations(ctx context.Context, f OperationFilter, before ID, l
 }
 
 func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams) ([]Operation, error) {
-	rows, err := e.q.ListOperations(ctx, params)
+	rows, err := e.reads.ListOperations(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing operations", err)
 	}

@@ -90,7 +90,7 @@ func (e *Engine) Queues(ctx context.Context, after string, limit int) ([]Queue, 
 }
 
 func (e *Engine) listQueues(ctx context.Context, params db.ListQueuesParams) ([]Queue, error) {
-	rows, err := e.q.ListQueues(ctx, params)
+	rows, err := e.reads.ListQueues(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing queues", err)
 	}
@@ -176,7 +176,7 @@ type PurgeResult struct {
 func (e *Engine) PurgeQueue(ctx context.Context, name string, state State, dryRun bool) (PurgeResult, error) {
 	var done PurgeResult
 	var err error
-	if done.Matching, err = e.q.CountWaiting(ctx, db.CountWaitingParams{Name: name, State: string(state)}); err != nil {
+	if done.Matching, err = e.reads.CountWaiting(ctx, db.CountWaitingParams{Name: name, State: string(state)}); err != nil {
 		return done, fromDB("counting jobs", err)
 	}
 	for !dryRun {
@@ -214,7 +214,7 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 		return QueueStats{}, err
 	}
 	stats := QueueStats{Queue: queue, Windows: []QueueWindow{}, Failures: []QueueFailure{}}
-	windows, err := e.q.QueueThroughput(ctx, name)
+	windows, err := e.reads.QueueThroughput(ctx, name)
 	if err != nil {
 		return QueueStats{}, fromDB("reading throughput", err)
 	}
@@ -224,7 +224,7 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 			CompletedPerSecond: w.CompletedPerSecond, MeanRunSeconds: w.MeanRunSeconds, P95RunSeconds: w.P95RunSeconds,
 		})
 	}
-	failures, err := e.q.QueueFailures(ctx, name)
+	failures, err := e.reads.QueueFailures(ctx, name)
 	if err != nil {
 		return QueueStats{}, fromDB("reading failures", err)
 	}

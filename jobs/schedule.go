@@ -63,7 +63,7 @@ func (e *Engine) Schedules(ctx context.Context, f ScheduleFilter, after string, 
 }
 
 func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParams) ([]Schedule, error) {
-	rows, err := e.q.ListSchedules(ctx, params)
+	rows, err := e.reads.ListSchedules(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing schedules", err)
 	}

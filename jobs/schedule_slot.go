@@ -42,7 +42,7 @@ type SlotPosition struct {
 
 // PreviewSchedule lists the next slots of a schedule, up to 1000 that fire, from a time (nil: from its next slot). Errors: ScheduleNotFound.
 func (e *Engine) PreviewSchedule(ctx context.Context, name string, from *time.Time, count int) ([]ScheduleSlot, error) {
-	rows, err := e.q.PreviewSchedule(ctx, db.PreviewScheduleParams{Name: name, Count: int32(count), Since: from})
+	rows, err := e.reads.PreviewSchedule(ctx, db.PreviewScheduleParams{Name: name, Count: int32(count), Since: from})
 	return slotsFromRows(rows, fromDB("previewing a schedule", err))
 }
 
@@ -51,7 +51,7 @@ func (e *Engine) PreviewDefinition(ctx context.Context, name string, definition 
 	if name == "" {
 		name = "_"
 	}
-	rows, err := e.q.PreviewDefinition(ctx, db.PreviewDefinitionParams{Definition: definition, Count: int32(count), Since: from, Name: name})
+	rows, err := e.reads.PreviewDefinition(ctx, db.PreviewDefinitionParams{Definition: definition, Count: int32(count), Since: from, Name: name})
 	same := make([]db.PreviewScheduleRow, len(rows))
 	for i, r := range rows {
 		same[i] = db.PreviewScheduleRow(r)
@@ -92,7 +92,7 @@ func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutc
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams) ([]ScheduleRun, error) {
-	rows, err := e.q.ScheduleRuns(ctx, params)
+	rows, err := e.reads.ScheduleRuns(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing runs", err)
 	}

@@ -21,7 +21,7 @@ type Moment struct {
 
 // Timeline returns up to limit moments of a job's life in order, after the first `after`. Errors: JobNotFound.
 func (e *Engine) Timeline(ctx context.Context, id ID, after, limit int) ([]Moment, error) {
-	rows, err := e.q.Timeline(ctx, db.TimelineParams{JobID: int64(id), After: int64(after), MaxMoments: int32(limit)})
+	rows, err := e.reads.Timeline(ctx, db.TimelineParams{JobID: int64(id), After: int64(after), MaxMoments: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading a timeline", err)
 	}

@@ -13,7 +13,7 @@ const (
 	watchEvery = 250 * time.Millisecond // while some call waits for the end of a job
 	watchIdle  = time.Hour              // while none does; the first such call cuts it short
 	watchBatch = 10000                  // the most jobs that one statement asks about
-	watchRead  = 500                    // the most jobs that one statement reads
+	watchRead  = 100                    // the most jobs that one statement reads
 )
 
 // watcher serves all calls of this node that wait for the end of a job. One statement a few times a second asks which jobs have ended, however

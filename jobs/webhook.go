@@ -63,7 +63,7 @@ func (e *Engine) Webhooks(ctx context.Context, after string, limit int) ([]Webho
 }
 
 func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams) ([]Webhook, error) {
-	rows, err := e.q.ListWebhooks(ctx, params)
+	rows, err := e.reads.ListWebhooks(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing webhooks", err)
 	}
@@ -174,7 +174,7 @@ func (e *Engine) Deliveries(ctx context.Context, name string, state DeliveryStat
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	rows, err := e.q.ListDeliveries(ctx, db.ListDeliveriesParams{Name: name, State: nonZero(string(state)), Before: int64(before), MaxDeliveries: int32(limit)})
+	rows, err := e.reads.ListDeliveries(ctx, db.ListDeliveriesParams{Name: name, State: nonZero(string(state)), Before: int64(before), MaxDeliveries: int32(limit)})
 	if err != nil {
 		return nil, fromDB("listing deliveries", err)
 	}

@@ -14,7 +14,7 @@ type Reason struct {
 
 // Why returns each reason why a job does not run now, the most particular first. Errors: JobNotFound.
 func (e *Engine) Why(ctx context.Context, id ID) ([]Reason, error) {
-	rows, err := e.q.Why(ctx, int64(id))
+	rows, err := e.reads.Why(ctx, int64(id))
 	if err != nil {
 		return nil, fromDB("asking why a job does not run", err)
 	}

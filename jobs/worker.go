@@ -105,7 +105,7 @@ func (e *Engine) Workers(ctx context.Context, f WorkerFilter, after string, limi
 }
 
 func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) ([]Worker, error) {
-	rows, err := e.q.ListWorkers(ctx, params)
+	rows, err := e.reads.ListWorkers(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing workers", err)
 	}
@@ -125,7 +125,7 @@ func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) (
 
 // workerStats returns a function that tells the figures of a worker.
 func (e *Engine) workerStats(ctx context.Context, window time.Duration, only *string) (func(name string) *WorkerStats, error) {
-	rows, err := e.q.WorkerStats(ctx, db.WorkerStatsParams{WindowSeconds: window.Seconds(), Worker: only})
+	rows, err := e.reads.WorkerStats(ctx, db.WorkerStatsParams{WindowSeconds: window.Seconds(), Worker: only})
 	stats := make(map[string]WorkerStats, len(rows))
 	for _, r := range rows {
 		stats[r.Worker] = WorkerStats{Completed: r.Completed, Failed: r.Failed, BusySeconds: r.BusySeconds}

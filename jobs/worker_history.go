@@ -43,7 +43,7 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 	if err := e.q.RequireWorker(ctx, name); err != nil {
 		return Attempts{}, fromDB("looking up a worker", err)
 	}
-	oldest, err := e.q.OldestJob(ctx)
+	oldest, err := e.reads.OldestJob(ctx)
 	if err != nil {
 		return Attempts{}, fromDB("looking how far back jobs are kept", err)
 	}
@@ -55,7 +55,7 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 	span := historySpan
 	for began := e.clock.Now(); place.EndedAt.After(oldest.CreatedAt); {
 		since, asked := place.EndedAt.Add(-span), e.clock.Now()
-		rows, err := e.q.WorkerHistory(ctx, db.WorkerHistoryParams{
+		rows, err := e.reads.WorkerHistory(ctx, db.WorkerHistoryParams{
 			Worker: name, Since: since, Before: place.EndedAt, BeforeJob: nonZero(int64(place.JobID)), MaxRows: int32(limit - len(found.Items)),
 		})
 		if err != nil {

@@ -152,14 +152,14 @@ func (e *Engine) Workflows(ctx context.Context, f WorkflowFilter, before ID, lim
 	var err error
 	switch f.State {
 	case WorkflowRunning, WorkflowStopping, WorkflowCompensating: // they have an index
-		ids, err = e.q.WorkflowIDsUnderWay(ctx, db.WorkflowIDsUnderWayParams{Before: int64(before), State: string(f.State), Name: nonZero(f.Name), MaxIds: int32(limit)})
+		ids, err = e.reads.WorkflowIDsUnderWay(ctx, db.WorkflowIDsUnderWayParams{Before: int64(before), State: string(f.State), Name: nonZero(f.Name), MaxIds: int32(limit)})
 	default:
-		ids, err = e.q.WorkflowIDs(ctx, db.WorkflowIDsParams{Before: int64(before), State: nonZero(string(f.State)), Name: nonZero(f.Name), MaxIds: int32(limit)})
+		ids, err = e.reads.WorkflowIDs(ctx, db.WorkflowIDsParams{Before: int64(before), State: nonZero(string(f.State)), Name: nonZero(f.Name), MaxIds: int32(limit)})
 	}
 	if err != nil {
 		return nil, fromDB("listing workflows", err)
 	}
-	rows, err := e.q.GetWorkflows(ctx, ids)
+	rows, err := e.reads.GetWorkflows(ctx, ids)
 	if err != nil {
 		return nil, fromDB("listing workflows", err)
 	}

@@ -47,7 +47,7 @@ func (e *Engine) Graph(ctx context.Context, id ID) (Graph, error) {
 	if err != nil {
 		return Graph{}, err
 	}
-	rows, err := e.q.GraphSteps(ctx, int64(id))
+	rows, err := e.reads.GraphSteps(ctx, int64(id))
 	if err != nil {
 		return Graph{}, fromDB("reading a graph", err)
 	}

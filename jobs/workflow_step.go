@@ -57,14 +57,14 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 		}
 		after = &StepPosition{Number: -1}
 	}
-	rows, err := e.q.WorkflowSteps(ctx, db.WorkflowStepsParams{WorkflowID: int64(id), AfterNumber: after.Number, AfterID: int64(after.ID), MaxSteps: int32(limit + 1)})
+	rows, err := e.reads.WorkflowSteps(ctx, db.WorkflowStepsParams{WorkflowID: int64(id), AfterNumber: after.Number, AfterID: int64(after.ID), MaxSteps: int32(limit + 1)})
 	if err != nil {
 		return nil, nil, fromDB("listing steps", err)
 	}
 	var next *StepPosition
-	if len(rows) > limit {
-		rows = rows[:limit]
-		next = &StepPosition{rows[limit-1].Number, ID(rows[limit-1].JobID)}
+	if n := min(len(rows), limit); len(rows) > limit || n > 0 && IsCut(ctx) {
+		rows = rows[:n]
+		next = &StepPosition{rows[n-1].Number, ID(rows[n-1].JobID)}
 	}
 	steps := make([]WorkflowStep, len(rows))
 	for i, r := range rows {
@@ -179,7 +179,7 @@ type Dependency struct {
 // Dependencies lists up to limit steps that a step depends on, in the order of its definition, skipping the first `after`.
 // Errors: JobNotFound.
 func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]Dependency, error) {
-	rows, err := e.q.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
+	rows, err := e.reads.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading dependencies", err)
 	}

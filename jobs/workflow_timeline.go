@@ -16,7 +16,7 @@ type WorkflowMoment struct {
 // WorkflowTimeline returns up to limit moments of a workflow and all its jobs in order, skipping the first `after`.
 // Errors: WorkflowNotFound.
 func (e *Engine) WorkflowTimeline(ctx context.Context, id ID, after, limit int) ([]WorkflowMoment, error) {
-	rows, err := e.q.WorkflowTimeline(ctx, db.WorkflowTimelineParams{WorkflowID: int64(id), After: int64(after), MaxMoments: int32(limit)})
+	rows, err := e.reads.WorkflowTimeline(ctx, db.WorkflowTimelineParams{WorkflowID: int64(id), After: int64(after), MaxMoments: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading the timeline of a workflow", err)
 	}

@@ -181,7 +181,8 @@ comment on column weir.job.metadata is
 comment on column weir.job.unique_key is 'The key that made a second enqueue answer with this job; see job_unique.';
 comment on column weir.job.tenant is 'On whose behalf it runs.';
 comment on column weir.job.parent_id is 'The job that it belongs to, which was there when it was enqueued.';
-comment on column weir.job.principal is 'Who enqueued it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
+comment on column weir.job.principal is
+  'Who enqueued it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job.run_at is 'What it was scheduled for when it was enqueued; null: it was available at once.';
 comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
@@ -300,7 +301,8 @@ comment on column weir.job_lease.queue_id is 'weir.queue.id';
 comment on column weir.job_lease.lease_seconds is 'Length of the lease, which a heartbeat that names none renews.';
 comment on column weir.job_lease.priority is '1 to 10, 10 first.';
 comment on column weir.job_lease.attempt is 'Number of this attempt: 1, 2, …';
-comment on column weir.job_lease.principal is 'Who claimed it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
+comment on column weir.job_lease.principal is
+  'Who claimed it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.job_lease.counted is 'It counts towards its worker''s capacity; null where that has none.';
 comment on column weir.job_lease.followed is
   'It is a step of a workflow, so weir.on_jobs_ended must be called when its attempt ends; null: it is not.';
@@ -1700,7 +1702,7 @@ create constraint trigger evaluate_at_commit after insert on weir.breaker_sample
 -- Roles that do not own weir: see sql/functions/access.sql.
 
 create schema if not exists weir_auth;
-comment on schema weir_auth is 'Who may use weir. Only its owner reads or writes here.';
+comment on schema weir_auth is 'Who may use weir, and whose turn it is. Only its owner reads, writes or locks here.';
 create table weir_auth.sql_access (
   role oid not null,
   name name not null,
@@ -1733,6 +1735,18 @@ do $do$ begin
   comment on view weir_auth.reads is 'Which queues and tenants the session may read: a row for each access that it has.';
 end $do$;
 -- +goose StatementEnd
+-- Tables whose locks are turns: see sql/functions/turn.sql.
+-- +goose StatementBegin
+do $do$ begin
+  for n in 0..31 loop
+    continue when n between 3 and 15;  -- for turns to come
+    execute format('create table weir_auth.turn_%s ()', n);
+    execute format('alter table weir_auth.turn_%s replica identity full', n);
+    execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');
+  end loop;
+end $do$;
+-- +goose StatementEnd
+
 create schema if not exists weir_read;
 comment on schema weir_read is
   'The views of weir for roles that do not own it: they show what the session''s login has access to.';

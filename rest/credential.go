@@ -1,112 +1,79 @@
 package rest
 
 import (
-	"crypto/tls"
-	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
-	"os"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
 )
 
-// tokenFresh is how long a token that was read from a file is used before the file is read again.
+// parseAddress takes the address of a service apart: without its user and password, and the header that carries them. Its errors do not
+// repeat what may be a password.
+func parseAddress(address string) (base, authorization string, err error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return "", "", fmt.Errorf("%q is not a URL of a service, such as %s", redacted(address), DefaultURL)
+	}
+	if u.User != nil {
+		password, _ := u.User.Password()
+		authorization = "Basic " + base64.StdEncoding.EncodeToString([]byte(u.User.Username()+":"+password))
+		u.User = nil
+	}
+	return strings.TrimSuffix(u.String(), "/"), authorization, nil
+}
+
+// redacted is a text that should be an address, without what comes before its host.
+func redacted(address string) string {
+	at := strings.LastIndexByte(address, '@')
+	if at < 0 {
+		return address
+	}
+	scheme, _, found := strings.Cut(address, "://")
+	if !found || len(scheme) > at {
+		return "…" + address[at:]
+	}
+	return scheme + "://…" + address[at:]
+}
+
+// tokenFresh is how long a client uses a token before it asks for it again.
 const tokenFresh = time.Second
 
-// maxToken bounds a file with a token.
-const maxToken = 64 << 10
-
-// Credential says how a client proves who it is, and which services it trusts. Its zero value proves nothing and trusts
-// the system's authorities.
-type Credential struct {
-	// Token is an API key or an access token. Defaults to none.
-	Token string
-	// TokenFile holds a token, and wins over Token. It is read again when it is a second old, so that a long-running client follows a
-	// rotation. Defaults to none.
-	TokenFile string
-	// CAFile holds certificates, in PEM, of authorities to trust beside the system's. Defaults to none.
-	CAFile string
-	// CertFile and KeyFile hold a client certificate and its key, in PEM. They are read for each new connection. Defaults to none.
-	CertFile, KeyFile string
-}
-
-// tls makes the settings of connections to https URLs.
-func (c Credential) tls() (*tls.Config, error) {
-	config := &tls.Config{MinVersion: tls.VersionTLS12}
-	if c.CAFile != "" {
-		text, err := os.ReadFile(c.CAFile)
-		if err != nil {
-			return nil, fmt.Errorf("reading certificates: %w", err)
-		}
-		if config.RootCAs, err = x509.SystemCertPool(); err != nil {
-			config.RootCAs = x509.NewCertPool()
-		}
-		if !config.RootCAs.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s contains no certificate", c.CAFile)
-		}
-	}
-	if (c.CertFile == "") != (c.KeyFile == "") {
-		return nil, errors.New("a client certificate takes both --client-cert and --client-key")
-	}
-	if c.CertFile != "" {
-		if _, err := c.certificate(nil); err != nil {
-			return nil, err
-		}
-		config.GetClientCertificate = c.certificate
-	}
-	return config, nil
-}
-
-func (c Credential) certificate(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-	if err != nil {
-		return nil, fmt.Errorf("reading the client certificate: %w", err)
-	}
-	return &pair, nil
-}
-
-// token returns the token to send with each call. Its errors never quote it.
-type token struct {
-	file string
+// credential makes the header of calls.
+type credential struct {
+	fromAddress string
+	token       func() (string, error) // nil: none
 
 	mu     sync.Mutex
-	text   string
+	header string
 	readAt time.Time
 }
 
-func (t *token) get() (string, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.file == "" || !t.readAt.IsZero() && time.Since(t.readAt) < tokenFresh {
-		return t.text, nil
+// authorization returns the header; empty: none. Its errors do not repeat the token.
+func (c *credential) authorization() (string, error) {
+	if c.token == nil {
+		return c.fromAddress, nil
 	}
-	info, err := os.Stat(t.file)
-	if err != nil {
-		return "", fmt.Errorf("reading the token: %w", err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readAt.IsZero() && time.Since(c.readAt) < tokenFresh {
+		return c.header, nil
 	}
-	if info.Size() > maxToken {
-		return "", fmt.Errorf("%s is too large for a file with a token", t.file)
-	}
-	text, err := os.ReadFile(t.file)
-	if err != nil {
-		return "", fmt.Errorf("reading the token: %w", err)
-	}
-	read := strings.TrimSpace(string(text))
-	if err := checkToken(read); err != nil {
-		return "", fmt.Errorf("%s holds no token: %w", t.file, err)
-	}
-	t.text, t.readAt = read, time.Now()
-	return read, nil
-}
-
-// checkToken refuses what cannot be sent in a header.
-func checkToken(text string) error {
+	token, err := c.token()
 	switch {
-	case text == "":
-		return errors.New("it is empty")
-	case strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return errors.New("it has spaces, or characters other than ASCII")
+	case err != nil:
+		return "", err
+	case token == "":
+		c.header = c.fromAddress
+	case c.fromAddress != "":
+		return "", errors.New("the address has a user, and there is a token (WEIR_TOKEN, --token-file): a call can carry only one of them")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New("the token (WEIR_TOKEN, --token-file) has spaces, lines or characters other than ASCII")
+	default:
+		c.header = "Bearer " + token
 	}
-	return nil
+	c.readAt = time.Now()
+	return c.header, nil
 }

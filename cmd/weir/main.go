@@ -52,7 +52,8 @@ func (s streams) writeJSON(answer any) error { return json.NewEncoder(s.out).Enc
 func (s streams) session() *cli.Session {
 	cursor := os.Getenv("TERM") != "dumb"
 	session := &cli.Session{
-		In: s.in, Out: s.out, Err: s.err, Version: readBuild().version, Token: os.Getenv("WEIR_TOKEN"), CreateKey: createKeyInDatabase,
+		In: s.in, Out: s.out, Err: s.err, Version: readBuild().version, CreateKey: createKeyInDatabase,
+		Token:    os.Getenv("WEIR_TOKEN"),
 		Paint:    terminal.Painter(cursor && os.Getenv("NO_COLOR") == "" && terminal.Is(s.out)),
 		Progress: cursor && terminal.Is(s.err),
 	}

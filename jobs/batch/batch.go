@@ -33,7 +33,7 @@ type Room struct {
 	held atomic.Int64
 }
 
-// NewRoom makes a Room for so many bytes.
+// NewRoom makes a Room for that many bytes.
 func NewRoom(most int64) *Room { return &Room{most: most} }
 
 func (r *Room) take(n int64) bool {

@@ -11,13 +11,14 @@ import (
 )
 
 const (
-	statementJobs = 1000             // the most jobs that one statement takes
-	idleFor       = 30 * time.Second // a claimer without waiters ends after this,
-	idleSets      = 100              // or at once where a node has more claimers than this
-	pollEvery     = time.Second      // the fallback while notifications arrive
-	pollBlind     = 100 * time.Millisecond
-	pollGap       = 5 * time.Millisecond // between the polls of a node, on average: with many claimers each polls less often
-	failedPause   = 200 * time.Millisecond
+	statementBytes = 16 << 20         // about how much of them it reads: what is beyond goes back into the queue
+	statementJobs  = 1000             // the most jobs that one statement takes
+	idleFor        = 30 * time.Second // a claimer without waiters ends after this,
+	idleSets       = 100              // or at once where a node has more claimers than this
+	pollEvery      = time.Second      // the fallback while notifications arrive
+	pollBlind      = 100 * time.Millisecond
+	pollGap        = 5 * time.Millisecond // between the polls of a node, on average: with many claimers each polls less often
+	failedPause    = 200 * time.Millisecond
 )
 
 // claimer serves all claims of a node for one set of queues.
@@ -43,11 +44,12 @@ type claimer struct {
 	admitAt     time.Time // when a rate limit allows more jobs; zero: no rate limit holds any back
 	advance     chan allowance
 	allowed     allowance // of the last passes
+	most        int       // the most jobs of the next statement; less than statementJobs while jobs are large
 	hint        hint
 }
 
 func newClaimer(cs *Claimers, key string, queues []string) *claimer {
-	return &claimer{Claimers: cs, key: key, queues: queues, nudge: loop.NewSignal(), woken: true, hint: newHint(len(queues))}
+	return &claimer{Claimers: cs, key: key, queues: queues, nudge: loop.NewSignal(), woken: true, most: statementJobs, hint: newHint(len(queues))}
 }
 
 func (c *claimer) wake() {
@@ -102,7 +104,7 @@ func (c *claimer) take() (served []*waiter, counts []int32) {
 		c.waiting, c.refused = nil, nil
 		return nil, nil
 	}
-	left := statementJobs
+	left := c.most
 	pick := func(from []*waiter, due func(*waiter) bool) (others []*waiter) {
 		for _, w := range from {
 			count := min(w.limit, left)

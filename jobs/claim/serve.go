@@ -16,7 +16,7 @@ type round struct {
 	counts   []int32
 	jobs     [][]db.ClaimBatchRow // by slot, that is, by place in served
 	refusals []Refusal            // by slot
-	sifting  bool                 // it met more jobs of open circuit breakers than one claim moves: there may be others behind them
+	sifting  bool                 // it met more jobs of open circuit breakers than one claim moves, or more bytes: there are others behind them
 	short    bool                 // there were fewer jobs than it wanted
 }
 
@@ -76,10 +76,15 @@ func (c *claimer) claim(ctx context.Context, r *round) error {
 	}
 	bounded, cancel := statement(ctx)
 	defer cancel()
+	bounded, page := db.WithThinRows(bounded, statementBytes)
 	rows, err := c.Store.ClaimBatch(bounded, params)
 	if err != nil {
+		if db.IsTimeout(err) {
+			c.most = max(c.most/8, 1) // large args may be the cause
+		}
 		return err
 	}
+	rows, thin := c.fit(rows, page)
 	r.jobs, r.refusals = make([][]db.ClaimBatchRow, len(r.served)), make([]Refusal, len(r.served))
 	taken := 0
 	for _, row := range rows {
@@ -95,10 +100,29 @@ func (c *claimer) claim(ctx context.Context, r *round) error {
 		}
 	}
 	c.Observe.Claimed(taken)
+	if len(thin) > 0 {
+		c.GiveBack(thin)
+		c.hint.forget(noTick, c.Clock.Now()) // they may stand before those that were claimed
+		r.sifting = true
+	}
 	for i := range r.served {
 		r.short = r.short || r.refusals[i] == "" && len(r.jobs[i]) < int(r.counts[i])
 	}
 	return nil
+}
+
+// fit splits off the jobs that came without their args, because there were too many bytes of them, and has the next statements take as many as
+// fit.
+func (c *claimer) fit(rows []db.ClaimBatchRow, page *db.Page) (whole, thin []db.ClaimBatchRow) {
+	n := page.Whole()
+	switch {
+	case n > 0 && n < len(rows):
+		c.most = n
+		return rows[:n], rows[n:]
+	case len(rows) > 0 && page.Left() > statementBytes/2:
+		c.most = min(2*c.most, statementJobs)
+	}
+	return rows, nil
 }
 
 // answer hands out jobs and refusals, puts the other waiters back, and says whether some of them wait for jobs to arrive.

@@ -198,8 +198,10 @@ begin
   end if;
   insert into weir_auth.sql_access as x (role, name, access, queues, patterns, tenant)
   values (login, role, access, queues,
-    array(select replace(replace(q, '_', '\_'), '*', '%') from unnest(queues) with ordinality u(q, n) order by n), tenant)
-  on conflict on constraint sql_access_pkey do update set name = excluded.name, queues = excluded.queues, patterns = excluded.patterns,
+    array(select replace(replace(q, '_', '\_'), '*', '%') from unnest(queues) with ordinality u(q, n) order by n),
+    tenant)
+  on conflict on constraint sql_access_pkey do update set name = excluded.name, queues = excluded.queues,
+    patterns = excluded.patterns,
     tenant = excluded.tenant, granted_at = excluded.granted_at;
   perform weir.apply_access(login);
 end $$;

@@ -62,7 +62,8 @@ begin
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard,
       array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
   else
-    if pg_column_size(results) > 65536 or true = any (array(select weir.has_odd_number(r) from unnest(results) r)) then
+    if pg_column_size(results) > 65536
+      or true = any (array(select weir.has_odd_number(r) or weir.is_deep(r) from unnest(results) r)) then
       perform weir.refuse_large('results', results, 1048576);
     end if;
     with freed as (

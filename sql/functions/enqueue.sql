@@ -89,7 +89,8 @@ begin
     perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null;
     perform weir.ensure_breakers(array(select distinct e ->> 'breaker' from jsonb_array_elements(jobs) e
       where e ->> 'breaker' is not null));
-  elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)' then  -- weir.has_odd_number
+  elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)'  -- weir.has_odd_number
+    or jobs @? 'lax $[*].args.**{100}' then  -- weir.is_deep
     perform weir.refuse_large_args(jobs);
   end if;
   names := case when named = 0 then '{default}'
@@ -166,7 +167,8 @@ begin
     owners[e.n] := weir.take_idempotency_key(e.job, e.job ->> 'tenant', ids[e.n]);
   end loop;
   for e in
-    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n from jsonb_array_elements(jobs) with
+    select x.job -> 'unique' as uniq, x.job ->> 'idempotency_key' as key, x.job ->> 'tenant' as tenant, x.n
+    from jsonb_array_elements(jobs) with
       ordinality x(job, n)
     where x.job ->> 'unique' is not null order by x.job #>> '{unique,key}', x.job ->> 'tenant', x.n
   loop
@@ -262,7 +264,8 @@ begin
   ), facts as (
     insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags,
       metadata, unique_key,
-      tenant, parent_id, result_ttl_seconds, run_at, workflow_id, step, breaker, schedule, slot, concurrency_key, principal)
+      tenant, parent_id, result_ttl_seconds, run_at, workflow_id, step, breaker, schedule, slot, concurrency_key,
+      principal)
     select i.id, now_at, queue_ids[i.q], i.timeout_seconds, i.priority, i.max_attempts, i.job ->> 'kind',
       coalesce(i.job -> 'args', '{}'),
       nullif(i.more -> 'retry', 'null'), case when i.more ->> 'tags' is not null

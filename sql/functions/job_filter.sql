@@ -1,8 +1,8 @@
 -- Filters of jobs: checks, and searches in batches, so that a search over any number of jobs can stop in time.
 
 create or replace function weir.job_filter_fields() returns text[] language sql immutable as $$
-  select '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,finished_after,
-    finished_before,min_attempts,has_error,q}'::text[]
+  select '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,
+    finished_after,finished_before,min_attempts,has_error,q}'::text[]
 $$;
 comment on function weir.job_filter_fields() is 'Internal. The fields of a filter of jobs.';
 
@@ -35,8 +35,8 @@ $$;
 comment on function weir.job_filter_problem(jsonb) is
   'Internal. The first field of a filter of jobs that is invalid, and why; null: none.';
 
--- Scans the narrowest index that the filter allows: a workflow's steps, a parent's children, or the table of a state. The
--- plans are pinned: statistics of a table that has just been filled would choose to read all of it and sort.
+-- Scans the narrowest index that the filter allows: a workflow's steps, a parent's children, or the table of a state.
+-- The plans are pinned: statistics of a table that has just been filled would choose to read all of it and sort.
 create or replace function weir.scan_job_ids(filter jsonb, after_id bigint, until_id bigint, most int)
 returns bigint[] language plpgsql stable
 set jit = off set plan_cache_mode = force_generic_plan

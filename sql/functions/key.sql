@@ -4,7 +4,8 @@
 
 create or replace function weir.key_text(key_id text) returns text language sql volatile as $$
   select 'weir_' || key_id || '_'
-    || translate(encode(s.bytes || substr(sha256(convert_to('weir_' || key_id, 'UTF8') || s.bytes), 1, 4), 'base64'), '+/', '-_')
+    || translate(encode(s.bytes || substr(sha256(convert_to('weir_' || key_id, 'UTF8') || s.bytes), 1, 4), 'base64'),
+      '+/', '-_')
   from (select sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
     || uuid_send(gen_random_uuid())) as bytes) s
 $$;
@@ -45,7 +46,8 @@ create or replace function weir.key_problem(settings jsonb) returns text[] langu
     ('expires_at', case when settings ->> 'expires_at' is not null then weir.time_problem(settings -> 'expires_at') end)
   ) p(field, problem) where p.problem is not null limit 1
 $$;
-comment on function weir.key_problem(jsonb) is 'Internal. The first setting of a key that is invalid, and why; null: none.';
+comment on function weir.key_problem(jsonb) is
+  'Internal. The first setting of a key that is invalid, and why; null: none.';
 
 create or replace function weir.create_key(name text, roles text[], queues text[] default null,
   tenant text default null, expires_at timestamptz default null, rate_per_second double precision default null,
@@ -108,8 +110,8 @@ exception when unique_violation then
     hint = 'Choose another name, or revoke that key.';
 end $$;
 comment on function weir.edit_key(text, jsonb) is
-  'Changes the given settings of an API key: name, roles, queues, tenant, redact, rate_per_second, expires_at; null lifts '
-  'one. In force on every node within two seconds. Errors: WR010, WR080, WR081.';
+  'Changes the given settings of an API key: name, roles, queues, tenant, redact, rate_per_second, expires_at; null '
+  'lifts one. In force on every node within two seconds. Errors: WR010, WR080, WR081.';
 
 create or replace function weir.rotate_key(id text, keep_old interval default interval '1 day') returns text
 language plpgsql as $$
@@ -130,8 +132,8 @@ begin
   return fresh;
 end $$;
 comment on function weir.rotate_key(text, interval) is
-  'Gives an API key a new secret, and returns the new key. The one before is accepted for keep_old, at most 90 days; one '
-  'before that no more. Errors: WR010, WR080.';
+  'Gives an API key a new secret, and returns the new key. The one before is accepted for keep_old, at most 90 days; '
+  'one before that no more. Errors: WR010, WR080.';
 
 create or replace function weir.revoke_key(id text) returns void language plpgsql as $$
 #variable_conflict use_variable

@@ -5,7 +5,8 @@
 -- claims again. That claim finds the jobs of every transaction that has ended by then; the next ticks see the others
 -- end (weir.watermark.late_tick).
 
-create or replace function weir.park(queues text[], node text, seconds int default 30) returns void language plpgsql as $$
+create or replace function weir.park(queues text[], node text, seconds int default 30) returns void
+language plpgsql as $$
 #variable_conflict use_variable
 begin
   perform weir.require_queues('worker', queues);

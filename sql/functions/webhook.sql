@@ -30,7 +30,8 @@ create or replace function weir.webhook_problem(settings jsonb) returns text[] l
         when jsonb_typeof(settings -> 'url') <> 'string' or length(settings ->> 'url') > 2000
           then 'must be a string of at most 2000 characters'
         when settings ->> 'url' !~ '^https://' then 'must begin with https://'
-        when settings ->> 'url' !~ '^https://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^[:space:]#]*)?$' then 'must be https:// with a host, without a user, fragment or spaces' end),
+        when settings ->> 'url' !~ '^https://([A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?][^[:space:]#]*)?$'
+          then 'must be https:// with a host, without a user, fragment or spaces' end),
       ('events', coalesce(weir.names_problem(settings -> 'events', 50), case
         when jsonb_typeof(settings -> 'events') = 'array' then case
         when settings -> 'events' = '[]' then 'must name at least one event'

@@ -15,6 +15,12 @@ order by d.died_at desc, d.job_id desc limit sqlc.arg(max_ids)::int;
 -- name: FilterDeadLetterIDs :many
 select passing::bigint from weir.filter_dead_letter_ids(sqlc.arg(job_ids)::bigint[], sqlc.arg(filter)::jsonb) passing;
 
+-- In this order, so that a page that is cut is a beginning.
+
+-- name: GetDeadLetters :many
+select * from weir.jobs j where j.id = any (sqlc.arg(ids)::bigint[])
+order by array_position(sqlc.arg(ids)::bigint[], j.id);
+
 -- name: CountDead :one
 select weir.count_dead(sqlc.arg(filter)::jsonb)::bigint as total, clock_timestamp()::timestamptz as now;
 

@@ -1,6 +1,7 @@
 -- name: CreateKey :one
-select id::text, key::text from weir.create_key(sqlc.arg(name)::text, sqlc.arg(roles)::text[], sqlc.narg(queues)::text[],
-  sqlc.narg(tenant)::text, sqlc.narg(expires_at)::timestamptz, sqlc.narg(rate_per_second)::float8,
+select id::text, key::text from weir.create_key(sqlc.arg(name)::text, sqlc.arg(roles)::text[],
+  sqlc.narg(queues)::text[], sqlc.narg(tenant)::text,
+  sqlc.narg(expires_at)::timestamptz, sqlc.narg(rate_per_second)::float8,
   sqlc.arg(redact)::boolean, sqlc.arg(created_by)::text);
 
 -- name: EditKey :exec

@@ -263,8 +263,10 @@ func TestNodeTakesDocumentedConnections(t *testing.T) {
 	s.Eventually("the chores listen", func() bool { return s.Count(sessions+" and query ilike 'listen%'", "weir chores") == 1 })
 	weirtest.Exec(t, tx, "lock table weir_river.river_job in access exclusive mode")
 	s.Eventually("the chores take five connections", func() bool { return s.Count(sessions, "weir chores") == 5 })
+	reads := int(s.MetricIn(scraped, "weir_db_pool_connections", `pool="reads"`, `state="max"`))
+	probe := int(s.MetricIn(scraped, "weir_db_pool_connections", `pool="probe"`, `state="max"`))
 	const listener, chores, sealing = 1, 5, 2
-	own := groups + loops + listener + chores + sealing
+	own := groups + loops + reads + probe + listener + chores + sealing
 	weirtest.Rollback(t, tx)
 
 	help := weirtest.RunCLI(t, nil, "", "serve", "--help").Says(0).Stdout

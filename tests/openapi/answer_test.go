@@ -65,7 +65,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	token := weirtest.Decode[weirtest.ClaimedJobs](check("post /v1/claims", s.Post("/v1/claims", `{"worker": "w", "queues": ["q"]}`)).Want(http.StatusOK)).Jobs[0].Token
 	check("post /v1/claims", s.Post("/v1/claims", `{"worker": "w", "queues": ["empty"]}`)).Want(http.StatusOK)
 	check("get /v1/jobs/{id}", s.Get(job(id, ""))).Want(http.StatusOK)
-	s.Enqueue(obj{"kind": "part", "queue": "parts", "parent_id": id, "result_ttl_seconds": 60})
+	s.Enqueue(obj{"kind": "part", "queue": "parts", "tenant": "acme", "parent_id": id, "result_ttl_seconds": 60})
 	check("get /v1/jobs/{id}/children", s.Get(job(id, "children"))).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/heartbeat", s.Post(job(id, "heartbeat"), obj{"token": token, "progress": obj{"percent": 33.3, "message": "a third"}})).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/cancel", s.Post(job(id, "cancel"), nil)).Want(http.StatusOK)

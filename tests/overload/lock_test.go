@@ -65,7 +65,7 @@ func (c *callers) end(t *testing.T, statuses ...int) {
 }
 
 // TestCallersBehindALockedKey holds a unique key in an open transaction while callers enqueue with it. Calls with other
-// keys are answered all the same: were they to wait behind those with the locked one, they would be refused like them.
+// keys are answered: were they to wait behind those with the locked one, they would be refused like them.
 func TestCallersBehindALockedKey(t *testing.T) {
 	weirtest.Long(t, "calls wait for a lock until their patience ends")
 	t.Parallel()

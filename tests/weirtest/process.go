@@ -104,7 +104,8 @@ var programs struct {
 }
 
 // Program builds a program of this module, such as ./cmd/weir, and returns its path. All test processes of a checkout
-// share the file, which `go build` leaves alone while it is up to date.
+// share the file, which `go build` leaves alone while it is up to date. It has no race detector: the nodes that run in
+// the test's own process have.
 func Program(t *testing.T, pkg string) string {
 	t.Helper()
 	programs.Lock()
@@ -137,8 +138,9 @@ func build(root, pkg, path string) error {
 		return err
 	}
 	defer lock.Close()
-	cmd := exec.Command("go", "build", "-o", path, pkg)
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, pkg)
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does
 	if output, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("building %s: %w\n%s", pkg, err, output)
 	}
