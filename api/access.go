@@ -25,6 +25,7 @@ const (
 	nothing  bound = iota // the operation shows and changes nothing of anyone's
 	byItself              // the operation looks at the principal itself, or the engine does
 	byJob                 // its path names a job, which must be the caller's
+	byLetter              // its path names a dead letter, whose job must be the caller's
 	byQueue               // its path names a queue, which the caller must be allowed to use
 	unbound               // it is about all tenants and queues: a caller who is bound to some is refused
 )
@@ -54,14 +55,14 @@ var rules = map[string]rule{
 	"getJob":           {lookers, byJob},
 	"getTimeline":      {lookers, byJob},
 	"getWhy":           {lookers, byJob},
-	"listChildren":     {readers, unbound},
+	"listChildren":     {lookers, byJob},
 	"listDependencies": {append(workers, lookers...), byJob},
 	"cancelJob":        {append(producers, operators...), byJob},
 	"retryJob":         {operators, byJob},
 	"editJob":          {operators, byJob},
-	"listJobs":         {readers, unbound},
-	"changeJobs":       {operators, unbound},
-	"exportJobs":       {readers, unbound},
+	"listJobs":         {lookers, byItself},
+	"changeJobs":       {operators, byItself},
+	"exportJobs":       {readers, byItself},
 
 	"claimJobs":     {workers, byItself},
 	"ackJobs":       {workers, byItself},
@@ -101,17 +102,17 @@ var rules = map[string]rule{
 	"putTenantLimit":    {operators, byQueue},
 	"deleteTenantLimit": {operators, byQueue},
 
-	"listDeadLetters":    {readers, unbound},
-	"getDeadLetter":      {readers, byJob},
-	"redriveDeadLetter":  {operators, byJob},
-	"purgeDeadLetter":    {operators, byJob},
-	"redriveDeadLetters": {operators, unbound},
-	"purgeDeadLetters":   {operators, unbound},
+	"listDeadLetters":    {readers, byItself},
+	"getDeadLetter":      {readers, byLetter},
+	"redriveDeadLetter":  {operators, byLetter},
+	"purgeDeadLetter":    {operators, byLetter},
+	"redriveDeadLetters": {operators, byItself},
+	"purgeDeadLetters":   {operators, byItself},
 
-	"listOperations":     {readers, unbound},
-	"getOperation":       {readers, unbound},
-	"getOperationResult": {readers, unbound},
-	"cancelOperation":    {operators, unbound},
+	"listOperations":     {readers, byItself},
+	"getOperation":       {readers, byItself},
+	"getOperationResult": {readers, byItself},
+	"cancelOperation":    {operators, byItself},
 
 	"listBreakers":      {readers, unbound},
 	"getBreaker":        {readers, unbound},
@@ -237,6 +238,8 @@ func (a *API) keep(ctx context.Context, b bound, object string) error {
 	switch b {
 	case byJob:
 		return a.engine.CheckJob(ctx, idOf(object))
+	case byLetter:
+		return a.engine.CheckDeadLetter(ctx, idOf(object))
 	case byQueue:
 		return a.engine.CheckQueue(ctx, object)
 	}

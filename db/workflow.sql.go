@@ -62,12 +62,15 @@ const dependencies = `-- name: Dependencies :many
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
   d.error::jsonb as error
 from weir.dependencies($1::bigint) with ordinality d(step, id, state, result, error, n)
-where d.n > $2::bigint order by d.n limit $3::int
+where d.n > $2::bigint and ($3::jsonb is null
+  or exists (select from weir.filter_job_ids(array[d.id], $3::jsonb)))
+order by d.n limit $4::int
 `
 
 type DependenciesParams struct {
 	JobID    int64
 	After    int64
+	Filter   json.RawMessage
 	MaxSteps int32
 }
 
@@ -80,7 +83,12 @@ type DependenciesRow struct {
 }
 
 func (q *Queries) Dependencies(ctx context.Context, arg DependenciesParams) ([]DependenciesRow, error) {
-	rows, err := q.db.Query(ctx, dependencies, arg.JobID, arg.After, arg.MaxSteps)
+	rows, err := q.db.Query(ctx, dependencies,
+		arg.JobID,
+		arg.After,
+		arg.Filter,
+		arg.MaxSteps,
+	)
 	if err != nil {
 		return nil, err
 	}

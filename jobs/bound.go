@@ -33,6 +33,44 @@ func (e *Engine) CheckJob(ctx context.Context, id ID) error {
 	return nil
 }
 
+// CheckDeadLetter is CheckJob for a job as a dead letter: it returns DeadLetterNotFound.
+func (e *Engine) CheckDeadLetter(ctx context.Context, id ID) error {
+	err := e.CheckJob(ctx, id)
+	if CodeOf(err) == JobNotFound {
+		return noLetter(id)
+	}
+	return err
+}
+
+// bounds keep a caller to its own jobs, as weir.is_within takes them.
+type bounds struct {
+	Tenant    string   `json:"tenant,omitempty"`
+	Queues    []string `json:"queues,omitzero"` // patterns of LIKE; nil: all
+	Principal int32    `json:"principal"`
+	Own       bool     `json:"own,omitempty"` // only what it enqueued itself
+}
+
+var likePattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`)
+
+// boundsOf are the bounds of the caller, or nil if it may see all jobs.
+func boundsOf(ctx context.Context) *bounds {
+	p := access.From(ctx)
+	if p == nil {
+		return nil
+	}
+	b := &bounds{Tenant: p.Tenant, Principal: p.ID, Own: p.OnlyOwn() && !p.Has(access.Worker)}
+	if b.Tenant == "" && p.Queues == nil && !b.Own {
+		return nil
+	}
+	if p.Queues != nil {
+		b.Queues = make([]string, len(p.Queues))
+		for i, pattern := range p.Queues {
+			b.Queues[i] = likePattern.Replace(pattern)
+		}
+	}
+	return b
+}
+
 // CheckQueue returns QueueNotFound unless the caller may use a queue.
 func (e *Engine) CheckQueue(ctx context.Context, name string) error {
 	p := access.From(ctx)

@@ -616,6 +616,7 @@ create table weir.operation (
   state text not null default 'pending' constraint operation_state_is_known check (state in ('pending', 'running',
     'completed', 'cancelled')),
   filter jsonb not null,
+  bounds jsonb,
   keep_attempts boolean not null default false,
   options jsonb not null default '{}',
   requested_by text,
@@ -645,6 +646,8 @@ comment on column weir.operation.state is 'pending, running, then completed or c
 comment on column weir.operation.filter is
   'Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to '
   'until_id (see weir.count_jobs).';
+comment on column weir.operation.bounds is
+  'What kept the caller who requested it to its own rows: {tenant, queues, principal, own}; null: nothing did.';
 comment on column weir.operation.options is
   'What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of '
   'export_jobs.';

@@ -70,9 +70,9 @@ begin
     select least(c.total, (options ->> 'limit')::bigint) as total, c.exact
       or c.total >= (options ->> 'limit')::bigint is true as exact into counted from weir.count_jobs(filter, kind) c;
   end if;
-  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total,
+  insert into weir.operation as o (kind, filter, bounds, keep_attempts, options, requested_by, rate_per_second, total,
     total_exact, until_id)
-  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
+  values (kind, filter - 'bounds', filter -> 'bounds', coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
     coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
   return new_id;
@@ -204,6 +204,9 @@ begin
   if op.next_at > now_at then
     wait_seconds := extract(epoch from op.next_at - now_at);
     return;
+  end if;
+  if op.bounds is not null then
+    op.filter := op.filter || jsonb_build_object('bounds', op.bounds);
   end if;
   batch := least(most, greatest(1, ceil(coalesce(op.rate_per_second, 'infinity') / 4)));
   if op.kind in ('redrive_dead', 'purge_dead') then

@@ -61,7 +61,9 @@ from weir.run_workflow_timers(sqlc.arg(max_workflows)::int) t;
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
   d.error::jsonb as error
 from weir.dependencies(sqlc.arg(job_id)::bigint) with ordinality d(step, id, state, result, error, n)
-where d.n > sqlc.arg(after)::bigint order by d.n limit sqlc.arg(max_steps)::int;
+where d.n > sqlc.arg(after)::bigint and (sqlc.narg(filter)::jsonb is null
+  or exists (select from weir.filter_job_ids(array[d.id], sqlc.narg(filter)::jsonb)))
+order by d.n limit sqlc.arg(max_steps)::int;
 
 -- name: WorkflowTimeline :many
 select t.at::timestamptz as at, t.event::text as event, coalesce(t.step, '')::text as step,
