@@ -21,22 +21,25 @@ func (u *serviceURL) UnmarshalText(text []byte) error {
 	return rest.CheckURL(string(text))
 }
 
-// ServiceFlags say where weir is.
+// ServiceFlags say where weir is, and who calls.
 type ServiceFlags struct {
-	URL       serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
-	TokenFile string     `help:"File with the API key to call weir with. Without it the key is that in WEIR_TOKEN, if there is one." env:"WEIR_TOKEN_FILE" placeholder:"FILE"`
+	URL        serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	TokenFile  string     `help:"File with the API key to call weir with. Without it the key is that in WEIR_TOKEN, if there is one." env:"WEIR_TOKEN_FILE" placeholder:"FILE"`
+	CAFile     string     `name:"ca-file" help:"PEM file of certificate authorities to trust, beside the system's." env:"WEIR_CA_FILE" placeholder:"FILE"`
+	ClientCert string     `help:"PEM file of a client certificate to show." env:"WEIR_CLIENT_CERT" placeholder:"FILE"`
+	ClientKey  string     `help:"PEM file of the client certificate's key." env:"WEIR_CLIENT_KEY" placeholder:"FILE"`
 }
 
 // Client makes a client of the service.
 func (f ServiceFlags) Client(s *Session) (*rest.Client, error) {
-	token := s.Token
+	token := func() (string, error) { return s.Token, nil }
 	if f.TokenFile != "" {
-		var err error
-		if token, err = ReadSecret(f.TokenFile); err != nil {
-			return nil, err
-		}
+		token = func() (string, error) { return ReadSecret(f.TokenFile) }
 	}
-	return rest.New(string(f.URL), token, s.Version)
+	return rest.New(rest.Config{
+		Address: string(f.URL), Version: s.Version, Token: token,
+		TLS: rest.TLS{CAFile: f.CAFile, CertFile: f.ClientCert, KeyFile: f.ClientKey},
+	})
 }
 
 // ReadSecret reads a file with a secret in one line. A secret in a file shows neither in the list of processes nor in the environment.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
+	"time"
 )
 
 // parseAddress takes the address of a service apart: without its user and password, and the header that carries them. Its errors do not
@@ -36,13 +38,42 @@ func redacted(address string) string {
 	return scheme + "://…" + address[at:]
 }
 
-// authorize chooses the header of a client that has a token and an address.
-func authorize(fromAddress, token string) (string, error) {
-	switch {
-	case token == "":
-		return fromAddress, nil
-	case fromAddress != "":
-		return "", errors.New("the address has a user, and there is a token (WEIR_TOKEN, --token-file): a call can carry only one of them")
+// tokenFresh is how long a client uses a token before it asks for it again.
+const tokenFresh = time.Second
+
+// credential makes the header of calls.
+type credential struct {
+	fromAddress string
+	token       func() (string, error) // nil: none
+
+	mu     sync.Mutex
+	header string
+	readAt time.Time
+}
+
+// authorization returns the header; empty: none. Its errors do not repeat the token.
+func (c *credential) authorization() (string, error) {
+	if c.token == nil {
+		return c.fromAddress, nil
 	}
-	return "Bearer " + token, nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.readAt.IsZero() && time.Since(c.readAt) < tokenFresh {
+		return c.header, nil
+	}
+	token, err := c.token()
+	switch {
+	case err != nil:
+		return "", err
+	case token == "":
+		c.header = c.fromAddress
+	case c.fromAddress != "":
+		return "", errors.New("the address has a user, and there is a token (WEIR_TOKEN, --token-file): a call can carry only one of them")
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New("the token (WEIR_TOKEN, --token-file) has spaces, lines or characters other than ASCII")
+	default:
+		c.header = "Bearer " + token
+	}
+	c.readAt = time.Now()
+	return c.header, nil
 }
