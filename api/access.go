@@ -22,12 +22,13 @@ type rule struct {
 type bound int
 
 const (
-	nothing  bound = iota // the operation shows and changes nothing of anyone's
-	byItself              // the operation looks at the principal itself, or the engine does
-	byJob                 // its path names a job, which must be the caller's
-	byLetter              // its path names a dead letter, whose job must be the caller's
-	byQueue               // its path names a queue, which the caller must be allowed to use
-	unbound               // it is about all tenants and queues: a caller who is bound to some is refused
+	nothing    bound = iota // the operation shows and changes nothing of anyone's
+	byItself                // the operation looks at the principal itself, or the engine does
+	byJob                   // its path names a job, which must be the caller's
+	byLetter                // its path names a dead letter, whose job must be the caller's
+	byWorkflow              // its path names a workflow, which must be the caller's
+	byQueue                 // its path names a queue, which the caller must be allowed to use
+	unbound                 // it is about all tenants and queues: a caller who is bound to some is refused
 )
 
 var (
@@ -138,16 +139,16 @@ var rules = map[string]rule{
 	"resumeSchedule":    {operators, unbound},
 	"triggerSchedule":   {operators, unbound},
 
-	"submitWorkflow":      {producers, unbound},
-	"listWorkflows":       {readers, unbound},
-	"getWorkflow":         {readers, unbound},
-	"getWorkflowGraph":    {readers, unbound},
-	"getWorkflowTimeline": {readers, unbound},
-	"listWorkflowSteps":   {readers, unbound},
-	"signalWorkflow":      {append(producers, operators...), unbound},
-	"cancelWorkflow":      {operators, unbound},
-	"retryWorkflow":       {operators, unbound},
-	"forkWorkflow":        {operators, unbound},
+	"submitWorkflow":      {producers, byItself},
+	"listWorkflows":       {lookers, byItself},
+	"getWorkflow":         {lookers, byWorkflow},
+	"getWorkflowGraph":    {lookers, byWorkflow},
+	"getWorkflowTimeline": {lookers, byWorkflow},
+	"listWorkflowSteps":   {lookers, byWorkflow},
+	"signalWorkflow":      {append(producers, operators...), byWorkflow},
+	"cancelWorkflow":      {operators, byWorkflow},
+	"retryWorkflow":       {operators, byWorkflow},
+	"forkWorkflow":        {operators, byWorkflow},
 
 	"listWebhooks":        {readers, unbound},
 	"getWebhook":          {readers, unbound},
@@ -240,6 +241,8 @@ func (a *API) keep(ctx context.Context, b bound, object string) error {
 		return a.engine.CheckJob(ctx, idOf(object))
 	case byLetter:
 		return a.engine.CheckDeadLetter(ctx, idOf(object))
+	case byWorkflow:
+		return a.engine.CheckWorkflow(ctx, idOf(object))
 	case byQueue:
 		return a.engine.CheckQueue(ctx, object)
 	}

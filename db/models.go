@@ -228,4 +228,6 @@ type WeirWorkflows struct {
 	// The workflow of that step.
 	ParentWorkflowID *int64
 	ForkedFrom       *int64
+	// The tenant of all its steps; null: they may have several, or none.
+	Tenant *string
 }

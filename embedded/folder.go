@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -159,9 +160,9 @@ var inherited = []string{"PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH
 // environment is that of PostgreSQL's programs. Messages are untranslated, because this package reads some of them.
 func environment() []string {
 	env := []string{"LC_ALL=C"}
-	for _, name := range inherited {
-		if value, there := os.LookupEnv(name); there {
-			env = append(env, name+"="+value)
+	for _, variable := range os.Environ() {
+		if name, _, _ := strings.Cut(variable, "="); slices.Contains(inherited, name) {
+			env = append(env, variable)
 		}
 	}
 	return env

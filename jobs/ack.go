@@ -98,9 +98,9 @@ func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
 
 // conceal answers as if a job did not exist that the caller may not see, unless the caller once had it.
 func (e *Engine) conceal(ctx context.Context, acks []Ack, results []AckResult) error {
-	b := boundsOf(ctx)
-	if b == nil {
-		return nil
+	bounds, err := encodedBounds(ctx)
+	if err != nil || bounds == nil {
+		return err
 	}
 	var ids []int64
 	for i, r := range results {
@@ -111,11 +111,7 @@ func (e *Engine) conceal(ctx context.Context, acks []Ack, results []AckResult) e
 	if len(ids) == 0 {
 		return nil
 	}
-	text, err := json.Marshal(b)
-	if err != nil {
-		return fmt.Errorf("encoding the bounds of a caller: %w", err)
-	}
-	seen, err := e.q.JobsWithin(ctx, db.JobsWithinParams{Ids: ids, Bounds: text})
+	seen, err := e.q.JobsWithin(ctx, db.JobsWithinParams{Ids: ids, Bounds: bounds})
 	if err != nil {
 		return fromDB("looking up jobs", err)
 	}

@@ -82,6 +82,9 @@ func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, ste
 	if err != nil {
 		return nil, err
 	}
+	if err := bindSteps(ctx, "steps[%d]", steps); err != nil {
+		return nil, err
+	}
 	of, err := e.q.WorkflowOf(ctx, int64(id))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fromDB("looking up a step", err)
@@ -119,6 +122,9 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 		return AckResult{}, err
 	}
 	ack.Token = Token{Number: fence}
+	if err := bindSteps(ctx, "add_steps[%d]", steps); err != nil {
+		return AckResult{}, err
+	}
 	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		if _, err := addSteps(ctx, q, ack.ID, ack.Token.Number, steps); err != nil {
@@ -163,13 +169,16 @@ func renamed(err error, from, to string) error {
 // StartWorkflow lets a running step start a child workflow and end when that ends. The attempt of the step is over.
 // Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
 func (e *Engine) StartWorkflow(ctx context.Context, id ID, token Token, w NewWorkflow) (Workflow, error) {
-	text, err := json.Marshal(w)
-	if err != nil {
-		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
-	}
 	fence, err := e.checkedFence(ctx, id, token)
 	if err != nil {
 		return Workflow{}, err
+	}
+	if err := w.bind(ctx); err != nil {
+		return Workflow{}, err
+	}
+	text, err := json.Marshal(w)
+	if err != nil {
+		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
 	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: fence, Definition: text})
 	if err != nil {

@@ -1110,6 +1110,8 @@ create table weir.workflow (
   parent_job_id bigint,
   ancestors bigint[],
   forked_from bigint,
+  tenant text,
+  principal int,
   constraint workflow_pkey primary key (id),
   constraint workflow_is_over_or_not check ((finished_at is not null) = (state in ('completed', 'failed', 'cancelled')))
 ) partition by range (id);
@@ -1129,6 +1131,10 @@ comment on column weir.workflow.state is
   'or cancelled.';
 comment on column weir.workflow.on_failure is
   'What happens when a step dies: fail_fast, continue or compensate. A step may have its own.';
+comment on column weir.workflow.tenant is
+  'The tenant of all its steps, those that are added later too; null: they may have several, or none.';
+comment on column weir.workflow.principal is
+  'Who submitted it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.workflow.name is 'What people call it, 1 to 200 characters.';
 comment on column weir.workflow.steps is 'How many steps it has, compensations not counted.';
 comment on column weir.workflow.last_id is 'No step has a higher id.';

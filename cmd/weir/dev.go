@@ -17,7 +17,7 @@ import (
 	"github.com/weirhq/weir/rest"
 )
 
-// The names of weir's database in its own PostgreSQL, and of the role that owns it. The node is that role, not a superuser: what somebody made
+// The names of weir's database in its own PostgreSQL, and of the role that owns it. The node is that role, not a superuser: what a request made
 // it do wrong would end at its database.
 const (
 	devDatabase = "weir"

@@ -1,6 +1,12 @@
 -- name: SubmitWorkflow :one
 select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate
-from weir.store_workflow(sqlc.arg(definition)::jsonb) s;
+from weir.store_workflow(sqlc.arg(definition)::jsonb, tenant => sqlc.narg(tenant)::text,
+  principal => sqlc.narg(principal)::int) s;
+
+-- name: WorkflowIsWithin :one
+-- Whether a caller with these bounds may see a workflow.
+select exists (select from weir.workflow w where w.id = sqlc.arg(id)::bigint
+  and weir.sees_workflow(sqlc.arg(bounds)::jsonb, w.id, w.tenant, w.principal))::boolean;
 
 -- name: GetWorkflow :one
 select * from weir.workflows where id = sqlc.arg(id)::bigint;
@@ -9,12 +15,14 @@ select * from weir.workflows where id = sqlc.arg(id)::bigint;
 select w.id from weir.workflow w
 where w.id < sqlc.arg(before)::bigint and (sqlc.narg(state)::text is null or w.state = sqlc.narg(state))
   and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
+    and weir.sees_workflow(sqlc.narg(bounds)::jsonb, w.id, w.tenant, w.principal)
 order by w.id desc limit sqlc.arg(max_ids)::int;
 
 -- name: WorkflowIDsUnderWay :many
 select w.id from weir.workflow w
 where w.id < sqlc.arg(before)::bigint and w.finished_at is null and w.state = sqlc.arg(state)::text
   and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
+    and weir.sees_workflow(sqlc.narg(bounds)::jsonb, w.id, w.tenant, w.principal)
 order by w.id desc limit sqlc.arg(max_ids)::int;
 
 -- name: GetWorkflows :many

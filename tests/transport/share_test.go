@@ -18,12 +18,11 @@ func TestOneCallerCannotTakeAllPlaces(t *testing.T) {
 	wait := weirtest.Object{"worker": "w", "queues": []string{"q"}, "wait_seconds": 60}
 	for range 2 { // a quarter of 8
 		go func() {
-			if r, err := greedy.Send(ctx, http.MethodPost, "/v1/claims", wait); err == nil {
-				t.Errorf("a claim that should wait was answered: %d %s", r.Status, r.Body)
+			for ctx.Err() == nil { // a short one below may have the place at first
+				_, _ = greedy.Send(ctx, http.MethodPost, "/v1/claims", wait)
 			}
 		}()
 	}
-	t.Logf("%s", greedy.Post("/v1/claims", weirtest.Object{"worker": "w", "queues": []string{"q"}, "wait_seconds": 0.01}).Body)
 	short := weirtest.Object{"worker": "w", "queues": []string{"q"}, "wait_seconds": 0.01}
 	s.Eventually("the caller has all of its places", func() bool {
 		return greedy.Post("/v1/claims", short).Status == http.StatusTooManyRequests
