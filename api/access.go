@@ -161,6 +161,8 @@ var rules = map[string]rule{
 
 	"streamEvents": {readers, unbound},
 
+	"listAudit": {operators, unbound},
+
 	"listKeys":  {admins, unbound},
 	"createKey": {admins, unbound},
 	"getKey":    {admins, unbound},

@@ -29,6 +29,7 @@ type nodeFlags struct {
 	Auth               bool     `help:"Ask every caller for an API key. The default where --addr is beyond this machine." env:"WEIR_AUTH"`
 	Insecure           bool     `help:"Let everyone do everything, although --addr is beyond this machine." env:"WEIR_INSECURE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
+	AuditRetentionDays int      `help:"How long the audit trail is kept, in days; months go as a whole." env:"WEIR_AUDIT_RETENTION_DAYS" default:"365"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
 	webhookFlags
 	logFlags
@@ -47,6 +48,8 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--max-http-connections, --max-waiting and --max-streams must be at least 1")
 	case f.Auth && f.Insecure:
 		return errors.New("--auth and --insecure exclude each other")
+	case f.AuditRetentionDays < 1 || f.AuditRetentionDays > 36_500:
+		return errors.New("--audit-retention-days must be from 1 to 36500")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -65,6 +68,7 @@ func (f nodeFlags) newNode(
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
+		AuditRetentionDays: f.AuditRetentionDays,
 		Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})

@@ -21,7 +21,7 @@ comment on function weir.clock_stepped_back(boolean) is
 -- Locks: rows of job_lease, worker_seen, job_scheduled, schedule and others, each skip locked where a call may hold
 -- one for long.
 create or replace function weir.recover_clock(sure boolean default false, out leases int, out retries int,
-  out schedules int) language plpgsql as $$
+  out schedules int) language plpgsql set weir.actor = 'engine' as $$
 declare
   now_at timestamptz := clock_timestamp();
   ahead timestamptz := now_at + interval '5 s';

@@ -75,6 +75,12 @@ begin
   values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
     coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
+  -- q looks for a text in args and errors
+  perform weir.record_change(case kind when 'redrive_dead' then 'redriveDeadLetters'
+    when 'purge_dead' then 'purgeDeadLetters' when 'export_jobs' then 'exportJobs' else 'changeJobs' end,
+     'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
+    'kind', kind, 'filter', filter - 'q', 'options', options, 'keep_attempts', keep_attempts, 'rate_per_second',
+    rate_per_second, 'by', by, 'total', counted.total)));
   return new_id;
 end $$;
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
@@ -184,7 +190,7 @@ comment on function weir.run_dead_letter_batch(weir.operation, int) is
 -- Locks: the operation's row, then those of the letters or jobs.
 create or replace function weir.run_operation(operation_id bigint, most int default 500, out over boolean,
   out wait_seconds float8)
-language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off set weir.actor = 'engine' as $$
 declare
   op weir.operation;
   batch int;
@@ -244,6 +250,8 @@ begin
       op.state), hint = 'What it has done stays done.';
   end if;
   update weir.operation o set state = 'cancelled', finished_at = clock_timestamp() where o.id = operation_id;
+  perform weir.record_change('cancelOperation', 'operations/' || operation_id, jsonb_build_object('state', op.state),
+    '{"state": "cancelled"}');
 end $$;
 comment on function weir.cancel_operation(bigint) is
   'Ends an operation. What it has done stays done. Errors: WR020, WR021.';

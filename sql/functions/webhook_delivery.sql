@@ -13,12 +13,18 @@ $$;
 comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is
   'Internal. An event as webhooks receive it.';
 
-create or replace function weir.test_webhook(name text) returns bigint language sql as $$
-  insert into weir.webhook_delivery (webhook_id, event_id, event, body)
+create or replace function weir.test_webhook(name text) returns bigint language plpgsql as $$
+declare
+  new_id bigint;
+begin
+  insert into weir.webhook_delivery as d (webhook_id, event_id, event, body)
   select w.id, e.id, 'test', weir.event_body(e.id, 'test', clock_timestamp(), null, null, null, null, null, null, null)
   from (select weir.webhook_id(test_webhook.name) as id) w, (select 'test-' || gen_random_uuid() as id) e
-  returning id
-$$;
+  returning d.id into new_id;
+  perform weir.record_change('testWebhook', 'webhooks/' || test_webhook.name, null,
+    jsonb_build_object('delivery', new_id::text));
+  return new_id;
+end $$;
 comment on function weir.test_webhook(text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
   'weir.webhook_delivery, which shows the result. Errors: WR040.';
@@ -142,7 +148,8 @@ comment on function weir.dispatch_deliveries(int) is
 
 -- Locks: the delivery's row, then the webhook's.
 create or replace function weir.record_delivery_attempt(delivery_id bigint, ok boolean, status int, error text,
-  duration_seconds float8, retry_in interval) returns void language plpgsql as $$
+  duration_seconds float8, retry_in interval) returns void language plpgsql
+  set weir.actor = 'engine' as $$
 #variable_conflict use_column
 declare
   d weir.webhook_delivery;
