@@ -29,7 +29,7 @@ type auditCommand struct {
 	Object    string    `help:"Only changes of this object, such as queues/mail." placeholder:"PATH"`
 	After     time.Time `help:"Only changes at this time or later, in RFC 3339." placeholder:"TIME"`
 	Before    time.Time `help:"Only changes before this time, in RFC 3339." placeholder:"TIME"`
-	Limit     int       `help:"How many changes to show." default:"50"`
+	Limit     limit     `help:"List at most this many." default:"50"`
 	answerFlags
 }
 
@@ -37,7 +37,7 @@ type auditCommand struct {
 func (c *auditCommand) Run(ctx context.Context, s *Session) error {
 	call := rest.Get("/v1/audit").With("principal", c.Principal).With("operation", c.Operation).With("object", c.Object).
 		With("after", timeParameter(c.After)).With("before", timeParameter(c.Before))
-	return list(ctx, s, c.answerFlags, call, c.Limit, "There are no such changes.", layout[auditEntry]{
+	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no such changes.", layout[auditEntry]{
 		columns: []string{"AT", "WHO", "FROM", "OPERATION", "OBJECT", "CHANGE"},
 		row: func(_ *printer, e *auditEntry) []any {
 			return []any{

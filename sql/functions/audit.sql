@@ -4,7 +4,7 @@
 --
 -- The actor is who began the session, or what a node says of its caller in the setting weir.actor, which it sets for
 -- one transaction. Only sessions of weir's owner are believed: they could write anything anyway. What the engine does
--- by itself is not recorded; its functions have the actor `engine`.
+-- of its own accord is not recorded; its functions have the actor `engine`.
 
 -- Null: the engine.
 create or replace function weir.current_actor() returns jsonb language plpgsql stable as $$
@@ -18,6 +18,13 @@ begin
 end $$;
 comment on function weir.current_actor() is
   'Internal. Who changes something: {name, kind, id, key_id, remote, request_id, operation}; null: the engine itself.';
+
+-- A function with a SET clause would do, but only a superuser may make one for a setting of weir's own.
+create or replace function weir.act_as_engine() returns void language sql as $$
+  select set_config('weir.actor', 'engine', true)
+$$;
+comment on function weir.act_as_engine() is
+  'Internal. What this transaction does from here on is the engine''s own, and not recorded in the audit trail.';
 
 -- Two sessions that need the first partition of a month take turns.
 create or replace function weir.make_audit_partition(at timestamptz) returns void language plpgsql as $$

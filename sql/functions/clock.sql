@@ -21,7 +21,7 @@ comment on function weir.clock_stepped_back(boolean) is
 -- Locks: rows of job_lease, worker_seen, job_scheduled, schedule and others, each skip locked where a call may hold
 -- one for long.
 create or replace function weir.recover_clock(sure boolean default false, out leases int, out retries int,
-  out schedules int) language plpgsql set weir.actor = 'engine' as $$
+  out schedules int) language plpgsql as $$
 declare
   now_at timestamptz := clock_timestamp();
   ahead timestamptz := now_at + interval '5 s';
@@ -31,6 +31,7 @@ begin
     return;
   end if;
 
+  perform weir.act_as_engine();
   update weir.worker_seen s set first_seen_at = least(s.first_seen_at, now_at),
     last_seen_at = least(s.last_seen_at, now_at), counted_from = least(s.counted_from, now_at)
   where s.last_seen_at > ahead or s.counted_from > now_at;

@@ -190,7 +190,7 @@ comment on function weir.run_dead_letter_batch(weir.operation, int) is
 -- Locks: the operation's row, then those of the letters or jobs.
 create or replace function weir.run_operation(operation_id bigint, most int default 500, out over boolean,
   out wait_seconds float8)
-language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off set weir.actor = 'engine' as $$
+language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   op weir.operation;
   batch int;
@@ -206,6 +206,7 @@ begin
     return;
   end if;
   over := false;
+  perform weir.act_as_engine();
   now_at := clock_timestamp();
   if op.next_at > now_at then
     wait_seconds := extract(epoch from op.next_at - now_at);

@@ -170,11 +170,11 @@ end $$;
 comment on function weir.resume_queue(text) is 'Ends a pause. Errors: WR011.';
 
 -- Claims go by the clock; this wakes the claims that wait. Locks: the rows of the queues whose pause is over.
-create or replace function weir.resume_due(out resumed int, out next_at timestamptz) language plpgsql
-  set weir.actor = 'engine' as $$
+create or replace function weir.resume_due(out resumed int, out next_at timestamptz) language plpgsql as $$
 declare
   names text[];
 begin
+  perform weir.act_as_engine();
   with due as (
     update weir.queue q set paused_at = null, pause_reason = null, resume_at = null
       where q.resume_at <= clock_timestamp() returning q.name

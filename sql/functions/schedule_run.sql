@@ -98,10 +98,11 @@ comment on function weir.active_runs(bigint) is
   'Internal. Jobs and workflows of a schedule''s latest ten runs that have not ended, the newest first.';
 
 -- A run that ends at the same moment needs no cancelling.
-create or replace function weir.cancel_runs(ids bigint[]) returns void language plpgsql set weir.actor = 'engine' as $$
+create or replace function weir.cancel_runs(ids bigint[]) returns void language plpgsql as $$
 declare
   run_id bigint;
 begin
+  perform weir.act_as_engine();
   foreach run_id in array ids loop
     begin
       if exists (select from weir.workflow w where w.id = run_id) then

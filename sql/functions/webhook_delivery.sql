@@ -148,8 +148,7 @@ comment on function weir.dispatch_deliveries(int) is
 
 -- Locks: the delivery's row, then the webhook's.
 create or replace function weir.record_delivery_attempt(delivery_id bigint, ok boolean, status int, error text,
-  duration_seconds float8, retry_in interval) returns void language plpgsql
-  set weir.actor = 'engine' as $$
+  duration_seconds float8, retry_in interval) returns void language plpgsql as $$
 #variable_conflict use_column
 declare
   d weir.webhook_delivery;
@@ -171,8 +170,10 @@ begin
   update weir.webhook x set failing_since = clock_timestamp() where x.id = d.webhook_id and x.failing_since is null;
   select * into w from weir.webhook x where x.id = d.webhook_id;
   if record_delivery_attempt.status = 410 then
+    perform weir.act_as_engine();
     perform weir.disable_webhook(w.name, 'the receiver answered 410: gone');
   elsif w.failing_since + make_interval(secs => w.disable_after_seconds) <= clock_timestamp() then
+    perform weir.act_as_engine();
     perform weir.disable_webhook(w.name, left(format('every attempt has failed since %s; the last one: %s',
       to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), record_delivery_attempt.error), 500));
   end if;

@@ -69,7 +69,7 @@ func TestSQLNamesTheSessionUser(t *testing.T) {
 	}
 	t.Cleanup(func() { login.Close(context.Background()) })
 	weirtest.Exec(t, d, "select weir.enqueue('k', queue => 'b')")
-	for _, forged := range []string{`{"name": "nobody", "kind": "key", "operation": "x"}`, "engine", "no JSON"} {
+	for _, forged := range []string{`{"name": "other", "kind": "key", "operation": "x"}`, "engine", "no JSON"} {
 		if _, err := login.Exec(t.Context(), "select set_config('weir.actor', $1, false)", forged); err != nil {
 			t.Fatal(err)
 		}

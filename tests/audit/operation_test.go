@@ -1,4 +1,4 @@
-// Package audit tests the audit trail: what it has, what it never has, and that nobody changes it.
+// Package audit tests the audit trail: what it has, what it never has, and that it cannot be changed.
 package audit
 
 import (

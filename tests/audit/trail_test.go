@@ -142,7 +142,7 @@ func TestListIsFilteredAndPaged(t *testing.T) {
 	now := time.Now()
 	for query, want := range map[string]int{
 		"?principal=" + key: 3, "?operation=pauseQueue": 3, "?object=queues/b": 2, "?object=queues/b&operation=pauseQueue": 1,
-		"?principal=nobody": 0, "?after=" + now.Add(time.Hour).UTC().Format(time.RFC3339): 0,
+		"?principal=unknown": 0, "?after=" + now.Add(time.Hour).UTC().Format(time.RFC3339): 0,
 		"?principal=ann&after=" + now.Add(-time.Hour).UTC().Format(time.RFC3339) + "&before=" + now.Add(time.Hour).UTC().Format(time.RFC3339): 3,
 	} {
 		if got := len(audit(s, query)); got != want {
