@@ -16,8 +16,8 @@ import (
 type call struct {
 	id     string
 	remote string // address of the client, with its port
-	waited bool  // it asked to wait, so its duration is not a latency
-	err    error // why it was answered with a status of 500 or more
+	waited bool   // it asked to wait, so its duration is not a latency
+	err    error  // why it was answered with a status of 500 or more
 
 	principal string // who calls, where callers are authenticated
 }

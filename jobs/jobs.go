@@ -167,7 +167,7 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool, readPool: readPool, probe: probe, share: share,
 		q: db.New(pool), changes: db.New(db.Acting{Pool: pool, Actor: actorOf}), grouped: db.New(groupPool), loops: db.New(loopPool), reads: db.New(readPool), log: c.Logger, clock: c.Clock,
 		auditDays: int32(c.AuditRetentionDays),
-		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
+		seen:      newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
 	e.keyring = newKeyring(e)
 	e.watcher = newWatcher(e)

@@ -94,7 +94,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	n.engine, err = jobs.Open(ctx, jobs.Config{
 		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections, MaxQueuedBytes: c.MaxBytesInFlight,
 		AuditRetentionDays: c.AuditRetentionDays,
-		Logger: c.Logger, Metrics: registry,
+		Logger:             c.Logger, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err

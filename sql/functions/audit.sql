@@ -3,8 +3,8 @@
 -- (audit_settings.sql), so no door is forgotten.
 --
 -- The actor is who began the session, or what a node says of its caller in the setting weir.actor, which it sets for
--- one transaction. Only sessions of weir's owner are believed: they could write anything anyway. What the engine does
--- of its own accord is not recorded; its functions have the actor `engine`.
+-- one transaction. Only sessions of weir's owner are believed: they could write anything anyway. The
+-- engine's own changes are not recorded; its functions have the actor `engine`.
 
 -- Null: the engine.
 create or replace function weir.current_actor() returns jsonb language plpgsql stable as $$
@@ -43,6 +43,9 @@ begin
       to_char(month, 'YYYY-MM')));
     execute format('create trigger audit_is_append_only before update or delete or truncate on weir.%I '
       'for each statement execute function weir.refuse_audit_change()', part);
+    -- a session of a member of weir's owner may be the first of a month
+    execute format('alter table weir.%I owner to %I', part, (select pg_get_userbyid(c.relowner) from pg_class c
+      where c.oid = 'weir.audit_entry'::regclass));
     execute format('alter table weir.audit_entry attach partition weir.%I for values from (%L) to (%L)', part,
       month at time zone 'UTC', (month + interval '1 month') at time zone 'UTC');
   end if;
