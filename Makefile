@@ -30,7 +30,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated vet lint prose race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated vet lint vuln prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions
@@ -103,6 +103,13 @@ $(LINT_BIN):
 	@echo "building golangci-lint $(LINT_VERSION), once; this takes a minute or two"
 	CGO_ENABLED=0 GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(LINT_VERSION)
 	mv $(@D)/new/golangci-lint $@ && rmdir $(@D)/new
+
+# The database of vulnerabilities is on the network. Where it cannot be reached, this says so and does not fail.
+vuln: ## look for known vulnerabilities in what weir calls
+	@if out=$$($(TOOL) govulncheck ./... 2>&1); then echo "$$out"; \
+	elif echo "$$out" | grep -q '^govulncheck: fetching vulnerabilities:'; then \
+		echo "NOT CHECKED: the database of vulnerabilities cannot be reached."; echo "$$out" | tail -1; \
+	else echo "$$out"; exit 1; fi
 
 # Prose in Markdown, Go and SQL, as plain text, so that errors and help are read as well as comments.
 prose: $(VALE_BIN) ## look for phrases that read badly (tools/prose)

@@ -22,11 +22,13 @@ type rule struct {
 type bound int
 
 const (
-	nothing  bound = iota // the operation shows and changes nothing of anyone's
-	byItself              // the operation looks at the principal itself, or the engine does
-	byJob                 // its path names a job, which must be the caller's
-	byQueue               // its path names a queue, which the caller must be allowed to use
-	unbound               // it is about all tenants and queues: a caller who is bound to some is refused
+	nothing    bound = iota // the operation shows and changes nothing of anyone's
+	byItself                // the operation looks at the principal itself, or the engine does
+	byJob                   // its path names a job, which must be the caller's
+	byLetter                // its path names a dead letter, whose job must be the caller's
+	byWorkflow              // its path names a workflow, which must be the caller's
+	byQueue                 // its path names a queue, which the caller must be allowed to use
+	unbound                 // it is about all tenants and queues: a caller who is bound to some is refused
 )
 
 var (
@@ -54,14 +56,14 @@ var rules = map[string]rule{
 	"getJob":           {lookers, byJob},
 	"getTimeline":      {lookers, byJob},
 	"getWhy":           {lookers, byJob},
-	"listChildren":     {readers, unbound},
+	"listChildren":     {lookers, byJob},
 	"listDependencies": {append(workers, lookers...), byJob},
 	"cancelJob":        {append(producers, operators...), byJob},
 	"retryJob":         {operators, byJob},
 	"editJob":          {operators, byJob},
-	"listJobs":         {readers, unbound},
-	"changeJobs":       {operators, unbound},
-	"exportJobs":       {readers, unbound},
+	"listJobs":         {lookers, byItself},
+	"changeJobs":       {operators, byItself},
+	"exportJobs":       {readers, byItself},
 
 	"claimJobs":     {workers, byItself},
 	"ackJobs":       {workers, byItself},
@@ -101,17 +103,17 @@ var rules = map[string]rule{
 	"putTenantLimit":    {operators, byQueue},
 	"deleteTenantLimit": {operators, byQueue},
 
-	"listDeadLetters":    {readers, unbound},
-	"getDeadLetter":      {readers, byJob},
-	"redriveDeadLetter":  {operators, byJob},
-	"purgeDeadLetter":    {operators, byJob},
-	"redriveDeadLetters": {operators, unbound},
-	"purgeDeadLetters":   {operators, unbound},
+	"listDeadLetters":    {readers, byItself},
+	"getDeadLetter":      {readers, byLetter},
+	"redriveDeadLetter":  {operators, byLetter},
+	"purgeDeadLetter":    {operators, byLetter},
+	"redriveDeadLetters": {operators, byItself},
+	"purgeDeadLetters":   {operators, byItself},
 
-	"listOperations":     {readers, unbound},
-	"getOperation":       {readers, unbound},
-	"getOperationResult": {readers, unbound},
-	"cancelOperation":    {operators, unbound},
+	"listOperations":     {readers, byItself},
+	"getOperation":       {readers, byItself},
+	"getOperationResult": {readers, byItself},
+	"cancelOperation":    {operators, byItself},
 
 	"listBreakers":      {readers, unbound},
 	"getBreaker":        {readers, unbound},
@@ -137,16 +139,16 @@ var rules = map[string]rule{
 	"resumeSchedule":    {operators, unbound},
 	"triggerSchedule":   {operators, unbound},
 
-	"submitWorkflow":      {producers, unbound},
-	"listWorkflows":       {readers, unbound},
-	"getWorkflow":         {readers, unbound},
-	"getWorkflowGraph":    {readers, unbound},
-	"getWorkflowTimeline": {readers, unbound},
-	"listWorkflowSteps":   {readers, unbound},
-	"signalWorkflow":      {append(producers, operators...), unbound},
-	"cancelWorkflow":      {operators, unbound},
-	"retryWorkflow":       {operators, unbound},
-	"forkWorkflow":        {operators, unbound},
+	"submitWorkflow":      {producers, byItself},
+	"listWorkflows":       {lookers, byItself},
+	"getWorkflow":         {lookers, byWorkflow},
+	"getWorkflowGraph":    {lookers, byWorkflow},
+	"getWorkflowTimeline": {lookers, byWorkflow},
+	"listWorkflowSteps":   {lookers, byWorkflow},
+	"signalWorkflow":      {append(producers, operators...), byWorkflow},
+	"cancelWorkflow":      {operators, byWorkflow},
+	"retryWorkflow":       {operators, byWorkflow},
+	"forkWorkflow":        {operators, byWorkflow},
 
 	"listWebhooks":        {readers, unbound},
 	"getWebhook":          {readers, unbound},
@@ -239,6 +241,10 @@ func (a *API) keep(ctx context.Context, b bound, object string) error {
 	switch b {
 	case byJob:
 		return a.engine.CheckJob(ctx, idOf(object))
+	case byLetter:
+		return a.engine.CheckDeadLetter(ctx, idOf(object))
+	case byWorkflow:
+		return a.engine.CheckWorkflow(ctx, idOf(object))
 	case byQueue:
 		return a.engine.CheckQueue(ctx, object)
 	}

@@ -27,6 +27,7 @@ type answer struct {
 	bytes   int64
 
 	patience time.Duration // for each write
+	http2    bool          // its deadline ends a stream even while nothing is written, so it holds only during a write
 }
 
 func newAnswer(w http.ResponseWriter) *answer {
@@ -50,6 +51,7 @@ func (a *answer) Write(b []byte) (written int, err error) {
 		part := b[written:min(written+writeSize, len(b))]
 		a.extend()
 		n, err := a.ResponseWriter.Write(part)
+		a.lift()
 		a.bytes += int64(n)
 		written += n
 		if err != nil || written == len(b) {
@@ -62,6 +64,7 @@ func (a *answer) Write(b []byte) (written int, err error) {
 func (a *answer) FlushError() error {
 	a.send()
 	a.extend()
+	defer a.lift()
 	return a.control.Flush()
 }
 
@@ -87,6 +90,12 @@ func (a *answer) finish() {
 
 func (a *answer) extend() {
 	_ = a.control.SetWriteDeadline(time.Now().Add(a.patience)) // the ResponseWriters of some tests have none
+}
+
+func (a *answer) lift() {
+	if a.http2 {
+		_ = a.control.SetWriteDeadline(time.Time{})
+	}
 }
 
 // jsonFormat is how answers are written.

@@ -57,6 +57,7 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{id: requestID(r), remote: r.RemoteAddr}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	out := newAnswer(w)
+	out.http2 = r.ProtoMajor >= 2
 	header := out.Header()
 	header.Set("X-Request-Id", c.id)
 	header["X-Content-Type-Options"], header["Cache-Control"] = noSniff, noStore

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"strings"
 
 	"github.com/weirhq/weir/rest"
 	"github.com/weirhq/weir/terminal"
@@ -19,14 +21,38 @@ func (u *serviceURL) UnmarshalText(text []byte) error {
 	return rest.CheckURL(string(text))
 }
 
-// ServiceFlags say where weir is.
+// ServiceFlags say where weir is, and who calls.
 type ServiceFlags struct {
-	URL serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	URL        serviceURL `help:"Address of weir." env:"WEIR_URL" default:"http://127.0.0.1:8080"`
+	TokenFile  string     `help:"File with the API key to call weir with. Without it the key is that in WEIR_TOKEN, if there is one." env:"WEIR_TOKEN_FILE" placeholder:"FILE"`
+	CAFile     string     `name:"ca-file" help:"PEM file of certificate authorities to trust, beside the system's." env:"WEIR_CA_FILE" placeholder:"FILE"`
+	ClientCert string     `help:"PEM file of a client certificate to show." env:"WEIR_CLIENT_CERT" placeholder:"FILE"`
+	ClientKey  string     `help:"PEM file of the client certificate's key." env:"WEIR_CLIENT_KEY" placeholder:"FILE"`
 }
 
 // Client makes a client of the service.
-func (f ServiceFlags) Client(version string) (*rest.Client, error) {
-	return rest.New(string(f.URL), version)
+func (f ServiceFlags) Client(s *Session) (*rest.Client, error) {
+	token := func() (string, error) { return s.Token, nil }
+	if f.TokenFile != "" {
+		token = func() (string, error) { return ReadSecret(f.TokenFile) }
+	}
+	return rest.New(rest.Config{
+		Address: string(f.URL), Version: s.Version, Token: token,
+		TLS: rest.TLS{CAFile: f.CAFile, CertFile: f.ClientCert, KeyFile: f.ClientKey},
+	})
+}
+
+// ReadSecret reads a file with a secret in one line. A secret in a file shows neither in the list of processes nor in the environment.
+func ReadSecret(path string) (string, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("reading a secret: %w", err)
+	}
+	secret := strings.TrimSpace(string(text))
+	if secret == "" {
+		return "", fmt.Errorf("the file %s is empty: it should have a secret", path)
+	}
+	return secret, nil
 }
 
 // answerFlags are those of every client command: each can print the service's answer as JSON.
@@ -37,7 +63,7 @@ type answerFlags struct {
 
 // ask makes a call and returns its answer as it came.
 func (f answerFlags) ask(ctx context.Context, s *Session, call rest.Call) (json.RawMessage, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +141,7 @@ func showList[T any](
 
 // page reads a list up to a number of items.
 func (f answerFlags) page(ctx context.Context, s *Session, call rest.Call, limit int) (rest.Page, error) {
-	weir, err := f.Client(s.Version)
+	weir, err := f.Client(s)
 	if err != nil {
 		return rest.Page{}, err
 	}

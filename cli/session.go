@@ -19,6 +19,7 @@ type Session struct {
 	Progress bool             // Err can show a progress bar
 	User     string           // recorded with changes; empty if not known
 	Version  string           // of this build
+	Token    string           // the API key to call weir with, unless a file has it; empty: none
 
 	// CreateKey makes an API key in a database, without a node.
 	CreateKey func(ctx context.Context, databaseURL string, k NewKey) (json.RawMessage, error)

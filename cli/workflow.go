@@ -236,7 +236,7 @@ func (c *showWorkflow) Run(ctx context.Context, s *Session) error {
 }
 
 func (c *showWorkflow) mermaid(ctx context.Context, s *Session) error {
-	weir, err := c.Client(s.Version)
+	weir, err := c.Client(s)
 	if err != nil {
 		return err
 	}

@@ -83,6 +83,38 @@ func (q *Queries) JobBounds(ctx context.Context, jobID int64) (JobBoundsRow, err
 	return i, err
 }
 
+const jobsWithin = `-- name: JobsWithin :many
+select j.id from weir.job j join weir.queue q on q.id = j.queue_id
+where j.id = any ($1::bigint[])
+  and weir.is_within($2::jsonb, j.tenant, q.name, j.principal)
+`
+
+type JobsWithinParams struct {
+	Ids    []int64
+	Bounds json.RawMessage
+}
+
+// Those of some jobs that a caller with these bounds may see.
+func (q *Queries) JobsWithin(ctx context.Context, arg JobsWithinParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, jobsWithin, arg.Ids, arg.Bounds)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		items = append(items, id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const listKeys = `-- name: ListKeys :many
 select k.id, k.name, k.roles, k.queues, k.tenant, k.redact, k.rate_per_second, k.created_at, k.created_by, k.expires_at,
   k.revoked_at, greatest(k.old_key_until) as old_key_until, k.last_used_at, k.state::text as state

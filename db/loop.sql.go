@@ -11,16 +11,19 @@ import (
 )
 
 const advanceFrontier = `-- name: AdvanceFrontier :one
-select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint,
+  case when fresh then 0 else coalesce((select extract(epoch from clock_timestamp() - w.at) from weir.watermark w
+    order by w.tick desc limit 1), 0) end::float8 as age_seconds
   from weir.advance_frontier(make_interval(secs => $1::float8))
 `
 
 type AdvanceFrontierRow struct {
-	Tick     int64
-	LateTick int64
-	Holders  int32
-	Fresh    bool
-	Passed   int64
+	Tick       int64
+	LateTick   int64
+	Holders    int32
+	Fresh      bool
+	Passed     int64
+	AgeSeconds float64
 }
 
 func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (AdvanceFrontierRow, error) {
@@ -32,6 +35,7 @@ func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (Ad
 		&i.Holders,
 		&i.Fresh,
 		&i.Passed,
+		&i.AgeSeconds,
 	)
 	return i, err
 }

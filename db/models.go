@@ -124,6 +124,8 @@ type WeirOperation struct {
 	State string
 	// Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to until_id (see weir.count_jobs).
 	Filter json.RawMessage
+	// What kept the caller who requested it to its own rows: {tenant, queues, principal, own}; null: nothing did.
+	Bounds json.RawMessage
 	// With redrive_dead: the attempts so far count.
 	KeepAttempts bool
 	// What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of export_jobs.
@@ -226,4 +228,6 @@ type WeirWorkflows struct {
 	// The workflow of that step.
 	ParentWorkflowID *int64
 	ForkedFrom       *int64
+	// The tenant of all its steps; null: they may have several, or none.
+	Tenant *string
 }

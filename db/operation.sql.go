@@ -70,11 +70,13 @@ func (q *Queries) IdleOperations(ctx context.Context) ([]int64, error) {
 }
 
 const listOperations = `-- name: ListOperations :many
-select id, kind, state, filter, keep_attempts, options, requested_by, rate_per_second, total, total_exact, done, failed, pieces, read_at, created_at, started_at, finished_at, next_at, cursor_at, cursor_id, until_id from weir.operation o
+select id, kind, state, filter, bounds, keep_attempts, options, requested_by, rate_per_second, total, total_exact, done, failed, pieces, read_at, created_at, started_at, finished_at, next_at, cursor_at, cursor_id, until_id from weir.operation o
 where o.id < $1::bigint and ($2::bigint is null or o.id = $2)
   and ($3::text is null or o.kind = $3)
     and ($4::text is null or o.state = $4)
-order by o.id desc limit $5::int
+  and ($5::text is null or o.bounds ->> 'tenant' = $5)
+    and ($6::int is null or (o.bounds ->> 'principal')::int = $6)
+order by o.id desc limit $7::int
 `
 
 type ListOperationsParams struct {
@@ -82,6 +84,8 @@ type ListOperationsParams struct {
 	ID            *int64
 	Kind          *string
 	State         *string
+	Tenant        *string
+	Principal     *int32
 	MaxOperations int32
 }
 
@@ -91,6 +95,8 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 		arg.ID,
 		arg.Kind,
 		arg.State,
+		arg.Tenant,
+		arg.Principal,
 		arg.MaxOperations,
 	)
 	if err != nil {
@@ -105,6 +111,7 @@ func (q *Queries) ListOperations(ctx context.Context, arg ListOperationsParams) 
 			&i.Kind,
 			&i.State,
 			&i.Filter,
+			&i.Bounds,
 			&i.KeepAttempts,
 			&i.Options,
 			&i.RequestedBy,

@@ -62,12 +62,15 @@ const dependencies = `-- name: Dependencies :many
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
   d.error::jsonb as error
 from weir.dependencies($1::bigint) with ordinality d(step, id, state, result, error, n)
-where d.n > $2::bigint order by d.n limit $3::int
+where d.n > $2::bigint and ($3::jsonb is null
+  or exists (select from weir.filter_job_ids(array[d.id], $3::jsonb)))
+order by d.n limit $4::int
 `
 
 type DependenciesParams struct {
 	JobID    int64
 	After    int64
+	Filter   json.RawMessage
 	MaxSteps int32
 }
 
@@ -80,7 +83,12 @@ type DependenciesRow struct {
 }
 
 func (q *Queries) Dependencies(ctx context.Context, arg DependenciesParams) ([]DependenciesRow, error) {
-	rows, err := q.db.Query(ctx, dependencies, arg.JobID, arg.After, arg.MaxSteps)
+	rows, err := q.db.Query(ctx, dependencies,
+		arg.JobID,
+		arg.After,
+		arg.Filter,
+		arg.MaxSteps,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -123,7 +131,7 @@ func (q *Queries) ForkWorkflow(ctx context.Context, arg ForkWorkflowParams) (int
 }
 
 const getWorkflow = `-- name: GetWorkflow :one
-select id, name, state, on_failure, created_at, deadline_at, finished_at, steps, completed, dead, cancelled, running, waiting, progress, failure, metadata, parent_job_id, parent_workflow_id, forked_from from weir.workflows where id = $1::bigint
+select id, name, state, on_failure, created_at, deadline_at, finished_at, steps, completed, dead, cancelled, running, waiting, progress, failure, metadata, parent_job_id, parent_workflow_id, forked_from, tenant from weir.workflows where id = $1::bigint
 `
 
 func (q *Queries) GetWorkflow(ctx context.Context, id int64) (WeirWorkflows, error) {
@@ -149,12 +157,13 @@ func (q *Queries) GetWorkflow(ctx context.Context, id int64) (WeirWorkflows, err
 		&i.ParentJobID,
 		&i.ParentWorkflowID,
 		&i.ForkedFrom,
+		&i.Tenant,
 	)
 	return i, err
 }
 
 const getWorkflows = `-- name: GetWorkflows :many
-select id, name, state, on_failure, created_at, deadline_at, finished_at, steps, completed, dead, cancelled, running, waiting, progress, failure, metadata, parent_job_id, parent_workflow_id, forked_from from weir.workflows where id = any ($1::bigint[]) order by id desc
+select id, name, state, on_failure, created_at, deadline_at, finished_at, steps, completed, dead, cancelled, running, waiting, progress, failure, metadata, parent_job_id, parent_workflow_id, forked_from, tenant from weir.workflows where id = any ($1::bigint[]) order by id desc
 `
 
 func (q *Queries) GetWorkflows(ctx context.Context, ids []int64) ([]WeirWorkflows, error) {
@@ -186,6 +195,7 @@ func (q *Queries) GetWorkflows(ctx context.Context, ids []int64) ([]WeirWorkflow
 			&i.ParentJobID,
 			&i.ParentWorkflowID,
 			&i.ForkedFrom,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}
@@ -322,16 +332,23 @@ func (q *Queries) StartWorkflow(ctx context.Context, arg StartWorkflowParams) (i
 
 const submitWorkflow = `-- name: SubmitWorkflow :one
 select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate
-from weir.store_workflow($1::jsonb) s
+from weir.store_workflow($1::jsonb, tenant => $2::text,
+  principal => $3::int) s
 `
+
+type SubmitWorkflowParams struct {
+	Definition json.RawMessage
+	Tenant     *string
+	Principal  *int32
+}
 
 type SubmitWorkflowRow struct {
 	WorkflowID int64
 	Duplicate  bool
 }
 
-func (q *Queries) SubmitWorkflow(ctx context.Context, definition json.RawMessage) (SubmitWorkflowRow, error) {
-	row := q.db.QueryRow(ctx, submitWorkflow, definition)
+func (q *Queries) SubmitWorkflow(ctx context.Context, arg SubmitWorkflowParams) (SubmitWorkflowRow, error) {
+	row := q.db.QueryRow(ctx, submitWorkflow, arg.Definition, arg.Tenant, arg.Principal)
 	var i SubmitWorkflowRow
 	err := row.Scan(&i.WorkflowID, &i.Duplicate)
 	return i, err
@@ -341,13 +358,15 @@ const workflowIDs = `-- name: WorkflowIDs :many
 select w.id from weir.workflow w
 where w.id < $1::bigint and ($2::text is null or w.state = $2)
   and ($3::text is null or w.name = $3)
-order by w.id desc limit $4::int
+    and weir.sees_workflow($4::jsonb, w.id, w.tenant, w.principal)
+order by w.id desc limit $5::int
 `
 
 type WorkflowIDsParams struct {
 	Before int64
 	State  *string
 	Name   *string
+	Bounds json.RawMessage
 	MaxIds int32
 }
 
@@ -356,6 +375,7 @@ func (q *Queries) WorkflowIDs(ctx context.Context, arg WorkflowIDsParams) ([]int
 		arg.Before,
 		arg.State,
 		arg.Name,
+		arg.Bounds,
 		arg.MaxIds,
 	)
 	if err != nil {
@@ -380,13 +400,15 @@ const workflowIDsUnderWay = `-- name: WorkflowIDsUnderWay :many
 select w.id from weir.workflow w
 where w.id < $1::bigint and w.finished_at is null and w.state = $2::text
   and ($3::text is null or w.name = $3)
-order by w.id desc limit $4::int
+    and weir.sees_workflow($4::jsonb, w.id, w.tenant, w.principal)
+order by w.id desc limit $5::int
 `
 
 type WorkflowIDsUnderWayParams struct {
 	Before int64
 	State  string
 	Name   *string
+	Bounds json.RawMessage
 	MaxIds int32
 }
 
@@ -395,6 +417,7 @@ func (q *Queries) WorkflowIDsUnderWay(ctx context.Context, arg WorkflowIDsUnderW
 		arg.Before,
 		arg.State,
 		arg.Name,
+		arg.Bounds,
 		arg.MaxIds,
 	)
 	if err != nil {
@@ -413,6 +436,24 @@ func (q *Queries) WorkflowIDsUnderWay(ctx context.Context, arg WorkflowIDsUnderW
 		return nil, err
 	}
 	return items, nil
+}
+
+const workflowIsWithin = `-- name: WorkflowIsWithin :one
+select exists (select from weir.workflow w where w.id = $1::bigint
+  and weir.sees_workflow($2::jsonb, w.id, w.tenant, w.principal))::boolean
+`
+
+type WorkflowIsWithinParams struct {
+	ID     int64
+	Bounds json.RawMessage
+}
+
+// Whether a caller with these bounds may see a workflow.
+func (q *Queries) WorkflowIsWithin(ctx context.Context, arg WorkflowIsWithinParams) (bool, error) {
+	row := q.db.QueryRow(ctx, workflowIsWithin, arg.ID, arg.Bounds)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const workflowOf = `-- name: WorkflowOf :one

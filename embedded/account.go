@@ -26,15 +26,18 @@ func accountFor(f *folder) (*account, error) {
 		return nil, nil
 	}
 	if !f.empty {
-		info, err := os.Stat(filepath.Join(f.path, "PG_VERSION"))
+		info, err := f.root.Lstat("PG_VERSION")
 		if err != nil {
 			return nil, err
 		}
-		owner := info.Sys().(*syscall.Stat_t)
-		if owner.Uid == 0 {
+		uid, gid, err := ownerOf(filepath.Join(f.path, "PG_VERSION"), info)
+		if err != nil {
+			return nil, err
+		}
+		if uid == 0 {
 			return nil, errors.New("the cluster belongs to root, and PostgreSQL refuses to run as root")
 		}
-		return &account{uid: int(owner.Uid), gid: int(owner.Gid)}, nil
+		return &account{uid: uid, gid: gid}, nil
 	}
 	for _, name := range []string{"postgres", "nobody"} {
 		u, err := user.Lookup(name)

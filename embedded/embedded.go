@@ -91,10 +91,13 @@ type Server struct {
 
 // URL returns the address of a database for the superuser, with the password. The database need not exist yet;
 // "postgres" always exists.
-func (s *Server) URL(database string) string {
+func (s *Server) URL(database string) string { return s.URLFor(superuser, s.password, database) }
+
+// URLFor returns the address of a database for a role.
+func (s *Server) URLFor(role, password, database string) string {
 	u := url.URL{
 		Scheme:   "postgres",
-		User:     url.UserPassword(superuser, s.password),
+		User:     url.UserPassword(role, password),
 		Host:     "127.0.0.1:" + strconv.Itoa(s.port),
 		Path:     "/" + database,
 		RawQuery: "sslmode=disable",
@@ -141,6 +144,9 @@ func Start(ctx context.Context, c Config) (*Server, error) {
 func startIn(ctx context.Context, c Config, folder *folder) (*Server, error) {
 	account, err := accountFor(folder)
 	if err != nil {
+		return nil, err
+	}
+	if err := folder.checkOwner(account); err != nil {
 		return nil, err
 	}
 	programs, err := choosePrograms(c.BinDir, folder.major)

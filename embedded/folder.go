@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -32,6 +33,7 @@ type folder struct {
 	empty bool
 	major int      // of the cluster in it; 0 when empty
 	lock  *os.File // the folder itself, with a flock on it
+	root  *os.Root // its files
 }
 
 // openFolder creates the data folder if it does not exist, locks it, and checks its contents.
@@ -48,6 +50,10 @@ func openFolder(ctx context.Context, path string) (*folder, error) {
 	if f.lock, err = lockFolder(ctx, path, lockPatience); err != nil {
 		return nil, err
 	}
+	if f.root, err = within(f.lock); err != nil {
+		f.lock.Close()
+		return nil, err
+	}
 	if err := f.inspect(); err != nil {
 		f.release()
 		return nil, err
@@ -57,7 +63,7 @@ func openFolder(ctx context.Context, path string) (*folder, error) {
 
 // inspect returns an error unless the folder is empty or holds a cluster made by this package.
 func (f *folder) inspect() error {
-	entries, err := os.ReadDir(f.path)
+	entries, err := f.lock.ReadDir(-1)
 	if err != nil {
 		return err
 	}
@@ -65,16 +71,16 @@ func (f *folder) inspect() error {
 		f.empty = true
 		return nil
 	}
-	text, err := os.ReadFile(filepath.Join(f.path, "PG_VERSION"))
+	text, err := f.readFile("PG_VERSION")
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s is not empty and holds no PostgreSQL cluster: use another data folder", f.path)
 	} else if err != nil {
 		return err
 	}
-	if f.major, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
+	if f.major, err = strconv.Atoi(strings.TrimSpace(text)); err != nil {
 		return fmt.Errorf("%s holds a cluster of an unknown version %q", f.path, text)
 	}
-	if _, err := os.Stat(filepath.Join(f.path, passwordFile)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := f.root.Lstat(passwordFile); errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s holds a PostgreSQL cluster without the file %s: weir did not make it, or was interrupted while "+
 			"making it; use another data folder", f.path, passwordFile)
 	}
@@ -82,11 +88,14 @@ func (f *folder) inspect() error {
 }
 
 // release gives up this program's share of the lock. Server processes keep theirs until they end.
-func (f *folder) release() { f.lock.Close() }
+func (f *folder) release() {
+	f.root.Close()
+	f.lock.Close()
+}
 
 func (f *folder) password() (string, error) {
-	text, err := os.ReadFile(filepath.Join(f.path, passwordFile))
-	return strings.TrimSpace(string(text)), err
+	text, err := f.readFile(passwordFile)
+	return strings.TrimSpace(text), err
 }
 
 // initialise makes the cluster. Its databases use UTF-8 and sort by code point on every version, so the order in a test
@@ -136,35 +145,32 @@ func (f *folder) initialise(ctx context.Context, p programs, a *account, noSync 
 		return fmt.Errorf("initdb: %w\n%s", a.explain(err, f.path, cmd.Path), bytes.TrimSpace(out))
 	}
 
-	file, err := createPrivate(filepath.Join(f.path, passwordFile), os.O_EXCL)
+	file, err := f.createPrivate(passwordFile, a)
 	if err != nil {
 		return err
 	}
 	_, err = file.WriteString(password + "\n")
-	return errors.Join(err, a.chown(file), file.Close())
+	return errors.Join(err, file.Close())
 }
 
-// createPrivate opens a file in the data folder for appending, with mode 0600. It follows no symbolic link: the folder
-// may belong to another user, who must not be able to redirect root's writes.
-func createPrivate(path string, flag int) (*os.File, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND|syscall.O_NOFOLLOW|flag, 0o600)
-}
+// inherited are the variables that PostgreSQL's programs get. The others may configure them (PGDATA, PGPORT), or be secrets: the server may run
+// as another user than this program.
+var inherited = []string{"PATH", "TMPDIR", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH"}
 
-// environment is this program's environment without the variables that configure PostgreSQL's programs (PGDATA, PGPORT
-// and others), and with untranslated messages, because this package reads some of them.
+// environment is that of PostgreSQL's programs. Messages are untranslated, because this package reads some of them.
 func environment() []string {
-	var env []string
+	env := []string{"LC_ALL=C"}
 	for _, variable := range os.Environ() {
-		if !strings.HasPrefix(variable, "PG") {
+		if name, _, _ := strings.Cut(variable, "="); slices.Contains(inherited, name) {
 			env = append(env, variable)
 		}
 	}
-	return append(env, "LC_ALL=C")
+	return env
 }
 
 // lockFolder takes the flock on a folder. It waits up to patience for another holder.
 func lockFolder(ctx context.Context, path string, patience time.Duration) (*os.File, error) {
-	dir, err := os.Open(path)
+	dir, err := openDir(path)
 	if err != nil {
 		return nil, err
 	}
@@ -195,5 +201,8 @@ func runningPid(path string) string {
 		return ""
 	}
 	pid, _, _ := strings.Cut(string(text), "\n")
+	if _, err := strconv.Atoi(pid); err != nil {
+		return ""
+	}
 	return " (PostgreSQL, process " + pid + ")"
 }

@@ -68,7 +68,7 @@ func (s *Server) launchOnce(ctx context.Context, c Config, p programs, a *accoun
 		return err
 	}
 	s.socketDir = dir
-	log, err := openLog(filepath.Join(f.path, "postgres.log"), a)
+	log, err := f.openLog(a)
 	if err != nil {
 		discard()
 		return err
@@ -95,7 +95,7 @@ func (s *Server) launchOnce(ctx context.Context, c Config, p programs, a *accoun
 		if !s.process.end(syscall.SIGQUIT, immediatePatience) {
 			err = errors.Join(err, s.Kill())
 		}
-		return fmt.Errorf("%w; its log says:\n%s", err, tail(log.Name(), start))
+		return fmt.Errorf("%w; its log says:\n%s", err, f.tail(start))
 	}
 	return nil
 }
@@ -226,31 +226,26 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port on 127.0.0.1 between %d and %d", low, high)
 }
 
+// logFile is the server's log, in the data folder.
+const logFile = "postgres.log"
+
 // openLog opens the server's log for appending.
-func openLog(path string, a *account) (*os.File, error) {
-	if info, err := os.Lstat(path); err == nil && info.Size() > logLimit {
-		if err := os.Rename(path, path+".old"); err != nil {
+func (f *folder) openLog(a *account) (*os.File, error) {
+	if info, err := f.root.Lstat(logFile); err == nil && info.Size() > logLimit {
+		if err := f.root.Rename(logFile, logFile+".old"); err != nil {
 			return nil, err
 		}
 	}
-	log, err := createPrivate(path, 0)
-	if err != nil {
-		return nil, err
-	}
-	if err := a.chown(log); err != nil {
-		log.Close()
-		return nil, err
-	}
-	return log, nil
+	return f.appendTo(logFile, a)
 }
 
 // tail returns the end of the log, at most tailLimit bytes, and nothing from before the offset.
-func tail(path string, offset int64) string {
-	text, err := os.ReadFile(path)
+func (f *folder) tail(offset int64) string {
+	text, err := f.readFile(logFile)
 	if err != nil {
 		return err.Error()
 	}
 	text = text[min(int(offset), len(text)):]
 	text = text[max(0, len(text)-tailLimit):]
-	return strings.TrimSpace(string(text))
+	return strings.TrimSpace(text)
 }

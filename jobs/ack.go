@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,10 +90,37 @@ func (e *Engine) Ack(ctx context.Context, acks []Ack) ([]AckResult, error) {
 	acks = e.fenced(ctx, acks)
 	if e.acks.several.Fills(acks) {
 		results, err := e.ack(ctx, e.pool, acks)
-		return results, fromDB("acknowledging", err)
+		return results, cmp.Or(fromDB("acknowledging", err), e.conceal(ctx, acks, results))
 	}
 	results, err := e.acks.several.All(ctx, acks)
-	return results, fromDB("acknowledging", err)
+	return results, cmp.Or(fromDB("acknowledging", err), e.conceal(ctx, acks, results))
+}
+
+// conceal answers as if a job did not exist that the caller may not see, unless the caller once had it.
+func (e *Engine) conceal(ctx context.Context, acks []Ack, results []AckResult) error {
+	bounds, err := encodedBounds(ctx)
+	if err != nil || bounds == nil {
+		return err
+	}
+	var ids []int64
+	for i, r := range results {
+		if r.Status == AckStale && acks[i].Token.Number == noToken {
+			ids = append(ids, int64(r.ID))
+		}
+	}
+	if len(ids) == 0 {
+		return nil
+	}
+	seen, err := e.q.JobsWithin(ctx, db.JobsWithinParams{Ids: ids, Bounds: bounds})
+	if err != nil {
+		return fromDB("looking up jobs", err)
+	}
+	for i, r := range results {
+		if r.Status == AckStale && acks[i].Token.Number == noToken && !slices.Contains(seen, int64(r.ID)) {
+			results[i].Status = AckNotFound
+		}
+	}
+	return nil
 }
 
 // ackValid is Ack for a call in which some acks are invalid.
@@ -163,7 +191,11 @@ func (e *Engine) AckOne(ctx context.Context, ack Ack) (AckResult, error) {
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
-	ack.Token = Token{Number: e.fence(ctx, ack.ID, ack.Token)}
+	fence, err := e.checkedFence(ctx, ack.ID, ack.Token)
+	if err != nil {
+		return AckResult{}, err
+	}
+	ack.Token = Token{Number: fence}
 	result, err := e.acks.single.One(ctx, ack)
 	if err != nil {
 		return AckResult{}, alone(fromDB("acknowledging", err), "acks[0].")

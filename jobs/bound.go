@@ -2,14 +2,17 @@ package jobs
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/weirhq/weir/access"
+	"github.com/weirhq/weir/db"
 )
 
 // CheckJob returns JobNotFound unless the caller may see a job: one of its tenant and its queues, and, for a producer
@@ -31,6 +34,106 @@ func (e *Engine) CheckJob(ctx context.Context, id ID) error {
 		return refusalOf(id, false)
 	}
 	return nil
+}
+
+// CheckDeadLetter is CheckJob for a job as a dead letter: it returns DeadLetterNotFound.
+func (e *Engine) CheckDeadLetter(ctx context.Context, id ID) error {
+	err := e.CheckJob(ctx, id)
+	if CodeOf(err) == JobNotFound {
+		return noLetter(id)
+	}
+	return err
+}
+
+// CheckWorkflow returns WorkflowNotFound unless the caller may see a workflow: one of its tenant whose steps are all in its
+// queues, and, for a producer that is nothing more, one that it submitted itself.
+func (e *Engine) CheckWorkflow(ctx context.Context, id ID) error {
+	bounds, err := encodedBounds(ctx)
+	if err != nil || bounds == nil {
+		return err
+	}
+	within, err := e.q.WorkflowIsWithin(ctx, db.WorkflowIsWithinParams{ID: int64(id), Bounds: bounds})
+	if err != nil {
+		return fromDB("looking up a workflow", err)
+	}
+	if !within {
+		return noWorkflow(id)
+	}
+	return nil
+}
+
+// bind gives the steps of a workflow the tenant that the caller is bound to, and checks their queues.
+func (w *NewWorkflow) bind(ctx context.Context) error {
+	w.Steps = slices.Clone(w.Steps)
+	return bindSteps(ctx, "steps[%d]", w.Steps)
+}
+
+func bindSteps(ctx context.Context, place string, steps []NewStep) error {
+	p := access.From(ctx)
+	if p == nil || p.Tenant == "" && p.Queues == nil {
+		return nil
+	}
+	for i := range steps {
+		s, at := &steps[i], fmt.Sprintf(place, i)
+		if p.Tenant != "" {
+			s.Tenant = p.Tenant
+		}
+		if s.Kind != "" || s.Queue != "" { // a step without a worker waits in no queue
+			if err := checkQueues(ctx, at+".queue", NewJob{Queue: s.Queue}.queue()); err != nil {
+				return err
+			}
+		}
+		if s.Workflow != nil {
+			child := *s.Workflow
+			child.Steps, s.Workflow = slices.Clone(child.Steps), &child
+			if err := bindSteps(ctx, at+".workflow.steps[%d]", child.Steps); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// bounds keep a caller to its own jobs, as weir.is_within takes them.
+type bounds struct {
+	Tenant    string   `json:"tenant,omitempty"`
+	Queues    []string `json:"queues,omitzero"` // patterns of LIKE; nil: all
+	Principal int32    `json:"principal"`
+	Own       bool     `json:"own,omitempty"` // only what it enqueued itself
+}
+
+var likePattern = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`, `*`, `%`)
+
+// boundsOf are the bounds of the caller, or nil if it may see all jobs.
+func boundsOf(ctx context.Context) *bounds {
+	p := access.From(ctx)
+	if p == nil {
+		return nil
+	}
+	b := &bounds{Tenant: p.Tenant, Principal: p.ID, Own: p.OnlyOwn() && !p.Has(access.Worker)}
+	if b.Tenant == "" && p.Queues == nil && !b.Own {
+		return nil
+	}
+	if p.Queues != nil {
+		b.Queues = make([]string, len(p.Queues))
+		for i, pattern := range p.Queues {
+			b.Queues[i] = likePattern.Replace(pattern)
+		}
+	}
+	return b
+}
+
+// encodedBounds are boundsOf as SQL takes them: null if the caller may see everything.
+func encodedBounds(ctx context.Context) (json.RawMessage, error) {
+	b := boundsOf(ctx)
+	if b == nil {
+		return nil, nil
+	}
+	text, err := json.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encoding the bounds of a caller: %w", err)
+	}
+	return text, nil
 }
 
 // CheckQueue returns QueueNotFound unless the caller may use a queue.

@@ -55,9 +55,9 @@ type DeadPage struct {
 
 // DeadLetters lists up to limit dead letters that match a filter, newest first, from a position. Like List it may return fewer, and a position to continue from.
 func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPosition, limit int) (DeadPage, error) {
-	filter, err := json.Marshal(f)
+	filter, err := f.encode(ctx)
 	if err != nil {
-		return DeadPage{}, fmt.Errorf("encoding a filter: %w", err)
+		return DeadPage{}, err
 	}
 	if from.DiedAt.IsZero() {
 		from = DeadPosition{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64}
@@ -95,6 +95,18 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 			return page, nil
 		}
 	}
+}
+
+// encode writes a filter as SQL takes it, with the bounds of the caller.
+func (f DeadFilter) encode(ctx context.Context) (json.RawMessage, error) {
+	text, err := json.Marshal(struct {
+		DeadFilter
+		Bounds *bounds `json:"bounds,omitempty"`
+	}{f, boundsOf(ctx)})
+	if err != nil {
+		return nil, fmt.Errorf("encoding a filter: %w", err)
+	}
+	return text, nil
 }
 
 func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition, size int) ([]db.ScanDeadLettersRow, error) {
@@ -174,12 +186,16 @@ func (e *Engine) DeadLetter(ctx context.Context, id ID) (DeadLetterHistory, erro
 	return DeadLetterHistory{DeadLetter{job, diedAt.UTC()}, timeline}, nil
 }
 
+func noLetter(id ID) error {
+	return &Error{
+		Code: DeadLetterNotFound, Message: "there is no dead letter " + id.String(),
+		Hint: "It never died, or has since been redriven, purged or routed to another queue. The job shows its state.",
+	}
+}
+
 func noLetterOr(err error, id ID) error {
 	if errors.Is(err, pgx.ErrNoRows) {
-		return &Error{
-			Code: DeadLetterNotFound, Message: "there is no dead letter " + id.String(),
-			Hint: "It never died, or has since been redriven, purged or routed to another queue. The job shows its state.",
-		}
+		return noLetter(id)
 	}
 	return fromDB("reading a dead letter", err)
 }

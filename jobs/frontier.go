@@ -33,7 +33,7 @@ func (s *frontierStep) step(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, fromDB("advancing the frontier", err)
 	}
-	s.e.tickedAt.Set(s.e.clock.Now())
+	s.e.tickedAt.Set(s.e.clock.Now().Add(-time.Duration(row.AgeSeconds * float64(time.Second))))
 	s.e.metrics.writers.Set(float64(row.Holders))
 	if row.LateTick != s.lateTick {
 		s.lateTick = row.LateTick

@@ -24,7 +24,11 @@ type BeatResult struct {
 
 // Heartbeat extends one lease. Errors: StaleToken, JobNotFound, InvalidArgument.
 func (e *Engine) Heartbeat(ctx context.Context, beat Beat) (BeatResult, error) {
-	params := db.HeartbeatParams{JobIds: []int64{int64(beat.ID)}, Tokens: []int64{e.fence(ctx, beat.ID, beat.Token)}}
+	fence, err := e.checkedFence(ctx, beat.ID, beat.Token)
+	if err != nil {
+		return BeatResult{}, err
+	}
+	params := db.HeartbeatParams{JobIds: []int64{int64(beat.ID)}, Tokens: []int64{fence}}
 	if beat.LeaseSeconds != 0 {
 		seconds := int32(beat.LeaseSeconds)
 		params.LeaseSeconds = &seconds

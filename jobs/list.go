@@ -47,7 +47,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	filter, err := f.encode()
+	filter, err := f.encode(ctx)
 	if err != nil {
 		return Page{}, err
 	}
@@ -116,10 +116,13 @@ func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Pa
 	return e.List(ctx, Filter{Parent: parent}, before, limit)
 }
 
-// encode writes a filter as SQL takes it: PostgreSQL knows fewer offsets from UTC than RFC 3339.
-func (f Filter) encode() (json.RawMessage, error) {
+// encode writes a filter as SQL takes it, with the bounds of the caller: PostgreSQL knows fewer offsets from UTC than RFC 3339.
+func (f Filter) encode(ctx context.Context) (json.RawMessage, error) {
 	f.CreatedAfter, f.CreatedBefore, f.FinishedAfter, f.FinishedBefore = utc(f.CreatedAfter), utc(f.CreatedBefore), utc(f.FinishedAfter), utc(f.FinishedBefore)
-	text, err := json.Marshal(f)
+	text, err := json.Marshal(struct {
+		Filter
+		Bounds *bounds `json:"bounds,omitempty"`
+	}{f, boundsOf(ctx)})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a filter: %w", err)
 	}

@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -78,12 +79,12 @@ const operationBatch = 500 // jobs of one transaction of an operation
 
 // StartOperation starts work on all dead letters or jobs that match a filter, or with DryRun only counts them. A chore runs it. Errors: InvalidArgument.
 func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operation, error) {
-	filter, err := r.Jobs.encode()
+	filter, err := r.Jobs.encode(ctx)
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
-		filter, err = json.Marshal(r.Letters)
+		filter, err = r.Letters.encode(ctx)
 	}
 	if err != nil {
-		return Operation{}, fmt.Errorf("encoding a filter: %w", err)
+		return Operation{}, err
 	}
 	options, err := json.Marshal(r.Options)
 	if err != nil {
@@ -91,6 +92,10 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 	}
 	if r.DryRun {
 		counted, err := e.countFor(ctx, r, filter, options)
+		if err != nil {
+			return Operation{}, err
+		}
+		filter, err = r.asked()
 		return Operation{
 			Kind: r.Kind, State: OperationDryRun, Filter: filter, Options: optionsOf(options), KeepAttempts: r.KeepAttempts, By: r.By, RatePerSecond: r.RatePerSecond,
 			Total: counted.Total, TotalExact: counted.Exact, CreatedAt: counted.Now.UTC(),
@@ -103,6 +108,14 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 		return Operation{}, fromDB("starting an operation", err)
 	}
 	return e.Operation(ctx, ID(id))
+}
+
+// asked is the filter as the caller gave it.
+func (r OperationRequest) asked() (json.RawMessage, error) {
+	if r.Kind == RedriveDead || r.Kind == PurgeDead {
+		return r.Letters.encode(context.Background())
+	}
+	return r.Jobs.encode(context.Background())
 }
 
 // countFor counts the dead letters or jobs that an operation would cover. It counts jobs for two seconds; after that the count is not exact.
@@ -157,6 +170,12 @@ func (e *Engine) Operations(ctx context.Context, f OperationFilter, before ID, l
 }
 
 func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams) ([]Operation, error) {
+	if p := access.From(ctx); p != nil {
+		params.Tenant = nonZero(p.Tenant)
+		if p.Queues != nil { // other keys of its tenant may have other queues
+			params.Principal = &p.ID
+		}
+	}
 	rows, err := e.reads.ListOperations(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing operations", err)
@@ -174,6 +193,9 @@ func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams)
 
 // CancelOperation ends an operation; what it did stays done. Errors: OperationNotFound, OperationEnded.
 func (e *Engine) CancelOperation(ctx context.Context, id ID) (Operation, error) {
+	if _, err := e.Operation(ctx, id); err != nil {
+		return Operation{}, err
+	}
 	if err := e.changes.CancelOperation(ctx, int64(id)); err != nil {
 		return Operation{}, fromDB("cancelling an operation", err)
 	}

@@ -101,6 +101,15 @@ func (e *Engine) fence(ctx context.Context, job ID, t Token) int64 {
 	return t.Number
 }
 
+// checkedFence is fence. It returns JobNotFound for a token that is not this caller's of a job that the caller may not see.
+func (e *Engine) checkedFence(ctx context.Context, job ID, t Token) (int64, error) {
+	number := e.fence(ctx, job, t)
+	if number == noToken {
+		return number, e.CheckJob(ctx, job)
+	}
+	return number, nil
+}
+
 // fenced are acks whose tokens were checked.
 func (e *Engine) fenced(ctx context.Context, acks []Ack) []Ack {
 	if access.From(ctx) == nil {

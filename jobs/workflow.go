@@ -10,6 +10,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -95,6 +96,7 @@ type Workflow struct {
 	ParentJobID      ID               `json:"parent_job_id,omitempty" doc:"The step that started it and waits for it."`
 	ParentWorkflowID ID               `json:"parent_workflow_id,omitempty" doc:"The workflow of that step."`
 	ForkedFrom       ID               `json:"forked_from,omitempty" doc:"The workflow that it was forked from."`
+	Tenant           string           `json:"tenant,omitempty" doc:"The tenant of all its steps; absent: they may have several, or none."`
 	Duplicate        bool             `json:"duplicate,omitempty" doc:"In the answer to a submission: the idempotency key is known, and this is the workflow of the first."`
 }
 
@@ -115,6 +117,9 @@ type WorkflowFilter struct {
 // everything, and its errors name the place: steps[3].depends_on[0]. Errors: InvalidArgument, IdempotencyMismatch,
 // QueueFull.
 func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, error) {
+	if err := w.bind(ctx); err != nil {
+		return Workflow{}, err
+	}
 	text, err := json.Marshal(struct {
 		NewWorkflow
 		Key string `json:"idempotency_key,omitempty"`
@@ -122,7 +127,11 @@ func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, e
 	if err != nil {
 		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
-	done, err := e.q.SubmitWorkflow(ctx, text)
+	params := db.SubmitWorkflowParams{Definition: text}
+	if p := access.From(ctx); p != nil {
+		params.Principal, params.Tenant = &p.ID, nonZero(p.Tenant)
+	}
+	done, err := e.q.SubmitWorkflow(ctx, params)
 	if err != nil {
 		return Workflow{}, fromDB("submitting a workflow", err)
 	}
@@ -135,7 +144,7 @@ func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, e
 func (e *Engine) Workflow(ctx context.Context, id ID) (Workflow, error) {
 	row, err := e.q.GetWorkflow(ctx, int64(id))
 	if errors.Is(err, pgx.ErrNoRows) {
-		return Workflow{}, &Error{Code: WorkflowNotFound, Message: "there is no workflow " + id.String(), Hint: "A workflow is deleted when its retention is over."}
+		return Workflow{}, noWorkflow(id)
 	}
 	if err != nil {
 		return Workflow{}, fromDB("reading a workflow", err)
@@ -143,18 +152,25 @@ func (e *Engine) Workflow(ctx context.Context, id ID) (Workflow, error) {
 	return workflowFromRow(row)
 }
 
+func noWorkflow(id ID) error {
+	return &Error{Code: WorkflowNotFound, Message: "there is no workflow " + id.String(), Hint: "A workflow is deleted when its retention is over."}
+}
+
 // Workflows lists up to limit workflows, newest first, with ids below before (0: from the newest).
 func (e *Engine) Workflows(ctx context.Context, f WorkflowFilter, before ID, limit int) ([]Workflow, error) {
 	if before == 0 {
 		before = math.MaxInt64
 	}
+	bounds, err := encodedBounds(ctx)
+	if err != nil {
+		return nil, err
+	}
 	var ids []int64
-	var err error
 	switch f.State {
 	case WorkflowRunning, WorkflowStopping, WorkflowCompensating: // they have an index
-		ids, err = e.reads.WorkflowIDsUnderWay(ctx, db.WorkflowIDsUnderWayParams{Before: int64(before), State: string(f.State), Name: nonZero(f.Name), MaxIds: int32(limit)})
+		ids, err = e.reads.WorkflowIDsUnderWay(ctx, db.WorkflowIDsUnderWayParams{Before: int64(before), State: string(f.State), Name: nonZero(f.Name), Bounds: bounds, MaxIds: int32(limit)})
 	default:
-		ids, err = e.reads.WorkflowIDs(ctx, db.WorkflowIDsParams{Before: int64(before), State: nonZero(string(f.State)), Name: nonZero(f.Name), MaxIds: int32(limit)})
+		ids, err = e.reads.WorkflowIDs(ctx, db.WorkflowIDsParams{Before: int64(before), State: nonZero(string(f.State)), Name: nonZero(f.Name), Bounds: bounds, MaxIds: int32(limit)})
 	}
 	if err != nil {
 		return nil, fromDB("listing workflows", err)
@@ -228,7 +244,7 @@ func workflowFromRow(r db.WeirWorkflows) (Workflow, error) {
 	w := Workflow{
 		ID: ID(r.ID), Name: r.Name, State: WorkflowState(r.State), OnFailure: r.OnFailure, CreatedAt: r.CreatedAt.UTC(), DeadlineAt: utc(r.DeadlineAt), FinishedAt: utc(r.FinishedAt),
 		Progress: r.Progress, Steps: int(r.Steps), Completed: int(r.Completed), Dead: int(r.Dead), Cancelled: int(r.Cancelled), Running: int(r.Running), Waiting: int(r.Waiting),
-		Metadata: r.Metadata, ParentJobID: ID(value(r.ParentJobID)), ParentWorkflowID: ID(value(r.ParentWorkflowID)), ForkedFrom: ID(value(r.ForkedFrom)),
+		Metadata: r.Metadata, ParentJobID: ID(value(r.ParentJobID)), ParentWorkflowID: ID(value(r.ParentWorkflowID)), ForkedFrom: ID(value(r.ForkedFrom)), Tenant: value(r.Tenant),
 	}
 	if len(r.Failure) > 0 {
 		if err := json.Unmarshal(r.Failure, &w.Failure); err != nil {

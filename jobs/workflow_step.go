@@ -78,6 +78,13 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 // AddSteps lets a running step add steps to its workflow. It returns the ids of their jobs. Errors: StaleToken,
 // JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
 func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, steps []NewStep) ([]ID, error) {
+	fence, err := e.checkedFence(ctx, id, token)
+	if err != nil {
+		return nil, err
+	}
+	if err := bindSteps(ctx, "steps[%d]", steps); err != nil {
+		return nil, err
+	}
 	of, err := e.q.WorkflowOf(ctx, int64(id))
 	if err != nil && !errors.Is(err, pgx.ErrNoRows) {
 		return nil, fromDB("looking up a step", err)
@@ -85,7 +92,7 @@ func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, ste
 	if err == nil && ID(of) != workflow {
 		return nil, invalid("job_id", "is not a step of this workflow")
 	}
-	return addSteps(ctx, e.q, id, e.fence(ctx, id, token), steps)
+	return addSteps(ctx, e.q, id, fence, steps)
 }
 
 func addSteps(ctx context.Context, q *db.Queries, id ID, fence int64, steps []NewStep) ([]ID, error) {
@@ -110,8 +117,15 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	if err := ack.check(); err != nil {
 		return AckResult{}, err
 	}
-	ack.Token = Token{Number: e.fence(ctx, ack.ID, ack.Token)}
-	err := pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+	fence, err := e.checkedFence(ctx, ack.ID, ack.Token)
+	if err != nil {
+		return AckResult{}, err
+	}
+	ack.Token = Token{Number: fence}
+	if err := bindSteps(ctx, "add_steps[%d]", steps); err != nil {
+		return AckResult{}, err
+	}
+	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
 		q := db.New(tx)
 		if _, err := addSteps(ctx, q, ack.ID, ack.Token.Number, steps); err != nil {
 			return renamed(err, "steps[", "add_steps[")
@@ -155,11 +169,18 @@ func renamed(err error, from, to string) error {
 // StartWorkflow lets a running step start a child workflow and end when that ends. The attempt of the step is over.
 // Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
 func (e *Engine) StartWorkflow(ctx context.Context, id ID, token Token, w NewWorkflow) (Workflow, error) {
+	fence, err := e.checkedFence(ctx, id, token)
+	if err != nil {
+		return Workflow{}, err
+	}
+	if err := w.bind(ctx); err != nil {
+		return Workflow{}, err
+	}
 	text, err := json.Marshal(w)
 	if err != nil {
 		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
-	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: e.fence(ctx, id, token), Definition: text})
+	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: fence, Definition: text})
 	if err != nil {
 		return Workflow{}, fromDB("starting a workflow", err)
 	}
@@ -179,7 +200,15 @@ type Dependency struct {
 // Dependencies lists up to limit steps that a step depends on, in the order of its definition, skipping the first `after`.
 // Errors: JobNotFound.
 func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]Dependency, error) {
-	rows, err := e.reads.Dependencies(ctx, db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)})
+	params := db.DependenciesParams{JobID: int64(id), After: int64(after), MaxSteps: int32(limit)}
+	if boundsOf(ctx) != nil {
+		filter, err := Filter{}.encode(ctx)
+		if err != nil {
+			return nil, err
+		}
+		params.Filter = filter
+	}
+	rows, err := e.reads.Dependencies(ctx, params)
 	if err != nil {
 		return nil, fromDB("reading dependencies", err)
 	}

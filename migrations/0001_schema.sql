@@ -616,6 +616,7 @@ create table weir.operation (
   state text not null default 'pending' constraint operation_state_is_known check (state in ('pending', 'running',
     'completed', 'cancelled')),
   filter jsonb not null,
+  bounds jsonb,
   keep_attempts boolean not null default false,
   options jsonb not null default '{}',
   requested_by text,
@@ -645,6 +646,8 @@ comment on column weir.operation.state is 'pending, running, then completed or c
 comment on column weir.operation.filter is
   'Which dead letters, of those that died before created_at (see weir.count_dead), or which jobs, of those up to '
   'until_id (see weir.count_jobs).';
+comment on column weir.operation.bounds is
+  'What kept the caller who requested it to its own rows: {tenant, queues, principal, own}; null: nothing did.';
 comment on column weir.operation.options is
   'What else was asked for: {priority} of bulk_reprioritise, {reset_attempts} of bulk_retry, {format, limit} of '
   'export_jobs.';
@@ -1107,6 +1110,8 @@ create table weir.workflow (
   parent_job_id bigint,
   ancestors bigint[],
   forked_from bigint,
+  tenant text,
+  principal int,
   constraint workflow_pkey primary key (id),
   constraint workflow_is_over_or_not check ((finished_at is not null) = (state in ('completed', 'failed', 'cancelled')))
 ) partition by range (id);
@@ -1126,6 +1131,10 @@ comment on column weir.workflow.state is
   'or cancelled.';
 comment on column weir.workflow.on_failure is
   'What happens when a step dies: fail_fast, continue or compensate. A step may have its own.';
+comment on column weir.workflow.tenant is
+  'The tenant of all its steps, those that are added later too; null: they may have several, or none.';
+comment on column weir.workflow.principal is
+  'Who submitted it, weir.principal.id; null: the owner of the schema, or a node without authentication.';
 comment on column weir.workflow.name is 'What people call it, 1 to 200 characters.';
 comment on column weir.workflow.steps is 'How many steps it has, compensations not counted.';
 comment on column weir.workflow.last_id is 'No step has a higher id.';
@@ -1702,7 +1711,7 @@ create constraint trigger evaluate_at_commit after insert on weir.breaker_sample
 -- Roles that do not own weir: see sql/functions/access.sql.
 
 create schema if not exists weir_auth;
-comment on schema weir_auth is 'Who may use weir. Only its owner reads or writes here.';
+comment on schema weir_auth is 'Who may use weir, and whose turn it is. Only its owner reads, writes or locks here.';
 create table weir_auth.sql_access (
   role oid not null,
   name name not null,
@@ -1735,6 +1744,18 @@ do $do$ begin
   comment on view weir_auth.reads is 'Which queues and tenants the session may read: a row for each access that it has.';
 end $do$;
 -- +goose StatementEnd
+-- Tables whose locks are turns: see sql/functions/turn.sql.
+-- +goose StatementBegin
+do $do$ begin
+  for n in 0..31 loop
+    continue when n between 3 and 15;  -- for turns to come
+    execute format('create table weir_auth.turn_%s ()', n);
+    execute format('alter table weir_auth.turn_%s replica identity full', n);
+    execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');
+  end loop;
+end $do$;
+-- +goose StatementEnd
+
 create schema if not exists weir_read;
 comment on schema weir_read is
   'The views of weir for roles that do not own it: they show what the session''s login has access to.';

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
 
@@ -25,9 +26,7 @@ func (n *Node) Run(asked, insisted context.Context) error {
 		go tuneMemory(background)
 	}
 	served := make(chan error, 1)
-	go func() {
-		served <- n.server.Serve(netutil.LimitListener(n.config.Listener, n.config.MaxHTTPConnections))
-	}()
+	go func() { served <- n.serve(netutil.LimitListener(n.config.Listener, n.config.MaxHTTPConnections)) }()
 
 	var err error
 	select {
@@ -50,6 +49,13 @@ func (n *Node) Run(asked, insisted context.Context) error {
 		n.log.Warn("background work did not stop in time; exiting without it")
 	}
 	return err
+}
+
+func (n *Node) serve(listener net.Listener) error {
+	if n.tls != nil {
+		return n.server.ServeTLS(listener, "", "")
+	}
+	return n.server.Serve(listener)
 }
 
 // finishReplies refuses new work and returns when the last reply is out, or cut off.

@@ -46,6 +46,8 @@ type Config struct {
 	MaxStreams int
 	// AllowedHosts are the names under which clients call the node: see api. Defaults to none but localhost.
 	AllowedHosts []string
+	// TLS are the files to serve HTTPS with. They are read again when they change. Defaults to plain HTTP.
+	TLS TLSFiles
 	// Auth asks every caller for an API key. Defaults to false.
 	Auth bool
 	// AuditRetentionDays is how long the audit trail is kept. Defaults to that of jobs.
@@ -69,6 +71,7 @@ type Node struct {
 	engine *jobs.Engine
 	chores *chores.Chores // nil: other nodes run them
 	server *http.Server
+	tls    *certificate       // nil: plain HTTP
 	cancel context.CancelFunc // ends every request
 }
 
@@ -88,6 +91,11 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 			n.Close()
 		}
 	}()
+	if c.TLS != (TLSFiles{}) {
+		if n.tls, err = newCertificate(c.TLS, c.Logger); err != nil {
+			return nil, err
+		}
+	}
 	registry := prometheus.NewRegistry()
 	processes := collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})
 	registry.MustRegister(collectors.NewGoCollector(), processes)
@@ -116,11 +124,20 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		return nil, err
 	}
 	n.server = newServer(requests, handler, c.Logger)
+	if n.tls != nil {
+		n.server.TLSConfig = n.tls.server()
+	}
 	return n, nil
 }
 
 // URL is where a client on this machine reaches the node.
-func (n *Node) URL() string { return "http://" + reachable(n.config.Listener.Addr().String()) }
+func (n *Node) URL() string {
+	scheme := "http"
+	if n.tls != nil {
+		scheme = "https"
+	}
+	return scheme + "://" + reachable(n.config.Listener.Addr().String())
+}
 
 // Close gives back what New took, for a node that was not run.
 func (n *Node) Close() {

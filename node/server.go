@@ -18,17 +18,33 @@ const (
 	// idleTimeout is how long a connection without a request stays open. It is longer than load balancers keep theirs,
 	// so that the node is never the one that closes a connection while a request is on its way.
 	idleTimeout = 3 * time.Minute
+
+	// maxHeaderBytes bounds a request's header: a path and a query with filters, and a credential.
+	maxHeaderBytes = 64 << 10
+
+	// maxHTTP2Streams bounds the requests of one HTTP/2 connection that are under way.
+	maxHTTP2Streams = 250
+
+	// An HTTP/2 connection without a frame for pingAfter gets a ping, and ends unless the client answers within pingTimeout. One that takes
+	// no bytes for writeTimeout ends too.
+	pingAfter    = time.Minute
+	pingTimeout  = 15 * time.Second
+	writeTimeout = 30 * time.Second
 )
 
-// newServer makes the HTTP server. Every request's context descends from requests.
+// newServer makes the HTTP server. A handshake of TLS must end within headerTimeout too. Every request's context descends from requests.
 func newServer(requests context.Context, handler http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: handler,
 		// No WriteTimeout and no ReadTimeout: both count from the request's first byte, and a claim may wait for 60 s.
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
-		BaseContext:       func(net.Listener) context.Context { return requests },
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxHTTP2Streams, SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: writeTimeout,
+		},
+		BaseContext: func(net.Listener) context.Context { return requests },
+		ErrorLog:    slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

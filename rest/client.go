@@ -7,6 +7,7 @@ package rest
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 )
 
@@ -30,34 +30,53 @@ const maxConnections = 32
 
 // Client calls weir over HTTP. It is safe for use by several goroutines.
 type Client struct {
-	base  string
-	agent string
-	http  *http.Client
+	base       string // without user and password
+	agent      string
+	credential *credential
+	http       *http.Client
 }
 
-// New makes a client of the service at an address; version goes into its User-Agent.
-func New(address, version string) (*Client, error) {
-	if err := CheckURL(address); err != nil {
+// Config is how a Client is set up. Address is required.
+type Config struct {
+	Address string
+	// Version goes into the User-Agent.
+	Version string
+	// Token returns what goes with each call, an API key or an access token; empty: nothing. A client asks for it again when it is a second
+	// old, so that it follows a rotation. Defaults to nothing.
+	Token func() (string, error)
+	TLS   TLS
+}
+
+// New makes a client of the service at an address.
+func New(c Config) (*Client, error) {
+	base, authorization, err := parseAddress(c.Address)
+	if err != nil {
+		return nil, err
+	}
+	credential := &credential{fromAddress: authorization, token: c.Token}
+	if _, err := credential.authorization(); err != nil {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if transport.TLSClientConfig, err = c.TLS.config(); err != nil {
+		return nil, err
+	}
 	transport.MaxConnsPerHost = maxConnections
 	transport.MaxIdleConnsPerHost = maxConnections
 	return &Client{
-		base: strings.TrimSuffix(address, "/"), agent: "weir/" + version, http: &http.Client{Transport: transport},
+		base: base, agent: "weir/" + c.Version, credential: credential,
+		// weir redirects no call, and another service that does must not get the token.
+		http: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 	}, nil
 }
 
 // CheckURL returns an error unless an address can be that of a service.
 func CheckURL(address string) error {
-	u, err := url.Parse(address)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("%q is not a URL of a service, such as %s", address, DefaultURL)
-	}
-	return nil
+	_, _, err := parseAddress(address)
+	return err
 }
 
-// URL is the service's address.
+// URL is the service's address, without user and password.
 func (c *Client) URL() string { return c.base }
 
 // Do makes a call and decodes its answer as a T; json.RawMessage keeps it as it came. An answer that refuses the call
@@ -127,6 +146,13 @@ func (c *Client) request(ctx context.Context, call Call) (*http.Request, error) 
 		request.Header.Set("Content-Type", "application/json")
 	}
 	request.Header.Set("User-Agent", c.agent)
+	authorization, err := c.credential.authorization()
+	if err != nil {
+		return nil, err
+	}
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
+	}
 	return request, nil
 }
 
@@ -145,6 +171,8 @@ func (c *Client) explain(err error) error {
 			"start weir with weir dev, or give its address with --url or WEIR_URL", c.base, dial.Err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not answer in time", c.base)
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return fmt.Errorf("the certificate of %s is not trusted: name the authority that signed it with --ca-file or WEIR_CA_FILE", c.base)
 	}
 	return fmt.Errorf("calling %s: %w", c.base, err)
 }

@@ -12,7 +12,7 @@ import (
 func newTestClient(t *testing.T, handler http.HandlerFunc) *Client {
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	client, err := New(server.URL, "test")
+	client, err := New(Config{Address: server.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,6 +35,10 @@ import (
 // answerLimit is how much of an answer is read, so that the connection can be used again. Nothing of it is kept.
 const answerLimit = 64 << 10
 
+// azureWire is the address under which each machine of Azure finds its host, and with it the machine's settings. Unlike those of other clouds
+// it is a public one.
+var azureWire = netip.MustParsePrefix("168.63.129.16/32")
+
 // Config is how a Sender is set up. The zero value sends to public addresses.
 type Config struct {
 	// Allow are networks that are not public and still allowed. Defaults to none.
@@ -67,7 +71,7 @@ func NewSender(c Config) *Sender {
 			v6 = append(v6, p)
 		}
 	}
-	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
+	guard := ssrf.New(ssrf.WithAnyPort(), ssrf.WithDeniedV4Prefixes(azureWire), ssrf.WithAllowedV4Prefixes(v4...), ssrf.WithAllowedV6Prefixes(v6...))
 	// The address is checked where it is dialled, after its name was looked up: a check beforehand would be of another answer of the DNS.
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(network, address string, c syscall.RawConn) error { return guard.Safe(network, address, c) }}
 	return &Sender{

@@ -58,7 +58,7 @@ func newFakeWeir(t *testing.T, jobs int) *fakeWeir {
 }
 
 func (f *fakeWeir) client(t *testing.T) *rest.Client {
-	c, err := rest.New(f.URL, "test")
+	c, err := rest.New(rest.Config{Address: f.URL})
 	if err != nil {
 		t.Fatal(err)
 	}

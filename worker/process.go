@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -23,16 +24,32 @@ type Program struct {
 	Stderr io.Writer
 }
 
-// Environment is what all runs of a program have in common: the environment inherited from weir, the worker's name and
-// the service's URL.
-func Environment(inherited []string, worker, url string) []string {
+// always are the variables that every program gets.
+var always = []string{"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_*", "TZ", "TMPDIR"}
+
+// Environment is what all runs of a program have in common: the variables of the environment that are listed, the worker's name and
+// the service's URL. The others may be secrets of this program, such as its database's URL, which jobs have no need of.
+func Environment(inherited, listed []string, worker, url string) []string {
+	listed = slices.Concat(listed, always)
 	var env []string
 	for _, variable := range inherited {
-		if !strings.HasPrefix(variable, "WEIR_JOB_") {
+		name, _, _ := strings.Cut(variable, "=")
+		if passes(name, listed) {
 			env = append(env, variable)
 		}
 	}
 	return append(env, "WEIR_JOB_WORKER="+worker, "WEIR_URL="+url)
+}
+
+// passes says whether a variable is listed. One of weir's own must be listed by its whole name.
+func passes(name string, listed []string) bool {
+	if strings.HasPrefix(name, "WEIR_JOB_") || name == "WEIR_URL" {
+		return false // another job's, or the address of another service
+	}
+	return slices.ContainsFunc(listed, func(entry string) bool {
+		prefix, open := strings.CutSuffix(entry, "*")
+		return entry == name || open && strings.HasPrefix(name, prefix) && !strings.HasPrefix(name, "WEIR_")
+	})
 }
 
 // stopReason is why a program is stopped before it ends.

@@ -135,7 +135,7 @@ func TestProgramThatCannotBeStarted(t *testing.T) {
 
 func TestEnvironmentDropsThatOfAnotherJob(t *testing.T) {
 	t.Parallel()
-	env := Environment([]string{"HOME=/h", "WEIR_JOB_ID=1", "WEIR_URL=http://other"}, "w", "http://here")
+	env := Environment([]string{"HOME=/h", "WEIR_JOB_ID=1", "WEIR_URL=http://other"}, []string{"*"}, "w", "http://here")
 	if !slices.Contains(env, "HOME=/h") || slices.Contains(env, "WEIR_JOB_ID=1") ||
 		env[len(env)-1] != "WEIR_URL=http://here" {
 		t.Errorf("it is %q", env)

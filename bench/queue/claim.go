@@ -11,6 +11,7 @@ import (
 // Taken is a job that a worker has: the system's own id and token, and its number.
 type Taken struct {
 	ID, Token, Number int64
+	Sealed            string // the token as weir's service gives it to a caller with a key
 }
 
 // Claimer is a system whose workers are loops of ours: claim a batch, complete it. Each worker has a claimer of its own.

@@ -70,6 +70,7 @@ func Systems(program string) []System {
 		{"weir-sql", "weir's SQL functions from Go (pgx), no service in between", func() Queue { return &weirSQL{} }},
 		{"weir-engine", "weir's engine as a Go package in the benchmark's process", func() Queue { return &weirEngine{} }},
 		{"weir-rest", "weir's service over HTTP; a batch of one is a single call", func() Queue { return &weirREST{program: weir} }},
+		{"weir-rest-key", "the same with an API key in each call", func() Queue { return &weirREST{program: weir, withKey: true} }},
 		{"river-tuned", "River, 2,000 workers, 2 ms fetch cooldown, indexes as shipped", func() Queue { return &riverQueue{tuned: true} }},
 		{"river-nogin", "the same without its two GIN indexes", func() Queue { return &riverQueue{tuned: true, dropGIN: true} }},
 		{"river-default", "River, 100 workers, all else as shipped", func() Queue { return &riverQueue{} }},

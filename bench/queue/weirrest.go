@@ -23,6 +23,8 @@ import (
 // weirREST is the whole service: `weir serve` in a process of its own, spoken with over HTTP. Batches of one are single calls.
 type weirREST struct {
 	program func() (string, error)
+	withKey bool
+	key     string
 	limits
 	process *exec.Cmd
 	log     bytes.Buffer
@@ -46,11 +48,17 @@ func (q *weirREST) Open(ctx context.Context, url string) (err error) {
 	q.http = &fasthttp.Client{MaxConnsPerHost: 512}
 	q.process = exec.CommandContext(ctx, program, "serve", "--migrate")
 	q.process.Env = append(os.Environ(), "WEIR_DATABASE_URL="+url, "WEIR_ADDR="+address, "WEIR_LOG_LEVEL=error", "WEIR_DRAIN_SECONDS=0")
+	if q.withKey {
+		q.process.Env = append(q.process.Env, "WEIR_AUTH=true")
+	}
 	q.process.Stdout, q.process.Stderr = &q.log, &q.log
 	if err := q.process.Start(); err != nil {
 		return err
 	}
-	return q.awaitReady(ctx)
+	if err := q.awaitReady(ctx); err != nil || !q.withKey {
+		return err
+	}
+	return q.pool.QueryRow(ctx, "select 'Bearer ' || key from weir.create_key('bench', '{producer,worker}')").Scan(&q.key)
 }
 
 // buildWeir builds the program of the module that this one names.
@@ -118,6 +126,9 @@ func (q *weirREST) call(ctx context.Context, path string, body []byte, answer an
 	request.SetRequestURI(q.url + path)
 	request.Header.SetMethod(http.MethodPost)
 	request.Header.SetContentType("application/json")
+	if q.key != "" {
+		request.Header.Set("Authorization", q.key)
+	}
 	request.SetBodyRaw(body)
 	if err := ctx.Err(); err != nil {
 		return err
@@ -178,7 +189,7 @@ func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 	var answer struct {
 		Jobs []struct {
 			ID    int64          `json:"id,string"`
-			Token int64          `json:"token,string"`
+			Token string         `json:"token"`
 			Args  jsontext.Value `json:"args"`
 		} `json:"jobs"`
 	}
@@ -188,7 +199,7 @@ func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 	}
 	taken := make([]Taken, len(answer.Jobs))
 	for i, job := range answer.Jobs {
-		taken[i] = Taken{ID: job.ID, Token: job.Token}
+		taken[i] = Taken{ID: job.ID, Sealed: job.Token}
 		var err error
 		if taken[i].Number, err = numberOf(job.Args); err != nil {
 			return nil, err
@@ -199,7 +210,7 @@ func (c *restClaimer) Claim(ctx context.Context, limit int) ([]Taken, error) {
 
 func (c *restClaimer) Complete(ctx context.Context, taken []Taken) (numbers []int64, err error) {
 	if len(taken) == 1 {
-		err := c.service.call(ctx, "/v1/jobs/"+strconv.FormatInt(taken[0].ID, 10)+"/complete", fmt.Appendf(nil, `{"token":"%d"}`, taken[0].Token), nil)
+		err := c.service.call(ctx, "/v1/jobs/"+strconv.FormatInt(taken[0].ID, 10)+"/complete", fmt.Appendf(nil, `{"token":"%s"}`, taken[0].Sealed), nil)
 		return []int64{taken[0].Number}, err
 	}
 	if len(taken) == 0 {
@@ -207,7 +218,7 @@ func (c *restClaimer) Complete(ctx context.Context, taken []Taken) (numbers []in
 	}
 	body := []byte(`{"acks":`)
 	for _, t := range taken {
-		body = fmt.Appendf(body, `,{"id":"%d","token":"%d","outcome":"complete"}`, t.ID, t.Token)
+		body = fmt.Appendf(body, `,{"id":"%d","token":"%s","outcome":"complete"}`, t.ID, t.Sealed)
 	}
 	body[len(`{"acks":`)] = '['
 	var answer struct {

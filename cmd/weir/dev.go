@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,8 +17,12 @@ import (
 	"github.com/weirhq/weir/rest"
 )
 
-// devDatabase is the name of weir's database in its own PostgreSQL.
-const devDatabase = "weir"
+// The names of weir's database in its own PostgreSQL, and of the role that owns it. The node is that role, not a superuser: what a request made
+// it do wrong would end at its database.
+const (
+	devDatabase = "weir"
+	devRole     = "weir"
+)
 
 type devCommand struct {
 	DataDir      string `help:"Folder for the data. weir never deletes it." env:"WEIR_DATA_DIR" default:"${default_data_dir}"`
@@ -41,10 +46,11 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 		return errors.Join(err, listener.Close())
 	}
 	defer func() { err = errors.Join(err, postgres.Stop()) }()
-	if err := prepareDevDatabase(ctx, postgres); err != nil {
+	database, err := prepareDevDatabase(ctx, postgres)
+	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := c.newNode(ctx, listener, log, postgres.URL(devDatabase), postgres.URL(devDatabase), 0)
+	n, err := c.newNode(ctx, listener, log, database, database, 0)
 	if err != nil {
 		return err
 	}
@@ -63,24 +69,42 @@ func (c *devCommand) startPostgres(ctx context.Context, log *slog.Logger) (*embe
 	})
 }
 
-// prepareDevDatabase creates the database if it does not exist, and migrates it.
-func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) error {
+// prepareDevDatabase creates the role and the database if they do not exist, migrates, and returns the database's URL for the role. The role
+// gets a new password at each start, so none is kept.
+func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) (string, error) {
 	conn, err := pgx.Connect(ctx, postgres.URL("postgres"))
 	if err != nil {
-		return fmt.Errorf("connecting to PostgreSQL: %w", err)
+		return "", fmt.Errorf("connecting to PostgreSQL: %w", err)
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
-	var exists bool
-	const find = "select exists (select from pg_database where datname = $1)"
-	if err := conn.QueryRow(ctx, find, devDatabase).Scan(&exists); err != nil {
-		return fmt.Errorf("reading the list of databases: %w", err)
+	password := rand.Text() // letters and digits
+	var isRole bool
+	var owner string
+	const find = `select exists (select from pg_roles where rolname = $1),
+		coalesce((select pg_get_userbyid(datdba) from pg_database where datname = $2), '')`
+	if err := conn.QueryRow(ctx, find, devRole, devDatabase).Scan(&isRole, &owner); err != nil {
+		return "", fmt.Errorf("reading the list of databases: %w", err)
 	}
-	if !exists {
-		if _, err := conn.Exec(ctx, "create database "+devDatabase); err != nil {
-			return fmt.Errorf("creating the database: %w", err)
+	var statements []string
+	if !isRole {
+		statements = append(statements, "create role "+devRole, "grant pg_read_all_stats to "+devRole)
+	}
+	statements = append(statements, fmt.Sprintf("alter role %s login nosuperuser password '%s'", devRole, password))
+	switch owner {
+	case "":
+		statements = append(statements, "create database "+devDatabase+" owner "+devRole)
+	case devRole:
+	default:
+		return "", fmt.Errorf("the database %s belongs to %s, as an earlier weir made it: use another folder with --data-dir, or drop the database",
+			devDatabase, owner)
+	}
+	for _, sql := range statements {
+		if _, err := conn.Exec(ctx, sql); err != nil {
+			return "", fmt.Errorf("preparing the database: %w", err)
 		}
 	}
-	return migrations.Up(ctx, postgres.URL(devDatabase))
+	url := postgres.URLFor(devRole, password, devDatabase)
+	return url, migrations.Up(ctx, url)
 }
 
 // devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no

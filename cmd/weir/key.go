@@ -15,6 +15,9 @@ import (
 
 // createKeyInDatabase makes an API key without a node, for those who have the database: so the first one is made.
 func createKeyInDatabase(ctx context.Context, url string, k cli.NewKey) (json.RawMessage, error) {
+	if _, err := databaseURL(url, ""); err != nil {
+		return nil, err
+	}
 	conn, err := pgx.Connect(ctx, url)
 	if err != nil {
 		return nil, fmt.Errorf("connecting to PostgreSQL: %w", err)

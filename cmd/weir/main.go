@@ -53,6 +53,7 @@ func (s streams) session() *cli.Session {
 	cursor := os.Getenv("TERM") != "dumb"
 	session := &cli.Session{
 		In: s.in, Out: s.out, Err: s.err, Version: readBuild().version, CreateKey: createKeyInDatabase,
+		Token:    os.Getenv("WEIR_TOKEN"),
 		Paint:    terminal.Painter(cursor && os.Getenv("NO_COLOR") == "" && terminal.Is(s.out)),
 		Progress: cursor && terminal.Is(s.err),
 	}

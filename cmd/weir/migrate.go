@@ -24,14 +24,18 @@ type migrateUp struct {
 
 // Run migrates. Any number of nodes may do so at once.
 func (c *migrateUp) Run(ctx context.Context, std streams) error {
-	before, err := migrations.Read(ctx, c.DatabaseURL)
+	url, err := c.url()
 	if err != nil {
 		return err
 	}
-	if err := migrations.Up(ctx, c.DatabaseURL); err != nil {
+	before, err := migrations.Read(ctx, url)
+	if err != nil {
 		return err
 	}
-	after, err := migrations.Read(ctx, c.DatabaseURL)
+	if err := migrations.Up(ctx, url); err != nil {
+		return err
+	}
+	after, err := migrations.Read(ctx, url)
 	if err != nil {
 		return err
 	}
@@ -60,7 +64,11 @@ type migrateDown struct {
 
 // Run removes the schema. It goes all the way or not at all: a database between two versions serves no weir.
 func (c *migrateDown) Run(ctx context.Context, std streams) error {
-	config, err := pgx.ParseConfig(c.DatabaseURL)
+	url, err := c.url()
+	if err != nil {
+		return err
+	}
+	config, err := pgx.ParseConfig(url)
 	if err != nil {
 		return err
 	}
@@ -68,7 +76,7 @@ func (c *migrateDown) Run(ctx context.Context, std streams) error {
 	if err := std.session().Confirm(c.Yes, question, "nothing was removed"); err != nil {
 		return err
 	}
-	if err := migrations.Down(ctx, c.DatabaseURL); err != nil {
+	if err := migrations.Down(ctx, url); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -85,7 +93,11 @@ type migrateStatus struct {
 
 // Run lists the migrations. It changes nothing.
 func (c *migrateStatus) Run(ctx context.Context, std streams) error {
-	state, err := migrations.Read(ctx, c.DatabaseURL)
+	url, err := c.url()
+	if err != nil {
+		return err
+	}
+	state, err := migrations.Read(ctx, url)
 	if err != nil {
 		return err
 	}

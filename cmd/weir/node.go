@@ -28,6 +28,9 @@ type nodeFlags struct {
 	MaxStreams         int      `help:"Most streams of events. Others are refused as overloaded." env:"WEIR_MAX_STREAMS" default:"1000"`
 	Auth               bool     `help:"Ask every caller for an API key. The default where --addr is beyond this machine." env:"WEIR_AUTH"`
 	Insecure           bool     `help:"Let everyone do everything, although --addr is beyond this machine." env:"WEIR_INSECURE"`
+	TLSCert            string   `name:"tls-cert" help:"PEM file of the certificate to serve HTTPS with. It is read again when it changes." env:"WEIR_TLS_CERT" type:"path" placeholder:"FILE"`
+	TLSKey             string   `name:"tls-key" help:"PEM file of the certificate's key." env:"WEIR_TLS_KEY" type:"path" placeholder:"FILE"`
+	TLSClientCA        string   `name:"tls-client-ca" help:"PEM file of authorities: a client with a certificate of theirs is the one that weir keys create --certificate made." env:"WEIR_TLS_CLIENT_CA" type:"path" placeholder:"FILE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	AuditRetentionDays int      `help:"How long the audit trail is kept, in days; months go as a whole." env:"WEIR_AUDIT_RETENTION_DAYS" default:"365"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
@@ -50,6 +53,10 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--auth and --insecure exclude each other")
 	case f.AuditRetentionDays < 1 || f.AuditRetentionDays > 36_500:
 		return errors.New("--audit-retention-days must be from 1 to 36500")
+	case (f.TLSCert == "") != (f.TLSKey == ""):
+		return errors.New("--tls-cert and --tls-key go together")
+	case f.TLSClientCA != "" && f.TLSCert == "":
+		return errors.New("--tls-client-ca takes --tls-cert and --tls-key too")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -64,11 +71,16 @@ func (f nodeFlags) newNode(
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	if f.TLSCert == "" && !onLoopback(listener.Addr()) {
+		log.Warn("others than this machine can call, without TLS: keys and jobs cross the network in the clear, unless a proxy in front "+
+			"ends TLS", "addr", listener.Addr().String())
+	}
 	return node.New(ctx, node.Config{
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
 		AuditRetentionDays: f.AuditRetentionDays,
+		TLS:                node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
 		Auth:               f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
@@ -76,8 +88,12 @@ func (f nodeFlags) newNode(
 
 // authenticates says whether callers need a key: where others than this machine can call, unless told otherwise.
 func (f nodeFlags) authenticates(addr net.Addr) bool {
+	return f.Auth || !f.Insecure && !onLoopback(addr)
+}
+
+func onLoopback(addr net.Addr) bool {
 	tcp, isTCP := addr.(*net.TCPAddr)
-	return f.Auth || !f.Insecure && !(isTCP && tcp.IP.IsLoopback())
+	return isTCP && tcp.IP.IsLoopback()
 }
 
 // allowedHosts adds the host that the node listens on, if it has a name.

@@ -13,9 +13,10 @@ import (
 
 type serveCommand struct {
 	databaseFlags
-	ListenDatabaseURL string  `help:"URL of the same database that bypasses a pooler in transaction mode, for LISTEN, migrations and chores. Defaults to --database-url." env:"WEIR_LISTEN_DATABASE_URL" placeholder:"URL"`
-	Migrate           bool    `help:"Migrate the database first. Several nodes may do so at once." env:"WEIR_MIGRATE"`
-	DrainSeconds      float64 `help:"On shutdown, how long /readyz answers not ready while the node still takes calls." env:"WEIR_DRAIN_SECONDS" default:"1"`
+	ListenDatabaseURL     string  `help:"URL of the same database that bypasses a pooler in transaction mode, for LISTEN, migrations and chores. Defaults to --database-url." env:"WEIR_LISTEN_DATABASE_URL" placeholder:"URL"`
+	ListenDatabaseURLFile string  `help:"File with that URL, in place of --listen-database-url." env:"WEIR_LISTEN_DATABASE_URL_FILE" placeholder:"FILE"`
+	Migrate               bool    `help:"Migrate the database first. Several nodes may do so at once." env:"WEIR_MIGRATE"`
+	DrainSeconds          float64 `help:"On shutdown, how long /readyz answers not ready while the node still takes calls." env:"WEIR_DRAIN_SECONDS" default:"1"`
 	nodeFlags
 }
 
@@ -24,24 +25,24 @@ func (c *serveCommand) Validate() error {
 	if c.DrainSeconds < 0 {
 		return errors.New("--drain-seconds must not be negative")
 	}
-	return c.nodeFlags.Validate()
+	return errors.Join(c.databaseFlags.Validate(), c.nodeFlags.Validate())
 }
 
 // Run serves until it is asked to stop.
 func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	log := c.logger(std.err)
+	url, direct, err := c.urls()
+	if err != nil {
+		return err
+	}
 	listener, err := node.Listen(ctx, c.Addr)
 	if err != nil {
 		return err
 	}
-	direct := c.ListenDatabaseURL
-	if direct == "" {
-		direct = c.DatabaseURL
-	}
 	if err := c.checkSchema(ctx, log, direct); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	n, err := c.newNode(ctx, listener, log, c.DatabaseURL, direct, cli.Seconds(c.DrainSeconds))
+	n, err := c.newNode(ctx, listener, log, url, direct, cli.Seconds(c.DrainSeconds))
 	if err != nil {
 		return err
 	}
@@ -51,6 +52,15 @@ func (c *serveCommand) Run(ctx context.Context, std streams, stop *stop) error {
 	}
 	log.Info("stopped")
 	return nil
+}
+
+// urls are those of the database: for calls, and directly.
+func (c *serveCommand) urls() (url, direct string, err error) {
+	if url, err = c.url(); err != nil || c.ListenDatabaseURL+c.ListenDatabaseURLFile == "" {
+		return url, url, err
+	}
+	direct, err = databaseURL(c.ListenDatabaseURL, c.ListenDatabaseURLFile)
+	return url, direct, err
 }
 
 // checkSchema returns an error unless the database has all the migrations that this program knows.

@@ -18,6 +18,7 @@ type workCommand struct {
 	LeaseSeconds     int      `help:"How long a job stays leased to this worker without a heartbeat. Heartbeats are three times as frequent, and also learn that a job is cancelled." env:"WEIR_LEASE_SECONDS" default:"30"`
 	GraceSeconds     float64  `help:"On shutdown, how long running commands may take to finish." env:"WEIR_GRACE_SECONDS" default:"10"`
 	KillGraceSeconds float64  `help:"When a command is stopped, the time between SIGTERM and SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
+	Env              []string `help:"Names of variables that commands get beside those that all get, comma-separated. A * at the end of a name stands for any text." env:"WEIR_ENV" placeholder:"NAME,…"`
 	ShowStderr       bool     `help:"Copy the standard error of commands to that of weir." env:"WEIR_SHOW_STDERR"`
 	Command          []string `arg:"" passthrough:"" help:"The program and its arguments, after --."`
 	cli.ServiceFlags
@@ -32,7 +33,9 @@ the attempt, with the end of standard error as the reason, and the job is retrie
 
 Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS,
 WEIR_JOB_TOKEN, WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
-(true if its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL.
+(true if its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL. Of the environment of weir work it has PATH,
+HOME, USER, LOGNAME, SHELL, LANG, LC_…, TZ, TMPDIR, and what --env names: secrets that weir was started with stay
+with weir. --env 'AWS_*,WEIR_TOKEN' passes those on.
 
 weir stops a command, with all processes of its group, when its job is cancelled, passes its timeout, or is no
 longer leased to this worker. SIGTERM and SIGINT stop the worker: it claims no more jobs, gives running commands
@@ -60,7 +63,7 @@ func (c *workCommand) Validate() error {
 
 // Run works until it is asked to stop.
 func (c *workCommand) Run(std streams, stop *stop) error {
-	client, err := c.Client(readBuild().version)
+	client, err := c.Client(std.session())
 	if err != nil {
 		return err
 	}
@@ -97,7 +100,7 @@ func (c *workCommand) program(std streams, workerName, url string) (worker.Progr
 		return worker.Program{}, usagef("cannot find the program %s: %v", args[0], errors.Unwrap(err))
 	}
 	p := worker.Program{
-		Path: path, Args: args, Env: worker.Environment(os.Environ(), workerName, url),
+		Path: path, Args: args, Env: worker.Environment(os.Environ(), c.Env, workerName, url),
 		KillGrace: cli.Seconds(c.KillGraceSeconds),
 	}
 	if c.ShowStderr {

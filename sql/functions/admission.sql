@@ -1,7 +1,7 @@
 -- Admission: a pass of the admitter moves jobs of a governed queue from their lines (job_held) to where claims find
 -- them (job_ready under the queue's admitted_id), as far as the limits allow.
 --
--- One pass is one short transaction, and passes of a queue take turns under an advisory lock. So weir.line,
+-- One pass is one short transaction, and passes of a queue take turns (turn.sql). So weir.line,
 -- weir.tenant_share and weir.admission have a single writer, and two sessions cannot exceed a limit together. Nodes run
 -- a pass before they claim, and from a loop. Nothing else waits for a pass: enqueues and acks only leave rows in
 -- admission_inbox, and a pass skips jobs that are locked.
@@ -120,7 +120,7 @@ comment on function weir.admit(text, int) is
   'it; where no node runs, call it before you claim. Commit soon, because other passes of the queue wait. Returns how '
   'many jobs it admitted; in how many lines jobs still wait; which limit holds them (concurrency, rate, or line: that '
   'of a key or tenant); in how many seconds a rate allows the next job; whether to call it again at once; and how '
-  'many jobs can be claimed as far as it counted (null: not counted). Locks: the queue''s advisory lock until the '
+  'many jobs can be claimed as far as it counted (null: not counted). Locks: the queue''s turn until the '
   'transaction ends, then rows with SKIP LOCKED. Errors: WR010 in a REPEATABLE READ transaction.';
 
 create or replace function weir.begin_pass(queue text, waits boolean) returns weir.queue language plpgsql as $$
@@ -135,8 +135,8 @@ begin
   if not found then
     return null;
   elsif waits then
-    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id));
-  elsif not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q.id)) then
+    perform weir.take_turn('admit', q.id);
+  elsif not weir.try_turn('admit', q.id) then
     return null;  -- another session is making a pass
   end if;
   select x.* into q from weir.queue x where x.id = q.id;  -- again, now that no other pass can run
@@ -144,7 +144,7 @@ begin
 end $$;
 comment on function weir.begin_pass(text, boolean) is
   'Internal. Takes the turn of a pass and returns the queue. Null: there is no such queue, or, unless it waits, '
-  'another session is making a pass. Locks: the queue''s advisory lock until the transaction ends.';
+  'another session is making a pass. Locks: the queue''s turn until the transaction ends.';
 
 create or replace function weir.new_admission(queue weir.queue) returns weir.admission language plpgsql as $$
 declare

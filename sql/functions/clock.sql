@@ -75,7 +75,7 @@ begin
   update weir.rollup_cursor c set until = date_trunc('minute', now_at) where c.until > ahead;
   delete from weir.health_check h where h.at > ahead;
   -- The last, so that until then there are traces. Rows of the last minute may not be visible yet.
-  perform pg_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
+  perform weir.take_turn('advance_frontier');
   update weir.watermark w set at = least(w.at, now_at), settled_at = least(w.settled_at, now_at - interval '1 minute'),
     holder_since = array(select least(s, now_at - interval '1 minute') from unnest(w.holder_since) with
       ordinality u(s, n) order by u.n) where w.at > now_at;
@@ -111,7 +111,7 @@ begin
 end $$;
 comment on function weir.recover_schedules(timestamptz) is 'Internal. The schedules'' part of weir.recover_clock.';
 
--- In a transaction of its own, for it takes turns with the admitters. Locks: the advisory lock of each governed queue.
+-- In a transaction of its own, for it takes turns with the admitters. Locks: the turn of each governed queue.
 create or replace function weir.recover_admission() returns void language plpgsql as $$
 declare
   now_at timestamptz := clock_timestamp();
@@ -119,7 +119,7 @@ declare
   q int;
 begin
   for q in select distinct a.queue_id from weir.admission a order by a.queue_id loop
-    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('admit ' || q));
+    perform weir.take_turn('admit', q);
     update weir.line l set tokens_at = least(l.tokens_at, now_at), rest_until = least(l.rest_until, now_at)
       where l.queue_id = q and (l.tokens_at > ahead or l.rest_until > ahead);
     update weir.admission a set since = least(a.since, now_at), tokens_at = least(a.tokens_at, now_at),

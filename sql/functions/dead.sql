@@ -137,7 +137,7 @@ comment on function weir.sweep_dead(int) is
   'Returns how many.';
 
 create or replace function weir.dead_filter_fields() returns text[] language sql immutable as $$
-  select '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts}'::text[]
+  select '{queue,kind,tenant,tag,error_type,q,died_after,died_before,min_attempts,bounds}'::text[]
 $$;
 comment on function weir.dead_filter_fields() is 'Internal. The fields of a filter of dead letters.';
 
@@ -156,6 +156,7 @@ create or replace function weir.dead_filter_problem(filter jsonb) returns text[]
         union all select f.field, case when filter ->> f.field is not null
           then weir.time_problem(filter -> f.field) end from unnest('{died_after,died_before}'::text[]) f(field)
         union all select 'min_attempts', weir.integer_problem(filter -> 'min_attempts', 1, 100)
+        union all select 'bounds', weir.bounds_problem(filter -> 'bounds')
       ) p(field, problem) where p.problem is not null limit 1)
   end
 $$;
@@ -171,7 +172,7 @@ declare
   after timestamptz := (filter ->> 'died_after')::timestamptz;
   before timestamptz := (filter ->> 'died_before')::timestamptz;
   of_queue int := (select q.id from weir.queue q where q.name = filter ->> 'queue');
-  asks boolean := jsonb_strip_nulls(filter) ?| '{kind,tenant,tag,error_type,q,min_attempts}';
+  asks boolean := jsonb_strip_nulls(filter) ?| '{kind,tenant,tag,error_type,q,min_attempts,bounds}';
   words text := lower(filter ->> 'q');
 begin
   return query
@@ -179,8 +180,9 @@ begin
   where d.job_id = any (job_ids) and (after is null or d.died_at >= after) and (before is null or d.died_at < before)
     and (filter ->> 'queue' is null or d.queue_id = of_queue)
     and case when asks then exists (
-      select from weir.job j join weir.job_outcome o on o.job_id = j.id
-      where j.id = d.job_id and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
+      select from weir.job j join weir.job_outcome o on o.job_id = j.id join weir.queue q on q.id = j.queue_id
+      where j.id = d.job_id and weir.is_within(filter -> 'bounds', j.tenant, q.name, j.principal)
+        and (filter ->> 'kind' is null or j.kind = filter ->> 'kind')
         and (filter ->> 'tenant' is null or j.tenant = filter ->> 'tenant')
         and (filter ->> 'tag' is null or filter ->> 'tag' = any (j.tags))
           and (filter ->> 'error_type' is null or o.error ->> 'type' = filter ->> 'error_type')

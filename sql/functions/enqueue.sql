@@ -53,6 +53,9 @@ declare
   keyed boolean;
   bare boolean;
   plain boolean;
+  stamped boolean := coalesce(jsonb_typeof(jobs -> 0) = 'object' and jobs -> 0 ? 'principal', false);
+  bare_fields text[] := case when stamped then '{kind,args,queue,priority,principal}'
+    else '{kind,args,queue,priority}' end;
   names text[];
   known text[];  -- the same names in order, and what goes with each
   queue_ids int[];
@@ -72,17 +75,19 @@ begin
     return;
   end if;
   -- Most jobs are plain, and one expression shows it; the others are checked one by one. Bare jobs have only these
-  -- four fields; plain ones may also have a concurrency key, a tenant and a principal.
+  -- four fields, and a principal where a node with authentication stamps them all; plain ones may also have a
+  -- concurrency key and a tenant.
   select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
     bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
     bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant,principal}'::text[] = '{}'
         and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null
         and coalesce(jsonb_typeof(e.rest -> 'principal') = 'number', true))
+      and (not stamped or coalesce(jsonb_typeof(e.job -> 'principal') = 'number', true))
       and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
       and coalesce(jsonb_typeof(e.job -> 'queue') = 'string', true) and pg_column_size(e.job) <= 65536
       and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true)
     into named, first_name, last_name, keyed, bare, plain
-  from (select x as job, case when jsonb_typeof(x) = 'object' then x - '{kind,args,queue,priority}'::text[]
+  from (select x as job, case when jsonb_typeof(x) = 'object' then x - bare_fields
     else '{"": 0}' end as rest
     from jsonb_array_elements(jobs) x offset 0) e;
   if not plain then
@@ -119,7 +124,7 @@ begin
         coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q], e.job ->> 'kind',
           coalesce(e.job -> 'args', '{}'),
         case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end,
-        case when not bare then (e.job ->> 'principal')::numeric::int end
+        case when stamped or not bare then (e.job -> 'principal')::int end
       from (select x.job, case when cardinality(known) = 1 then 1
         else array_position(known, coalesce(x.job ->> 'queue', 'default')) end as q
         from jsonb_array_elements(jobs) x(job)) e
@@ -275,7 +280,7 @@ begin
       (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
       store_jobs.workflow_id, case when is_step then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n],
         slots[i.n],
-      i.job ->> 'concurrency_key', (i.job ->> 'principal')::numeric::int
+      i.job ->> 'concurrency_key', (i.job -> 'principal')::int
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq)

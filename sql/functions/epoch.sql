@@ -50,7 +50,7 @@ create or replace function weir.begin_epoch(last weir.watermark, out epoch int, 
 language plpgsql as $$
 begin
   epoch := last.epoch; wal_timeline := last.wal_timeline; origin := last.origin;
-  if not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('keep_partitions')) then
+  if not weir.try_turn('keep_partitions') then
     return;  -- the next tick tries again
   end if;
   perform weir.open_next_partition();

@@ -14,7 +14,7 @@
 --
 -- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
 
--- One session at a time (advisory lock, transaction level), and not more often than `every`; the others return the
+-- One session at a time (turn.sql), and not more often than `every`; the others return the
 -- last tick. READ COMMITTED only: each statement must see what was committed before it began.
 create or replace function weir.advance_frontier(every interval default '200 ms', out tick bigint,
   out late_tick bigint, out holders int, out fresh boolean, out passed bigint)
@@ -38,7 +38,7 @@ begin
     raise exception using errcode = 'WR010', message = 'advance_frontier needs a READ COMMITTED transaction',
       hint = 'Its statements must each see what was committed before they began.';
   end if;
-  mine := pg_try_advisory_xact_lock(hashtext('weir'), hashtext('advance_frontier'));
+  mine := weir.try_turn('advance_frontier');
   select * into last from weir.watermark w order by w.tick desc limit 1;
   if not mine or now_at >= last.at and now_at < last.at + every then
     tick := last.tick; late_tick := last.late_tick; holders := cardinality(last.holders); fresh := false; passed := 0;

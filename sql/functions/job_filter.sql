@@ -2,9 +2,29 @@
 
 create or replace function weir.job_filter_fields() returns text[] language sql immutable as $$
   select '{state,queue,kind,tenant,tag,worker,parent_id,workflow_id,priority,created_after,created_before,
-    finished_after,finished_before,min_attempts,has_error,q}'::text[]
+    finished_after,finished_before,min_attempts,has_error,q,bounds}'::text[]
 $$;
 comment on function weir.job_filter_fields() is 'Internal. The fields of a filter of jobs.';
+
+-- bounds keep the caller of a node to its own jobs: {tenant, queues (patterns of like), principal, own}. Nodes set them
+-- beside what the caller asks for.
+create or replace function weir.bounds_problem(bounds jsonb) returns text language sql immutable as $$
+  select case when jsonb_typeof(bounds) <> 'object' or bounds - '{tenant,queues,principal,own}'::text[] <> '{}'
+    or jsonb_typeof(bounds -> 'tenant') <> 'string' or jsonb_typeof(bounds -> 'own') <> 'boolean'
+    or jsonb_typeof(bounds -> 'queues') <> 'array' or weir.integer_problem(bounds -> 'principal', 1, 2147483647)
+      is not null then 'is for nodes: {tenant, queues, principal, own}' end
+$$;
+comment on function weir.bounds_problem(jsonb) is 'Internal. Why the bounds in a filter are invalid, or null.';
+
+create or replace function weir.is_within(bounds jsonb, tenant text, queue text, principal int) returns boolean
+language sql immutable as $$
+  select bounds is null or (
+    (bounds ->> 'tenant' is null or tenant = bounds ->> 'tenant')
+    and (bounds -> 'queues' is null or queue like any (array(select jsonb_array_elements_text(bounds -> 'queues'))))
+    and ((bounds ->> 'own')::boolean is not true or principal = (bounds ->> 'principal')::int)) is true
+$$;
+comment on function weir.is_within(jsonb, text, text, int) is
+  'Internal. Whether a job of this tenant, queue and principal is within the bounds of a caller (null: none).';
 
 create or replace function weir.job_filter_problem(filter jsonb) returns text[] language sql stable as $$
   select case
@@ -23,6 +43,7 @@ create or replace function weir.job_filter_problem(filter jsonb) returns text[] 
         union all select 'priority', weir.integer_problem(filter -> 'priority', 1, 10)
         union all select 'has_error', case when filter ->> 'has_error' is not null
           and jsonb_typeof(filter -> 'has_error') <> 'boolean' then 'must be true or false' end
+        union all select 'bounds', weir.bounds_problem(filter -> 'bounds')
         union all select 'parent_id', case when filter ->> 'parent_id' is not null
           and filter ->> 'parent_id' !~ '^[0-9]{1,18}$' then 'must be the id of a job' end
         union all select 'workflow_id', case when filter ->> 'workflow_id' is not null
@@ -129,6 +150,7 @@ declare
   finished_before timestamptz := (filter ->> 'finished_before')::timestamptz;
   has_error boolean := (filter ->> 'has_error')::boolean;
   words text := lower(filter ->> 'q');
+  bounds jsonb := filter -> 'bounds';
 begin
   return query
   select j.id from weir.jobs j
@@ -147,6 +169,8 @@ begin
     and (finished_after is null or j.finished_at >= finished_after)
       and (finished_before is null or j.finished_at < finished_before)
     and (has_error is null or (j.errors is not null) = has_error)
+    and (bounds is null or exists (select from weir.job f where f.id = j.id
+      and weir.is_within(bounds, f.tenant, j.queue, f.principal)))
     and (words is null or strpos(lower(concat_ws(' ', j.kind, j.args::text, j.error::text, j.errors::text)),
       words) > 0);
 end $$;

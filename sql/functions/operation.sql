@@ -70,16 +70,17 @@ begin
     select least(c.total, (options ->> 'limit')::bigint) as total, c.exact
       or c.total >= (options ->> 'limit')::bigint is true as exact into counted from weir.count_jobs(filter, kind) c;
   end if;
-  insert into weir.operation as o (kind, filter, keep_attempts, options, requested_by, rate_per_second, total,
+  insert into weir.operation as o (kind, filter, bounds, keep_attempts, options, requested_by, rate_per_second, total,
     total_exact, until_id)
-  values (kind, filter, coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
+  values (kind, filter - 'bounds', filter -> 'bounds', coalesce(keep_attempts, false), options, by, rate_per_second,
+    counted.total, counted.exact,
     coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
   -- q looks for a text in args and errors
   perform weir.record_change(case kind when 'redrive_dead' then 'redriveDeadLetters'
     when 'purge_dead' then 'purgeDeadLetters' when 'export_jobs' then 'exportJobs' else 'changeJobs' end,
-     'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
-    'kind', kind, 'filter', filter - 'q', 'options', options, 'keep_attempts', keep_attempts, 'rate_per_second',
+    'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
+    'kind', kind, 'filter', filter - '{q,bounds}'::text[], 'options', options, 'keep_attempts', keep_attempts, 'rate_per_second',
     rate_per_second, 'by', by, 'total', counted.total)));
   return new_id;
 end $$;
@@ -211,6 +212,9 @@ begin
   if op.next_at > now_at then
     wait_seconds := extract(epoch from op.next_at - now_at);
     return;
+  end if;
+  if op.bounds is not null then
+    op.filter := op.filter || jsonb_build_object('bounds', op.bounds);
   end if;
   batch := least(most, greatest(1, ceil(coalesce(op.rate_per_second, 'infinity') / 4)));
   if op.kind in ('redrive_dead', 'purge_dead') then

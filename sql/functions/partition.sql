@@ -61,7 +61,7 @@ declare
   current int;
   opened timestamptz;
 begin
-  if not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('keep_partitions')) then
+  if not weir.try_turn('keep_partitions') then
     return 'busy';
   end if;
   select s.last_value >> 32 into current from weir.job_id_seq s;

@@ -71,7 +71,7 @@ declare
   late weir.rollup_unsettled_ids;
 begin
   counted := 0;
-  if not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('roll_up')) then
+  if not weir.try_turn('roll_up') then
     did := 'busy';
     return;
   end if;

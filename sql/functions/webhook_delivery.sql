@@ -7,11 +7,12 @@ language sql stable as $$
     to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'job_id', job_id::text, 'queue', queue,
     'kind', kind, 'attempt', attempt, 'worker', worker, 'run_at',
       to_char(run_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'error', jsonb_build_object('message', error ->> 'message', 'type', error ->> 'type'))) - case when error is null
-      then 'error' else '' end
+    'error', jsonb_build_object('message', left(error ->> 'message', 200), 'type', left(error ->> 'type', 200))))
+      - case when error is null then 'error' else '' end
 $$;
 comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is
-  'Internal. An event as webhooks receive it.';
+  'Internal. An event as webhooks receive it. Of an error they get the first 200 characters: weir work puts what a '
+  'command wrote to standard error behind its exit status.';
 
 create or replace function weir.test_webhook(name text) returns bigint language plpgsql as $$
 declare

@@ -42,10 +42,11 @@ begin
   from (select s.job_id, nextval('weir.job_id_seq') as new_id
     from (select y.job_id from weir.workflow_step y where y.workflow_id = w.id order by y.job_id) s) x;
   insert into weir.workflow (id, name, on_failure, steps, last_id, waits_for, counts_all, compensable,
-    deadline_seconds, deadline_at, metadata, forked_from)
+    deadline_seconds, deadline_at, metadata, forked_from, tenant, principal)
   values (new_id, w.name, w.on_failure, w.steps, new_ids[cardinality(new_ids)],
     w.steps - (select count(*) from unnest(old_ids) o where o <> all (again)), true, w.compensable,
-    w.deadline_seconds, clock_timestamp() + make_interval(secs => w.deadline_seconds), w.metadata, w.id);
+    w.deadline_seconds, clock_timestamp() + make_interval(secs => w.deadline_seconds), w.metadata, w.id,
+    w.tenant, w.principal);
   perform weir.copy_steps(new_id, old_ids, new_ids, again);
   insert into weir.workflow_event (workflow_id, event, detail)
   values (w.id, 'forked', jsonb_strip_nulls(jsonb_build_object('workflow_id', new_id::text,
@@ -78,9 +79,10 @@ begin
     new_ids[array_position(old_ids, s.added_by)], case when s.job_id <> all (again) then s.job_id end
   from unnest(old_ids, new_ids) m(old, new) join weir.workflow_step s on s.job_id = m.old;
   insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata,
-    tenant, parent_id, result_ttl_seconds, workflow_id, step, concurrency_key, breaker)
+    tenant, parent_id, result_ttl_seconds, workflow_id, step, concurrency_key, breaker, principal)
   select m.new, j.queue_id, j.timeout_seconds, j.priority, j.max_attempts, j.kind, j.args, j.retry, j.tags,
-    j.metadata, j.tenant, j.parent_id, j.result_ttl_seconds, copy_steps.new_id, j.step, j.concurrency_key, j.breaker
+    j.metadata, j.tenant, j.parent_id, j.result_ttl_seconds, copy_steps.new_id, j.step, j.concurrency_key, j.breaker,
+    j.principal
   from unnest(old_ids, new_ids) m(old, new) join weir.job j on j.id = m.old;
   insert into weir.job_outcome (job_id, queue_id, state, attempt, worker, result, result_until)
   select m.new, o.queue_id, o.state, o.attempt, o.worker, o.result, o.result_until

@@ -3,7 +3,8 @@
 
 create or replace function weir.submit_workflow(definition jsonb) returns bigint language plpgsql as $$
 begin
-  return (select s.workflow_id from weir.store_workflow(weir.impose_on_workflow(definition)) s);
+  return (select s.workflow_id from weir.store_workflow(weir.impose_on_workflow(definition),
+    tenant => weir.login_tenant()) s);
 end $$;
 comment on function weir.submit_workflow(jsonb) is
   'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, '
@@ -11,10 +12,11 @@ comment on function weir.submit_workflow(jsonb) is
   'on_failure, compensation, and the options of a job}, or wait_for or workflow in place of the kind. Unknown names, '
   'duplicate names and cycles are refused before anything is stored. Errors: WR006, WR010, WR013.';
 
--- parent_job_id, ancestors: of a child workflow, the step that waits for it and the workflows around it.
+-- parent_job_id, ancestors: of a child workflow, the step that waits for it and the workflows around it. It has their
+-- tenant and principal. tenant: of all its steps, whatever they say; null: the one that they agree on, if they do.
 -- Locks: weir.job_ready against advance_frontier; an idempotency key; then as enqueue_batch.
 create or replace function weir.store_workflow(definition jsonb, parent_job_id bigint default null,
-  ancestors bigint[] default null, out workflow_id bigint, out duplicate boolean)
+  ancestors bigint[] default null, tenant text default null, principal int default null, out workflow_id bigint, out duplicate boolean)
 language plpgsql as $$
 declare
   w weir.workflow;
@@ -28,32 +30,59 @@ begin
   lock table weir.job_ready in row exclusive mode;  -- before a number is drawn: see frontier.sql
   w.id := nextval('weir.job_id_seq');
   if definition ->> 'idempotency_key' is not null then
-    first_id := weir.take_idempotency_key(definition, weir.login_tenant(), w.id);
+    first_id := weir.take_idempotency_key(definition, store_workflow.tenant, w.id);
     if first_id <> w.id then
       workflow_id := first_id;
       duplicate := true;
       return;
     end if;
   end if;
+  if store_workflow.parent_job_id is not null then
+    select p.tenant, p.principal into w.tenant, w.principal
+    from weir.workflow_step s join weir.workflow p on p.id = s.workflow_id
+    where s.job_id = store_workflow.parent_job_id;
+  else
+    w.tenant := store_workflow.tenant;
+    w.principal := store_workflow.principal;
+  end if;
+  w.tenant := coalesce(w.tenant, weir.tenant_of_steps(definition -> 'steps'));
   w.steps := 0;
   w.created_at := clock_timestamp();
   select * into stored from weir.store_steps(w, definition -> 'steps');
   insert into weir.workflow (id, created_at, name, on_failure, steps, last_id, waits_for, compensable,
-    deadline_seconds, deadline_at, metadata, parent_job_id, ancestors)
+    deadline_seconds, deadline_at, metadata, parent_job_id, ancestors, tenant, principal)
   values (w.id, w.created_at, definition ->> 'name', coalesce(definition ->> 'on_failure', 'fail_fast'), stored.steps,
     stored.last_id, stored.last_steps, stored.compensable, (definition ->> 'deadline_seconds')::float8,
     clock_timestamp() + make_interval(secs => (definition ->> 'deadline_seconds')::float8),
     case when definition ->> 'metadata' is not null then definition -> 'metadata' end,
-    store_workflow.parent_job_id, store_workflow.ancestors);
+    store_workflow.parent_job_id, store_workflow.ancestors, w.tenant, w.principal);
   if stored.unsettled <> '{}' then
     perform weir.reevaluate_steps(stored.unsettled);
   end if;
   workflow_id := w.id;
   duplicate := false;
 end $$;
-comment on function weir.store_workflow(jsonb, bigint, bigint[]) is
+comment on function weir.store_workflow(jsonb, bigint, bigint[], text, int) is
   'Internal. weir.submit_workflow, also for child workflows. duplicate: the idempotency key is taken, and the workflow '
   'is the first one''s.';
+
+create or replace function weir.tenant_of_steps(steps jsonb) returns text language sql immutable as $$
+  select case when count(*) = count(s.step ->> 'tenant') and min(s.step ->> 'tenant') = max(s.step ->> 'tenant')
+    then min(s.step ->> 'tenant') end
+  from jsonb_array_elements(case when jsonb_typeof(steps) = 'array' then steps else '[]' end) s(step)
+$$;
+comment on function weir.tenant_of_steps(jsonb) is 'Internal. The tenant that all of these steps have, or null.';
+
+-- What is no step is left for check_steps to refuse.
+create or replace function weir.stamp_steps(w weir.workflow, steps jsonb) returns jsonb language sql immutable as $$
+  select case when w.tenant is null and w.principal is null or jsonb_typeof(steps) is distinct from 'array' then steps
+    else (select coalesce(jsonb_agg(case when jsonb_typeof(s.step) <> 'object' then s.step
+        else s.step || jsonb_strip_nulls(jsonb_build_object('tenant', w.tenant, 'principal', w.principal)) end
+        order by s.n), '[]')
+      from jsonb_array_elements(steps) with ordinality s(step, n)) end
+$$;
+comment on function weir.stamp_steps(weir.workflow, jsonb) is
+  'Internal. Steps with the tenant and the principal of their workflow, whatever they say.';
 
 -- Locks: the job_lease row, for key share; the workflow and its ancestors; then as store_steps.
 create or replace function weir.add_steps(job_id bigint, token bigint, steps jsonb) returns setof bigint
@@ -101,12 +130,13 @@ comment on function weir.add_steps(bigint, bigint, jsonb) is
 -- unsettled: held steps that may have nothing to wait for. The caller reevaluates them after it has written that row.
 -- Its planner settings hold for enqueue_steps, insert_steps and extend_old_steps too, which only it calls.
 -- Locks: as enqueue_batch; then old steps that new ones depend on.
-create or replace function weir.store_steps(w weir.workflow, definitions jsonb, added_by bigint default null,
+create or replace function weir.store_steps(w weir.workflow, given jsonb, added_by bigint default null,
   out steps int, out last_steps int, out last_id bigint, out compensable boolean, out unsettled bigint[])
 language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_nestloop = off set enable_mergejoin = off as $$
 #variable_conflict use_variable
 declare
+  definitions jsonb := weir.stamp_steps(w, given);
   g weir.step_graph := weir.check_steps(w, definitions, 'steps', added_by);
   ids bigint[] := weir.enqueue_steps(w.id, definitions, g);  -- of the steps in the order of the definitions
   counts record;
@@ -246,3 +276,19 @@ end $$;
 comment on function weir.extend_old_steps(jsonb, weir.step_graph, bigint[]) is
   'Internal. Adds new steps to the children of the old ones that they depend on. Returns how many open steps are no '
   'longer last.';
+
+-- The tenant and the principal are the workflow's. A caller who is bound to queues sees it if it may use those of all
+-- its steps; a step without a worker waits in none.
+create or replace function weir.sees_workflow(bounds jsonb, workflow_id bigint, tenant text, principal int)
+returns boolean language plpgsql stable
+set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
+set enable_mergejoin = off as $$
+begin
+  return bounds is null or (weir.is_within(bounds - 'queues', tenant, null, principal)
+    and (bounds -> 'queues' is null or not exists (
+      select from weir.workflow_step s join weir.job j on j.id = s.job_id join weir.queue q on q.id = j.queue_id
+      where s.workflow_id = sees_workflow.workflow_id and j.kind not in ('weir.wait', 'weir.workflow')
+        and not weir.is_within(jsonb_build_object('queues', bounds -> 'queues'), null, q.name, null))));
+end $$;
+comment on function weir.sees_workflow(jsonb, bigint, text, int) is
+  'Internal. Whether a workflow is within the bounds of a caller (null: none).';

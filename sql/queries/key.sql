@@ -35,6 +35,12 @@ where p.id = any (sqlc.arg(ids)::int[]) and coalesce(p.last_used_at < clock_time
 -- name: TokenSecret :one
 select secret from weir.token_secret;
 
+-- name: JobsWithin :many
+-- Those of some jobs that a caller with these bounds may see.
+select j.id from weir.job j join weir.queue q on q.id = j.queue_id
+where j.id = any (sqlc.arg(ids)::bigint[])
+  and weir.is_within(sqlc.arg(bounds)::jsonb, j.tenant, q.name, j.principal);
+
 -- name: JobBounds :one
 -- What keeps a caller to its own jobs.
 select q.name as queue, j.tenant, j.principal

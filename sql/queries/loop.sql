@@ -12,7 +12,9 @@ left join lateral (
   where s.snapshot <> sqlc.arg(seen)::text) o on true;
 
 -- name: AdvanceFrontier :one
-select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint
+select tick::bigint, late_tick::bigint, holders::int, fresh::boolean, passed::bigint,
+  case when fresh then 0 else coalesce((select extract(epoch from clock_timestamp() - w.at) from weir.watermark w
+    order by w.tick desc limit 1), 0) end::float8 as age_seconds
   from weir.advance_frontier(make_interval(secs => sqlc.arg(every_seconds)::float8));
 
 -- name: RecoverClock :one

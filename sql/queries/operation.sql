@@ -7,6 +7,8 @@ select * from weir.operation o
 where o.id < sqlc.arg(before)::bigint and (sqlc.narg(id)::bigint is null or o.id = sqlc.narg(id))
   and (sqlc.narg(kind)::text is null or o.kind = sqlc.narg(kind))
     and (sqlc.narg(state)::text is null or o.state = sqlc.narg(state))
+  and (sqlc.narg(tenant)::text is null or o.bounds ->> 'tenant' = sqlc.narg(tenant))
+    and (sqlc.narg(principal)::int is null or (o.bounds ->> 'principal')::int = sqlc.narg(principal))
 order by o.id desc limit sqlc.arg(max_operations)::int;
 
 -- name: CancelOperation :exec

@@ -1,6 +1,12 @@
 -- name: SubmitWorkflow :one
 select s.workflow_id::bigint as workflow_id, s.duplicate::boolean as duplicate
-from weir.store_workflow(sqlc.arg(definition)::jsonb) s;
+from weir.store_workflow(sqlc.arg(definition)::jsonb, tenant => sqlc.narg(tenant)::text,
+  principal => sqlc.narg(principal)::int) s;
+
+-- name: WorkflowIsWithin :one
+-- Whether a caller with these bounds may see a workflow.
+select exists (select from weir.workflow w where w.id = sqlc.arg(id)::bigint
+  and weir.sees_workflow(sqlc.arg(bounds)::jsonb, w.id, w.tenant, w.principal))::boolean;
 
 -- name: GetWorkflow :one
 select * from weir.workflows where id = sqlc.arg(id)::bigint;
@@ -9,12 +15,14 @@ select * from weir.workflows where id = sqlc.arg(id)::bigint;
 select w.id from weir.workflow w
 where w.id < sqlc.arg(before)::bigint and (sqlc.narg(state)::text is null or w.state = sqlc.narg(state))
   and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
+    and weir.sees_workflow(sqlc.narg(bounds)::jsonb, w.id, w.tenant, w.principal)
 order by w.id desc limit sqlc.arg(max_ids)::int;
 
 -- name: WorkflowIDsUnderWay :many
 select w.id from weir.workflow w
 where w.id < sqlc.arg(before)::bigint and w.finished_at is null and w.state = sqlc.arg(state)::text
   and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
+    and weir.sees_workflow(sqlc.narg(bounds)::jsonb, w.id, w.tenant, w.principal)
 order by w.id desc limit sqlc.arg(max_ids)::int;
 
 -- name: GetWorkflows :many
@@ -61,7 +69,9 @@ from weir.run_workflow_timers(sqlc.arg(max_workflows)::int) t;
 select d.step::text as step, d.id::bigint as id, d.state::text as state, d.result::jsonb as result,
   d.error::jsonb as error
 from weir.dependencies(sqlc.arg(job_id)::bigint) with ordinality d(step, id, state, result, error, n)
-where d.n > sqlc.arg(after)::bigint order by d.n limit sqlc.arg(max_steps)::int;
+where d.n > sqlc.arg(after)::bigint and (sqlc.narg(filter)::jsonb is null
+  or exists (select from weir.filter_job_ids(array[d.id], sqlc.narg(filter)::jsonb)))
+order by d.n limit sqlc.arg(max_steps)::int;
 
 -- name: WorkflowTimeline :many
 select t.at::timestamptz as at, t.event::text as event, coalesce(t.step, '')::text as step,

@@ -8,7 +8,8 @@ select w.id, w.name, w.state, w.on_failure, w.created_at, w.deadline_at, w.finis
   (case when w.finished_at is not null then 100
     else floor(1000.0 * (c.completed + c.dead + c.cancelled) / greatest(w.steps, 1)) / 10 end)::float8 as progress,
   w.failure, coalesce(w.metadata, '{}') as metadata, w.parent_job_id,
-  case when w.ancestors is not null then w.ancestors[cardinality(w.ancestors)] end as parent_workflow_id, w.forked_from
+  case when w.ancestors is not null then w.ancestors[cardinality(w.ancestors)] end as parent_workflow_id, w.forked_from,
+  w.tenant
 from weir.workflow w
 left join lateral (
   select count(*) filter (where o.state = 'completed')::int as completed,
@@ -26,6 +27,7 @@ comment on view weir.workflows is
 comment on column weir.workflows.state is
   'running; stopping: waiting steps are cancelled and workers are told to stop; compensating; then completed, failed '
   'or cancelled.';
+comment on column weir.workflows.tenant is 'The tenant of all its steps; null: they may have several, or none.';
 comment on column weir.workflows.steps is
   'How many steps it has, compensations not counted. The counts by state do not count them either.';
 comment on column weir.workflows.progress is 'How many of its steps have ended, in percent.';

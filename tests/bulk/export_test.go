@@ -83,3 +83,28 @@ func TestJobsAreExported(t *testing.T) {
 	s.Exec("insert into weir.operation (kind, filter, total) values ('export_jobs', '{}', 1)")
 	s.Get(fmt.Sprintf("/v1/operations/%d/result", s.Count("select max(id) from weir.operation"))).Want(http.StatusConflict)
 }
+
+// A spreadsheet runs a cell that begins like a formula, and producers decide what is in the cells.
+func TestCSVHasNoFormulas(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithChores(t)
+	formulas := []string{"=HYPERLINK(\"http://evil.example\")", "+1+cmd|' /C calc'!A0", "-1", "@SUM(1)"}
+	for _, f := range formulas {
+		s.Enqueue(obj{"kind": f, "queue": "q", "tenant": f, "tags": []string{f}, "args": -1})
+	}
+	o := s.WaitForOperation(s.StartOperation("/v1/jobs/export", obj{"filter": obj{"queue": "q"}, "format": "csv"}).ID)
+	table, err := csv.NewReader(strings.NewReader(string(s.Get("/v1/operations/" + o.ID + "/result").Want(http.StatusOK).Body))).ReadAll()
+	if err != nil || len(table) != len(formulas)+1 {
+		t.Fatalf("%d rows: %v", len(table), err)
+	}
+	for _, row := range table[1:] {
+		for i, cell := range row {
+			if strings.IndexAny(cell, "=+-@\t\r") == 0 {
+				t.Errorf("the cell %s is %q", table[0][i], cell)
+			}
+		}
+		if kind := row[slices.Index(table[0], "kind")]; !slices.Contains(formulas, strings.TrimPrefix(kind, "'")) {
+			t.Errorf("the kind is %q", kind)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -78,4 +79,18 @@ func TestDevWithPortInUseLeavesNothing(t *testing.T) {
 	if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("it made the data folder: %v", err)
 	}
+}
+
+func TestDevsNodeIsNoSuperuser(t *testing.T) {
+	weirtest.Long(t, "it starts PostgreSQL")
+	t.Parallel()
+	s, dev := weirtest.StartDev(t, weirtest.DevFolder(t))
+	s.Eventually("the node is connected", func() bool { return s.Get("/v1/jobs").Status == http.StatusOK })
+	psql := regexp.MustCompile(`PGPASSWORD=.*psql .*`).FindString(dev.Output.String())
+	shell := exec.Command("sh", "-c", psql+` -Atc "select distinct r.rolname, r.rolsuper, r.rolcreaterole, r.rolcreatedb from pg_stat_activity a join pg_roles r on r.rolname = a.usename where a.application_name like 'weir%'"`)
+	output, err := shell.CombinedOutput()
+	if got := strings.TrimSpace(string(output)); err != nil || got != "weir|f|f|f" {
+		t.Errorf("the node's sessions are of %s: %v", got, err)
+	}
+	dev.Stop()
 }

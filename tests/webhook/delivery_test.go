@@ -89,7 +89,7 @@ func TestWebhookCannotReachPrivateNetwork(t *testing.T) {
 	port := r.URL[strings.LastIndex(r.URL, ":"):]
 	addresses := []string{
 		r.URL, "https://localhost" + port, "https://[::1]" + port, "https://[::ffff:127.0.0.1]" + port, "https://169.254.169.254/latest", "https://10.0.0.1", "https://0.0.0.0" + port,
-		"https://192.168.1.1", "https://[fd00::1]", "https://[fe80::1]", "https://100.64.0.1", "https://[64:ff9b::7f00:1]" + port,
+		"https://192.168.1.1", "https://[fd00::1]", "https://[fe80::1]", "https://100.64.0.1", "https://100.100.100.200/latest", "https://168.63.129.16/machine", "https://192.0.0.192/opc", "https://[fd00:ec2::254]/latest", "https://[::ffff:168.63.129.16]/", "https://[64:ff9b::7f00:1]" + port,
 	}
 	for i, address := range addresses {
 		name := fmt.Sprint("w", i)

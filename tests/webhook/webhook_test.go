@@ -137,3 +137,25 @@ func TestWebhooksCatchUpInBoundedSteps(t *testing.T) {
 		t.Errorf("one step noted %d", most)
 	}
 }
+
+// What a command writes to standard error may hold secrets: a webhook gets the beginning of the reason.
+func TestWebhookGetsTheBeginningOfAnError(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	r := weirtest.NewWebhookReceiver(t)
+	t.Cleanup(s.RunChoresSendingTo(r))
+	s.AddWebhook(obj{"name": "w", "url": r.URL, "events": []string{"failed", "dead"}})
+	s.Enqueue(obj{"kind": "k", "queue": "q", "max_attempts": 1})
+	j := s.ClaimOne("q")
+	message := "exit status 1: " + strings.Repeat("é", 3000)
+	s.Post("/v1/jobs/"+j.ID+"/fail", obj{"token": j.Token, "error": obj{"message": message, "type": "exit"}}).Want(http.StatusOK)
+	s.Eventually("both are told", func() bool { return len(r.Received()) >= 2 })
+	for _, e := range r.Received() {
+		if e.Error == nil || e.Error.Message != string([]rune(message)[:200]) || e.Error.Type != "exit" {
+			t.Errorf("it was told %s", e.Body)
+		}
+	}
+	if got := s.Job(j.ID); !strings.Contains(string(got.Error), message) {
+		t.Errorf("the job has the error %.100s", got.Error)
+	}
+}

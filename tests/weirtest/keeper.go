@@ -206,6 +206,9 @@ func waitForNoUsers(ctx context.Context, dir, address string) *os.File {
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
+		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+			return nil // no process can meet it here again
+		}
 		if !unused(dir) {
 			used = time.Now()
 			if !answers(ctx, address) {

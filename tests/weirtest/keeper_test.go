@@ -158,6 +158,22 @@ func TestProcessesShareOneServerUntilTheLastEnds(t *testing.T) {
 	wantEnded(t, temp, address)
 }
 
+func TestServerEndsWhenItsMeetingFolderIsGone(t *testing.T) {
+	Long(t, "it starts a server")
+	t.Parallel()
+	temp := ownTempFolder(t)
+	p := startTestProcess(t, "TMPDIR="+temp, "WEIR_TEST_DATABASE_URL=")
+	address, _, _ := strings.Cut(p.says(t), " ")
+	found, err := filepath.Glob(filepath.Join(temp, "*", keeperFile))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("got the keepers %q, %v; want one", found, err)
+	}
+	if err := os.RemoveAll(filepath.Dir(found[0])); err != nil {
+		t.Fatal(err)
+	}
+	wantEnded(t, temp, address)
+}
+
 func TestProcessesReplaceAKilledKeeper(t *testing.T) {
 	Long(t, "it starts two servers")
 	t.Parallel()

@@ -60,8 +60,9 @@ func invalidWorkflowIsRefusedSQL(t *testing.T) {
 			}
 		})
 	}
+	weirtest.Exec(t, d, fmt.Sprintf("alter database %s set weir.max_steps = 10", d.Config().ConnConfig.Database))
 	tx := d.Tx()
-	weirtest.Exec(t, tx, "set local weir.max_steps = 10")
+	weirtest.Exec(t, tx, "set local weir.max_steps = 1000000") // no session raises it
 	e := weirtest.WantSQLState(t, weirtest.TryExec(tx, "select weir.submit_workflow($1)", definition("", many...)), "WR010")
 	if e.ColumnName != "steps" || !strings.Contains(e.Message, "more than 10 steps") {
 		t.Errorf("too many steps: %q %q", e.ColumnName, e.Message)

@@ -1,0 +1,64 @@
+package access
+
+import (
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// TestLocksOfOtherRolesStopNothing takes, as a role without rights, each advisory lock that weir ever took turns by, and
+// tries to lock what it takes turns by now.
+func TestLocksOfOtherRolesStopNothing(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, `select weir.set_queue('q', '{"limits": {"concurrency": 5}}')`)
+	weirtest.Exec(t, d, `select weir.enqueue('k', queue => 'q')`)
+	conn := stranger(t, d, "locker").Connect()
+	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up"} {
+		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir'), hashtext($1))", name)
+	}
+	for _, l := range []*weirtest.Database{login(t, d, "operator", "'operator'", "'worker'", "'reader'", "'producer'"), stranger(t, d, "nobody")} {
+		for _, table := range weirtest.Values[string](t, d, "select oid::regclass::text from pg_class where relnamespace in ('weir'::regnamespace, 'weir_auth'::regnamespace) and relkind in ('r', 'p', 'v')") {
+			for _, mode := range []string{"access share", "exclusive"} {
+				tx := l.Tx()
+				if err := weirtest.TryExec(tx, "lock table "+table+" in "+mode+" mode nowait"); !weirtest.HasSQLState(err, "42501") {
+					t.Errorf("a role may lock %s in %s mode: %v", table, mode, err)
+				}
+				weirtest.Rollback(t, tx)
+			}
+		}
+	}
+
+	owner := d.ConnectWithLockTimeout()
+	if !weirtest.Value[bool](t, owner, "select fresh from weir.advance_frontier('0')") {
+		t.Error("the frontier does not advance")
+	}
+	admitted := 0
+	for range 5 { // the first passes begin to govern the queue
+		admitted += weirtest.Value[int](t, owner, "select admitted from weir.admit('q', 1)")
+	}
+	if admitted != 1 {
+		t.Errorf("passes admit %d jobs, want 1", admitted)
+	}
+	if did := weirtest.Value[string](t, owner, "select did from weir.roll_up()"); did == "busy" {
+		t.Error("roll-ups stand still")
+	}
+	if did := weirtest.Value[string](t, owner, "select weir.keep_partitions()"); did == "busy" {
+		t.Error("no partitions are made")
+	}
+}
+
+// TestAFrontierThatStandsStillIsSeen keeps the turn of the frontier from all nodes, as a defect might.
+func TestAFrontierThatStandsStillIsSeen(t *testing.T) {
+	weirtest.Long(t, "the frontier must be old")
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	tx := s.DB.Tx()
+	weirtest.Exec(t, tx, "select weir.take_turn('advance_frontier')")
+	s.Eventually("the metric says that the frontier is old", func() bool {
+		s.Enqueue(weirtest.Object{"kind": "k"}) // or there would be nothing to look up
+		return s.Metric("weir_frontier_age_seconds") > 7
+	})
+	weirtest.Rollback(t, tx)
+	s.Eventually("the frontier is young again", func() bool { return s.Metric("weir_frontier_age_seconds") < 6 })
+}
