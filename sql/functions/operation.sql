@@ -80,8 +80,8 @@ begin
   perform weir.record_change(case kind when 'redrive_dead' then 'redriveDeadLetters'
     when 'purge_dead' then 'purgeDeadLetters' when 'export_jobs' then 'exportJobs' else 'changeJobs' end,
     'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
-    'kind', kind, 'filter', filter - '{q,bounds}'::text[], 'options', options, 'keep_attempts', keep_attempts, 'rate_per_second',
-    rate_per_second, 'by', by, 'total', counted.total)));
+    'kind', kind, 'filter', filter - '{q,bounds}'::text[], 'options', options, 'keep_attempts', keep_attempts,
+    'rate_per_second', rate_per_second, 'by', by, 'total', counted.total)));
   return new_id;
 end $$;
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
