@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -115,7 +116,17 @@ func (a *API) writeEvents(ctx context.Context, w io.Writer, listener *jobs.Event
 				a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
 				continue
 			}
-			text = appendEvent(text, ev)
+			said := ev.Text
+			if redacts(ctx) {
+				hidden, err := redactJSON(said)
+				if err != nil {
+					return err
+				}
+				if said, err = json.Marshal(hidden); err != nil {
+					return fmt.Errorf("encoding an event: %w", err)
+				}
+			}
+			text = appendEvent(text, ev, said)
 		}
 		if len(text) == 0 {
 			text = append(text, ": alive\n\n"...)
@@ -123,7 +134,7 @@ func (a *API) writeEvents(ctx context.Context, w io.Writer, listener *jobs.Event
 	}
 }
 
-func appendEvent(text []byte, ev *jobs.Event) []byte {
+func appendEvent(text []byte, ev *jobs.Event, said json.RawMessage) []byte {
 	text = fmt.Appendf(text, "id: %s\nevent: %s\ndata: ", ev.Position, ev.Event)
-	return append(append(text, ev.Text...), "\n\n"...) // the JSON has no line breaks
+	return append(append(text, said...), "\n\n"...) // the JSON has no line breaks
 }

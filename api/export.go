@@ -65,7 +65,11 @@ func (a *API) getResult(ctx context.Context, in *OperationPath) (*huma.StreamRes
 			if _, err := io.WriteString(w, piece); err != nil {
 				return // the client has gone
 			}
-			if piece, err = export.Next(ctx); err != nil {
+			piece, err = export.Next(ctx)
+			if err == nil && redacts(ctx) {
+				piece, err = redactLines(piece, export.Format)
+			}
+			if err != nil {
 				callOf(ctx).err = err
 				panic(http.ErrAbortHandler) // the client must not take it for complete
 			}

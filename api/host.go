@@ -44,11 +44,11 @@ func (h hosts) allow(host string) bool {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		host = name
 	}
-	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
-		return true
-	}
 	host = strings.TrimSuffix(strings.ToLower(host), ".")
 	if h.names[host] {
+		return true
+	}
+	if _, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil {
 		return true
 	}
 	for _, domain := range h.domains {

@@ -37,6 +37,7 @@ const (
 
 func humaConfig() huma.Config {
 	c := huma.DefaultConfig("weir", documentVersion)
+	c.Transformers = []huma.Transformer{redact}
 	c.CreateHooks = nil // or every answer would carry $schema
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}

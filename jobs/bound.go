@@ -123,6 +123,14 @@ func boundsOf(ctx context.Context) *bounds {
 	return b
 }
 
+// checkSearch returns Forbidden if the caller searches in args and errors that it may not see.
+func checkSearch(ctx context.Context, text string) error {
+	if p := access.From(ctx); text == "" || p == nil || !p.Redact {
+		return nil
+	}
+	return &Error{Code: Forbidden, Field: "q", Message: "the key sees no args and errors, and so cannot search in them"}
+}
+
 // encodedBounds are boundsOf as SQL takes them: null if the caller may see everything.
 func encodedBounds(ctx context.Context) (json.RawMessage, error) {
 	b := boundsOf(ctx)

@@ -99,6 +99,9 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 
 // encode writes a filter as SQL takes it, with the bounds of the caller.
 func (f DeadFilter) encode(ctx context.Context) (json.RawMessage, error) {
+	if err := checkSearch(ctx, f.Text); err != nil {
+		return nil, err
+	}
 	text, err := json.Marshal(struct {
 		DeadFilter
 		Bounds *bounds `json:"bounds,omitempty"`

@@ -61,7 +61,7 @@ const (
 )
 
 // readsWaiting bounds the lists and searches that wait for a connection.
-const readsWaiting = 32
+const readsWaiting = 128
 
 const (
 	callLockTimeout = 10 * time.Second // how long a call waits for a lock that another transaction holds

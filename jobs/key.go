@@ -26,7 +26,7 @@ type KeyEdit struct {
 	Name          *string       `json:"name,omitempty" minLength:"1" maxLength:"200" doc:"Names the key for people."`
 	Roles         []access.Role `json:"roles,omitempty" minItems:"1" maxItems:"5" enum:"producer,worker,reader,operator,admin" doc:"What it may do."`
 	Queues        *[]string     `json:"queues,omitempty" maxItems:"100" maxLength:"128" pattern:"^[A-Za-z0-9_.:*-]+$" doc:"Patterns of the queues that it may use; empty: all."`
-	Redact        *bool         `json:"redact,omitempty" doc:"It sees no args, results and metadata."`
+	Redact        *bool         `json:"redact,omitempty" doc:"It sees no args, results, metadata and texts of errors."`
 	RatePerSecond *float64      `json:"rate_per_second,omitempty" minimum:"0" maximum:"1000000" doc:"Most calls a second on each node; 0: no limit."`
 	ExpiresAt     *time.Time    `json:"expires_at,omitempty" doc:"Not accepted from then on."`
 }
@@ -69,7 +69,7 @@ type Key struct {
 	Roles         []access.Role `json:"roles" enum:"producer,worker,reader,operator,admin" doc:"What it may do."`
 	Queues        []string      `json:"queues,omitempty" doc:"Patterns of the queues that it may use; absent: all."`
 	Tenant        string        `json:"tenant,omitempty" doc:"The tenant that it is bound to."`
-	Redact        bool          `json:"redact,omitempty" doc:"It sees no args, results and metadata."`
+	Redact        bool          `json:"redact,omitempty" doc:"It sees no args, results, metadata and texts of errors."`
 	RatePerSecond *float64      `json:"rate_per_second,omitempty" doc:"Most calls a second on each node."`
 	State         string        `json:"state" enum:"active,expired,revoked" doc:"active: it is accepted."`
 	CreatedAt     time.Time     `json:"created_at" doc:"When it was made."`

@@ -118,6 +118,9 @@ func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Pa
 
 // encode writes a filter as SQL takes it, with the bounds of the caller: PostgreSQL knows fewer offsets from UTC than RFC 3339.
 func (f Filter) encode(ctx context.Context) (json.RawMessage, error) {
+	if err := checkSearch(ctx, f.Text); err != nil {
+		return nil, err
+	}
 	f.CreatedAfter, f.CreatedBefore, f.FinishedAfter, f.FinishedBefore = utc(f.CreatedAfter), utc(f.CreatedBefore), utc(f.FinishedAfter), utc(f.FinishedBefore)
 	text, err := json.Marshal(struct {
 		Filter

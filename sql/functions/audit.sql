@@ -35,7 +35,7 @@ begin
   if to_regclass(format('weir.%I', part)) is not null then
     return;
   end if;
-  perform pg_advisory_xact_lock(hashtext('weir'), hashtext('audit_entry'));
+  perform weir.take_turn('keep_audit');
   if to_regclass(format('weir.%I', part)) is null then
     execute format('create table weir.%I (like weir.audit_entry including defaults including constraints '
       'including comments)', part);

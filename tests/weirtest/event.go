@@ -39,6 +39,9 @@ func (s *Node) WatchEvents(query, lastID string) (events <-chan Event, hangUp fu
 	if lastID != "" {
 		request.Header.Set("Last-Event-ID", lastID)
 	}
+	if s.Key != "" {
+		request.Header.Set("Authorization", "Bearer "+s.Key)
+	}
 	response, err := http.DefaultClient.Do(request) //nolint:bodyclose // the goroutine below closes it
 	if err != nil {
 		s.T.Fatal(err)
