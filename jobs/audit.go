@@ -15,7 +15,7 @@ type AuditEntry struct {
 	ID            ID              `json:"id" doc:"Grows with time." example:"42"`
 	At            time.Time       `json:"at" doc:"When it was changed."`
 	Principal     string          `json:"principal" doc:"Who changed it: the name of a key or of a subject; over SQL, the role that began the session." example:"ann"`
-	PrincipalKind string          `json:"principal_kind" enum:"key,oidc,sql,anonymous" doc:"key: an API key. oidc: a subject of access tokens. sql: a session of the database. anonymous: a caller of a node without authentication."`
+	PrincipalKind string          `json:"principal_kind" enum:"key,cert,oidc,sql,anonymous" doc:"key: an API key. cert: the holder of a client certificate. oidc: a subject of access tokens. sql: a session of the database. anonymous: a caller of a node without authentication."`
 	KeyID         string          `json:"key_id,omitempty" doc:"The public part of the API key." example:"3f9a1c0b7d5e2468"`
 	Remote        string          `json:"remote,omitempty" doc:"The address from which the call came." example:"192.0.2.7"`
 	RequestID     string          `json:"request_id,omitempty" doc:"The X-Request-Id of the call."`
@@ -72,7 +72,6 @@ func (e *Engine) keepAudit(ctx context.Context) error {
 // actor is what weir.record_change reads in the setting weir.actor.
 type actor struct {
 	Name      string `json:"name"`
-	Kind      string `json:"kind"`
 	ID        int32  `json:"id,omitempty"`
 	KeyID     string `json:"key_id,omitempty"`
 	Remote    string `json:"remote,omitempty"`
@@ -86,12 +85,9 @@ func actorOf(ctx context.Context) string {
 	if !ok {
 		return ""
 	}
-	a := actor{Name: callerName(ctx), Kind: "anonymous", Remote: call.Remote, RequestID: call.RequestID, Operation: call.Operation}
+	a := actor{Name: callerName(ctx), Remote: call.Remote, RequestID: call.RequestID, Operation: call.Operation}
 	if p := access.From(ctx); p != nil {
-		a.ID, a.KeyID, a.Kind = p.ID, p.KeyID, "oidc"
-		if p.KeyID != "" {
-			a.Kind = "key"
-		}
+		a.ID, a.KeyID = p.ID, p.KeyID
 	}
 	text, err := json.Marshal(a)
 	if err != nil {

@@ -66,7 +66,8 @@ begin
   perform weir.make_audit_partition(now_at);
   insert into weir.audit_entry (at, principal, principal_kind, principal_id, key_id, remote, request_id, operation,
     object, before, after)
-  values (now_at, actor ->> 'name', actor ->> 'kind', (actor ->> 'id')::int, actor ->> 'key_id', actor ->> 'remote',
+  values (now_at, actor ->> 'name', coalesce(actor ->> 'kind', (select p.kind from weir.principal p
+    where p.id = (actor ->> 'id')::int), 'anonymous'), (actor ->> 'id')::int, actor ->> 'key_id', actor ->> 'remote',
     actor ->> 'request_id', coalesce(actor ->> 'operation', operation), object, before, after);
 end $$;
 comment on function weir.record_change(text, text, jsonb, jsonb) is

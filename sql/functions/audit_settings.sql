@@ -61,8 +61,9 @@ declare
   owner jsonb := coalesce(became, was);
   object text;
 begin
-  if what = 'Key' and owner ->> 'kind' <> 'key' then
-    return null;  -- a subject, which a node records when it first calls
+  if what = 'Key' and owner ->> 'kind' = 'oidc'
+    and (became ->> 'revoked_at') is not distinct from (was ->> 'revoked_at') then
+    return null;  -- a node records what the tokens of a subject say
   end if;
   if what in ('Queue', 'Breaker') and (was ->> 'created_at')::timestamptz >= now() then
     was := null;

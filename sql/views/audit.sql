@@ -10,7 +10,8 @@ comment on column weir.audit.at is 'When it was changed, by the database''s cloc
 comment on column weir.audit.principal is
   'Who changed it: the name of an API key or of a subject; over SQL, the role that began the session.';
 comment on column weir.audit.principal_kind is
-  'key, oidc (a subject of access tokens), sql, or anonymous (a caller of a node without authentication).';
+  'key, cert (the holder of a client certificate), oidc (a subject of access tokens), sql, or '
+  'anonymous (a caller of a node without authentication).';
 comment on column weir.audit.principal_id is 'weir.principal.id; null over SQL and without authentication.';
 comment on column weir.audit.key_id is 'The public part of the API key; null: there was none.';
 comment on column weir.audit.remote is 'The address from which the call came; null: a local socket.';
