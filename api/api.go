@@ -66,8 +66,8 @@ type API struct {
 	hosts  hosts
 
 	bodyBytes budget // of the bodies in flight
-	waiting   budget // claims and other calls that wait
-	streams   budget // of events
+	waiting   places // claims and other calls that wait
+	streams   places // of events
 
 	origins *http.CrossOriginProtection
 	auth    bool

@@ -29,20 +29,9 @@ func (a *API) authenticate(r *http.Request) (*http.Request, *Problem) {
 		return r, nil
 	}
 	ctx := r.Context()
-	scheme, credential, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if credential == "" || !strings.EqualFold(scheme, "Bearer") {
-		return r, unauthenticatedProblem(r, "send an API key: Authorization: Bearer weir_…")
-	}
-	key, ok := access.ParseKey(strings.TrimSpace(credential))
-	if !ok {
-		return r, unauthenticatedProblem(r, "the credential is not an API key of weir, or part of it is missing")
-	}
-	p, err := a.engine.Authenticate(ctx, key)
-	if errors.Is(err, jobs.ErrUnauthenticated) {
-		return r, unauthenticatedProblem(r, err.Error())
-	}
-	if err != nil {
-		return r, problemOf(ctx, err, func(string) string { return "" })
+	p, problem := a.caller(r)
+	if problem != nil {
+		return r, problem
 	}
 	callOf(ctx).principal = p.Name
 	if !a.rates.allow(p) {
@@ -52,6 +41,36 @@ func (a *API) authenticate(r *http.Request) (*http.Request, *Problem) {
 		return r, problem
 	}
 	return r.WithContext(access.With(ctx, p)), nil
+}
+
+// caller returns who sends a request. A credential in its header counts before the certificate of its connection, which
+// may be that of a proxy with many users.
+func (a *API) caller(r *http.Request) (*access.Principal, *Problem) {
+	header := r.Header.Get("Authorization")
+	if cert := verifiedCertificate(r); cert != nil && header == "" {
+		return a.ofCertificate(r, cert)
+	}
+	scheme, credential, _ := strings.Cut(header, " ")
+	if credential == "" || !strings.EqualFold(scheme, "Bearer") {
+		return nil, unauthenticatedProblem(r, "send an API key: Authorization: Bearer weir_…")
+	}
+	key, ok := access.ParseKey(strings.TrimSpace(credential))
+	if !ok {
+		return nil, unauthenticatedProblem(r, "the credential is not an API key of weir, or part of it is missing")
+	}
+	p, err := a.engine.Authenticate(r.Context(), key)
+	return p, refusalOfCaller(r, err, jobs.ErrUnauthenticated.Error())
+}
+
+// refusalOfCaller is the problem of an error in finding out who calls; detail says why a caller is not accepted.
+func refusalOfCaller(r *http.Request, err error, detail string) *Problem {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, jobs.ErrUnauthenticated):
+		return unauthenticatedProblem(r, detail)
+	}
+	return problemOf(r.Context(), err, func(string) string { return "" })
 }
 
 func unauthenticatedProblem(r *http.Request, detail string) *Problem {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/jobs"
 )
 
@@ -79,12 +81,59 @@ func tooManyBytes(ctx context.Context) *Problem {
 	return p
 }
 
+// places bounds the calls that wait, all together and those of each caller.
+type places struct {
+	budget
+
+	mu sync.Mutex
+	of map[int32]int64 // by principal, of those that have some
+}
+
+// share is the part of all places that one caller may take: a quarter.
+func (p *places) share() int64 { return max(1, p.most/4) }
+
 // enter takes a place for a call that waits. The caller gives it back by leave.
-func enter(ctx context.Context, places *budget) (leave func(), err error) {
-	if !places.take(1) {
-		p := newProblem(ctx, jobs.Overloaded, "too many calls wait on this node")
-		p.Hint = "Ask another node, or try again later."
-		return nil, p
+func enter(ctx context.Context, p *places) (leave func(), err error) {
+	caller := access.From(ctx)
+	if caller != nil && !p.takeFor(caller.ID) {
+		problem := newProblem(ctx, rateLimited, "too many calls of this caller wait on this node")
+		problem.Hint = "Ask another node, or wait with fewer calls."
+		return nil, problem
 	}
-	return func() { places.give(1) }, nil
+	leave = func() {
+		p.give(1)
+		if caller != nil {
+			p.giveFor(caller.ID)
+		}
+	}
+	if !p.take(1) {
+		if caller != nil {
+			p.giveFor(caller.ID)
+		}
+		problem := newProblem(ctx, jobs.Overloaded, "too many calls wait on this node")
+		problem.Hint = "Ask another node, or try again later."
+		return nil, problem
+	}
+	return leave, nil
+}
+
+func (p *places) takeFor(principal int32) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of[principal] >= p.share() {
+		return false
+	}
+	if p.of == nil {
+		p.of = map[int32]int64{}
+	}
+	p.of[principal]++
+	return true
+}
+
+func (p *places) giveFor(principal int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of[principal]--; p.of[principal] == 0 {
+		delete(p.of, principal)
+	}
 }

@@ -62,7 +62,7 @@ type (
 func exampleKey() jobs.Key {
 	return jobs.Key{
 		ID: "3f9a1c0b7d5e2468", Name: "billing-service", Roles: []access.Role{access.Producer}, Queues: []string{"mail-*"}, State: "active",
-		CreatedAt: exampleTime, CreatedBy: "ann",
+		Kind: "key", CreatedAt: exampleTime, CreatedBy: "ann",
 	}
 }
 

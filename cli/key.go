@@ -28,6 +28,7 @@ type key struct {
 	Tenant     string     `json:"tenant"`
 	Redact     bool       `json:"redact"`
 	Rate       float64    `json:"rate_per_second"`
+	Kind       string     `json:"kind"`
 	State      string     `json:"state"`
 	CreatedAt  time.Time  `json:"created_at"`
 	CreatedBy  string     `json:"created_by"`
@@ -42,10 +43,10 @@ type listKeys struct{ answerFlags }
 // Run lists keys.
 func (c *listKeys) Run(ctx context.Context, s *Session) error {
 	return list(ctx, s, c.answerFlags, rest.Get("/v1/keys"), rest.All, "There are no keys.", layout[key]{
-		columns: []string{"KEY", "NAME", "ROLES", "QUEUES", "TENANT", "LAST USED", "EXPIRES", "STATE"},
+		columns: []string{"KEY", "KIND", "NAME", "ROLES", "QUEUES", "TENANT", "LAST USED", "EXPIRES", "STATE"},
 		row: func(_ *printer, k *key) []any {
 			return []any{
-				k.ID, k.Name, strings.Join(k.Roles, ","), strings.Join(k.Queues, ","), k.Tenant, timeOr(k.LastUsedAt, "never"),
+				k.ID, k.Kind, k.Name, strings.Join(k.Roles, ","), strings.Join(k.Queues, ","), k.Tenant, timeOr(k.LastUsedAt, "never"),
 				timeOr(k.ExpiresAt, "never"), k.State,
 			}
 		},
@@ -69,6 +70,9 @@ type NewKey struct {
 	Until   *time.Time `kong:"-" json:"expires_at,omitempty"`
 	Rate    callRate   `help:"Most calls a second on each node: 100/s." placeholder:"N/s" json:"rate_per_second,omitempty"`
 	Redact  bool       `help:"It sees no args, results and metadata." json:"redact,omitempty"`
+	// Certificate is sent as Kind.
+	Certificate bool   `help:"Make no key: let in who shows a client certificate with this name." json:"-"`
+	Kind        string `kong:"-" json:"kind,omitempty"`
 }
 
 type createKey struct {
@@ -82,6 +86,9 @@ func (c *createKey) Run(ctx context.Context, s *Session) error {
 	if c.Expires > 0 {
 		until := time.Now().Add(time.Duration(c.Expires))
 		c.Until = &until
+	}
+	if c.Certificate {
+		c.Kind = "cert"
 	}
 	if c.DatabaseURL == "" {
 		return c.showKey(ctx, s, rest.Post("/v1/keys", c.NewKey))
@@ -101,6 +108,10 @@ func (f answerFlags) showKey(ctx context.Context, s *Session, call rest.Call) er
 // printSecret prints the key alone to standard output, so that a script can take it from there.
 func printSecret(s *Session) func(*printer, *key) {
 	return func(p *printer, k *key) {
+		if k.Kind == "cert" {
+			p.line("%s lets in who shows a client certificate with the name %s", k.ID, k.Name)
+			return
+		}
 		fmt.Fprintf(s.Err, "key %s (%s), which is not shown again:\n", k.ID, terminal.OneLine(k.Name))
 		p.line("%s", k.Secret)
 	}

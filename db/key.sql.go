@@ -12,10 +12,10 @@ import (
 )
 
 const createKey = `-- name: CreateKey :one
-select id::text, key::text from weir.create_key($1::text, $2::text[],
+select id::text, coalesce(key, '')::text as key from weir.create_key($1::text, $2::text[],
   $3::text[], $4::text,
   $5::timestamptz, $6::float8,
-  $7::boolean, $8::text)
+  $7::boolean, $8::text, $9::text)
 `
 
 type CreateKeyParams struct {
@@ -27,6 +27,7 @@ type CreateKeyParams struct {
 	RatePerSecond *float64
 	Redact        bool
 	CreatedBy     string
+	Kind          string
 }
 
 type CreateKeyRow struct {
@@ -44,6 +45,7 @@ func (q *Queries) CreateKey(ctx context.Context, arg CreateKeyParams) (CreateKey
 		arg.RatePerSecond,
 		arg.Redact,
 		arg.CreatedBy,
+		arg.Kind,
 	)
 	var i CreateKeyRow
 	err := row.Scan(&i.ID, &i.Key)
@@ -117,7 +119,7 @@ func (q *Queries) JobsWithin(ctx context.Context, arg JobsWithinParams) ([]int64
 
 const listKeys = `-- name: ListKeys :many
 select k.id, k.name, k.roles, k.queues, k.tenant, k.redact, k.rate_per_second, k.created_at, k.created_by, k.expires_at,
-  k.revoked_at, greatest(k.old_key_until) as old_key_until, k.last_used_at, k.state::text as state
+  k.revoked_at, greatest(k.old_key_until) as old_key_until, k.last_used_at, k.state::text as state, k.kind
 from weir.keys k
 where k.id > $1::text and ($2::text is null or k.id = $2::text)
 order by k.id limit $3::int
@@ -144,6 +146,7 @@ type ListKeysRow struct {
 	OldKeyUntil   *time.Time
 	LastUsedAt    *time.Time
 	State         string
+	Kind          string
 }
 
 // By id, after one; with an id: that one alone.
@@ -171,6 +174,7 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 			&i.OldKeyUntil,
 			&i.LastUsedAt,
 			&i.State,
+			&i.Kind,
 		); err != nil {
 			return nil, err
 		}
@@ -182,10 +186,47 @@ func (q *Queries) ListKeys(ctx context.Context, arg ListKeysParams) ([]ListKeysR
 	return items, nil
 }
 
+const principalOfCertificate = `-- name: PrincipalOfCertificate :one
+select p.id, p.name, p.key_id::text as key_id, p.roles, p.queues, p.tenant, p.redact, p.rate_per_second, p.expires_at
+from weir.principal p
+where p.kind = 'cert' and p.name = any ($1::text[]) and p.revoked_at is null
+order by array_position($1::text[], p.name) limit 1
+`
+
+type PrincipalOfCertificateRow struct {
+	ID            int32
+	Name          string
+	KeyID         string
+	Roles         []string
+	Queues        []string
+	Tenant        *string
+	Redact        bool
+	RatePerSecond *float64
+	ExpiresAt     *time.Time
+}
+
+// The names of a certificate: the first that was let in counts.
+func (q *Queries) PrincipalOfCertificate(ctx context.Context, names []string) (PrincipalOfCertificateRow, error) {
+	row := q.db.QueryRow(ctx, principalOfCertificate, names)
+	var i PrincipalOfCertificateRow
+	err := row.Scan(
+		&i.ID,
+		&i.Name,
+		&i.KeyID,
+		&i.Roles,
+		&i.Queues,
+		&i.Tenant,
+		&i.Redact,
+		&i.RatePerSecond,
+		&i.ExpiresAt,
+	)
+	return i, err
+}
+
 const principalOfKey = `-- name: PrincipalOfKey :one
 select p.id, p.name, p.roles, p.queues, p.tenant, p.redact, p.rate_per_second, p.expires_at, p.revoked_at, p.key_hash,
   p.old_key_hash, p.old_key_until
-from weir.principal p where p.key_id = $1::text
+from weir.principal p where p.key_id = $1::text and p.kind = 'key'
 `
 
 type PrincipalOfKeyRow struct {
@@ -220,6 +261,46 @@ func (q *Queries) PrincipalOfKey(ctx context.Context, keyID string) (PrincipalOf
 		&i.KeyHash,
 		&i.OldKeyHash,
 		&i.OldKeyUntil,
+	)
+	return i, err
+}
+
+const recordSubject = `-- name: RecordSubject :one
+select s.id::int as id, s.key_id::text as key_id, greatest(s.revoked_at) as revoked_at,
+  greatest(s.rate_per_second) as rate_per_second, s.redact::boolean as redact
+from weir.record_subject($1::text, $2::text[], $3::text[],
+  $4::text) s
+`
+
+type RecordSubjectParams struct {
+	Name   string
+	Roles  []string
+	Queues []string
+	Tenant *string
+}
+
+type RecordSubjectRow struct {
+	ID            int32
+	KeyID         string
+	RevokedAt     *time.Time
+	RatePerSecond *float64
+	Redact        bool
+}
+
+func (q *Queries) RecordSubject(ctx context.Context, arg RecordSubjectParams) (RecordSubjectRow, error) {
+	row := q.db.QueryRow(ctx, recordSubject,
+		arg.Name,
+		arg.Roles,
+		arg.Queues,
+		arg.Tenant,
+	)
+	var i RecordSubjectRow
+	err := row.Scan(
+		&i.ID,
+		&i.KeyID,
+		&i.RevokedAt,
+		&i.RatePerSecond,
+		&i.Redact,
 	)
 	return i, err
 }

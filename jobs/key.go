@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,6 +20,7 @@ type NewKey struct {
 	ExpiresAt     *time.Time    `json:"expires_at,omitempty" doc:"Not accepted from then on. Defaults to never."`
 	RatePerSecond *float64      `json:"rate_per_second,omitempty" minimum:"0.001" maximum:"1000000" doc:"Most calls a second on each node. Defaults to no limit."`
 	Redact        bool          `json:"redact,omitempty" doc:"It sees jobs without their args, results, metadata and the texts of errors. Defaults to false."`
+	Kind          string        `json:"kind,omitempty" enum:"key,cert" doc:"key: an API key. cert: there is no key, but who shows a client certificate with this name is let in. Defaults to key."`
 }
 
 // KeyEdit is what can be changed of a key. Nil leaves a setting as it is.
@@ -71,6 +73,7 @@ type Key struct {
 	Tenant        string        `json:"tenant,omitempty" doc:"The tenant that it is bound to."`
 	Redact        bool          `json:"redact,omitempty" doc:"It sees no args, results, metadata and texts of errors."`
 	RatePerSecond *float64      `json:"rate_per_second,omitempty" doc:"Most calls a second on each node."`
+	Kind          string        `json:"kind" enum:"key,cert,oidc" doc:"key: an API key. cert: the holder of a client certificate with this name. oidc: a subject of access tokens, recorded with its first call."`
 	State         string        `json:"state" enum:"active,expired,revoked" doc:"active: it is accepted."`
 	CreatedAt     time.Time     `json:"created_at" doc:"When it was made."`
 	CreatedBy     string        `json:"created_by" doc:"Who made it."`
@@ -89,7 +92,7 @@ func (e *Engine) NewKey(ctx context.Context, k NewKey) (Key, error) {
 	}
 	made, err := e.q.CreateKey(ctx, db.CreateKeyParams{
 		Name: k.Name, Roles: roles, Queues: k.Queues, Tenant: nonZero(k.Tenant), ExpiresAt: utc(k.ExpiresAt), RatePerSecond: k.RatePerSecond,
-		Redact: k.Redact, CreatedBy: callerName(ctx),
+		Redact: k.Redact, CreatedBy: callerName(ctx), Kind: cmp.Or(k.Kind, "key"),
 	})
 	if err != nil {
 		return Key{}, fromDB("making a key", err)
@@ -158,7 +161,7 @@ func (e *Engine) listKeys(ctx context.Context, params db.ListKeysParams) ([]Key,
 	for i, r := range rows {
 		keys[i] = Key{
 			ID: value(r.ID), Name: r.Name, Roles: rolesOf(r.Roles), Queues: r.Queues, Tenant: value(r.Tenant), Redact: r.Redact, RatePerSecond: r.RatePerSecond,
-			State: r.State, CreatedAt: r.CreatedAt.UTC(), CreatedBy: r.CreatedBy, ExpiresAt: utc(r.ExpiresAt), RevokedAt: utc(r.RevokedAt),
+			Kind: r.Kind, State: r.State, CreatedAt: r.CreatedAt.UTC(), CreatedBy: r.CreatedBy, ExpiresAt: utc(r.ExpiresAt), RevokedAt: utc(r.RevokedAt),
 			OldKeyUntil: utc(r.OldKeyUntil), LastUsedAt: utc(r.LastUsedAt),
 		}
 	}

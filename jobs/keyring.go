@@ -38,7 +38,7 @@ type keyring struct {
 	strangers *rate.Limiter
 
 	mu      sync.Mutex
-	known   map[string]*knownKey // by the key's id
+	known   map[string]*knownKey // by the key's id, cert: and the names of a certificate, oidc: and a subject
 	used    map[int32]struct{}   // principals since usedAt
 	usedAt  time.Time
 	reading map[string]bool // keys that are read beside a call
@@ -64,7 +64,7 @@ func (e *Engine) Authenticate(ctx context.Context, key access.Key) (*access.Prin
 	if err := k.ready(ctx); err != nil {
 		return nil, err
 	}
-	known, err := k.look(ctx, key.ID)
+	known, err := k.look(ctx, key.ID, func(ctx context.Context) (*knownKey, error) { return k.ofKey(ctx, key.ID) })
 	if err != nil {
 		return nil, err
 	}
@@ -77,10 +77,14 @@ func (e *Engine) Authenticate(ctx context.Context, key access.Key) (*access.Prin
 
 // accepts compares the key, and looks at the times, by this machine's clock.
 func (k *knownKey) accepts(key access.Key, now time.Time) bool {
-	if k.principal == nil || k.row.RevokedAt != nil || k.row.ExpiresAt != nil && !now.Before(*k.row.ExpiresAt) {
+	if !k.inForce(now) {
 		return false
 	}
 	return key.Is(k.row.KeyHash) || k.row.OldKeyUntil != nil && now.Before(*k.row.OldKeyUntil) && key.Is(k.row.OldKeyHash)
+}
+
+func (k *knownKey) inForce(now time.Time) bool {
+	return k.principal != nil && k.row.RevokedAt == nil && (k.row.ExpiresAt == nil || now.Before(*k.row.ExpiresAt))
 }
 
 // ready reads the secret of tokens, once.
@@ -100,75 +104,87 @@ func (k *keyring) ready(ctx context.Context) error {
 	return nil
 }
 
-// look returns what is known of a key, from memory if that is fresh enough.
-func (k *keyring) look(ctx context.Context, id string) (*knownKey, error) {
+// look returns what is known under a name, from memory if that is fresh enough, or else by asking the database.
+func (k *keyring) look(ctx context.Context, name string, ask question) (*knownKey, error) {
 	k.mu.Lock()
-	known := k.known[id]
+	known := k.known[name]
 	age := keyStale
 	if known != nil {
 		age = k.clock.Since(known.readAt)
 	}
-	refresh := age >= keyFresh && age < keyStale && !k.reading[id]
+	refresh := age >= keyFresh && age < keyStale && !k.reading[name]
 	if refresh {
-		k.reading[id] = true
+		k.reading[name] = true
 	}
 	k.mu.Unlock()
 	switch {
 	case refresh:
-		go k.refresh(id)
+		go k.refresh(name, ask)
 		return known, nil
 	case age < keyStale:
 		return known, nil
 	case known == nil && !k.strangers.Allow():
-		return nil, &Error{Code: Overloaded, Message: "too many unknown keys are being looked up", Hint: "Try again in a second."}
+		return nil, &Error{Code: Overloaded, Message: "too many unknown callers are being looked up", Hint: "Try again in a second."}
 	}
-	found, err, _ := k.flight.Do(id, func() (any, error) { return k.read(context.WithoutCancel(ctx), id) })
+	found, err, _ := k.flight.Do(name, func() (any, error) { return k.read(context.WithoutCancel(ctx), name, ask) })
 	if err != nil {
 		return nil, err
 	}
 	return found.(*knownKey), nil
 }
 
-func (k *keyring) refresh(id string) {
+// question asks the database who calls. An answer without a principal: it does not know.
+type question func(context.Context) (*knownKey, error)
+
+func (k *keyring) refresh(name string, ask question) {
 	ctx, cancel := context.WithTimeout(context.Background(), keyStale)
 	defer cancel()
-	_, _ = k.read(ctx, id) // the next call reads it itself, and has the error
+	_, _ = k.read(ctx, name, ask) // the next call reads it itself, and has the error
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.reading, id)
+	delete(k.reading, name)
 }
 
-// read asks the database for a key, and remembers the answer.
-func (k *keyring) read(ctx context.Context, id string) (*knownKey, error) {
+// read asks the database, and remembers the answer.
+func (k *keyring) read(ctx context.Context, name string, ask question) (*knownKey, error) {
 	began := k.clock.Now()
-	row, err := k.q.PrincipalOfKey(ctx, id)
-	found := &knownKey{row: row, readAt: began}
+	found, err := ask(ctx)
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
+		found = &knownKey{}
 	case err != nil:
-		return nil, fromDB("looking up a key", err)
-	default:
-		found.principal = &access.Principal{
-			ID: row.ID, Name: row.Name, KeyID: id, Roles: rolesOf(row.Roles), Queues: row.Queues, Tenant: value(row.Tenant),
-			Redact: row.Redact, RatePerSecond: value(row.RatePerSecond),
-		}
+		return nil, fromDB("looking up who calls", err)
 	}
+	found.readAt = began
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if len(k.known) >= keysKept {
 		maps.DeleteFunc(k.known, func(_ string, known *knownKey) bool { return k.clock.Since(known.readAt) >= keyStale })
 	}
 	if len(k.known) < keysKept {
-		k.known[id] = found
+		k.known[name] = found
 	}
 	return found, nil
+}
+
+func (k *keyring) ofKey(ctx context.Context, id string) (*knownKey, error) {
+	row, err := k.q.PrincipalOfKey(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &knownKey{row: row, principal: &access.Principal{
+		ID: row.ID, Name: row.Name, KeyID: id, Roles: rolesOf(row.Roles), Queues: row.Queues, Tenant: value(row.Tenant),
+		Redact: row.Redact, RatePerSecond: value(row.RatePerSecond),
+	}}, nil
 }
 
 // forget makes the next call with a key read it again.
 func (k *keyring) forget(id string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.known, id)
+	maps.DeleteFunc(k.known, func(name string, known *knownKey) bool {
+		return name == id || known.principal != nil && known.principal.KeyID == id
+	})
 }
 
 // use notes that a principal has called, and writes that down now and then.

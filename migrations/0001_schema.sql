@@ -1776,7 +1776,7 @@ comment on column weir.schema_source.applied_at is 'When it was last applied.';
 -- never read this table: nodes keep what they need of it in memory.
 create table weir.principal (
   id int generated always as identity constraint principal_pkey primary key,
-  kind text not null constraint principal_kind_is_known check (kind in ('key', 'oidc', 'sql')),
+  kind text not null constraint principal_kind_is_known check (kind in ('key', 'cert', 'oidc', 'sql')),
   name text not null constraint principal_name_has_1_to_200_characters check (length(name) between 1 and 200),
   roles text[] not null constraint principal_has_known_roles
     check (cardinality(roles) > 0 and roles <@ '{producer,worker,reader,operator,admin}'),
@@ -1793,22 +1793,27 @@ create table weir.principal (
   expires_at timestamptz,
   revoked_at timestamptz,
   last_used_at timestamptz,
-  constraint principal_of_kind_key_has_a_key check ((kind = 'key') = (key_id is not null and key_hash is not null))
+  constraint principal_of_kind_key_has_a_key check ((kind = 'key') = (key_hash is not null)),
+  constraint principal_of_rest_has_a_key_id check ((kind = 'sql') = (key_id is null))
 );
 create unique index principal_name_in_force_is_unique on weir.principal (kind, name) where revoked_at is null;
+-- A subject that was revoked is not recorded again.
+create unique index principal_subject_is_unique on weir.principal (name) where kind = 'oidc';
 comment on table weir.principal is
   'Who may call weir: one row for each API key, subject of access tokens, and SQL login. Rows stay when they are revoked, '
   'as jobs and the audit trail name them.';
 comment on column weir.principal.id is 'Its id in weir.job, weir.job_lease and the audit trail.';
 comment on column weir.principal.kind is
-  'key: an API key. oidc: a subject of access tokens, recorded when it first calls. sql: a login (weir.grant_access).';
-comment on column weir.principal.name is 'Name of the key or the login; of a subject its issuer and sub.';
+  'key: an API key. cert: the holder of a client certificate. oidc: a subject of access tokens, recorded when it first '
+  'calls. sql: a login (weir.grant_access).';
+comment on column weir.principal.name is
+  'Name of the key or the login; a name in the certificate; of a subject its issuer and sub, with | between them.';
 comment on column weir.principal.roles is 'What it may do: producer, worker, reader, operator, admin.';
 comment on column weir.principal.queues is 'Patterns of the queues that it may use, with * for any characters; null: all.';
 comment on column weir.principal.tenant is 'The tenant that it is bound to; null: none, it sees all tenants.';
 comment on column weir.principal.redact is 'It sees jobs without their args, results, metadata and errors'' texts.';
 comment on column weir.principal.rate_per_second is 'Most calls a second on each node; null: no limit.';
-comment on column weir.principal.key_id is 'The public part of an API key.';
+comment on column weir.principal.key_id is 'The public part of an API key; names the others of REST as well.';
 comment on column weir.principal.key_hash is 'SHA-256 of the API key. The key itself is not kept.';
 comment on column weir.principal.old_key_hash is 'SHA-256 of the key before it was rotated.';
 comment on column weir.principal.old_key_until is 'Until when the old key is accepted too.';

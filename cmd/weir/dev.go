@@ -50,6 +50,10 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
+	key := filepath.Join(c.DataDir, "admin.key")
+	if err := keepAdminKey(ctx, database, key); err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	n, err := c.newNode(ctx, listener, log, database, database, 0)
 	if err != nil {
 		return err
@@ -58,7 +62,7 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 		n.Close()
 		return err
 	}
-	fmt.Fprint(std.out, devGuide(n.URL(), postgres, c.DataDir))
+	fmt.Fprint(std.out, devGuide(n.URL(), postgres, c.DataDir, key, c.authenticates(listener.Addr())))
 	return n.Run(stop.asked, stop.insisted)
 }
 
@@ -109,7 +113,7 @@ func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) (string,
 
 // devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no
 // password.
-func devGuide(url string, postgres *embedded.Server, dataDir string) string {
+func devGuide(url string, postgres *embedded.Server, dataDir, key string, asksForKey bool) string {
 	atURL := ""
 	if url != rest.DefaultURL {
 		atURL = " --url " + url
@@ -125,10 +129,21 @@ func devGuide(url string, postgres *embedded.Server, dataDir string) string {
 	line("  PostgreSQL %s on 127.0.0.1:%d, database %s, user postgres", postgres.Version(), port, devDatabase)
 	line("             PGPASSWORD=\"$(cat %s)\" psql -h 127.0.0.1 -p %d -U postgres %s", password, port, devDatabase)
 	line("  Data       %s (kept for the next run)", dataDir)
+	header := ""
+	if asksForKey {
+		line("  Admin key  %s", key)
+		line("")
+		line("Callers need a key. The commands below take it from here:")
+		line("")
+		line("  export WEIR_TOKEN_FILE=%s", shellQuote(key))
+		header = ` -H "Authorization: Bearer $(cat "$WEIR_TOKEN_FILE")"`
+	} else {
+		line("  Admin key  %s (asked for with --auth)", key)
+	}
 	line("")
 	line("Enqueue a job with curl, or in SQL:")
 	line("")
-	line("  curl --json '{\"kind\": \"hello\", \"args\": {\"to\": \"you\"}}' %s/v1/jobs", url)
+	line("  curl --json '{\"kind\": \"hello\", \"args\": {\"to\": \"you\"}}'%s %s/v1/jobs", header, url)
 	line("  select weir.enqueue('hello', '{\"to\": \"you\"}');")
 	line("")
 	line("Work the queue with any program, here cat, which returns the job's args; then list the queues:")

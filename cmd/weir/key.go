@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,9 +29,9 @@ func createKeyInDatabase(ctx context.Context, url string, k cli.NewKey) (json.Ra
 		maker = u.Username
 	}
 	var id, secret string
-	err = conn.QueryRow(ctx, `select id, key from weir.create_key($1, $2, queues => $3, tenant => nullif($4, ''), expires_at => $5,
-		rate_per_second => nullif($6::float8, 0), redact => $7, created_by => $8)`,
-		k.Name, k.Roles, k.Queues, k.Tenant, k.Until, float64(k.Rate), k.Redact, maker).Scan(&id, &secret)
+	err = conn.QueryRow(ctx, `select id, coalesce(key, '') from weir.create_key($1, $2, queues => $3, tenant => nullif($4, ''), expires_at => $5,
+		rate_per_second => nullif($6::float8, 0), redact => $7, created_by => $8, kind => $9)`,
+		k.Name, k.Roles, k.Queues, k.Tenant, k.Until, float64(k.Rate), k.Redact, maker, cmp.Or(k.Kind, "key")).Scan(&id, &secret)
 	var refused *pgconn.PgError
 	switch {
 	case errors.As(err, &refused) && refused.Code == "3F000":
@@ -43,6 +44,6 @@ func createKeyInDatabase(ctx context.Context, url string, k cli.NewKey) (json.Ra
 	return json.Marshal(struct {
 		ID string `json:"id"`
 		cli.NewKey
-		Secret string `json:"key"`
+		Secret string `json:"key,omitempty"`
 	}{id, k, secret})
 }

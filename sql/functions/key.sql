@@ -2,6 +2,11 @@
 -- random bytes and 4 of a checksum, in base64url. Only the SHA-256 of the whole key is kept: a random key of 256 bits
 -- needs no slow hash. Every change notifies the channel weir_key, so that all nodes forget what they knew of the key.
 
+create or replace function weir.new_key_id() returns text language sql volatile as $$
+  select left(translate(gen_random_uuid()::text, '-', ''), 12) || left(translate(gen_random_uuid()::text, '-', ''), 4)
+$$;
+comment on function weir.new_key_id() is 'Internal. A random public id of a key.';
+
 create or replace function weir.key_text(key_id text) returns text language sql volatile as $$
   select 'weir_' || key_id || '_'
     || translate(encode(s.bytes || substr(sha256(convert_to('weir_' || key_id, 'UTF8') || s.bytes), 1, 4), 'base64'),
@@ -51,7 +56,8 @@ comment on function weir.key_problem(jsonb) is
 
 create or replace function weir.create_key(name text, roles text[], queues text[] default null,
   tenant text default null, expires_at timestamptz default null, rate_per_second double precision default null,
-  redact boolean default false, created_by text default session_user, out id text, out key text)
+  redact boolean default false, created_by text default session_user, kind text default 'key', out id text,
+  out key text)
 language plpgsql as $$
 #variable_conflict use_variable
 declare
@@ -62,20 +68,23 @@ begin
     perform weir.refuse_argument(problem[1], problem[2]);
   elsif expires_at <= clock_timestamp() then
     perform weir.refuse_argument('expires_at', 'must be in the future');
+  elsif kind is null or kind not in ('key', 'cert') then
+    perform weir.refuse_argument('kind', 'must be key or cert');
   end if;
-  id := left(translate(gen_random_uuid()::text, '-', ''), 12) || left(translate(gen_random_uuid()::text, '-', ''), 4);
-  key := weir.key_text(id);
+  id := weir.new_key_id();
+  key := case when kind = 'key' then weir.key_text(id) end;
   insert into weir.principal as p (kind, name, roles, queues, tenant, expires_at, rate_per_second, redact, created_by,
     key_id, key_hash)
-  values ('key', name, roles, queues, tenant, expires_at, rate_per_second, redact, created_by, id, weir.key_hash(key))
+  values (kind, name, roles, queues, tenant, expires_at, rate_per_second, redact, created_by, id, weir.key_hash(key))
   on conflict do nothing;
   if not found then
     raise exception using errcode = 'WR081', message = format('there is a key %L already', name),
       hint = 'Choose another name, or revoke or rotate that key.';
   end if;
 end $$;
-comment on function weir.create_key(text, text[], text[], text, timestamptz, double precision, boolean, text) is
-  'Makes an API key for REST, and returns its id and the key itself, which is not kept: nothing shows it again. roles: '
+comment on function weir.create_key(text, text[], text[], text, timestamptz, double precision, boolean, text, text) is
+  'Makes an API key for REST, and returns its id and the key itself, which is not kept: nothing shows it again. With '
+  'kind cert there is no key: who shows a client certificate with this name in its subject is let in. roles: '
   'producer, worker, reader, operator or admin. queues: patterns of the queues that it may use, with * for any '
   'characters (null: all). tenant: it sees and makes only what is that tenant''s. expires_at (null: never). '
   'rate_per_second: most calls a second on each node (null: no limit). redact: it sees no args, results and metadata. '
@@ -100,7 +109,7 @@ begin
     expires_at = case when settings ? 'expires_at' then (settings ->> 'expires_at')::timestamptz else p.expires_at end,
     name = coalesce(settings ->> 'name', p.name),
     tenant = case when settings ? 'tenant' then settings ->> 'tenant' else p.tenant end
-  where p.key_id = id and p.revoked_at is null;
+  where p.key_id = id and p.revoked_at is null and p.kind <> 'oidc';
   if not found then
     perform weir.refuse_key(id);
   end if;
@@ -111,7 +120,8 @@ exception when unique_violation then
 end $$;
 comment on function weir.edit_key(text, jsonb) is
   'Changes the given settings of an API key: name, roles, queues, tenant, redact, rate_per_second, expires_at; null '
-  'lifts one. In force on every node within two seconds. Errors: WR010, WR080, WR081.';
+  'lifts one. In force on every node within two seconds. A subject of access tokens cannot be changed: its tokens '
+  'say what it may do. Errors: WR010, WR080, WR081.';
 
 create or replace function weir.rotate_key(id text, keep_old interval default interval '1 day') returns text
 language plpgsql as $$
@@ -124,7 +134,7 @@ begin
   end if;
   update weir.principal p set old_key_hash = p.key_hash, old_key_until = clock_timestamp() + keep_old,
     key_hash = weir.key_hash(fresh)
-  where p.key_id = id and p.revoked_at is null;
+  where p.key_id = id and p.revoked_at is null and p.kind = 'key';
   if not found then
     perform weir.refuse_key(id);
   end if;
@@ -145,4 +155,5 @@ begin
   perform pg_notify('weir_key', id);
 end $$;
 comment on function weir.revoke_key(text) is
-  'Revokes an API key for good. No node accepts it after two seconds. Errors: WR080.';
+  'Revokes an API key for good, or the right of a certificate''s holder or of a subject of access tokens. No '
+  'node accepts it after two seconds. Errors: WR080.';

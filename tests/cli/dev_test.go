@@ -33,16 +33,46 @@ func TestDevStartsFromNothingAndKeepsItsData(t *testing.T) {
 		t.Errorf("PostgreSQL was not stopped cleanly: %v", err)
 	}
 
-	s, dev = weirtest.StartDev(t, folder)
+	keyFile := filepath.Join(folder, "admin.key")
+	key := readKey(t, keyFile)
+
+	s, dev = weirtest.StartDev(t, folder, "WEIR_AUTH=true")
+	s.Get("/v1/keys").Problem(http.StatusUnauthorized, "unauthenticated")
+	s = s.As(key)
 	s.Job(id)
+	s.Get("/v1/keys").Want(http.StatusOK)
+	if guide := dev.Output.String(); !strings.Contains(guide, "export WEIR_TOKEN_FILE="+"'"+keyFile+"'") || strings.Contains(guide, key) {
+		t.Errorf("the guide must say where the key is, and not show it:\n%s", guide)
+	}
 	dev.Kill()
 
 	// After a kill, too.
-	s, dev = weirtest.StartDev(t, folder)
-	s.Job(id)
+	if err := os.Remove(keyFile); err != nil {
+		t.Fatal(err)
+	}
+	s, dev = weirtest.StartDev(t, folder, "WEIR_AUTH=true")
+	s.As(key).Get("/v1/keys").Problem(http.StatusUnauthorized, "unauthenticated") // its file is gone
+	s.As(readKey(t, keyFile)).Job(id)
 	if status := dev.Stop(); status != 0 {
 		t.Errorf("it ended with %d:\n%s", status, dev.Output)
 	}
+}
+
+// readKey reads the key that weir dev has made, which its user alone may read.
+func readKey(t *testing.T, path string) string {
+	t.Helper()
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's file has the mode %v", info.Mode())
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
 }
 
 func TestDevExplainsPsql(t *testing.T) {

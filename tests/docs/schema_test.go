@@ -165,7 +165,7 @@ weir.tick_breakers(most integer, OUT breakers integer, OUT moved integer)
 weir.check_health(every interval)
 weir.sweep_breakers(most integer)
 weir.sweep_breaker_results(most integer)
-weir.create_key(name text, roles text[], queues text[], tenant text, expires_at timestamp with time zone, rate_per_second double precision, redact boolean, created_by text, OUT id text, OUT key text)
+weir.create_key(name text, roles text[], queues text[], tenant text, expires_at timestamp with time zone, rate_per_second double precision, redact boolean, created_by text, kind text, OUT id text, OUT key text)
 weir.edit_key(id text, settings jsonb)
 weir.rotate_key(id text, keep_old interval)
 weir.revoke_key(id text)`

@@ -75,7 +75,7 @@ func TestQuietStreamStaysOpenOverHTTP2(t *testing.T) {
 	a := newAuthority(t, "weir test")
 	s, _ := a.start()
 	if !openEvents(t, s).says(": alive") {
-		t.Error("a stream ended before its first comment")
+		t.Error("a stream ended while it was quiet")
 	}
 }
 

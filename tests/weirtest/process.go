@@ -37,10 +37,10 @@ func DevFolder(t *testing.T) string {
 	return folder
 }
 
-// StartDev starts `weir dev` on a folder and returns when it is ready.
-func StartDev(t *testing.T, folder string) (*Node, *Process) {
+// StartDev starts `weir dev` on a folder, with settings added to its environment, and returns when it is ready.
+func StartDev(t *testing.T, folder string, settings ...string) (*Node, *Process) {
 	t.Helper()
-	settings := []string{"WEIR_ADDR=127.0.0.1:0", "WEIR_DATA_DIR=" + folder}
+	settings = append(settings, "WEIR_ADDR=127.0.0.1:0", "WEIR_DATA_DIR="+folder)
 	if bin := os.Getenv("WEIR_POSTGRES_BIN"); bin != "" {
 		settings = append(settings, "WEIR_POSTGRES_BIN="+bin)
 	}
