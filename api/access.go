@@ -161,7 +161,7 @@ var rules = map[string]rule{
 	"rotateWebhookSecret": {operators, unbound},
 	"testWebhook":         {operators, unbound},
 
-	"streamEvents": {readers, unbound},
+	"streamEvents": {readers, byItself},
 
 	"listAudit": {operators, unbound},
 
