@@ -86,6 +86,12 @@ func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	if p := access.From(ctx); p != nil && p.Tenant != "" && p.Queues == nil {
+		return nil, &Error{
+			Code: Forbidden, Message: "the key is bound to a tenant, and names no queues whose jobs it may claim",
+			Hint: "A worker gets every job of a queue, whatever its tenant: name queues that are this tenant's alone in the key.",
+		}
+	}
 	if err := checkQueues(ctx, "queues[%d]", r.Queues...); err != nil {
 		return nil, err
 	}

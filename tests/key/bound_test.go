@@ -37,6 +37,17 @@ func TestKeyIsBoundToItsQueues(t *testing.T) {
 	}
 }
 
+// A worker gets every job of a queue, whatever its tenant, so a key must say which queues those are.
+func TestWorkerWithATenantNamesItsQueues(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithAuth(t)
+	claim := func(queue string) weirtest.Object { return weirtest.Object{"worker": "w", "queues": []string{queue}} }
+	s.AsNew("all", weirtest.Object{"tenant": "acme"}, "worker").Post("/v1/claims", claim("acme-mail")).Problem(http.StatusForbidden, "forbidden")
+	named := s.AsNew("named", weirtest.Object{"tenant": "acme", "queues": []string{"acme-*"}}, "worker")
+	named.Post("/v1/claims", claim("shared")).Problem(http.StatusForbidden, "forbidden")
+	named.Post("/v1/claims", claim("acme-mail")).Want(http.StatusOK)
+}
+
 func TestProducerSeesOnlyWhatItEnqueued(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNodeWithAuth(t)
