@@ -33,6 +33,7 @@ type nodeFlags struct {
 	TLSClientCA        string   `name:"tls-client-ca" help:"PEM file of authorities: a client with a certificate of theirs is the one that weir keys create --certificate made." env:"WEIR_TLS_CLIENT_CA" type:"path" placeholder:"FILE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
+	ssoFlags
 	webhookFlags
 	logFlags
 }
@@ -54,6 +55,8 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case f.TLSClientCA != "" && f.TLSCert == "":
 		return errors.New("--tls-client-ca takes --tls-cert and --tls-key too")
+	case f.Insecure && (f.OIDCIssuer != "" || f.TLSClientCA != ""):
+		return errors.New("--insecure excludes --oidc-issuer and --tls-client-ca")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -68,6 +71,10 @@ func (f nodeFlags) newNode(
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	issuer, err := f.issuer(log)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	if f.TLSCert == "" && !onLoopback(listener.Addr()) {
 		log.Warn("others than this machine can call, without TLS: keys and jobs cross the network in the clear, unless a proxy in front "+
 			"ends TLS", "addr", listener.Addr().String())
@@ -76,15 +83,16 @@ func (f nodeFlags) newNode(
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
-		TLS:  node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
-		Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		TLS:    node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
+		Issuer: issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
 }
 
-// authenticates says whether callers need a key: where others than this machine can call, unless told otherwise.
+// authenticates says whether callers need a credential: where others than this machine can call, unless told otherwise,
+// and where another credential than a key has been set up.
 func (f nodeFlags) authenticates(addr net.Addr) bool {
-	return f.Auth || !f.Insecure && !onLoopback(addr)
+	return f.Auth || f.OIDCIssuer != "" || f.TLSClientCA != "" || !f.Insecure && !onLoopback(addr)
 }
 
 func onLoopback(addr net.Addr) bool {
