@@ -28,7 +28,7 @@ const (
 	byLetter                // its path names a dead letter, whose job must be the caller's
 	byWorkflow              // its path names a workflow, which must be the caller's
 	byQueue                 // its path names a queue, which the caller must be allowed to use
-	unbound                 // it is about all tenants and queues: a caller who is bound to some is refused
+	unbound                 // it covers all tenants and queues: a caller who is bound to some is refused
 )
 
 var (
@@ -161,7 +161,9 @@ var rules = map[string]rule{
 	"rotateWebhookSecret": {operators, unbound},
 	"testWebhook":         {operators, unbound},
 
-	"streamEvents": {readers, unbound},
+	"streamEvents": {readers, byItself},
+
+	"listAudit": {operators, unbound},
 
 	"listKeys":  {admins, unbound},
 	"createKey": {admins, unbound},
@@ -191,7 +193,7 @@ func (r rule) admits(ctx context.Context, p *access.Principal) *Problem {
 		return newProblem(ctx, jobs.Forbidden, fmt.Sprintf("this takes one of the roles %v, which the key does not have", r.documented()))
 	}
 	if r.bound == unbound && (p.Tenant != "" || p.Queues != nil) {
-		return newProblem(ctx, jobs.Forbidden, "this is about all tenants and queues, and the key is bound to some")
+		return newProblem(ctx, jobs.Forbidden, "this covers all tenants and queues, and the key is bound to some")
 	}
 	return nil
 }

@@ -156,6 +156,7 @@ func describe(c Config) *API {
 	a.registerWebhooks()
 	a.registerEvents()
 	a.registerKeys()
+	a.registerAudit()
 	a.registerHealth()
 	a.registerComponents()
 	a.refineSchemas()

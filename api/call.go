@@ -15,8 +15,9 @@ import (
 // call is the state of a request beside the request itself.
 type call struct {
 	id     string
-	waited bool  // it asked to wait, so its duration is not a latency
-	err    error // why it was answered with a status of 500 or more
+	remote string // address of the client, with its port
+	waited bool   // it asked to wait, so its duration is not a latency
+	err    error  // why it was answered with a status of 500 or more
 
 	principal string // who calls, where callers are authenticated
 }
@@ -53,7 +54,7 @@ var (
 // ServeHTTP answers a request, and counts and logs it however it ends.
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	c := &call{id: requestID(r)}
+	c := &call{id: requestID(r), remote: r.RemoteAddr}
 	r = r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	out := newAnswer(w)
 	out.http2 = r.ProtoMajor >= 2

@@ -11,13 +11,13 @@ import (
 	"github.com/weirhq/weir/jobs"
 )
 
-// APIKeyPath is the path of one key.
-type APIKeyPath struct {
+// AccessKeyPath is the path of one key.
+type AccessKeyPath struct {
 	ID string `path:"id" pattern:"^[0-9a-f]+$" maxLength:"16" doc:"The id of the key, its public part." example:"3f9a1c0b7d5e2468"`
 }
 
-type apiKeyBodyInput struct {
-	APIKeyPath
+type accessKeyBodyInput struct {
+	AccessKeyPath
 	Payload
 }
 
@@ -139,17 +139,17 @@ func (a *API) createKey(ctx context.Context, _ *bodyInput, k *jobs.NewKey) (*mad
 	return &madeKeyOutput{Location: "/v1/keys/" + key.ID, Body: key}, nil
 }
 
-func (a *API) getKey(ctx context.Context, in *APIKeyPath) (*keyOutput, error) {
+func (a *API) getKey(ctx context.Context, in *AccessKeyPath) (*keyOutput, error) {
 	key, err := a.engine.Key(ctx, in.ID)
 	return &keyOutput{Body: key}, err
 }
 
-func (a *API) editKey(ctx context.Context, in *apiKeyBodyInput, b *jobs.KeyEdit) (*keyOutput, error) {
+func (a *API) editKey(ctx context.Context, in *accessKeyBodyInput, b *jobs.KeyEdit) (*keyOutput, error) {
 	key, err := a.engine.EditKey(ctx, in.ID, *b)
 	return &keyOutput{Body: key}, err
 }
 
-func (a *API) rotateKey(ctx context.Context, in *apiKeyBodyInput, b *KeyRotateRequest) (*keyOutput, error) {
+func (a *API) rotateKey(ctx context.Context, in *accessKeyBodyInput, b *KeyRotateRequest) (*keyOutput, error) {
 	keep := 24 * time.Hour
 	if b.KeepOldSeconds != nil {
 		keep = time.Duration(*b.KeepOldSeconds * float64(time.Second))
@@ -158,6 +158,6 @@ func (a *API) rotateKey(ctx context.Context, in *apiKeyBodyInput, b *KeyRotateRe
 	return &keyOutput{Body: key}, err
 }
 
-func (a *API) revokeKey(ctx context.Context, in *APIKeyPath) (*struct{}, error) {
+func (a *API) revokeKey(ctx context.Context, in *AccessKeyPath) (*struct{}, error) {
 	return nil, a.engine.RevokeKey(ctx, in.ID)
 }

@@ -186,6 +186,7 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	}
 	a.showProblems(&op, codes)
 	object := pathField(reflect.TypeFor[I]())
+	record := recorded(op)
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		if path, ok := any(in).(interface {
 			missing(context.Context) *Problem
@@ -201,6 +202,9 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 			if err := a.keep(ctx, rule.bound, reflect.ValueOf(in).Elem().FieldByIndex(object).String()); err != nil {
 				return nil, problemOf(ctx, err, params.place)
 			}
+		}
+		if record {
+			ctx = asCall(ctx, op.OperationID)
 		}
 		out, err := handler(ctx, in)
 		if err != nil {

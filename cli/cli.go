@@ -21,5 +21,6 @@ type Commands struct {
 	Workflow   workflowCommands  `cmd:"" aliases:"workflows" help:"List workflows; draw, submit, cancel, retry, fork or signal one."`
 	Webhooks   webhookCommands   `cmd:"" help:"List webhooks; add, test or delete one, show its deliveries."`
 	Keys       keyCommands       `cmd:"" help:"List API keys; make, show, rotate or revoke one."`
+	Audit      auditCommand      `cmd:"" help:"List the audit trail: who changed what, when and from where."`
 	Schedules  scheduleCommands  `cmd:"" help:"List schedules; show, create, preview, pause, trigger or delete one."`
 }

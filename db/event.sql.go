@@ -15,7 +15,8 @@ const eventsSince = `-- name: EventsSince :many
 select at::timestamptz, event::text, coalesce(job_id, 0)::bigint as job_id, coalesce(queue, '')::text as queue,
   coalesce(kind, '')::text as kind, coalesce(attempt, 0)::smallint as attempt,
   greatest(worker) as worker, greatest(run_at) as run_at, error::jsonb,
-    coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step
+    coalesce(workflow_id, 0)::bigint as workflow_id, coalesce(step, '')::text as step,
+  coalesce(tenant, '')::text as tenant
 from weir.events_since($1::timestamptz, $2::bigint, $3::int,
   $4::timestamptz, $5::text, $6::jsonb,
   $7::int)
@@ -43,6 +44,7 @@ type EventsSinceRow struct {
 	Error      json.RawMessage
 	WorkflowID int64
 	Step       string
+	Tenant     string
 }
 
 func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]EventsSinceRow, error) {
@@ -74,6 +76,7 @@ func (q *Queries) EventsSince(ctx context.Context, arg EventsSinceParams) ([]Eve
 			&i.Error,
 			&i.WorkflowID,
 			&i.Step,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}

@@ -127,7 +127,7 @@ func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSe
 	if err != nil {
 		return Breaker{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	if err := e.q.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace, By: nonZero(by)}); err != nil {
+	if err := e.changes.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace, By: nonZero(by)}); err != nil {
 		return Breaker{}, fromDB("setting a circuit breaker", err)
 	}
 	return e.Breaker(ctx, name)
@@ -135,7 +135,7 @@ func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSe
 
 // DeleteBreaker hides a circuit breaker that is closed, holds no jobs and is no queue's. Errors: BreakerNotFound, BreakerInUse.
 func (e *Engine) DeleteBreaker(ctx context.Context, name, by string) error {
-	return fromDB("deleting a circuit breaker", e.q.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name, By: nonZero(by)}))
+	return fromDB("deleting a circuit breaker", e.changes.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name, By: nonZero(by)}))
 }
 
 func breakerFromRow(r db.ListBreakersRow) (Breaker, error) {

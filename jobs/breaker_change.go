@@ -52,7 +52,7 @@ type BreakerEvent struct {
 
 // TripBreaker opens a circuit breaker. Errors: BreakerNotFound, BreakerPinned, InvalidArgument.
 func (e *Engine) TripBreaker(ctx context.Context, name string, t BreakerTrip) (Breaker, error) {
-	if err := e.q.TripBreaker(ctx, db.TripBreakerParams{Name: name, By: nonZero(t.By), Reason: nonZero(t.Reason), OpenSeconds: t.OpenSeconds}); err != nil {
+	if err := e.changes.TripBreaker(ctx, db.TripBreakerParams{Name: name, By: nonZero(t.By), Reason: nonZero(t.Reason), OpenSeconds: t.OpenSeconds}); err != nil {
 		return Breaker{}, fromDB("tripping a circuit breaker", err)
 	}
 	return e.Breaker(ctx, name)
@@ -60,7 +60,7 @@ func (e *Engine) TripBreaker(ctx context.Context, name string, t BreakerTrip) (B
 
 // ResetBreaker closes a circuit breaker. Errors: BreakerNotFound, BreakerPinned, InvalidArgument.
 func (e *Engine) ResetBreaker(ctx context.Context, name string, r BreakerReset) (Breaker, error) {
-	if err := e.q.ResetBreaker(ctx, db.ResetBreakerParams{Name: name, By: nonZero(r.By), Reason: nonZero(r.Reason)}); err != nil {
+	if err := e.changes.ResetBreaker(ctx, db.ResetBreakerParams{Name: name, By: nonZero(r.By), Reason: nonZero(r.Reason)}); err != nil {
 		return Breaker{}, fromDB("resetting a circuit breaker", err)
 	}
 	return e.Breaker(ctx, name)
@@ -68,7 +68,7 @@ func (e *Engine) ResetBreaker(ctx context.Context, name string, r BreakerReset) 
 
 // PinBreaker fixes the state of a circuit breaker, or ends a pin. Errors: BreakerNotFound, InvalidArgument.
 func (e *Engine) PinBreaker(ctx context.Context, name string, p BreakerPin) (Breaker, error) {
-	if err := e.q.PinBreaker(ctx, db.PinBreakerParams{Name: name, State: p.State, By: nonZero(p.By), Reason: nonZero(p.Reason), ForSeconds: p.ForSeconds}); err != nil {
+	if err := e.changes.PinBreaker(ctx, db.PinBreakerParams{Name: name, State: p.State, By: nonZero(p.By), Reason: nonZero(p.Reason), ForSeconds: p.ForSeconds}); err != nil {
 		return Breaker{}, fromDB("pinning a circuit breaker", err)
 	}
 	return e.Breaker(ctx, name)

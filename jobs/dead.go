@@ -205,7 +205,7 @@ func noLetterOr(err error, id ID) error {
 
 // Redrive runs a dead letter again. Attempts are counted from 0, unless keepAttempts. Errors: DeadLetterNotFound, InvalidArgument.
 func (e *Engine) Redrive(ctx context.Context, id ID, by string, keepAttempts bool) (Job, error) {
-	if _, err := e.q.RedriveJob(ctx, db.RedriveJobParams{JobID: int64(id), By: nonZero(by), KeepAttempts: keepAttempts}); err != nil {
+	if _, err := e.changes.RedriveJob(ctx, db.RedriveJobParams{JobID: int64(id), By: nonZero(by), KeepAttempts: keepAttempts}); err != nil {
 		return Job{}, fromDB("redriving a dead letter", err)
 	}
 	return e.Job(ctx, id)
@@ -213,5 +213,5 @@ func (e *Engine) Redrive(ctx context.Context, id ID, by string, keepAttempts boo
 
 // PurgeDead removes a dead letter; its job stays dead. Errors: DeadLetterNotFound, InvalidArgument.
 func (e *Engine) PurgeDead(ctx context.Context, id ID, by string) error {
-	return fromDB("purging a dead letter", e.q.PurgeDead(ctx, db.PurgeDeadParams{JobID: int64(id), By: nonZero(by)}))
+	return fromDB("purging a dead letter", e.changes.PurgeDead(ctx, db.PurgeDeadParams{JobID: int64(id), By: nonZero(by)}))
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -30,6 +31,7 @@ type Event struct {
 	// Text is the event as JSON, encoded once for all listeners.
 	Text json.RawMessage `json:"-"`
 
+	tenant string
 	number int64 // its place in this node's feed; 0: it was replayed
 }
 
@@ -56,18 +58,27 @@ type EventFilter struct {
 	JobID      ID       `json:"job_id,omitempty"`
 	WorkflowID ID       `json:"workflow_id,omitempty"`
 	Events     []string `json:"events,omitempty"`
+
+	// bound is who listens, if a tenant or queues bind them.
+	bound *access.Principal
 }
 
 func (f *EventFilter) passes(ev *Event) bool {
 	return (f.Queue == "" || f.Queue == ev.Queue) && (f.Kind == "" || f.Kind == ev.Kind) &&
 		(f.JobID == 0 || f.JobID == ev.JobID) && (f.WorkflowID == 0 || f.WorkflowID == ev.WorkflowID) &&
-		(len(f.Events) == 0 || slices.Contains(f.Events, ev.Event))
+		(f.bound == nil || f.own(ev)) && (len(f.Events) == 0 || slices.Contains(f.Events, ev.Event))
+}
+
+// own says whether an event is of the caller's tenant and queues. Only events of jobs have a queue, and those of workers and
+// circuit breakers have no tenant.
+func (f *EventFilter) own(ev *Event) bool {
+	return f.bound.MayUse(ev.Queue) && (f.bound.Tenant == "" || f.bound.Tenant == ev.tenant) && (ev.Queue != "" || f.bound.Queues == nil)
 }
 
 func eventFromRow(r db.EventsSinceRow) *Event {
 	ev := &Event{
 		At: r.At.UTC(), Event: r.Event, JobID: ID(r.JobID), Queue: r.Queue, Kind: r.Kind, Attempt: int(r.Attempt), Worker: value(r.Worker), Error: r.Error,
-		WorkflowID: ID(r.WorkflowID), Step: r.Step,
+		WorkflowID: ID(r.WorkflowID), Step: r.Step, tenant: r.Tenant,
 	}
 	if r.RunAt != nil {
 		at := r.RunAt.UTC()

@@ -143,7 +143,7 @@ func (e *Engine) Job(ctx context.Context, id ID) (Job, error) {
 // Cancel cancels a job that waits, or asks the worker of one that runs to stop. It returns the job as it is then.
 // Errors: JobNotFound, JobEnded.
 func (e *Engine) Cancel(ctx context.Context, id ID) (Job, error) {
-	if _, err := e.q.CancelJob(ctx, int64(id)); err != nil {
+	if _, err := e.changes.CancelJob(ctx, int64(id)); err != nil {
 		return Job{}, fromDB("cancelling a job", err)
 	}
 	job, err := e.Job(ctx, id)
@@ -155,7 +155,7 @@ func (e *Engine) Cancel(ctx context.Context, id ID) (Job, error) {
 
 // Retry runs a job again now that has ended or waits for a time. Errors: JobNotFound, JobNotRetryable.
 func (e *Engine) Retry(ctx context.Context, id ID, resetAttempts bool) (Job, error) {
-	if _, err := e.q.RetryJob(ctx, db.RetryJobParams{JobID: int64(id), ResetAttempts: resetAttempts}); err != nil {
+	if _, err := e.changes.RetryJob(ctx, db.RetryJobParams{JobID: int64(id), ResetAttempts: resetAttempts}); err != nil {
 		return Job{}, fromDB("retrying a job", err)
 	}
 	return e.Job(ctx, id)
@@ -167,7 +167,7 @@ func (e *Engine) Edit(ctx context.Context, id ID, edit Edit) (Job, error) {
 	if err != nil {
 		return Job{}, fmt.Errorf("encoding changes: %w", err)
 	}
-	if _, err := e.q.EditJob(ctx, db.EditJobParams{JobID: int64(id), Changes: changes}); err != nil {
+	if _, err := e.changes.EditJob(ctx, db.EditJobParams{JobID: int64(id), Changes: changes}); err != nil {
 		return Job{}, fromDB("changing a job", err)
 	}
 	return e.Job(ctx, id)

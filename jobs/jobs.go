@@ -39,6 +39,8 @@ type Config struct {
 	MaxQueued int
 	// MaxQueuedBytes bounds the bytes of the enqueues and acks that wait for the database; more are refused as Overloaded. Defaults to 64 MiB.
 	MaxQueuedBytes int64
+	// AuditRetentionDays is how long the audit trail is kept; months go as a whole. Defaults to 365.
+	AuditRetentionDays int
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
@@ -84,6 +86,7 @@ type Engine struct {
 	q         *db.Queries // for calls
 	grouped   *db.Queries // for group commits, which do not wait long for a lock: every call in the group would wait with them
 	loops     *db.Queries
+	changes   *db.Queries // for calls that the audit trail records
 	reads     *db.Queries // for lists and searches, which are bounded in time
 	log       *slog.Logger
 	clock     clock.Clock
@@ -95,6 +98,7 @@ type Engine struct {
 	watcher   *watcher
 	seen      *lastSeen
 	keyring   *keyring
+	auditDays int32
 	feed      *feed
 	runner    *loop.Runner
 	due       *dueWork
@@ -114,6 +118,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	}
 	if c.MaxQueuedBytes == 0 {
 		c.MaxQueuedBytes = 64 << 20
+	}
+	if c.AuditRetentionDays == 0 {
+		c.AuditRetentionDays = 365
 	}
 	if c.ListenURL == "" {
 		c.ListenURL = c.DatabaseURL
@@ -158,8 +165,9 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 	host, _ := os.Hostname()
 	e := &Engine{
 		node: host + "/" + uuid.NewString(), directURL: c.ListenURL, pool: pool, groupPool: groupPool, loopPool: loopPool, readPool: readPool, probe: probe, share: share,
-		q: db.New(pool), grouped: db.New(groupPool), loops: db.New(loopPool), reads: db.New(readPool), log: c.Logger, clock: c.Clock,
-		seen: newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
+		q: db.New(pool), changes: db.New(db.Acting{Pool: pool, Actor: actorOf}), grouped: db.New(groupPool), loops: db.New(loopPool), reads: db.New(readPool), log: c.Logger, clock: c.Clock,
+		auditDays: int32(c.AuditRetentionDays),
+		seen:      newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
 	e.keyring = newKeyring(e)
 	e.watcher = newWatcher(e)

@@ -90,7 +90,7 @@ func (e *Engine) NewKey(ctx context.Context, k NewKey) (Key, error) {
 	for i, r := range k.Roles {
 		roles[i] = string(r)
 	}
-	made, err := e.q.CreateKey(ctx, db.CreateKeyParams{
+	made, err := e.changes.CreateKey(ctx, db.CreateKeyParams{
 		Name: k.Name, Roles: roles, Queues: k.Queues, Tenant: nonZero(k.Tenant), ExpiresAt: utc(k.ExpiresAt), RatePerSecond: k.RatePerSecond,
 		Redact: k.Redact, CreatedBy: callerName(ctx), Kind: cmp.Or(k.Kind, "key"),
 	})
@@ -125,7 +125,7 @@ func (e *Engine) EditKey(ctx context.Context, id string, edit KeyEdit) (Key, err
 	if err != nil {
 		return Key{}, err
 	}
-	if err := e.q.EditKey(ctx, db.EditKeyParams{ID: id, Settings: settings}); err != nil {
+	if err := e.changes.EditKey(ctx, db.EditKeyParams{ID: id, Settings: settings}); err != nil {
 		return Key{}, fromDB("changing a key", err)
 	}
 	e.keyring.forget(id)
@@ -135,7 +135,7 @@ func (e *Engine) EditKey(ctx context.Context, id string, edit KeyEdit) (Key, err
 // RotateKey gives a key a new secret, which is returned with it. The old one is accepted for this long. Errors:
 // InvalidArgument, KeyNotFound.
 func (e *Engine) RotateKey(ctx context.Context, id string, keepOld time.Duration) (Key, error) {
-	secret, err := e.q.RotateKey(ctx, db.RotateKeyParams{ID: id, KeepOldSeconds: keepOld.Seconds()})
+	secret, err := e.changes.RotateKey(ctx, db.RotateKeyParams{ID: id, KeepOldSeconds: keepOld.Seconds()})
 	if err != nil {
 		return Key{}, fromDB("rotating a key", err)
 	}
@@ -147,7 +147,7 @@ func (e *Engine) RotateKey(ctx context.Context, id string, keepOld time.Duration
 
 // RevokeKey revokes a key for good. Errors: KeyNotFound.
 func (e *Engine) RevokeKey(ctx context.Context, id string) error {
-	err := fromDB("revoking a key", e.q.RevokeKey(ctx, id))
+	err := fromDB("revoking a key", e.changes.RevokeKey(ctx, id))
 	e.keyring.forget(id)
 	return err
 }

@@ -79,7 +79,7 @@ func (e *Engine) setLimit(ctx context.Context, params db.SetLimitParams, limit a
 	if params.Limits, err = json.Marshal(limit); err != nil {
 		return fmt.Errorf("encoding a limit: %w", err)
 	}
-	return fromDB("setting a limit", e.q.SetLimit(ctx, params))
+	return fromDB("setting a limit", e.changes.SetLimit(ctx, params))
 }
 
 // LimitOverrides lists the limits of single keys and tenants of a queue, keys first, after one of them. Errors: QueueNotFound.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -70,6 +71,9 @@ func (e *Engine) Listen(ctx context.Context, filter EventFilter, position string
 	}
 	if from != nil && e.clock.Since(from.settled) > replayFor {
 		return nil, nil, invalid("Last-Event-ID", "is more than an hour old: listen without it, and read the jobs instead")
+	}
+	if boundsOf(ctx) != nil {
+		filter.bound = access.From(ctx)
 	}
 	l = &EventListener{feed: e.feed, filter: filter, joined: make(chan struct{})}
 	if err := e.feed.add(l, from); err != nil {
@@ -138,7 +142,10 @@ func (l *EventListener) Next(ctx context.Context, wait time.Duration) (events []
 // nextPage returns the next events of a replay. Pages cover longer times where little happened, and shorter ones where much did.
 func (l *EventListener) nextPage(ctx context.Context) ([]*Event, error) {
 	r := l.replay
-	filter, err := json.Marshal(l.filter)
+	filter, err := json.Marshal(struct {
+		EventFilter
+		Bounds *bounds `json:"bounds,omitempty"`
+	}{l.filter, boundsOf(ctx)})
 	if err != nil {
 		return nil, fmt.Errorf("encoding a filter: %w", err)
 	}

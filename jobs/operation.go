@@ -101,7 +101,7 @@ func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operat
 			Total: counted.Total, TotalExact: counted.Exact, CreatedAt: counted.Now.UTC(),
 		}, err
 	}
-	id, err := e.q.StartOperation(ctx, db.StartOperationParams{
+	id, err := e.changes.StartOperation(ctx, db.StartOperationParams{
 		Kind: string(r.Kind), Filter: filter, RatePerSecond: nonZero(r.RatePerSecond), KeepAttempts: r.KeepAttempts, By: nonZero(r.By), Options: options,
 	})
 	if err != nil {
@@ -196,7 +196,7 @@ func (e *Engine) CancelOperation(ctx context.Context, id ID) (Operation, error) 
 	if _, err := e.Operation(ctx, id); err != nil {
 		return Operation{}, err
 	}
-	if err := e.q.CancelOperation(ctx, int64(id)); err != nil {
+	if err := e.changes.CancelOperation(ctx, int64(id)); err != nil {
 		return Operation{}, fromDB("cancelling an operation", err)
 	}
 	return e.Operation(ctx, id)

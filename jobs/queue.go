@@ -121,7 +121,7 @@ func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettin
 	if err != nil {
 		return Queue{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	if err := e.q.SetQueue(ctx, db.SetQueueParams{Name: name, Settings: text, Replace: replace}); err != nil {
+	if err := e.changes.SetQueue(ctx, db.SetQueueParams{Name: name, Settings: text, Replace: replace}); err != nil {
 		return Queue{}, fromDB("setting a queue", err)
 	}
 	return e.Queue(ctx, name)
@@ -129,7 +129,7 @@ func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettin
 
 // DeleteQueue hides a queue that has no jobs. Errors: QueueNotFound, QueueNotEmpty.
 func (e *Engine) DeleteQueue(ctx context.Context, name string) error {
-	return fromDB("deleting a queue", e.q.DeleteQueue(ctx, name))
+	return fromDB("deleting a queue", e.changes.DeleteQueue(ctx, name))
 }
 
 // Pause says why a queue is paused and when the pause ends. All fields are optional.
@@ -148,7 +148,7 @@ func (e *Engine) PauseQueue(ctx context.Context, name string, p Pause) (Queue, e
 	if p.ResumeInSeconds != nil && !within(*p.ResumeInSeconds, 0, 315360000) {
 		return Queue{}, invalid("resume_in_seconds", "must be above 0 and at most 315360000")
 	}
-	if err := e.q.PauseQueue(ctx, db.PauseQueueParams{Name: name, Reason: nonZero(p.Reason), ResumeAt: p.ResumeAt, ResumeInSeconds: p.ResumeInSeconds}); err != nil {
+	if err := e.changes.PauseQueue(ctx, db.PauseQueueParams{Name: name, Reason: nonZero(p.Reason), ResumeAt: p.ResumeAt, ResumeInSeconds: p.ResumeInSeconds}); err != nil {
 		return Queue{}, fromDB("pausing a queue", err)
 	}
 	return e.Queue(ctx, name)
@@ -156,7 +156,7 @@ func (e *Engine) PauseQueue(ctx context.Context, name string, p Pause) (Queue, e
 
 // ResumeQueue ends a pause. Errors: QueueNotFound.
 func (e *Engine) ResumeQueue(ctx context.Context, name string) (Queue, error) {
-	if err := e.q.ResumeQueue(ctx, name); err != nil {
+	if err := e.changes.ResumeQueue(ctx, name); err != nil {
 		return Queue{}, fromDB("resuming a queue", err)
 	}
 	return e.Queue(ctx, name)
@@ -180,7 +180,7 @@ func (e *Engine) PurgeQueue(ctx context.Context, name string, state State, dryRu
 		return done, fromDB("counting jobs", err)
 	}
 	for !dryRun {
-		n, err := e.q.PurgeQueue(ctx, db.PurgeQueueParams{Name: name, MaxJobs: MaxBatch, State: string(state)})
+		n, err := e.changes.PurgeQueue(ctx, db.PurgeQueueParams{Name: name, MaxJobs: MaxBatch, State: string(state)})
 		if err != nil {
 			return done, fromDB("purging a queue", err)
 		}

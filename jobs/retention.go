@@ -37,6 +37,9 @@ func (e *Engine) Retain(ctx context.Context) error {
 			e.log.Info("retention", "partition", p.Number, "did", did, "dropped", dropped)
 		}
 	}
+	if err := e.keepAudit(ctx); err != nil {
+		return err
+	}
 	if err := sweep(ctx, "unique keys", MaxBatch, e.loops.SweepUniqueKeys); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (e *Engine) Schedule(ctx context.Context, name string) (Schedule, error) {
 // SetSchedule makes a schedule, or with replace gives the one of that name another definition. That is the JSON of a ScheduleDefinition; a name in it is
 // passed over. Errors: InvalidArgument, ScheduleExists.
 func (e *Engine) SetSchedule(ctx context.Context, name string, definition json.RawMessage, replace bool) (Schedule, error) {
-	if err := e.q.SetSchedule(ctx, db.SetScheduleParams{Name: name, Definition: definition, Replace: replace}); err != nil {
+	if err := e.changes.SetSchedule(ctx, db.SetScheduleParams{Name: name, Definition: definition, Replace: replace}); err != nil {
 		return Schedule{}, fromDB("setting a schedule", err)
 	}
 	return e.Schedule(ctx, name)
@@ -106,7 +106,7 @@ func (e *Engine) SetSchedule(ctx context.Context, name string, definition json.R
 
 // EditSchedule changes what a JSON object names of a ScheduleDefinition; null puts back a default. Errors: ScheduleNotFound, InvalidArgument.
 func (e *Engine) EditSchedule(ctx context.Context, name string, changes json.RawMessage) (Schedule, error) {
-	if err := e.q.EditSchedule(ctx, db.EditScheduleParams{Name: name, Changes: changes}); err != nil {
+	if err := e.changes.EditSchedule(ctx, db.EditScheduleParams{Name: name, Changes: changes}); err != nil {
 		return Schedule{}, fromDB("changing a schedule", err)
 	}
 	return e.Schedule(ctx, name)
@@ -114,12 +114,12 @@ func (e *Engine) EditSchedule(ctx context.Context, name string, changes json.Raw
 
 // DeleteSchedule deletes one. The jobs that it made stay. Errors: ScheduleNotFound.
 func (e *Engine) DeleteSchedule(ctx context.Context, name string) error {
-	return fromDB("deleting a schedule", e.q.DeleteSchedule(ctx, name))
+	return fromDB("deleting a schedule", e.changes.DeleteSchedule(ctx, name))
 }
 
 // PauseSchedule keeps one from firing. Errors: ScheduleNotFound.
 func (e *Engine) PauseSchedule(ctx context.Context, name string) (Schedule, error) {
-	if err := e.q.PauseSchedule(ctx, name); err != nil {
+	if err := e.changes.PauseSchedule(ctx, name); err != nil {
 		return Schedule{}, fromDB("pausing a schedule", err)
 	}
 	return e.Schedule(ctx, name)
@@ -127,7 +127,7 @@ func (e *Engine) PauseSchedule(ctx context.Context, name string) (Schedule, erro
 
 // ResumeSchedule ends a pause. Slots of the pause are not made up for. Errors: ScheduleNotFound.
 func (e *Engine) ResumeSchedule(ctx context.Context, name string) (Schedule, error) {
-	if err := e.q.ResumeSchedule(ctx, name); err != nil {
+	if err := e.changes.ResumeSchedule(ctx, name); err != nil {
 		return Schedule{}, fromDB("resuming a schedule", err)
 	}
 	return e.Schedule(ctx, name)
@@ -135,7 +135,7 @@ func (e *Engine) ResumeSchedule(ctx context.Context, name string) (Schedule, err
 
 // TriggerSchedule makes a schedule's job, or submits its workflow, now, whatever its times and policies say. Errors: ScheduleNotFound, QueueFull.
 func (e *Engine) TriggerSchedule(ctx context.Context, name string) (ScheduleRun, error) {
-	id, err := e.q.TriggerSchedule(ctx, name)
+	id, err := e.changes.TriggerSchedule(ctx, name)
 	if err != nil {
 		return ScheduleRun{}, fromDB("triggering a schedule", err)
 	}

@@ -115,7 +115,7 @@ func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fres
 	if err != nil {
 		return Webhook{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	secret, err := e.q.SetWebhook(ctx, db.SetWebhookParams{Name: name, Settings: text, Make: fresh})
+	secret, err := e.changes.SetWebhook(ctx, db.SetWebhookParams{Name: name, Settings: text, Make: fresh})
 	if err != nil {
 		return Webhook{}, fromDB("setting a webhook", err)
 	}
@@ -126,12 +126,12 @@ func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fres
 
 // DeleteWebhook removes a webhook and the record of its deliveries. Errors: WebhookNotFound.
 func (e *Engine) DeleteWebhook(ctx context.Context, name string) error {
-	return fromDB("deleting a webhook", e.q.DeleteWebhook(ctx, name))
+	return fromDB("deleting a webhook", e.changes.DeleteWebhook(ctx, name))
 }
 
 // RotateWebhookSecret gives a webhook a new secret, which is returned with it. The old one also signs for this long. Errors: InvalidArgument, WebhookNotFound.
 func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld time.Duration) (Webhook, error) {
-	secret, err := e.q.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{Name: name, KeepOldSeconds: keepOld.Seconds()})
+	secret, err := e.changes.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{Name: name, KeepOldSeconds: keepOld.Seconds()})
 	if err != nil {
 		return Webhook{}, fromDB("rotating a secret", err)
 	}
@@ -142,7 +142,7 @@ func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld t
 
 // DisableWebhook stops sending events to a webhook; pending deliveries fail. Errors: InvalidArgument, WebhookNotFound.
 func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webhook, error) {
-	if err := e.q.DisableWebhook(ctx, db.DisableWebhookParams{Name: name, Reason: nonZero(reason)}); err != nil {
+	if err := e.changes.DisableWebhook(ctx, db.DisableWebhookParams{Name: name, Reason: nonZero(reason)}); err != nil {
 		return Webhook{}, fromDB("disabling a webhook", err)
 	}
 	return e.Webhook(ctx, name)
@@ -150,7 +150,7 @@ func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webho
 
 // EnableWebhook sends events to a webhook again, from now on. Errors: WebhookNotFound.
 func (e *Engine) EnableWebhook(ctx context.Context, name string) (Webhook, error) {
-	if err := e.q.EnableWebhook(ctx, name); err != nil {
+	if err := e.changes.EnableWebhook(ctx, name); err != nil {
 		return Webhook{}, fromDB("enabling a webhook", err)
 	}
 	return e.Webhook(ctx, name)
@@ -158,7 +158,7 @@ func (e *Engine) EnableWebhook(ctx context.Context, name string) (Webhook, error
 
 // TestWebhook sends a webhook an event named test. Errors: WebhookNotFound.
 func (e *Engine) TestWebhook(ctx context.Context, name string) (Delivery, error) {
-	id, err := e.q.TestWebhook(ctx, name)
+	id, err := e.changes.TestWebhook(ctx, name)
 	if err != nil {
 		return Delivery{}, fromDB("testing a webhook", err)
 	}

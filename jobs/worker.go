@@ -174,22 +174,22 @@ func (e *Engine) EditWorker(ctx context.Context, name string, changes WorkerSett
 	if err != nil {
 		return Worker{}, fmt.Errorf("encoding changes: %w", err)
 	}
-	return e.changedWorker(ctx, name, e.q.EditWorker(ctx, db.EditWorkerParams{Name: name, Changes: text}))
+	return e.changedWorker(ctx, name, e.changes.EditWorker(ctx, db.EditWorkerParams{Name: name, Changes: text}))
 }
 
 // PauseWorker stops giving a worker new jobs; running jobs continue. Errors: WorkerNotFound.
 func (e *Engine) PauseWorker(ctx context.Context, name string) (Worker, error) {
-	return e.changedWorker(ctx, name, e.q.PauseWorker(ctx, name))
+	return e.changedWorker(ctx, name, e.changes.PauseWorker(ctx, name))
 }
 
 // DrainWorker stops giving a worker new jobs, and asks it to end once it has finished those that it has. Errors: WorkerNotFound.
 func (e *Engine) DrainWorker(ctx context.Context, name string) (Worker, error) {
-	return e.changedWorker(ctx, name, e.q.DrainWorker(ctx, name))
+	return e.changedWorker(ctx, name, e.changes.DrainWorker(ctx, name))
 }
 
 // ResumeWorker ends a pause and a drain. Errors: WorkerNotFound.
 func (e *Engine) ResumeWorker(ctx context.Context, name string) (Worker, error) {
-	return e.changedWorker(ctx, name, e.q.ResumeWorker(ctx, name))
+	return e.changedWorker(ctx, name, e.changes.ResumeWorker(ctx, name))
 }
 
 func (e *Engine) changedWorker(ctx context.Context, name string, err error) (Worker, error) {
@@ -202,7 +202,7 @@ func (e *Engine) changedWorker(ctx context.Context, name string, err error) (Wor
 // RemoveWorker forgets a worker and gives its jobs back at once. Errors: WorkerNotFound.
 func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, error) {
 	e.seen.forget(name)
-	n, err := e.q.RemoveWorker(ctx, name)
+	n, err := e.changes.RemoveWorker(ctx, name)
 	return WorkerRemoval{Released: int(n)}, fromDB("removing a worker", err)
 }
 

@@ -192,7 +192,7 @@ func (e *Engine) Workflows(ctx context.Context, f WorkflowFilter, before ID, lim
 // compensate, the compensations of completed steps then run.
 // Errors: WorkflowNotFound, WorkflowEnded.
 func (e *Engine) CancelWorkflow(ctx context.Context, id ID, compensate bool) (Workflow, error) {
-	if _, err := e.q.CancelWorkflow(ctx, db.CancelWorkflowParams{WorkflowID: int64(id), Compensate: compensate}); err != nil {
+	if _, err := e.changes.CancelWorkflow(ctx, db.CancelWorkflowParams{WorkflowID: int64(id), Compensate: compensate}); err != nil {
 		return Workflow{}, fromDB("cancelling a workflow", err)
 	}
 	return e.Workflow(ctx, id)
@@ -201,7 +201,7 @@ func (e *Engine) CancelWorkflow(ctx context.Context, id ID, compensate bool) (Wo
 // RetryWorkflow runs the steps of a workflow again that did not complete, and those that depend on them. Errors:
 // WorkflowNotFound, WorkflowEnded (it is stopping), WorkflowNotFailed.
 func (e *Engine) RetryWorkflow(ctx context.Context, id ID, by string) (Workflow, error) {
-	if _, err := e.q.RetryWorkflow(ctx, db.RetryWorkflowParams{WorkflowID: int64(id), By: nonZero(by)}); err != nil {
+	if _, err := e.changes.RetryWorkflow(ctx, db.RetryWorkflowParams{WorkflowID: int64(id), By: nonZero(by)}); err != nil {
 		return Workflow{}, fromDB("retrying a workflow", err)
 	}
 	return e.Workflow(ctx, id)
@@ -210,7 +210,7 @@ func (e *Engine) RetryWorkflow(ctx context.Context, id ID, by string) (Workflow,
 // ForkWorkflow submits a copy in which some steps, and all that depend on them, run again. Errors: WorkflowNotFound,
 // InvalidArgument.
 func (e *Engine) ForkWorkflow(ctx context.Context, id ID, from []string, by string) (Workflow, error) {
-	fork, err := e.q.ForkWorkflow(ctx, db.ForkWorkflowParams{WorkflowID: int64(id), FromSteps: from, By: nonZero(by)})
+	fork, err := e.changes.ForkWorkflow(ctx, db.ForkWorkflowParams{WorkflowID: int64(id), FromSteps: from, By: nonZero(by)})
 	if err != nil {
 		return Workflow{}, fromDB("forking a workflow", err)
 	}
@@ -220,7 +220,7 @@ func (e *Engine) ForkWorkflow(ctx context.Context, id ID, from []string, by stri
 // SignalWorkflow sends a signal to a workflow and returns how many steps were waiting for it. Errors:
 // WorkflowNotFound, WorkflowEnded, InvalidArgument.
 func (e *Engine) SignalWorkflow(ctx context.Context, id ID, name string, payload json.RawMessage) (int, error) {
-	waited, err := e.q.SignalWorkflow(ctx, db.SignalWorkflowParams{WorkflowID: int64(id), Name: name, Payload: payload})
+	waited, err := e.changes.SignalWorkflow(ctx, db.SignalWorkflowParams{WorkflowID: int64(id), Name: name, Payload: payload})
 	return int(waited), fromDB("sending a signal", err)
 }
 

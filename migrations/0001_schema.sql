@@ -1748,7 +1748,7 @@ end $do$;
 -- +goose StatementBegin
 do $do$ begin
   for n in 0..31 loop
-    continue when n between 3 and 15;  -- for turns to come
+    continue when n between 4 and 15;  -- for turns to come
     execute format('create table weir_auth.turn_%s ()', n);
     execute format('alter table weir_auth.turn_%s replica identity full', n);
     execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');
@@ -1833,6 +1833,49 @@ comment on column weir.token_secret.id is 'Always 1.';
 comment on column weir.token_secret.secret is '32 random bytes. Who can read them can forge tokens.';
 insert into weir.token_secret values (1, sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
   || uuid_send(gen_random_uuid())));
+
+-- The audit trail: who changed what, when and from where. A row is written in the transaction of the change, by
+-- weir.record_change, and never changed: a trigger refuses that. weir.keep_audit makes the partitions, one a month (UTC),
+-- and drops them when the retention is over.
+create table weir.audit_entry (
+  id bigint generated always as identity,
+  at timestamptz not null,
+  principal text not null,
+  principal_kind text not null
+    constraint audit_principal_kind_is_known check (principal_kind in ('key', 'cert', 'oidc', 'sql', 'anonymous')),
+  principal_id int,
+  key_id text,
+  remote text,
+  request_id text,
+  operation text not null,
+  object text not null,
+  before jsonb,
+  after jsonb,
+  constraint audit_entry_pkey primary key (id, at)
+) partition by range (at);
+create index audit_entry_object on weir.audit_entry (object, id);
+create index audit_entry_principal on weir.audit_entry (principal, id);
+create index audit_entry_operation on weir.audit_entry (operation, id);
+comment on table weir.audit_entry is
+  'The audit trail, in partitions by month; weir.audit is for reading. A row for each change by a person or a program '
+  'other than the work on jobs itself. Never changed; whole months are dropped by weir.keep_audit.';
+comment on column weir.audit_entry.id is 'Grows with time.';
+comment on column weir.audit_entry.at is 'When it was changed, by the database''s clock.';
+comment on column weir.audit_entry.principal is
+  'Who changed it: the name of an API key or of a subject; over SQL, the role that began the session.';
+comment on column weir.audit_entry.principal_kind is
+  'key: an API key. cert: the holder of a client certificate. oidc: a subject of access tokens. sql: a session of the '
+  'database. anonymous: a caller of a node without authentication.';
+comment on column weir.audit_entry.principal_id is 'weir.principal.id; null over SQL and without authentication.';
+comment on column weir.audit_entry.key_id is 'The public part of the API key; null: there was none.';
+comment on column weir.audit_entry.remote is 'The address from which the call came; null: a local socket.';
+comment on column weir.audit_entry.request_id is 'Id of the request (X-Request-Id); null over SQL.';
+comment on column weir.audit_entry.operation is
+  'The operation of REST that did it, such as pauseQueue; over SQL the one that does the same.';
+comment on column weir.audit_entry.object is 'What was changed, as its path in REST: queues/mail, jobs/17, keys/3f9a….';
+comment on column weir.audit_entry.before is
+  'What it was before: of settings those that changed, without payloads and secrets; null: it was not there.';
+comment on column weir.audit_entry.after is 'What it is since, in the same way; null: it is gone.';
 
 -- goose makes this table before it applies the first file. A DO block hides it from sqlc, which reads the file
 -- without goose.

@@ -53,6 +53,8 @@ type Config struct {
 	Auth bool
 	// Issuer checks the access tokens of callers, beside API keys. Defaults to none.
 	Issuer *sso.Issuer
+	// AuditRetentionDays is how long the audit trail is kept. Defaults to that of jobs.
+	AuditRetentionDays int
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
 	Drain time.Duration
 	// Shutdown is how long replies under way may then take. Defaults to 0.
@@ -102,7 +104,8 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	registry.MustRegister(collectors.NewGoCollector(), processes)
 	n.engine, err = jobs.Open(ctx, jobs.Config{
 		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections, MaxQueuedBytes: c.MaxBytesInFlight,
-		Logger: c.Logger, Metrics: registry,
+		AuditRetentionDays: c.AuditRetentionDays,
+		Logger:             c.Logger, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err

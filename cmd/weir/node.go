@@ -32,6 +32,7 @@ type nodeFlags struct {
 	TLSKey             string   `name:"tls-key" help:"PEM file of the certificate's key." env:"WEIR_TLS_KEY" type:"path" placeholder:"FILE"`
 	TLSClientCA        string   `name:"tls-client-ca" help:"PEM file of authorities: a client with a certificate of theirs is the one that weir keys create --certificate made." env:"WEIR_TLS_CLIENT_CA" type:"path" placeholder:"FILE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
+	AuditRetentionDays int      `help:"How long the audit trail is kept, in days; months go as a whole." env:"WEIR_AUDIT_RETENTION_DAYS" default:"365"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
 	ssoFlags
 	webhookFlags
@@ -51,6 +52,8 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--max-http-connections, --max-waiting and --max-streams must be at least 1")
 	case f.Auth && f.Insecure:
 		return errors.New("--auth and --insecure exclude each other")
+	case f.AuditRetentionDays < 1 || f.AuditRetentionDays > 36_500:
+		return errors.New("--audit-retention-days must be from 1 to 36500")
 	case (f.TLSCert == "") != (f.TLSKey == ""):
 		return errors.New("--tls-cert and --tls-key go together")
 	case f.TLSClientCA != "" && f.TLSCert == "":
@@ -83,8 +86,9 @@ func (f nodeFlags) newNode(
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
-		TLS:    node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
-		Issuer: issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		AuditRetentionDays: f.AuditRetentionDays,
+		TLS:                node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
+		Issuer:             issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
 }

@@ -13,11 +13,11 @@ do $do$
 declare
   f record;
   -- Internal functions that nodes and triggers call.
-  called constant text[] := '{admissions,claim_batch,complete_batch,create_deliveries,dispatch_deliveries,due_work,
-    evaluate_breaker_sample,fail_batch,filter_dead_letter_ids,filter_job_ids,is_within,line_names,lock_leases,newest_job_ids,
-    options_problem,pending_ends,pending_failures,pending_rollup,record_delivery_attempt,record_health,
-    record_subject,recover_admission,recover_clock,require_worker,sees_workflow,snooze_batch,store_workflow,webhook_id,
-    which_ended}';
+  called constant text[] := '{admissions,audit_settings,claim_batch,complete_batch,create_deliveries,
+    dispatch_deliveries,due_work,evaluate_breaker_sample,fail_batch,filter_dead_letter_ids,filter_job_ids,is_within,
+    line_names,lock_leases,newest_job_ids,options_problem,pending_ends,pending_failures,pending_rollup,
+    record_delivery_attempt,record_health,record_subject,recover_admission,recover_clock,refuse_audit_change,
+    require_worker,sees_workflow,snooze_batch,store_workflow,webhook_id,which_ended}';
 begin
   for f in
     select p.oid::regprocedure as name,

@@ -1,7 +1,7 @@
 -- What roles without rights on weir's tables may read: the views of weir, each as weir_read.<name>, with the rows that
 -- the session's login has access to. A view with queues shows those of the login. A view with queues and tenants shows
 -- a login with a tenant its own rows, a view without tenants shows it none; and a view without queues shows its rows
--- only to a login for all queues and tenants. weir.keys is for weir's owner alone.
+-- only to a login for all queues and tenants. weir.keys and weir.audit are for weir's owner alone.
 do $do$
 declare
   v record;
@@ -9,7 +9,8 @@ begin
   for v in
     select c.relname as name, bool_or(a.attname = 'queue') as has_queue, bool_or(a.attname = 'tenant') as has_tenant
     from pg_class c join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-    where c.relnamespace = 'weir'::regnamespace and c.relkind = 'v' and c.relname <> 'keys' group by c.relname
+    where c.relnamespace = 'weir'::regnamespace and c.relkind = 'v' and c.relname <> all ('{keys,audit}')
+    group by c.relname
   loop
     execute format('create or replace view weir_read.%1$I with (security_barrier) as
       select v.* from weir.%1$I v where exists (select from weir_auth.reads r where %2$s and %3$s)', v.name,

@@ -136,9 +136,11 @@ begin
     raise exception using errcode = 'WR066', message = format('breaker %L is in use', b.name),
       hint = 'A breaker can be deleted when it is closed, holds no jobs and belongs to no queue.';
   end if;
-  perform weir.set_breaker(b.name, '{}', replace => true, by => delete_breaker.by);
-  update weir.breaker x set deleted_at = clock_timestamp(), pinned = null, pinned_until = null, openings = 0
-    where x.id = b.id;
+  update weir.breaker x set deleted_at = clock_timestamp(), pinned = null, pinned_until = null, openings = 0,
+    failure_threshold = 5, failure_ratio = null, min_calls = default, window_seconds = default,
+    open_seconds = default, max_open_seconds = default, half_open_probes = default, close_after = default,
+    counts = default, while_open = default, ramp_per_second = default, ramp_factor = default
+  where x.id = b.id;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by)
     values (b.id, b.name, 'deleted', 'closed', 'closed', delete_breaker.by);
 end $$;

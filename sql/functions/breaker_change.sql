@@ -12,6 +12,8 @@ begin
   b := weir.lock_breaker(trip_breaker.name);
   perform weir.refuse_pinned(b);
   perform weir.set_breaker_state(b, 'open', by, coalesce(reason, 'by hand'), null, open_seconds);
+  perform weir.record_change('tripBreaker', 'breakers/' || b.name, jsonb_build_object('state', b.state),
+    jsonb_strip_nulls(jsonb_build_object('state', 'open', 'reason', reason, 'open_seconds', open_seconds)));
 end $$;
 comment on function weir.trip_breaker(text, text, text, float8) is
   'Opens a breaker by hand, with an author, a reason, and the seconds until it is probed (default: its settings). An '
@@ -25,6 +27,8 @@ begin
   perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(reset_breaker.name);
   perform weir.refuse_pinned(b);
+  perform weir.record_change('resetBreaker', 'breakers/' || b.name, jsonb_build_object('state', b.state),
+    jsonb_strip_nulls(jsonb_build_object('state', 'closed', 'reason', reason)));
   b := weir.set_breaker_state(b, 'closed', by, coalesce(reason, 'by hand'));
   update weir.breaker x set openings = 0 where x.id = b.id;
 end $$;
@@ -58,6 +62,9 @@ begin
   perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(pin_breaker.name);
   was := b.state;
+  perform weir.record_change('pinBreaker', 'breakers/' || b.name,
+    jsonb_strip_nulls(jsonb_build_object('state', b.state, 'pinned', b.pinned, 'pinned_until', b.pinned_until)),
+    jsonb_strip_nulls(jsonb_build_object('pinned', state, 'for_seconds', for_seconds, 'reason', reason)));
   if state = 'none' then
     if b.pinned is not null then
       perform weir.unpin_breaker(b, by, reason);

@@ -61,6 +61,8 @@ begin
       insert into weir.job_outcome (job_id, queue_id, state, attempt)
       select j.id, j.queue_id, 'cancelled', made from weir.job j where j.id = cancel.job_id;
       perform weir.on_jobs_ended(weir.jobs_with_followers(array[cancel.job_id]));
+      perform weir.record_change('cancelJob', 'jobs/' || cancel.job_id, jsonb_build_object('state', took_from),
+        '{"state": "cancelled"}');
       return 'cancelled';
     end if;
     if is_step then
@@ -77,6 +79,8 @@ begin
     insert into weir.job_event (job_id, kind, attempt, state, worker) select a.job_id, 'cancel_requested', a.attempt,
       'running', a.worker from asked a;
     if found then
+      perform weir.record_change('cancelJob', 'jobs/' || cancel.job_id, '{"state": "running"}',
+        '{"state": "running", "cancel_requested": true}');
       return 'running';
     end if;
     select o.state into ended from weir.job_outcome o where o.job_id = cancel.job_id;

@@ -31,6 +31,7 @@ begin
     return;
   end if;
 
+  perform weir.act_as_engine();
   update weir.worker_seen s set first_seen_at = least(s.first_seen_at, now_at),
     last_seen_at = least(s.last_seen_at, now_at), counted_from = least(s.counted_from, now_at)
   where s.last_seen_at > ahead or s.counted_from > now_at;

@@ -69,6 +69,8 @@ begin
   if not found then
     perform weir.refuse_unknown_dead_letter(redrive.job_id);
   end if;
+  perform weir.record_change('redriveDeadLetter', 'dead/' || redrive.job_id, '{"state": "dead"}',
+    jsonb_strip_nulls(jsonb_build_object('state', 'available', 'keep_attempts', keep_attempts, 'by', redrive.by)));
   return 'available';
 end $$;
 comment on function weir.redrive(bigint, text, boolean) is
@@ -107,6 +109,8 @@ begin
   if weir.purge_dead_letters(array[purge_dead.job_id], purge_dead.by) = 0 then
     perform weir.refuse_unknown_dead_letter(purge_dead.job_id);
   end if;
+  perform weir.record_change('purgeDeadLetter', 'dead/' || purge_dead.job_id, null,
+    jsonb_strip_nulls(jsonb_build_object('by', purge_dead.by)));
 end $$;
 comment on function weir.purge_dead(bigint, text) is
   'Removes a dead letter. Its job stays dead until the retention of its queue is over. `by` (1 to 200 characters) is '

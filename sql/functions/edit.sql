@@ -6,6 +6,7 @@ create or replace function weir.edit(job_id bigint, changes jsonb) returns text 
 declare
   took record;
   fact weir.job;
+  was jsonb;
   problem text[];
   allowed text[] := '{priority,run_at,max_attempts,timeout_seconds,tags}';
   new_run_at timestamptz;
@@ -34,6 +35,8 @@ begin
     raise exception using errcode = 'WR004', message = format('job %s is running or has ended', edit.job_id),
       hint = 'Only a job that waits can be changed.';
   end if;
+  select jsonb_build_object('priority', j.priority, 'max_attempts', j.max_attempts, 'timeout_seconds',
+    j.timeout_seconds, 'tags', j.tags, 'run_at', took.run_at) into was from weir.job j where j.id = edit.job_id;
   update weir.job j set
     priority = coalesce((changes ->> 'priority')::numeric::smallint, j.priority),
     max_attempts = coalesce((changes ->> 'max_attempts')::numeric::smallint, j.max_attempts),
@@ -62,6 +65,8 @@ begin
   insert into weir.job_event (job_id, kind, attempt, state, run_at, detail)
   values (edit.job_id, 'edited', took.attempt, new_state::weir.job_state, case
     when new_state in ('scheduled', 'retryable') then new_run_at end, changes);
+  perform weir.record_change('editJob', 'jobs/' || edit.job_id,
+    weir.audited_settings(was, array(select jsonb_object_keys(changes))), changes);
   return new_state;
 end $$;
 comment on function weir.edit(bigint, jsonb) is

@@ -11,7 +11,7 @@ create or replace function weir.events_since(after_at timestamptz, after_id bigi
   until_at timestamptz default 'infinity', after_key text default null,
   filter jsonb default '{}', most_bytes int default null)
 returns table (at timestamptz, event text, job_id bigint, queue text, kind text, attempt smallint, worker text,
-  run_at timestamptz, error jsonb, workflow_id bigint, step text)
+  run_at timestamptz, error jsonb, workflow_id bigint, step text, tenant text)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_hashjoin = off
   set enable_mergejoin = off as $$
 #variable_conflict use_column
@@ -21,9 +21,10 @@ declare
   of_workflow bigint := (filter ->> 'workflow_id')::bigint;
   of_queue text := filter ->> 'queue';
   of_kind text := filter ->> 'kind';
+  bounds jsonb := filter -> 'bounds';
   among text[] := array(select jsonb_array_elements_text(filter -> 'events'));
   -- otherwise no event of a workflow matches
-  of_jobs boolean := of_job is null and of_queue is null and of_kind is null;
+  of_jobs boolean := of_job is null and of_queue is null and of_kind is null and bounds -> 'queues' is null;
 begin
   if cardinality(among) = 0 then
     among := null;
@@ -48,26 +49,29 @@ begin
       and (of_job is null or o.job_id = of_job)
   ), of_workflows as materialized (
     select w.created_at as at, 'workflow_submitted' as event, null::jsonb as error, w.id as workflow_id,
-      null::text as step
+      null::text as step, w.tenant
     from weir.workflow w where w.id > after_id and w.created_at > low and w.created_at <= until_at
     union all
-    select e.at, 'workflow_' || e.event, null, e.workflow_id, e.name from weir.workflow_event e where e.at > low
-      and e.at <= until_at
+    select e.at, 'workflow_' || e.event, null, e.workflow_id, e.name,
+      (select w.tenant from weir.workflow w where w.id = e.workflow_id)
+    from weir.workflow_event e where e.at > low and e.at <= until_at
     union all
-    select w.finished_at, 'workflow_' || w.state, w.failure, w.id, null from weir.workflow w where w.finished_at > low
+    select w.finished_at, 'workflow_' || w.state, w.failure, w.id, null, w.tenant from weir.workflow w where w.finished_at > low
       and w.finished_at <= until_at
   ), passing as (
     select m.at, m.event, m.job_id, q.name as queue, j.kind, m.attempt, m.worker, m.run_at, m.error, j.workflow_id,
-      j.step
+      j.step, j.tenant
     from moments m
     join weir.job j on j.id = m.job_id
     join weir.queue q on q.id = j.queue_id
     where (among is null or m.event = any (among)) and (of_queue is null or q.name = of_queue)
       and (of_kind is null or j.kind = of_kind)
       and (of_workflow is null or j.workflow_id = of_workflow)
+      and (bounds is null or weir.is_within(bounds, j.tenant, q.name, j.principal))
     union all
-    select w.at, w.event, null, null, null, null, null, null, w.error, w.workflow_id, w.step from of_workflows w
-    where of_jobs and (among is null or w.event = any (among)) and (of_workflow is null or w.workflow_id = of_workflow)
+    select w.at, w.event, null, null, null, null, null, null, w.error, w.workflow_id, w.step, w.tenant
+    from of_workflows w
+    where of_jobs and (bounds is null or w.tenant = bounds ->> 'tenant') and (among is null or w.event = any (among)) and (of_workflow is null or w.workflow_id = of_workflow)
   ), page as (
     select p.*, concat_ws(' ', coalesce(p.job_id, p.workflow_id), p.event, coalesce(p.attempt, 0),
       p.step) collate "C" as key from passing p
@@ -78,14 +82,15 @@ begin
     select p.*, row_number() over (order by p.at, p.key) as n,
       sum(octet_length(p.error::text)) over (order by p.at, p.key rows unbounded preceding) as bytes from page p
   )
-  select m.at, m.event, m.job_id, m.queue, m.kind, m.attempt, m.worker, m.run_at, m.error, m.workflow_id, m.step
-    from measured m
+  select m.at, m.event, m.job_id, m.queue, m.kind, m.attempt, m.worker, m.run_at, m.error, m.workflow_id, m.step,
+    m.tenant from measured m
   where most_bytes is null or m.n = 1 or coalesce(m.bytes, 0) <= most_bytes order by m.at, m.key;
 end $$;
 comment on function weir.events_since(timestamptz, bigint, int, timestamptz, text, jsonb, int) is
   'What happened to jobs after a time and up to until_at, oldest first: enqueued (only ids above after_id), started '
   '(while it still runs), completed, cancelled, dead, or a weir.event_kind; and to workflows (then there is no job): '
   'workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled, or one of weir.workflow_event. '
-  'filter: {queue, kind, job_id, workflow_id, events}, all optional. It returns at most `most` rows, and ends early '
+  'Of a caller of a node who is bound to queues, no events of workflows. '
+  'filter: {queue, kind, job_id, workflow_id, events, bounds (of such a caller)}, all optional. It returns at most `most` rows, and ends early '
   'after most_bytes of errors; null: no bound. To go on from a row, pass its time and, as after_key, its job (or '
   'else workflow), event, attempt (or else 0) and step (if it has one) with spaces between.';

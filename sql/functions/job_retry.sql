@@ -49,6 +49,8 @@ comment on function weir.run_again(bigint[], weir.event_kind, boolean, text) is
 create or replace function weir.retry(job_id bigint, reset_attempts boolean default false) returns text
 language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  changed jsonb := jsonb_build_object('state', 'available', 'reset_attempts', reset_attempts);
 begin
   perform weir.require_job(retry.job_id, '{operator}');
   if not exists (select from weir.job j where j.id = retry.job_id) then
@@ -68,6 +70,7 @@ begin
   if found then
     perform weir.wake(array(select q.name from weir.job j join weir.queue q on q.id = j.queue_id
       where j.id = retry.job_id));
+    perform weir.record_change('retryJob', 'jobs/' || retry.job_id, null, changed);
     return 'available';
   end if;
   perform weir.run_again(array[retry.job_id], 'retried', reset_attempts);
@@ -76,6 +79,7 @@ begin
       retry.job_id),
       hint = 'A job that is available or running needs no retry; a held one waits for something else.';
   end if;
+  perform weir.record_change('retryJob', 'jobs/' || retry.job_id, null, changed);
   return 'available';
 end $$;
 comment on function weir.retry(bigint, boolean) is

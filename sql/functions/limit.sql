@@ -26,12 +26,15 @@ begin
     perform weir.refuse_argument(problem[1], problem[2], problem[3]);
   end if;
   perform from weir.queue x where x.id = q for no key update;
-  delete from weir.limit_override o where o.queue_id = q and o.what = field and o.name = coalesce(key, tenant);
-  if limits is not null then
+  if limits is null then
+    delete from weir.limit_override o where o.queue_id = q and o.what = field and o.name = coalesce(key, tenant);
+  else
     insert into weir.limit_override (queue_id, what, name, concurrency, per_second, burst, weight)
     values (q, field, coalesce(key, tenant), (limits ->> 'concurrency')::numeric::int,
       (limits #>> '{rate,per_second}')::float8,
-      case when limits ? 'rate' then weir.rate_burst(limits -> 'rate') end, (limits ->> 'weight')::float8);
+      case when limits ? 'rate' then weir.rate_burst(limits -> 'rate') end, (limits ->> 'weight')::float8)
+    on conflict on constraint limit_override_pkey do update set concurrency = excluded.concurrency,
+      per_second = excluded.per_second, burst = excluded.burst, weight = excluded.weight;
   end if;
   perform weir.recompute_limits(q);
 end $$;

@@ -72,9 +72,16 @@ begin
   end if;
   insert into weir.operation as o (kind, filter, bounds, keep_attempts, options, requested_by, rate_per_second, total,
     total_exact, until_id)
-  values (kind, filter - 'bounds', filter -> 'bounds', coalesce(keep_attempts, false), options, by, rate_per_second, counted.total, counted.exact,
+  values (kind, filter - 'bounds', filter -> 'bounds', coalesce(keep_attempts, false), options, by, rate_per_second,
+    counted.total, counted.exact,
     coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
+  -- q looks for a text in args and errors
+  perform weir.record_change(case kind when 'redrive_dead' then 'redriveDeadLetters'
+    when 'purge_dead' then 'purgeDeadLetters' when 'export_jobs' then 'exportJobs' else 'changeJobs' end,
+    'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
+    'kind', kind, 'filter', filter - '{q,bounds}'::text[], 'options', options, 'keep_attempts', keep_attempts,
+    'rate_per_second', rate_per_second, 'by', by, 'total', counted.total)));
   return new_id;
 end $$;
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
@@ -200,6 +207,7 @@ begin
     return;
   end if;
   over := false;
+  perform weir.act_as_engine();
   now_at := clock_timestamp();
   if op.next_at > now_at then
     wait_seconds := extract(epoch from op.next_at - now_at);
@@ -247,6 +255,8 @@ begin
       op.state), hint = 'What it has done stays done.';
   end if;
   update weir.operation o set state = 'cancelled', finished_at = clock_timestamp() where o.id = operation_id;
+  perform weir.record_change('cancelOperation', 'operations/' || operation_id, jsonb_build_object('state', op.state),
+    '{"state": "cancelled"}');
 end $$;
 comment on function weir.cancel_operation(bigint) is
   'Ends an operation. What it has done stays done. Errors: WR020, WR021.';

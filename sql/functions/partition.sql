@@ -12,7 +12,7 @@ create or replace function weir.partitioned_tables(out name text, out key text) 
 language sql stable as $$
   select c.relname::text, a.attname::text from pg_partitioned_table p join pg_class c on c.oid = p.partrelid
   join pg_attribute a on a.attrelid = p.partrelid and a.attnum = p.partattrs[0]
-  where c.relnamespace = 'weir'::regnamespace order by c.oid
+  where c.relnamespace = 'weir'::regnamespace and a.atttypid = 'bigint'::regtype order by c.oid
 $$;
 comment on function weir.partitioned_tables() is
   'Internal. The tables with partitions by ranges of ids, and the column that has the id.';

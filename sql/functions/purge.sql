@@ -99,6 +99,10 @@ begin
     select ids || coalesce(array_agg(g.job_id), '{}') into ids from gone g;
   end if;
   perform weir.on_jobs_ended(weir.jobs_with_followers(ids));
+  if ids <> '{}' then
+    perform weir.record_change('purgeQueue', 'queues/' || purge_queue.name, null,
+      jsonb_build_object('state', state, 'purged', cardinality(ids)));
+  end if;
   return cardinality(ids);
 end $$;
 comment on function weir.purge_queue(text, int, text) is

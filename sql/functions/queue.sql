@@ -174,6 +174,7 @@ create or replace function weir.resume_due(out resumed int, out next_at timestam
 declare
   names text[];
 begin
+  perform weir.act_as_engine();
   with due as (
     update weir.queue q set paused_at = null, pause_reason = null, resume_at = null
       where q.resume_at <= clock_timestamp() returning q.name
@@ -202,10 +203,13 @@ begin
     raise exception using errcode = 'WR012', message = format('queue %L still has jobs', delete_queue.name),
       hint = 'Wait until they end, cancel them, or purge the queue.';
   end if;
+  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null,
+    priority = default, max_attempts = default, timeout_seconds = default, lease_seconds = default, retry = default,
+    retention_seconds = default, dead_retention_seconds = default, dead_letter_queue_id = default,
+    max_depth = default, breaker_id = default, limits = default
+  where x.id = q;
   delete from weir.limit_override o where o.queue_id = q;
-  perform weir.set_queue(delete_queue.name, '{}', replace => true);
-  update weir.queue x set deleted_at = clock_timestamp(), paused_at = null, pause_reason = null, resume_at = null
-    where x.id = q;
+  perform weir.recompute_limits(q);
 end $$;
 comment on function weir.delete_queue(text) is
   'Hides a queue without jobs and restores the default settings; its next job creates it again. Errors: WR011, WR012.';

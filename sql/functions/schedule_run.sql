@@ -69,6 +69,8 @@ begin
   insert into weir.schedule_slot (schedule_id, slot_at, manual, outcome, due_at, fired_at, job_id, workflow_id)
   values (s.id, slot, true, case when run.duplicate then 'duplicate' else 'enqueued' end, slot, slot,
     run.job_id, run.workflow_id);
+  perform weir.record_change('triggerSchedule', 'schedules/' || trigger_schedule.name, null, jsonb_strip_nulls(
+    jsonb_build_object('job_id', run.job_id::text, 'workflow_id', run.workflow_id::text)));
   return coalesce(run.job_id, run.workflow_id);
 end $$;
 comment on function weir.trigger_schedule(text) is
@@ -100,6 +102,7 @@ create or replace function weir.cancel_runs(ids bigint[]) returns void language 
 declare
   run_id bigint;
 begin
+  perform weir.act_as_engine();
   foreach run_id in array ids loop
     begin
       if exists (select from weir.workflow w where w.id = run_id) then

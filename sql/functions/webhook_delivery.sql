@@ -14,12 +14,18 @@ comment on function weir.event_body(text, text, timestamptz, bigint, text, text,
   'Internal. An event as webhooks receive it. Of an error they get the first 200 characters: weir work puts what a '
   'command wrote to standard error behind its exit status.';
 
-create or replace function weir.test_webhook(name text) returns bigint language sql as $$
-  insert into weir.webhook_delivery (webhook_id, event_id, event, body)
+create or replace function weir.test_webhook(name text) returns bigint language plpgsql as $$
+declare
+  new_id bigint;
+begin
+  insert into weir.webhook_delivery as d (webhook_id, event_id, event, body)
   select w.id, e.id, 'test', weir.event_body(e.id, 'test', clock_timestamp(), null, null, null, null, null, null, null)
   from (select weir.webhook_id(test_webhook.name) as id) w, (select 'test-' || gen_random_uuid() as id) e
-  returning id
-$$;
+  returning d.id into new_id;
+  perform weir.record_change('testWebhook', 'webhooks/' || test_webhook.name, null,
+    jsonb_build_object('delivery', new_id::text));
+  return new_id;
+end $$;
 comment on function weir.test_webhook(text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
   'weir.webhook_delivery, which shows the result. Errors: WR040.';
@@ -165,8 +171,10 @@ begin
   update weir.webhook x set failing_since = clock_timestamp() where x.id = d.webhook_id and x.failing_since is null;
   select * into w from weir.webhook x where x.id = d.webhook_id;
   if record_delivery_attempt.status = 410 then
+    perform weir.act_as_engine();
     perform weir.disable_webhook(w.name, 'the receiver answered 410: gone');
   elsif w.failing_since + make_interval(secs => w.disable_after_seconds) <= clock_timestamp() then
+    perform weir.act_as_engine();
     perform weir.disable_webhook(w.name, left(format('every attempt has failed since %s; the last one: %s',
       to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), record_delivery_attempt.error), 500));
   end if;

@@ -158,10 +158,37 @@ comment on function weir.register_worker(text, jsonb) is
   'Registers a worker: {hostname, capacity, queues, version, labels}. capacity is how many jobs it may hold at once '
   '(default 10; 0: no limit). Settings that are left out are reset; a pause or drain stays. Errors: WR010.';
 
+-- What it says of itself is not in the audit trail; what others decide about it is.
+create or replace function weir.worker_settings(name text) returns jsonb language sql stable as $$
+  select jsonb_build_object('hostname', w.hostname, 'version', w.version, 'queues', w.queues, 'labels', w.labels,
+    'capacity', w.capacity, 'paused_at', w.paused_at, 'draining_at', w.draining_at)
+  from weir.worker w where w.name = worker_settings.name
+$$;
+comment on function weir.worker_settings(text) is
+  'Internal. The settings of a worker for the audit trail; null: none were made.';
+
+create or replace function weir.record_worker_change(operation text, name text, was jsonb) returns void
+language plpgsql as $$
+declare
+  became jsonb := weir.worker_settings(record_worker_change.name);
+  names text[] := array(select k from jsonb_object_keys(coalesce(became, was)) k
+    where was -> k is distinct from became -> k);
+begin
+  if was is distinct from became then
+    perform weir.record_change(operation, 'workers/' || record_worker_change.name, weir.audited_settings(was, names),
+      weir.audited_settings(became, names));
+  end if;
+end $$;
+comment on function weir.record_worker_change(text, text, jsonb) is
+  'Internal. Writes down in the audit trail what has changed since weir.worker_settings was `was`.';
+
 create or replace function weir.edit_worker(name text, changes jsonb) returns void language plpgsql as $$
+declare
+  was jsonb := weir.worker_settings(edit_worker.name);
 begin
   perform weir.require_worker(edit_worker.name);
   perform weir.set_worker(edit_worker.name, changes, false);
+  perform weir.record_worker_change('editWorker', edit_worker.name, was);
 end $$;
 comment on function weir.edit_worker(text, jsonb) is
   'Changes the given settings of a worker, any of {hostname, capacity, queues, version, labels}; see '
@@ -192,28 +219,37 @@ comment on function weir.worker_heartbeat(text, float8) is
   'was removed is not, and may register again. Errors: WR010, WR015.';
 
 create or replace function weir.pause_worker(name text) returns void language plpgsql as $$
+declare
+  was jsonb := weir.worker_settings(pause_worker.name);
 begin
   perform weir.require_worker(pause_worker.name);
   insert into weir.worker as w (name, paused_at) values (pause_worker.name, clock_timestamp())
   on conflict on constraint worker_pkey do update set paused_at = coalesce(w.paused_at, excluded.paused_at);
+  perform weir.record_worker_change('pauseWorker', pause_worker.name, was);
 end $$;
 comment on function weir.pause_worker(text) is
   'From now on, claims by this worker get nothing. It keeps the jobs that it holds. Errors: WR015.';
 
 create or replace function weir.drain_worker(name text) returns void language plpgsql as $$
+declare
+  was jsonb := weir.worker_settings(drain_worker.name);
 begin
   perform weir.require_worker(drain_worker.name);
   insert into weir.worker as w (name, draining_at) values (drain_worker.name, clock_timestamp())
   on conflict on constraint worker_pkey do update set draining_at = coalesce(w.draining_at, excluded.draining_at);
+  perform weir.record_worker_change('drainWorker', drain_worker.name, was);
 end $$;
 comment on function weir.drain_worker(text) is
   'From now on, claims by this worker get nothing: it should finish its jobs and exit. It is done when weir.workers '
   'shows running 0. Errors: WR015.';
 
 create or replace function weir.resume_worker(name text) returns void language plpgsql as $$
+declare
+  was jsonb := weir.worker_settings(resume_worker.name);
 begin
   perform weir.require_worker(resume_worker.name);
   update weir.worker w set paused_at = null, draining_at = null where w.name = resume_worker.name;
+  perform weir.record_worker_change('resumeWorker', resume_worker.name, was);
   perform pg_notify('weir_worker', resume_worker.name);
 end $$;
 comment on function weir.resume_worker(text) is 'Ends a pause and a drain. Errors: WR015.';
@@ -225,6 +261,7 @@ declare
   ids bigint[];
   tokens bigint[];
   moved int := 0;
+  was jsonb := weir.worker_settings(remove_worker.name);
 begin
   perform weir.require_worker(remove_worker.name);
   delete from weir.worker w where w.name = remove_worker.name;
@@ -237,6 +274,7 @@ begin
     select count(*) into moved from weir.put_back(ids, tokens, array_fill(null::interval, array[cardinality(ids)]),
       'released', '{"reason": "worker_removed"}');
   end if;
+  perform weir.record_change('removeWorker', 'workers/' || remove_worker.name, jsonb_strip_nulls(was));
   perform pg_notify('weir_worker', remove_worker.name);
   return moved;
 end $$;

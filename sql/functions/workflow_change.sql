@@ -14,6 +14,9 @@ begin
     insert into weir.workflow_event (workflow_id, event) values (w.id, 'cancel_requested');
     perform weir.cancel_unless_ended(w.id, '{"type": "cancelled", "message": "it was cancelled"}',
       cancel_workflow.compensate);
+    perform weir.record_change('cancelWorkflow', 'workflows/' || w.id, jsonb_build_object('state', w.state),
+      jsonb_build_object('state', (select x.state from weir.workflow x where x.id = w.id), 'compensate',
+        cancel_workflow.compensate));
   end if;
   return (select x.state from weir.workflow x where x.id = w.id);
 end $$;
@@ -173,6 +176,8 @@ begin
       hint = 'A retry runs only steps that did not complete. weir.fork_workflow also runs completed steps again, in a '
         'new workflow.';
   end if;
+  perform weir.record_change('retryWorkflow', 'workflows/' || retry_workflow.workflow_id, null,
+    jsonb_strip_nulls(jsonb_build_object('by', retry_workflow.by)));
   return (select x.state from weir.workflow x where x.id = retry_workflow.workflow_id);
 end $$;
 comment on function weir.retry_workflow(bigint, text) is

@@ -53,6 +53,8 @@ begin
     'from', to_jsonb(from_steps), 'by', by)));
   perform weir.reevaluate_steps(array(select m.new from unnest(old_ids, new_ids) m(old, new)
     where m.old = any (again)));
+  perform weir.record_change('forkWorkflow', 'workflows/' || w.id, null, jsonb_strip_nulls(jsonb_build_object(
+    'workflow_id', new_id::text, 'from', to_jsonb(from_steps), 'by', by)));
   return new_id;
 end $$;
 comment on function weir.fork_workflow(bigint, text[], text) is

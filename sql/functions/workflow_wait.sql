@@ -259,6 +259,8 @@ begin
   if waiting <> '{}' then
     perform weir.settle_steps(waiting, array_fill(true, array[cardinality(waiting)]));
   end if;
+  perform weir.record_change('signalWorkflow', 'workflows/' || w.id, null,
+    jsonb_build_object('signal', name, 'steps', cardinality(waiting)));
   return cardinality(waiting);
 end $$;
 comment on function weir.signal(bigint, text, jsonb) is

@@ -168,7 +168,8 @@ weir.sweep_breaker_results(most integer)
 weir.create_key(name text, roles text[], queues text[], tenant text, expires_at timestamp with time zone, rate_per_second double precision, redact boolean, created_by text, kind text, OUT id text, OUT key text)
 weir.edit_key(id text, settings jsonb)
 weir.rotate_key(id text, keep_old interval)
-weir.revoke_key(id text)`
+weir.revoke_key(id text)
+weir.keep_audit(retention interval, months_ahead integer)`
 
 func TestPublicFunctionsAreAsPromised(t *testing.T) {
 	t.Parallel()

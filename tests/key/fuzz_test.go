@@ -216,15 +216,12 @@ func sendRaw(ctx context.Context, s *weirtest.Node, method, path, body string) (
 		return nil, err
 	}
 	u.Opaque = "//" + u.Host + path
-	request := (&http.Request{Method: method, URL: u, Header: http.Header{}, Host: u.Host}).WithContext(ctx)
+	request, err := http.NewRequestWithContext(ctx, method, s.URL, strings.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	request.URL = u
 	if body != "" {
-		request.Header.Set("Content-Type", "application/json")
-		request.Body = http.NoBody
-		request, err = http.NewRequestWithContext(ctx, method, s.URL, strings.NewReader(body))
-		if err != nil {
-			return nil, err
-		}
-		request.URL = u
 		request.Header.Set("Content-Type", "application/json")
 	}
 	return s.SendRequest(request)
