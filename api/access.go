@@ -87,7 +87,7 @@ var rules = map[string]rule{
 	"listWorkerJobs":    {readers, unbound},
 	"listWorkerHistory": {readers, unbound},
 
-	"listQueues":        {readers, unbound},
+	"listQueues":        {readers, byItself},
 	"getQueue":          {readers, byQueue},
 	"getQueueStats":     {readers, byQueue},
 	"listQueueLimits":   {readers, byQueue},

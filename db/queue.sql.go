@@ -87,8 +87,8 @@ const listQueues = `-- name: ListQueues :many
 with page as materialized (
   select array(select x.name from weir.queue x
     where x.name > $1::text and ($2::text is null or x.name = $2)
-      and x.deleted_at is null
-    order by x.name limit $3::int) as names
+      and x.deleted_at is null and weir.is_within($3::jsonb, null, x.name, null)
+    order by x.name limit $4::int) as names
 )
 select q.name::text as name, d.paused::boolean as paused, case when d.paused
   then greatest(q.paused_at) end as paused_at,
@@ -114,6 +114,7 @@ order by q.name
 type ListQueuesParams struct {
 	After     string
 	Name      *string
+	Bounds    json.RawMessage
 	MaxQueues int32
 }
 
@@ -148,7 +149,12 @@ type ListQueuesRow struct {
 
 // The view gets the names of the page, so that it counts these queues only, whatever the planner thinks of the join.
 func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQueuesRow, error) {
-	rows, err := q.db.Query(ctx, listQueues, arg.After, arg.Name, arg.MaxQueues)
+	rows, err := q.db.Query(ctx, listQueues,
+		arg.After,
+		arg.Name,
+		arg.Bounds,
+		arg.MaxQueues,
+	)
 	if err != nil {
 		return nil, err
 	}

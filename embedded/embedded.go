@@ -46,6 +46,10 @@ type Config struct {
 	// Defaults to none. The settings in reserved cannot be given here.
 	Settings map[string]string
 
+	// Env are variables (NAME=value) for the server, which gets nothing else of this program's environment but the paths
+	// that it needs. Defaults to none.
+	Env []string
+
 	// Logger gets a record of each start and stop. The server's own log is the file postgres.log in the data folder.
 	// Defaults to no logging.
 	Logger *slog.Logger

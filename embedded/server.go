@@ -82,7 +82,7 @@ func (s *Server) launchOnce(ctx context.Context, c Config, p programs, a *accoun
 
 	cmd := exec.Command(filepath.Join(p.dir, "postgres"), s.arguments(c)...)
 	cmd.Dir = f.path
-	cmd.Env = environment()
+	cmd.Env = append(environment(), c.Env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{f.lock}
 	cmd.SysProcAttr = a.sysProcAttr()

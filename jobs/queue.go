@@ -86,7 +86,11 @@ type QueueStats struct {
 
 // Queues lists queues by name, starting after a name. It returns up to limit of them.
 func (e *Engine) Queues(ctx context.Context, after string, limit int) ([]Queue, error) {
-	return e.listQueues(ctx, db.ListQueuesParams{After: after, MaxQueues: int32(limit)})
+	bounds, err := encodedBounds(ctx) // a queue has no tenant, so none is a tenant's
+	if err != nil {
+		return nil, err
+	}
+	return e.listQueues(ctx, db.ListQueuesParams{After: after, Bounds: bounds, MaxQueues: int32(limit)})
 }
 
 func (e *Engine) listQueues(ctx context.Context, params db.ListQueuesParams) ([]Queue, error) {

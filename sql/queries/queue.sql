@@ -3,7 +3,7 @@
 with page as materialized (
   select array(select x.name from weir.queue x
     where x.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or x.name = sqlc.narg(name))
-      and x.deleted_at is null
+      and x.deleted_at is null and weir.is_within(sqlc.narg(bounds)::jsonb, null, x.name, null)
     order by x.name limit sqlc.arg(max_queues)::int) as names
 )
 select q.name::text as name, d.paused::boolean as paused, case when d.paused

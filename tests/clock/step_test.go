@@ -5,7 +5,6 @@ package clock
 import (
 	"fmt"
 	"net/http"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,15 +24,12 @@ func within(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// Not parallel, because of NewServerWithClock.
 func TestStepsOfTheDatabasesClock(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it runs a server of its own for minutes")
 	}
+	t.Parallel()
 	server, shift := weirtest.NewServerWithClock(t)
-	for _, name := range []string{"LD_PRELOAD", "WEIR_TEST_CLOCK"} {
-		os.Unsetenv(name) // the server has them
-	}
 	d := weirtest.Open(t, server.URL("weir"))
 	nodes := []*weirtest.Node{weirtest.StartNodeOn(t, d), weirtest.StartNodeOn(t, d)}
 	s := nodes[0]

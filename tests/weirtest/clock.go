@@ -17,8 +17,7 @@ import (
 //go:embed testdata/clock.c
 var clockSource []byte
 
-// NewServerWithClock is NewServer with a clock that the test may put forward and back by whole seconds. It needs a C compiler. The test must not be
-// parallel: until it ends, every program that this process starts has the same clock.
+// NewServerWithClock is NewServer with a clock that the test may put forward and back by whole seconds. It needs a C compiler.
 func NewServerWithClock(t *testing.T) (server *embedded.Server, shift func(time.Duration)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "weir-clock-")
@@ -48,8 +47,5 @@ func NewServerWithClock(t *testing.T) (server *embedded.Server, shift func(time.
 		}
 	}
 	shift(0)
-	t.Setenv("WEIR_TEST_CLOCK", clock)
-	t.Setenv("LD_PRELOAD", library)
-	server = NewServer(t)
-	return server, shift
+	return newServer(t, embedded.Config{Env: []string{"WEIR_TEST_CLOCK=" + clock, "LD_PRELOAD=" + library}}), shift
 }

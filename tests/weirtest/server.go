@@ -27,8 +27,14 @@ func NewServer(t testing.TB) *embedded.Server {
 // NewServerWith is NewServer with PostgreSQL settings beside those that all servers of the tests have.
 func NewServerWith(t testing.TB, settings map[string]string) *embedded.Server {
 	t.Helper()
+	return newServer(t, embedded.Config{Settings: settings})
+}
+
+func newServer(t testing.TB, config embedded.Config) *embedded.Server {
+	t.Helper()
 	Long(t, "it starts a server")
-	s := startServer(t, embedded.Config{DataDir: serverFolder(t), Settings: settings})
+	config.DataDir = serverFolder(t)
+	s := startServer(t, config)
 
 	ctx, cancel := context.WithTimeout(context.Background(), clusterPatience)
 	defer cancel()
