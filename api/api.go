@@ -23,6 +23,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/sso"
 )
 
 // Config configures an API. Only Engine is required.
@@ -38,6 +39,8 @@ type Config struct {
 	MaxBodyBytes int64
 	// Auth asks every caller for an API key. Defaults to false: everyone may do everything.
 	Auth bool
+	// Issuer checks the access tokens of callers, beside API keys. Defaults to none: only keys are accepted.
+	Issuer *sso.Issuer
 	// MaxBytesInFlight bounds the bytes of all bodies that the node holds, from their arrival until the answer. Defaults to 64 MiB.
 	MaxBytesInFlight int64
 	// MaxWaiting bounds the calls that wait: claims, and those for the end of a job. Defaults to 20,000.
@@ -71,6 +74,7 @@ type API struct {
 
 	origins *http.CrossOriginProtection
 	auth    bool
+	issuer  *sso.Issuer     // nil: none
 	rules   map[string]rule // by route
 	rates   *rates
 	metrics *metrics
@@ -126,7 +130,7 @@ func describe(c Config) *API {
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
 		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(),
-		auth: c.Auth, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
+		auth: c.Auth, issuer: c.Issuer, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
 	}
 	a.bodyBytes.most, a.waiting.most, a.streams.most = c.MaxBytesInFlight, int64(c.MaxWaiting), int64(c.MaxStreams)
 	a.metrics = newMetrics(&a.bodyBytes)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/jobs"
+	"github.com/weirhq/weir/sso"
 )
 
 // The codes of requests that are refused because of who sends them.
@@ -54,12 +55,31 @@ func (a *API) caller(r *http.Request) (*access.Principal, *Problem) {
 	if credential == "" || !strings.EqualFold(scheme, "Bearer") {
 		return nil, unauthenticatedProblem(r, "send an API key: Authorization: Bearer weir_…")
 	}
-	key, ok := access.ParseKey(strings.TrimSpace(credential))
+	credential = strings.TrimSpace(credential)
+	if a.issuer != nil && !strings.HasPrefix(credential, "weir_") {
+		return a.ofToken(r, credential)
+	}
+	key, ok := access.ParseKey(credential)
 	if !ok {
 		return nil, unauthenticatedProblem(r, "the credential is not an API key of weir, or part of it is missing")
 	}
 	p, err := a.engine.Authenticate(r.Context(), key)
 	return p, refusalOfCaller(r, err, jobs.ErrUnauthenticated.Error())
+}
+
+// ofToken returns the principal of an access token.
+func (a *API) ofToken(r *http.Request, token string) (*access.Principal, *Problem) {
+	subject, err := a.issuer.Subject(r.Context(), token)
+	switch {
+	case errors.Is(err, sso.ErrAway):
+		return nil, newProblem(r.Context(), jobs.Unavailable, err.Error())
+	case errors.Is(err, sso.ErrUnknown):
+		return nil, newProblem(r.Context(), jobs.Forbidden, err.Error())
+	case err != nil:
+		return nil, unauthenticatedProblem(r, err.Error())
+	}
+	p, err := a.engine.AuthenticateSubject(r.Context(), subject)
+	return p, refusalOfCaller(r, err, "the subject of the access token was revoked, or too many subjects are recorded")
 }
 
 // refusalOfCaller is the problem of an error in finding out who calls; detail says why a caller is not accepted.

@@ -18,6 +18,7 @@ import (
 	"github.com/weirhq/weir/api"
 	"github.com/weirhq/weir/jobs"
 	"github.com/weirhq/weir/jobs/chores"
+	"github.com/weirhq/weir/sso"
 	"github.com/weirhq/weir/webhook"
 )
 
@@ -50,6 +51,8 @@ type Config struct {
 	TLS TLSFiles
 	// Auth asks every caller for an API key. Defaults to false.
 	Auth bool
+	// Issuer checks the access tokens of callers, beside API keys. Defaults to none.
+	Issuer *sso.Issuer
 	// AuditRetentionDays is how long the audit trail is kept. Defaults to that of jobs.
 	AuditRetentionDays int
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
@@ -117,7 +120,7 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 		}
 	}
 	handler, err := api.New(api.Config{
-		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, Auth: c.Auth, MaxBodyBytes: c.MaxBodyBytes,
+		Engine: n.engine, Logger: c.Logger, Registry: registry, Version: c.Version, Auth: c.Auth, Issuer: c.Issuer, MaxBodyBytes: c.MaxBodyBytes,
 		MaxBytesInFlight: c.MaxBytesInFlight, MaxWaiting: c.MaxWaiting, MaxStreams: c.MaxStreams, AllowedHosts: c.AllowedHosts,
 	})
 	if err != nil {

@@ -34,6 +34,7 @@ type nodeFlags struct {
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	AuditRetentionDays int      `help:"How long the audit trail is kept, in days; months go as a whole." env:"WEIR_AUDIT_RETENTION_DAYS" default:"365"`
 	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
+	ssoFlags
 	webhookFlags
 	logFlags
 }
@@ -57,6 +58,8 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--tls-cert and --tls-key go together")
 	case f.TLSClientCA != "" && f.TLSCert == "":
 		return errors.New("--tls-client-ca takes --tls-cert and --tls-key too")
+	case f.Insecure && (f.OIDCIssuer != "" || f.TLSClientCA != ""):
+		return errors.New("--insecure excludes --oidc-issuer and --tls-client-ca")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
@@ -71,6 +74,10 @@ func (f nodeFlags) newNode(
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	issuer, err := f.issuer(log)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	if f.TLSCert == "" && !onLoopback(listener.Addr()) {
 		log.Warn("others than this machine can call, without TLS: keys and jobs cross the network in the clear, unless a proxy in front "+
 			"ends TLS", "addr", listener.Addr().String())
@@ -81,14 +88,15 @@ func (f nodeFlags) newNode(
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
 		AuditRetentionDays: f.AuditRetentionDays,
 		TLS:                node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
-		Auth:               f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		Issuer:             issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
 }
 
-// authenticates says whether callers need a key: where others than this machine can call, unless told otherwise.
+// authenticates says whether callers need a credential: where others than this machine can call, unless told otherwise,
+// and where another credential than a key has been set up.
 func (f nodeFlags) authenticates(addr net.Addr) bool {
-	return f.Auth || !f.Insecure && !onLoopback(addr)
+	return f.Auth || f.OIDCIssuer != "" || f.TLSClientCA != "" || !f.Insecure && !onLoopback(addr)
 }
 
 func onLoopback(addr net.Addr) bool {
