@@ -53,6 +53,9 @@ func (p *Principal) Has(roles ...Role) bool {
 // OnlyOwn says whether the principal sees only the jobs that it enqueued itself: a producer that is nothing more.
 func (p *Principal) OnlyOwn() bool { return !p.Has(Reader, Operator) }
 
+// Limited says whether there are queues that the principal may not use.
+func (p *Principal) Limited() bool { return p.Queues != nil && !slices.Contains(p.Queues, "*") }
+
 // MayUse says whether the principal may use a queue.
 func (p *Principal) MayUse(queue string) bool {
 	return p.Queues == nil || slices.ContainsFunc(p.Queues, func(pattern string) bool { return matches(pattern, queue) })

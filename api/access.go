@@ -192,7 +192,7 @@ func (r rule) admits(ctx context.Context, p *access.Principal) *Problem {
 	if !p.Has(r.roles...) {
 		return newProblem(ctx, jobs.Forbidden, fmt.Sprintf("this takes one of the roles %v, which the key does not have", r.documented()))
 	}
-	if r.bound == unbound && (p.Tenant != "" || p.Queues != nil) {
+	if r.bound == unbound && (p.Tenant != "" || p.Limited()) {
 		return newProblem(ctx, jobs.Forbidden, "this covers all tenants and queues, and the key is bound to some")
 	}
 	return nil

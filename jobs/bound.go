@@ -19,7 +19,7 @@ import (
 // that is nothing more, one that it enqueued itself. None of these facts ever changes. A worker sees jobs of its queues.
 func (e *Engine) CheckJob(ctx context.Context, id ID) error {
 	p := access.From(ctx)
-	if p == nil || p.Tenant == "" && p.Queues == nil && !p.OnlyOwn() {
+	if p == nil || p.Tenant == "" && !p.Limited() && !p.OnlyOwn() {
 		return nil
 	}
 	job, err := e.q.JobBounds(ctx, int64(id))
@@ -70,7 +70,7 @@ func (w *NewWorkflow) bind(ctx context.Context) error {
 
 func bindSteps(ctx context.Context, place string, steps []NewStep) error {
 	p := access.From(ctx)
-	if p == nil || p.Tenant == "" && p.Queues == nil {
+	if p == nil || p.Tenant == "" && !p.Limited() {
 		return nil
 	}
 	for i := range steps {
@@ -111,10 +111,10 @@ func boundsOf(ctx context.Context) *bounds {
 		return nil
 	}
 	b := &bounds{Tenant: p.Tenant, Principal: p.ID, Own: p.OnlyOwn() && !p.Has(access.Worker)}
-	if b.Tenant == "" && p.Queues == nil && !b.Own {
+	if b.Tenant == "" && !p.Limited() && !b.Own {
 		return nil
 	}
-	if p.Queues != nil {
+	if p.Limited() {
 		b.Queues = make([]string, len(p.Queues))
 		for i, pattern := range p.Queues {
 			b.Queues[i] = likePattern.Replace(pattern)
@@ -156,7 +156,7 @@ func (e *Engine) CheckQueue(ctx context.Context, name string) error {
 // checkQueues returns Forbidden if the caller may not use one of some queues; place names where it is in the request.
 func checkQueues(ctx context.Context, place string, queues ...string) error {
 	p := access.From(ctx)
-	if p == nil || p.Queues == nil {
+	if p == nil || !p.Limited() {
 		return nil
 	}
 	for i, name := range queues {

@@ -140,7 +140,7 @@ func stampAll(ctx context.Context, jobs []json.RawMessage) ([]json.RawMessage, e
 	}
 	stamped := make([]json.RawMessage, len(jobs))
 	for i, text := range jobs {
-		if p.Queues != nil {
+		if p.Limited() {
 			var job struct {
 				Queue string `json:"queue"`
 			}

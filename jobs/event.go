@@ -72,7 +72,7 @@ func (f *EventFilter) passes(ev *Event) bool {
 // own says whether an event is of the caller's tenant and queues. Only events of jobs have a queue, and those of workers and
 // circuit breakers have no tenant.
 func (f *EventFilter) own(ev *Event) bool {
-	return f.bound.MayUse(ev.Queue) && (f.bound.Tenant == "" || f.bound.Tenant == ev.tenant) && (ev.Queue != "" || f.bound.Queues == nil)
+	return f.bound.MayUse(ev.Queue) && (f.bound.Tenant == "" || f.bound.Tenant == ev.tenant) && (ev.Queue != "" || !f.bound.Limited())
 }
 
 func eventFromRow(r db.EventsSinceRow) *Event {

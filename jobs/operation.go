@@ -172,7 +172,7 @@ func (e *Engine) Operations(ctx context.Context, f OperationFilter, before ID, l
 func (e *Engine) operations(ctx context.Context, params db.ListOperationsParams) ([]Operation, error) {
 	if p := access.From(ctx); p != nil {
 		params.Tenant = nonZero(p.Tenant)
-		if p.Queues != nil { // other keys of its tenant may have other queues
+		if p.Limited() { // other keys of its tenant may have other queues
 			params.Principal = &p.ID
 		}
 	}

@@ -30,7 +30,7 @@ func eachBinding(t *testing.T, test func(t *testing.T, s *weirtest.Node, a, b si
 	t.Run("tenant", func(t *testing.T) {
 		t.Parallel()
 		s := weirtest.StartNodeWithAuth(t)
-		test(t, s, side{s.AsNew("a", obj{"tenant": "a"}, all...), "shared"}, side{s.AsNew("b", obj{"tenant": "b"}, all...), "shared"})
+		test(t, s, side{s.AsNew("a", obj{"tenant": "a", "queues": []string{"*"}}, all...), "shared"}, side{s.AsNew("b", obj{"tenant": "b", "queues": []string{"*"}}, all...), "shared"})
 	})
 	t.Run("queues", func(t *testing.T) {
 		t.Parallel()

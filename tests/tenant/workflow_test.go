@@ -47,7 +47,7 @@ func TestWorkflowsOfOthersAreNotFound(t *testing.T) {
 func TestStepsHaveTheTenantOfTheirWorkflow(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNodeWithAuth(t)
-	a, b := s.AsNew("a", obj{"tenant": "a"}, all...), s.AsNew("b", obj{"tenant": "b"}, all...)
+	a, b := s.AsNew("a", obj{"tenant": "a", "queues": []string{"*"}}, all...), s.AsNew("b", obj{"tenant": "b"}, all...)
 	producer := s.AsNew("p", obj{"tenant": "a"}, "producer")
 	step := func(name string) obj { return obj{"name": name, "kind": "k", "queue": "q", "tenant": "b"} }
 	id := producer.Submit(nil, step("first"), obj{"name": "child", "workflow": obj{"name": "c", "steps": []obj{step("inner")}}})
