@@ -115,7 +115,7 @@ func (k *keys) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
 	if document.Issuer != k.issuer {
 		return nil, errors.New("its configuration is that of another issuer")
 	}
-	if u, err := url.Parse(document.Keys); err != nil || u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+	if u, err := url.Parse(document.Keys); err != nil || u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return nil, errors.New("its jwks_uri must be an https URL")
 	}
 	var set struct {

@@ -74,7 +74,7 @@ type Issuer struct {
 func New(c Config) (*Issuer, error) {
 	u, err := url.Parse(c.Issuer)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
-		u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())) {
+		u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return nil, errors.New("the issuer must be an https URL")
 	}
 	if c.Audience == "" || len(c.Roles) == 0 {

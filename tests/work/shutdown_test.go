@@ -86,7 +86,9 @@ func TestWorkRegistersAndIsPausedAndDrained(t *testing.T) {
 	s, gate := weirtest.StartNode(t), filepath.Join(t.TempDir(), "gate")
 	child := s.StartWorker([]string{"--queue", "q", "--concurrency", "2", "--worker", "mill"}, "sh", "-c", `while [ ! -e "$0" ]; do sleep 0.05; done`, gate)
 	// Its first claim may come before its registration.
-	s.Eventually("it registers", func() bool { return s.Get("/v1/workers/mill").Status == http.StatusOK && s.Worker("mill").Hostname != "" })
+	s.Eventually("it registers", func() bool {
+		return s.Get("/v1/workers/mill").Status == http.StatusOK && s.Worker("mill").Hostname != ""
+	})
 	if w := s.Worker("mill"); w.Capacity == nil || *w.Capacity < 2 || w.Hostname == "" || len(w.Queues) != 1 || w.State != "active" {
 		t.Errorf("it registers as %+v", w)
 	}
