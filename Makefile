@@ -117,7 +117,7 @@ prose: $(VALE_BIN) ## look for phrases that read badly (tools/prose)
 
 $(VALE_BIN):
 	@echo "building vale $(VALE_VERSION), once; this takes a minute"
-	GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/vale-cli/vale/v3/cmd/vale@v$(VALE_VERSION)
+	CGO_ENABLED=1 GOBIN=$(@D)/new go install -ldflags='-s -w' github.com/vale-cli/vale/v3/cmd/vale@v$(VALE_VERSION)
 	mv $(@D)/new/vale $@ && rmdir $(@D)/new
 
 race:
