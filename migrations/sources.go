@@ -80,7 +80,9 @@ func applySources(ctx context.Context, conn *pgx.Conn) error {
 		if _, err := tx.Exec(ctx, "delete from weir.schema_source where name <> all ($1)", names); err != nil {
 			return fmt.Errorf("recording functions and views: %w", err)
 		}
-		_, err := tx.Exec(ctx, "select weir.keep_partitions()")
+		// The audit trail's too: a subscriber of all tables must have those that a node writes to.
+		_, err := tx.Exec(ctx, `select weir.keep_partitions();
+			select weir.make_audit_partition(now() + make_interval(months => n)) from generate_series(0, 2) n`)
 		return explain("making partitions", err)
 	})
 }
