@@ -86,7 +86,7 @@ func TestSearchesDoNotStarveTheRest(t *testing.T) {
 	s.Exec(`select weir.enqueue_batch(jsonb_agg(jsonb_build_object('kind', 'k', 'queue', 'large', 'args', repeat('a', 1000000)))) from generate_series(1, 100)`)
 	var searches sync.WaitGroup
 	var refused, failed atomic.Int64
-	for range 100 {
+	for range 200 { // more than wait for a connection
 		searches.Go(func() {
 			answer, err := s.Send(t.Context(), http.MethodGet, "/v1/jobs?q=needle", nil)
 			switch {
