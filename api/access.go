@@ -28,6 +28,7 @@ const (
 	byLetter                // its path names a dead letter, whose job must be the caller's
 	byWorkflow              // its path names a workflow, which must be the caller's
 	byQueue                 // its path names a queue, which the caller must be allowed to use
+	untenanted              // it covers all tenants: a caller who is bound to one is refused
 	unbound                 // it covers all tenants and queues: a caller who is bound to some is refused
 )
 
@@ -76,9 +77,9 @@ var rules = map[string]rule{
 	"startWorkflow": {workers, byItself},
 
 	"listWorkers":       {readers, unbound},
-	"getWorker":         {append(workers, readers...), unbound},
-	"registerWorker":    {append(workers, operators...), unbound},
-	"heartbeatWorker":   {append(workers, operators...), unbound},
+	"getWorker":         {append(workers, readers...), untenanted},
+	"registerWorker":    {append(workers, operators...), untenanted},
+	"heartbeatWorker":   {append(workers, operators...), untenanted},
 	"editWorker":        {operators, unbound},
 	"removeWorker":      {operators, unbound},
 	"pauseWorker":       {operators, unbound},
@@ -192,8 +193,11 @@ func (r rule) admits(ctx context.Context, p *access.Principal) *Problem {
 	if !p.Has(r.roles...) {
 		return newProblem(ctx, jobs.Forbidden, fmt.Sprintf("this takes one of the roles %v, which the key does not have", r.documented()))
 	}
-	if r.bound == unbound && (p.Tenant != "" || p.Limited()) {
+	switch {
+	case r.bound == unbound && (p.Tenant != "" || p.Limited()):
 		return newProblem(ctx, jobs.Forbidden, "this covers all tenants and queues, and the key is bound to some")
+	case r.bound == untenanted && p.Tenant != "":
+		return newProblem(ctx, jobs.Forbidden, "this covers all tenants, and the key is bound to one")
 	}
 	return nil
 }

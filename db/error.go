@@ -30,7 +30,7 @@ func IsConflict(err error) bool {
 	return false
 }
 
-// IsTimeout says whether a statement was cancelled because it took too long, or because somebody asked for that.
+// IsTimeout says whether a statement was cancelled because it took too long, or because its caller asked for that.
 func IsTimeout(err error) bool {
 	return SQLState(err) == "57014" || errors.Is(err, context.DeadlineExceeded)
 }

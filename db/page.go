@@ -20,13 +20,13 @@ type Page struct {
 
 type pageKey struct{}
 
-// WithPage returns a context in which queries of a Pool read about so many bytes in all.
+// WithPage returns a context in which queries of a Pool read about that many bytes in all.
 func WithPage(ctx context.Context, most int64) (context.Context, *Page) {
 	p := &Page{left: most}
 	return context.WithValue(ctx, pageKey{}, p), p
 }
 
-// WithThinRows returns a context for a query whose rows must all be known. When about so many bytes have been read, the rows that follow come
+// WithThinRows returns a context for a query whose rows must all be known. When about that many bytes have been read, the rows that follow come
 // without their JSON.
 func WithThinRows(ctx context.Context, most int64) (context.Context, *Page) {
 	p := &Page{left: most, thin: true}
@@ -69,7 +69,7 @@ func (p *Page) count(values [][]byte) {
 // cancelWithin is how long a query that ended early may take to be cancelled before its connection is closed.
 const cancelWithin = time.Second
 
-// cancelQuery ends the statement of a connection whose other rows nobody wants. When it returns, the server has told the session.
+// cancelQuery ends the statement of a connection whose other rows are not needed. When it returns, the server has told the session.
 func cancelQuery(conn *pgx.Conn) {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelWithin)
 	defer cancel()

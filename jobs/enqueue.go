@@ -157,13 +157,10 @@ func stampAll(ctx context.Context, jobs []json.RawMessage) ([]json.RawMessage, e
 // stamp writes into a job who enqueues it, and the tenant that the caller is bound to. Of a name that is given twice
 // jsonb keeps the last, so a tenant that the caller wrote does not count.
 func stamp(p *access.Principal, job json.RawMessage) json.RawMessage {
-	if p == nil {
-		return job
+	if p == nil || !bytes.HasPrefix(bytes.TrimSpace(job), []byte{'{'}) {
+		return job // what is no object is refused
 	}
 	end := bytes.LastIndexByte(job, '}')
-	if end < 0 {
-		return job // it is no object, and is refused
-	}
 	out := append(make([]byte, 0, len(job)+64+len(p.Tenant)), job[:end]...)
 	if len(bytes.TrimSpace(job[:end])) > 1 {
 		out = append(out, ',')

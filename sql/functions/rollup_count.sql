@@ -1,4 +1,4 @@
--- Counting what ended, failed or was enqueued in a time, for roll-ups and for what is not rolled up yet.
+-- Counting what ended, failed or was enqueued in a time, for roll-ups and for the minutes since the last one.
 
 -- One pass over what ended in a time. Facts and earlier events are looked up one by one, which OFFSET 0 holds the
 -- planner to: a join might begin with all facts there are.
@@ -120,7 +120,7 @@ begin
     0::float8, 0::float8, '{}'::int[], 0::float8, 0::float8, '{}'::int[]
       from weir.count_enqueued(c.seq, 9223372036854775807, null, of_queue) e;
 end $$;
-comment on function weir.pending_rollup(int) is 'Internal. What is not rolled up yet, counted now.';
+comment on function weir.pending_rollup(int) is 'Internal. The minutes since the last roll-up, counted now.';
 
 -- For one queue, and without the kind and the wait of the jobs, which only their facts and events tell: it reads just
 -- the outcomes, about ten times as fast as weir.count_ends.

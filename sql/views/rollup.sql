@@ -1,4 +1,4 @@
--- Throughput, latency and failures, from roll-ups and what is not rolled up yet.
+-- Throughput, latency and failures, from roll-ups and from the minutes since the last one.
 
 create or replace view weir.throughput as
 select x.at, x.seconds, q.name as queue, x.kind, sum(x.enqueued)::bigint as enqueued,

@@ -37,6 +37,24 @@ func TestKeyIsBoundToItsQueues(t *testing.T) {
 	}
 }
 
+func TestWorkerWithQueuesKeepsItsRecord(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithAuth(t)
+	bound := s.AsNew("bound", weirtest.Object{"queues": []string{"mail-*"}}, "worker")
+	bound.Do(http.MethodPut, "/v1/workers/w", weirtest.Object{"queues": []string{"mail-eu"}, "capacity": 2}).Want(http.StatusOK)
+	bound.Post("/v1/workers/w/heartbeat", weirtest.Object{}).Want(http.StatusOK)
+	bound.Get("/v1/workers/w").Want(http.StatusOK)
+}
+
+// What is no object must not be stamped: in a group it stands beside the jobs of other callers.
+func TestWhatIsNoJobIsRefusedWithItsPlace(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithAuth(t)
+	for _, job := range []string{`"x}"`, `"{}"`, `[{"kind": "k"}]`, `[{}, 1]`, `7`} {
+		at(t, s.Post("/v1/jobs/batch", `{"jobs": [{"kind": "k"}, `+job+`]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument"), "body.jobs[1]")
+	}
+}
+
 // A worker gets every job of a queue, whatever its tenant, so a key must say which queues those are.
 func TestWorkerWithATenantNamesItsQueues(t *testing.T) {
 	t.Parallel()

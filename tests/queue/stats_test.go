@@ -7,7 +7,7 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The stats count what is not rolled up yet from the outcomes alone, the views job by job. Both must agree.
+// For the minutes since the last roll-up the stats count outcomes alone, and the views job by job. Both must agree.
 func TestStatsAgreeWithTheViews(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
