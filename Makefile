@@ -6,16 +6,18 @@ VERSIONS     ?= 14 15 16 17 18
 TESTS        ?= $(LONGEST) ./...
 TEST_FLAGS   ?=
 FUZZ_SECONDS ?= 60
+FUZZ_WORKERS ?=
 BENCH_ARGS   ?=
 
 SETUP        := scripts/setup go
 
-# Tests of one package that run at once. `go test` runs as many packages at once as there are processors. Tests spend half of
-# their time waiting, so two processors carry eight of them.
+# Tests of one package that run at once, and packages: one more than processors. Tests spend half of their time waiting, so two
+# processors carry twelve of them.
 PARALLEL     := 4
+PACKAGES      = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 # The packages that take longest, longest first: the last ones to start should be short.
-LONGEST      := $(addprefix ./tests/,health breaker bulk chaos clock worker node claim limit weirtest work)
+LONGEST      := $(addprefix ./tests/,health breaker job bulk chaos clock worker node claim limit weirtest work)
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
@@ -30,10 +32,10 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated vet lint vuln prose race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated lint vuln prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema zones fmt tidy bench test-versions
+.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema pictures zones fmt tidy bench test-versions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,12 +48,13 @@ build: ## build bin/weir
 	@$(SETUP)
 	CGO_ENABLED=0 go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/weir ./cmd/weir
 
-# gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason. `make vet` vets the
-# tests too. The race detector needs C.
+# gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason. `make lint` vets the
+# tests too. Without DWARF (-w) the test programs link in two thirds of the time. The race detector needs C.
 test: ## run all tests, then list those that could not run (TESTS=./api TEST_FLAGS='-race -run Claim')
-	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer
-	@$(if $(filter -race,$(TEST_FLAGS)),CGO_ENABLED=1) go tool -modfile=tools/go.mod gotestsum --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
-		-vet=off -parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
+	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer zsh fish
+	@gotestsum=$$($(TOOL) -n gotestsum) || exit 1; \
+		$(if $(filter -race,$(TEST_FLAGS)),CGO_ENABLED=1) "$$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
+		-vet=off -ldflags=-w -p $(PACKAGES) -parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
 
 test-fast: ## run the tests without the long ones, in under two minutes
 	@$(MAKE) --no-print-directory test TEST_FLAGS='-short $(TEST_FLAGS)'
@@ -59,7 +62,7 @@ test-fast: ## run the tests without the long ones, in under two minutes
 test-clean: ## try make run and make test in a fresh Debian that has only Go (needs root and debootstrap)
 	scripts/test-clean
 
-check: ## run what CI runs: format, generated code, vet, lint, tests with the race detector, a minute of fuzzing
+check: ## run what CI runs: format, generated code, lint, tests with the race detector, a minute of fuzzing
 	@for step in $(CHECKS); do \
 		echo "-- $$step"; began=$$(date +%s); \
 		$(MAKE) --no-print-directory $$step || exit 1; \
@@ -72,6 +75,7 @@ check-format:
 	if [ -n "$$unformatted" ]; then \
 		echo "These files are not in gofumpt's format. Run make fmt:"; echo "$$unformatted"; exit 1; \
 	fi
+	@! LC_ALL=C.UTF-8 grep -nE '^.{121,}' sql/*/*.sql || { echo "Lines of SQL have at most 120 characters."; exit 1; }
 
 check-tidy:
 	@for module in $(MODULES); do \
@@ -88,11 +92,7 @@ check-generated: generate
 		echo "sqlc found no type for these. Name the columns of a function call, and cast them: select c.job_id::bigint as job_id."; \
 		exit 1; }
 
-vet:
-	go vet ./...
-	cd bench && go vet ./...
-
-lint:
+lint: ## run golangci-lint, with go vet's analyses (.golangci.yml)
 	@lint=golangci-lint; \
 	if [ "$$($$lint version --short 2>/dev/null)" != $(LINT_VERSION) ]; then \
 		$(MAKE) --no-print-directory $(LINT_BIN) && lint=$(LINT_BIN) || exit 1; \
@@ -124,11 +124,11 @@ race:
 	@$(MAKE) --no-print-directory test TEST_FLAGS=-race
 
 test-bench:
-	cd bench && go test -timeout 10m ./...
+	cd bench && go vet ./... && go test -vet=off -timeout 10m ./...
 
 fuzz: ## run every fuzz test, for FUZZ_SECONDS in all
 	@$(SETUP) git
-	scripts/fuzz $(FUZZ_SECONDS)
+	scripts/fuzz $(FUZZ_SECONDS) $(FUZZ_WORKERS)
 
 generate: ## generate db/ from sql/, with a throw-away PostgreSQL
 	@$(SETUP) postgres
@@ -136,6 +136,10 @@ generate: ## generate db/ from sql/, with a throw-away PostgreSQL
 
 release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
 	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
+
+pictures: ## draw the pictures of the documentation
+	@$(SETUP) postgres
+	go test ./tests/cli -count=1 -run TestTopIsDrawn -write-picture
 
 zones: ## copy the time zones of this Go release, which schedules use
 	cp "$$(go env GOROOT)/lib/time/zoneinfo.zip" migrations/zoneinfo.zip

@@ -80,6 +80,14 @@ func matches(pattern, name string) bool {
 	return strings.HasSuffix(rest, parts[last])
 }
 
+// ID is the id of a principal, and 0 for nil.
+func ID(p *Principal) int32 {
+	if p == nil {
+		return 0
+	}
+	return p.ID
+}
+
 type contextKey struct{}
 
 // With returns a context in which the principal calls.

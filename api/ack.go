@@ -69,7 +69,7 @@ func (a *API) registerAcks() {
 			"longer holds the lease changes nothing.",
 	}, documented{
 		body: CompleteRequest{Token: jobs.Token{Number: 4711}, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
-		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}, refusals...),
+		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}, refusals...),
 	}, a.completeJob)
 	registerBody(a, huma.Operation{
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},

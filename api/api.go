@@ -62,11 +62,11 @@ type API struct {
 	maxBody   int64
 	startedAt time.Time
 
-	mux    *http.ServeMux
-	huma   huma.API
-	bodies map[reflect.Type]*huma.Schema // of all types that decode reads
-	times  map[string][]string           // by route: the query parameters that are times
-	hosts  hosts
+	mux     *http.ServeMux
+	huma    huma.API
+	bodies  map[reflect.Type]*huma.Schema // of all types that decode reads
+	queries map[string]queryForm          // by route
+	hosts   hosts
 
 	bodyBytes budget // of the bodies in flight
 	waiting   places // claims and other calls that wait
@@ -129,7 +129,7 @@ func describe(c Config) *API {
 	mux := http.NewServeMux()
 	a := &API{
 		engine: c.Engine, log: c.Logger, version: c.Version, maxBody: c.MaxBodyBytes, startedAt: c.StartedAt,
-		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, times: map[string][]string{}, origins: http.NewCrossOriginProtection(),
+		mux: mux, huma: humago.New(mux, humaConfig()), bodies: map[reflect.Type]*huma.Schema{}, queries: map[string]queryForm{}, origins: http.NewCrossOriginProtection(),
 		auth: c.Auth, issuer: c.Issuer, rules: map[string]rule{"GET /metrics": metricsRule}, rates: &rates{of: map[int32]*rate.Limiter{}},
 	}
 	a.bodyBytes.most, a.waiting.most, a.streams.most = c.MaxBytesInFlight, int64(c.MaxWaiting), int64(c.MaxStreams)
@@ -138,9 +138,14 @@ func describe(c Config) *API {
 	a.registerTimelines()
 	a.registerWhy()
 	a.registerEnqueueing()
+	a.registerDryRun()
+	a.registerReplays()
+	a.registerComparisons()
+	a.registerSimilar()
 	a.registerClaims()
 	a.registerAcks()
 	a.registerHeartbeats()
+	a.registerLogs()
 	a.registerQueues()
 	a.registerLimits()
 	a.registerWorkers()
@@ -148,15 +153,22 @@ func describe(c Config) *API {
 	a.registerOperations()
 	a.registerBulk()
 	a.registerExports()
+	a.registerFacets()
+	a.registerPresets()
 	a.registerBreakers()
 	a.registerSchedules()
 	a.registerWorkflows()
 	a.registerWorkflowSteps()
 	a.registerWorkflowGraphs()
 	a.registerWebhooks()
+	a.registerAlerts()
+	a.registerAlertRules()
+	a.registerAlertTargets()
 	a.registerEvents()
 	a.registerKeys()
+	a.registerTenants()
 	a.registerAudit()
+	a.registerStats()
 	a.registerHealth()
 	a.registerComponents()
 	a.refineSchemas()

@@ -15,10 +15,10 @@ import (
 // unrecorded are the operations that leave no entry in the audit trail, although their method is not GET: the work on
 // jobs itself, what workers say of themselves, and previews, which change nothing.
 var unrecorded = map[string]bool{
-	"enqueueJob": true, "enqueueJobs": true, "submitWorkflow": true,
-	"claimJobs": true, "ackJobs": true, "completeJob": true, "failJob": true, "snoozeJob": true, "releaseJob": true, "heartbeatJob": true,
+	"enqueueJob": true, "enqueueJobs": true, "dryRunJob": true, "submitWorkflow": true,
+	"claimJobs": true, "ackJobs": true, "completeJob": true, "failJob": true, "snoozeJob": true, "releaseJob": true, "heartbeatJob": true, "logJob": true,
 	"addSteps": true, "startWorkflow": true, "registerWorker": true, "heartbeatWorker": true, "reportToBreaker": true,
-	"previewDefinition": true,
+	"previewDefinition": true, "evaluateAlerts": true,
 }
 
 // recorded says whether the changes of an operation are in the audit trail.

@@ -50,6 +50,11 @@ func (b *bodyTree) value(schema *huma.Schema, outer int) any {
 	}
 	b.space()
 	start := b.at
+	if schema != nil && len(schema.OneOf) == 2 { // one, or an array of them
+		if schema = schema.OneOf[0]; b.text[b.at] == '[' {
+			return b.array(schema)
+		}
+	}
 	if schema == nil || schema.Type == "" {
 		b.payload(outer)
 		return true

@@ -11,21 +11,25 @@ import (
 
 // BreakerPath is the path of one circuit breaker.
 type BreakerPath struct {
+	Owner
 	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker's name." example:"stripe"`
 }
+
+func (p BreakerPath) ref() jobs.Ref { return jobs.Ref{Tenant: p.Tenant, Name: p.Name} }
 
 type breakerOutput struct {
 	Body jobs.Breaker
 }
 
 type breakersInput struct {
-	State jobs.BreakerState `query:"state" enum:"closed,open,half_open" doc:"Only circuit breakers in this state."`
+	State  jobs.BreakerState `query:"state" enum:"closed,open,half_open" doc:"Only circuit breakers in this state."`
+	Tenant string            `query:"tenant" maxLength:"200" doc:"Only circuit breakers of this tenant." example:"acme"`
 	Paging
 }
 
 // BreakerPage is one page of the list of circuit breakers.
 type BreakerPage struct {
-	Items      []jobs.Breaker `json:"items" doc:"The circuit breakers, by name."`
+	Items      []jobs.Breaker `json:"items" doc:"The circuit breakers, by name, or by tenant/name where they are a tenant's."`
 	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
@@ -79,7 +83,7 @@ func (a *API) registerBreakers() {
 	register(a, huma.Operation{
 		OperationID: "listBreakers", Method: http.MethodGet, Path: "/v1/breakers", Tags: tags,
 		Summary:     "List circuit breakers",
-		Description: "The circuit breakers by name, each with its state, the calls in its window, and its settings.",
+		Description: "The circuit breakers by name (`tenant/name` if it is a tenant's), each with its state, the calls in its window, and its settings.",
 	}, documented{answer: BreakerPage{Items: []jobs.Breaker{open}}}, a.listBreakers)
 	register(a, huma.Operation{
 		OperationID: "getBreaker", Method: http.MethodGet, Path: "/v1/breakers/{name}", Tags: tags,
@@ -91,12 +95,12 @@ func (a *API) registerBreakers() {
 		Summary: "Set all settings of a circuit breaker",
 		Description: "Creates the breaker if it does not exist. Settings that are not given return to weir's defaults. " +
 			"Its state does not change.",
-	}, documented{body: settings, answer: open}, a.putBreaker)
+	}, documented{body: settings, answer: open, problems: []jobs.Code{jobs.TooManyNames}}, a.putBreaker)
 	registerBody(a, huma.Operation{
 		OperationID: "editBreaker", Method: http.MethodPatch, Path: "/v1/breakers/{name}", Tags: tags,
 		Summary:     "Change settings of a circuit breaker",
 		Description: "Changes the given settings and keeps the others. `counts` and `while_open` are replaced as a whole.",
-	}, documented{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: missing}, a.editBreaker)
+	}, documented{body: jobs.BreakerSettings{WhileOpen: &jobs.WhileOpen{Policy: "reroute", Queue: "mail-backup", ForSeconds: new(3600.0)}}, answer: open, problems: append(missing, jobs.TooManyNames)}, a.editBreaker)
 	register(a, huma.Operation{
 		OperationID: "deleteBreaker", Method: http.MethodDelete, Path: "/v1/breakers/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary: "Delete a circuit breaker",
@@ -137,49 +141,51 @@ func (a *API) listBreakers(ctx context.Context, in *breakersInput) (*breakerPage
 	if err != nil {
 		return nil, err
 	}
-	breakers, err := a.engine.Breakers(ctx, in.State, after, in.oneMore())
+	breakers, err := a.engine.Breakers(ctx, jobs.BreakerFilter{State: in.State, Tenant: in.Tenant}, refOf(after), in.oneMore())
 	if err != nil {
 		return nil, err
 	}
 	out := &breakerPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "breakers", breakers, func(last jobs.Breaker) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "breakers", breakers, func(last jobs.Breaker) string {
+		return place(jobs.Ref{Tenant: last.Tenant, Name: last.Name})
+	})
 	return out, nil
 }
 
 func (a *API) getBreaker(ctx context.Context, in *BreakerPath) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.Breaker(ctx, in.Name))
+	return breakerAnswer(a.engine.Breaker(ctx, in.ref()))
 }
 
 func (a *API) putBreaker(ctx context.Context, in *breakerSettingsInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, true, in.By))
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.ref(), *settings, true, in.By))
 }
 
 // editBreaker checks first that the breaker exists: a typo in the name must not create one.
 func (a *API) editBreaker(ctx context.Context, in *breakerSettingsInput, settings *jobs.BreakerSettings) (*breakerOutput, error) {
-	if _, err := a.engine.Breaker(ctx, in.Name); err != nil {
+	if _, err := a.engine.Breaker(ctx, in.ref()); err != nil {
 		return nil, err
 	}
-	return breakerAnswer(a.engine.SetBreaker(ctx, in.Name, *settings, false, in.By))
+	return breakerAnswer(a.engine.SetBreaker(ctx, in.ref(), *settings, false, in.By))
 }
 
 func (a *API) deleteBreaker(ctx context.Context, in *deleteBreakerInput) (*struct{}, error) {
-	return nil, a.engine.DeleteBreaker(ctx, in.Name, in.By)
+	return nil, a.engine.DeleteBreaker(ctx, in.ref(), in.By)
 }
 
 func (a *API) tripBreaker(ctx context.Context, in *breakerBodyInput, trip *jobs.BreakerTrip) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.TripBreaker(ctx, in.Name, *trip))
+	return breakerAnswer(a.engine.TripBreaker(ctx, in.ref(), *trip))
 }
 
 func (a *API) resetBreaker(ctx context.Context, in *breakerBodyInput, reset *jobs.BreakerReset) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.ResetBreaker(ctx, in.Name, *reset))
+	return breakerAnswer(a.engine.ResetBreaker(ctx, in.ref(), *reset))
 }
 
 func (a *API) pinBreaker(ctx context.Context, in *breakerBodyInput, pin *jobs.BreakerPin) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.PinBreaker(ctx, in.Name, *pin))
+	return breakerAnswer(a.engine.PinBreaker(ctx, in.ref(), *pin))
 }
 
 func (a *API) reportToBreaker(ctx context.Context, in *breakerBodyInput, report *jobs.BreakerReport) (*breakerOutput, error) {
-	return breakerAnswer(a.engine.ReportBreaker(ctx, in.Name, *report))
+	return breakerAnswer(a.engine.ReportBreaker(ctx, in.ref(), *report))
 }
 
 func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*breakerEventPageOutput, error) {
@@ -187,7 +193,7 @@ func (a *API) listBreakerEvents(ctx context.Context, in *breakerEventsInput) (*b
 	if err != nil {
 		return nil, err
 	}
-	events, err := a.engine.BreakerEvents(ctx, in.Name, before, in.oneMore())
+	events, err := a.engine.BreakerEvents(ctx, in.ref(), before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}

@@ -12,7 +12,7 @@ import (
 // BulkRequest says what to do to which jobs.
 type BulkRequest struct {
 	Action        string      `json:"action" enum:"cancel,retry,reprioritise" doc:"What to do with the jobs."`
-	Filter        jobs.Filter `json:"filter" doc:"The jobs that exist now; an empty object selects all that qualify, for retry only dead and cancelled ones."`
+	Filter        jobs.Filter `json:"filter" doc:"The jobs that exist now; an empty object selects all that qualify, for retry only dead and cancelled ones. Retry leaves dead jobs alone whose dead letter was purged or routed."`
 	Priority      int         `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"With reprioritise: the new priority."`
 	ResetAttempts bool        `json:"reset_attempts,omitempty" doc:"With retry: reset the attempts to 0. Defaults to false."`
 	By            string      `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who started it; stored with the operation."`
@@ -32,8 +32,9 @@ func (a *API) registerBulk() {
 			"ends. A job that has changed meanwhile and no longer qualifies is left as it is and counts as " +
 			"`failed`.",
 	}, documented{
-		body:   BulkRequest{Action: "cancel", Filter: jobs.Filter{Queue: "mail", State: jobs.Scheduled}, By: "ann"},
-		answer: started, also: map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` is the count. Nothing is stored or changed.", dry}},
+		body:   BulkRequest{Action: "cancel", Filter: jobs.Filter{Queue: jobs.AnyName{"mail"}, State: jobs.AnyState{jobs.Scheduled}}, By: "ann"},
+		answer: started, also: map[int]otherSuccess{http.StatusOK: {description: "With `dry_run`: `total` is the count. Nothing is stored or changed.", answer: dry}},
+		problems: []jobs.Code{jobs.PresetNotFound},
 	}, a.changeJobs)
 }
 

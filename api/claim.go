@@ -26,7 +26,7 @@ type ClaimRequest struct {
 // ClaimedJobs are jobs that the worker now holds.
 type ClaimedJobs struct {
 	Jobs   []jobs.ClaimedJob `json:"jobs" doc:"The jobs, highest priority first; empty if there are none."`
-	Reason jobs.Refusal      `json:"reason,omitempty" enum:"paused,draining,at_capacity" doc:"Why the worker gets no jobs: it is paused or draining, or holds as many jobs as its capacity allows (or another of its claims is being decided)."`
+	Reason jobs.Refusal      `json:"reason,omitempty" enum:"paused,draining,at_capacity,taken" doc:"Why the worker gets no jobs: another key registered a worker of this name (taken), it is paused or draining, or holds as many jobs as its capacity allows (or another of its claims is being decided)."`
 }
 
 // appendJSON writes what encoding/json would, but trusts the database that args and metadata are JSON.

@@ -47,7 +47,8 @@ type DeadLetterPage struct {
 	Items      []jobs.DeadLetter `json:"items" doc:"The dead letters, latest first."`
 	NextCursor *string           `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 	// Only a search that ran out of time sets this.
-	SearchedBackTo *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: dead letters from before this time have not been searched yet. The next page goes on from there."`
+	SearchedBackTo   *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: dead letters from before this time have not been searched yet. The next page goes on from there."`
+	EncryptedSkipped bool       `json:"encrypted_not_searched,omitempty" doc:"Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched."`
 }
 
 type deadPageOutput struct {
@@ -97,7 +98,7 @@ func (a *API) registerDead() {
 	purge.Kind, purge.State, purge.Done, purge.StartedAt, purge.RatePerSecond = jobs.PurgeDead, "pending", 0, nil, 0
 	dry := func(o jobs.Operation) map[int]otherSuccess {
 		o.ID, o.State = 0, jobs.OperationDryRun
-		return map[int]otherSuccess{http.StatusOK: {"With `dry_run`: `total` is the count. Nothing is stored or changed.", o}}
+		return map[int]otherSuccess{http.StatusOK: {description: "With `dry_run`: `total` is the count. Nothing is stored or changed.", answer: o}}
 	}
 	register(a, huma.Operation{
 		OperationID: "listDeadLetters", Method: http.MethodGet, Path: "/v1/dead", Tags: tags,
@@ -159,7 +160,7 @@ func (a *API) listDead(ctx context.Context, in *deadInput) (*deadPageOutput, err
 	if err != nil {
 		return nil, err
 	}
-	out := &deadPageOutput{Body: DeadLetterPage{Items: page.Letters, SearchedBackTo: page.SearchedBackTo}}
+	out := &deadPageOutput{Body: DeadLetterPage{Items: page.Letters, SearchedBackTo: page.SearchedBackTo, EncryptedSkipped: page.EncryptedSkipped}}
 	if page.Next != nil {
 		out.Body.NextCursor = cursorTo("dead", fmt.Sprintf("%d,%d", page.Next.DiedAt.UnixMicro(), page.Next.ID))
 	}

@@ -1,17 +1,12 @@
 package api
 
 import (
-	"context"
 	"fmt"
 	"mime"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/weirhq/weir/jobs"
 )
 
 const (
@@ -97,35 +92,7 @@ func (a *API) unwelcome(r *http.Request) *Problem {
 	if p := headerProblem(ctx, r); p != nil {
 		return p
 	}
-	return badQuery(ctx, r.URL.RawQuery, a.times[r.Pattern])
-}
-
-// badQuery refuses what huma ignores, as a list without one of its filters has everything, and times in a form that bodies do not take.
-func badQuery(ctx context.Context, query string, times []string) *Problem {
-	if query == "" {
-		return nil
-	}
-	values, err := url.ParseQuery(query)
-	if err != nil {
-		return invalidAt(ctx, "query", "is malformed")
-	}
-	var errs []ProblemError
-	for name, given := range values {
-		switch {
-		case len(given) > 1:
-			errs = append(errs, ProblemError{"query." + name, "is given more than once"})
-		case given[0] == "" && name != "cursor": // an empty cursor is the first page's
-			errs = append(errs, ProblemError{"query." + name, "is empty: leave it out"})
-		case textProblem(given[0]) != "":
-			errs = append(errs, ProblemError{"query." + name, textProblem(given[0])})
-		case slices.Contains(times, name) && timeProblem(given[0]) != "":
-			errs = append(errs, ProblemError{"query." + name, timeProblem(given[0])})
-		}
-	}
-	if len(errs) > 0 {
-		return newProblem(ctx, jobs.InvalidArgument, "the request is not valid", errs...)
-	}
-	return nil
+	return readQuery(r, a.queries[r.Pattern])
 }
 
 // textProblem says why PostgreSQL cannot store a text.

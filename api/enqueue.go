@@ -49,8 +49,8 @@ func (a *API) registerEnqueueing() {
 			"or first until `run_at` or for `delay_seconds`. If its unique key or `Idempotency-Key` is taken, " +
 			"nothing is stored, and the answer is 200 with the job that has the key.",
 	}, documented{
-		body: exampleNewJob(), answer: exampleJob(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull, jobs.Overloaded},
-		also: map[int]otherSuccess{http.StatusOK: {"The unique key is taken: the job that holds it", duplicate}},
+		body: exampleNewJob(), answer: exampleJob(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch, jobs.Overloaded},
+		also: map[int]otherSuccess{http.StatusOK: {description: "The unique key is taken: the job that holds it", answer: duplicate}},
 	}, a.enqueueJob)
 	register(a, huma.Operation{
 		OperationID: "enqueueJobs", Method: http.MethodPost, Path: "/v1/jobs/batch", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
@@ -59,7 +59,7 @@ func (a *API) registerEnqueueing() {
 			"the fastest way.",
 	}, documented{
 		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
-		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.QueueFull, jobs.Overloaded},
+		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch, jobs.Overloaded},
 	}, a.enqueueJobs)
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"reflect"
 	"time"
@@ -56,7 +55,6 @@ type StreamedEvent struct {
 }
 
 func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
-	callOf(ctx).waited = true
 	filter := jobs.EventFilter{Queue: in.Queue, Kind: in.Kind, Events: in.Event}
 	if in.JobID != "" {
 		filter.JobID = JobPath{ID: in.JobID}.id()
@@ -64,74 +62,33 @@ func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamRe
 	if in.WorkflowID != "" {
 		filter.WorkflowID = idOf(in.WorkflowID)
 	}
-	give, err := enter(ctx, &a.streams)
-	if err != nil {
-		return nil, err
-	}
-	listener, leave, err := a.engine.Listen(ctx, filter, in.LastEventID)
-	if err != nil {
-		give()
-		return nil, err
-	}
-	return &huma.StreamResponse{Body: func(c huma.Context) {
-		defer give()
-		defer leave()
-		c.SetHeader("Content-Type", "text/event-stream")
-		c.SetHeader("X-Accel-Buffering", "no") // or nginx would buffer events
-		if err := a.writeEvents(ctx, c.BodyWriter(), listener); err != nil {
-			callOf(ctx).err = err
-		}
-	}}, nil
+	return stream(ctx, a, func() (*jobs.EventListener, func(), error) { return a.engine.Listen(ctx, filter, in.LastEventID) }, a.appendEvents)
 }
 
-// streamPatience is how long a stream waits for a client that does not read. It is short because it delays the shutdown of a node, and
-// because the client can resume.
-const streamPatience = 5 * time.Second
-
-// writeEvents writes events until the stream ends, and flushes after each portion.
-func (a *API) writeEvents(ctx context.Context, w io.Writer, listener *jobs.EventListener) error {
-	flush := func() error { return nil }
-	if out, ok := w.(*answer); ok {
-		out.patience = streamPatience
-		flush = out.FlushError
+// appendEvents appends the next events, as the caller may read them.
+func (a *API) appendEvents(ctx context.Context, text []byte, listener *jobs.EventListener) ([]byte, bool, error) {
+	events, open, err := listener.Next(ctx, eventPulse)
+	if err != nil || !open {
+		return nil, open, err
 	}
-	text := []byte("retry: 1000\n\n")
-	for {
-		if _, err := w.Write(text); err != nil {
-			return nil // the client has gone
+	for _, ev := range events {
+		if len(ev.Text) == 0 {
+			a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
+			continue
 		}
-		if flush() != nil {
-			return nil
-		}
-		events, open, err := listener.Next(ctx, eventPulse)
-		if err != nil && ctx.Err() == nil {
-			return err
-		}
-		if !open {
-			return nil
-		}
-		text = text[:0]
-		for _, ev := range events {
-			if len(ev.Text) == 0 {
-				a.log.WarnContext(ctx, "left out an event that cannot be encoded", "event", ev.Event, "job", ev.JobID)
-				continue
+		said := ev.Said(ctx)
+		if redacts(ctx) {
+			hidden, err := redactJSON(said)
+			if err != nil {
+				return nil, false, err
 			}
-			said := ev.Text
-			if redacts(ctx) {
-				hidden, err := redactJSON(said)
-				if err != nil {
-					return err
-				}
-				if said, err = json.Marshal(hidden); err != nil {
-					return fmt.Errorf("encoding an event: %w", err)
-				}
+			if said, err = json.Marshal(hidden); err != nil {
+				return nil, false, fmt.Errorf("encoding an event: %w", err)
 			}
-			text = appendEvent(text, ev, said)
 		}
-		if len(text) == 0 {
-			text = append(text, ": alive\n\n"...)
-		}
+		text = appendEvent(text, ev, said)
 	}
+	return text, true, nil
 }
 
 func appendEvent(text []byte, ev *jobs.Event, said json.RawMessage) []byte {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -19,7 +20,7 @@ type ExportRequest struct {
 }
 
 // exportHeader names the columns of comma-separated values.
-const exportHeader = "id,kind,queue,state,priority,attempt,max_attempts,created_at,run_at,started_at,finished_at,worker,tenant,tags,args,result,error\n"
+var exportHeader = strings.Join(jobs.ExportColumns, ",") + "\n"
 
 func (a *API) registerExports() {
 	started := exampleOperation()
@@ -30,7 +31,7 @@ func (a *API) registerExports() {
 		Summary: "Export jobs",
 		Description: "Starts an operation that writes the jobs that match the filter to a file, ordered by id, each as it " +
 			"is when it is read. The result can be downloaded for a day after the operation ends.",
-	}, documented{body: ExportRequest{Filter: jobs.Filter{Queue: "mail"}, Format: "csv"}, answer: started}, a.exportJobs)
+	}, documented{body: ExportRequest{Filter: jobs.Filter{Queue: jobs.AnyName{"mail"}}, Format: "csv"}, answer: started, problems: []jobs.Code{jobs.PresetNotFound}}, a.exportJobs)
 	const path = "/v1/operations/{id}/result"
 	register(a, huma.Operation{
 		OperationID: "getOperationResult", Method: http.MethodGet, Path: path, Tags: []string{tagOperations},

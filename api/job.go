@@ -37,32 +37,14 @@ type jobOutput struct {
 	Body jobs.Job
 }
 
-type jobsInput struct {
-	State          jobs.State `query:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Only jobs in this state."`
-	Queue          string     `query:"queue" maxLength:"128" doc:"Only jobs of this queue."`
-	Kind           string     `query:"kind" maxLength:"200" doc:"Only jobs of this kind."`
-	Tenant         string     `query:"tenant" maxLength:"200" doc:"Only jobs of this tenant."`
-	Tag            string     `query:"tag" maxLength:"200" doc:"Only jobs with this tag."`
-	Worker         string     `query:"worker" maxLength:"200" doc:"Only jobs that this worker holds or held last."`
-	ParentID       string     `query:"parent_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only children of this job."`
-	WorkflowID     string     `query:"workflow_id" pattern:"^[0-9]+$" maxLength:"30" doc:"Only steps of this workflow."`
-	Priority       int        `query:"priority" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
-	CreatedAfter   time.Time  `query:"created_after" doc:"Only jobs enqueued at or after this time."`
-	CreatedBefore  time.Time  `query:"created_before" doc:"Only jobs enqueued before this time."`
-	FinishedAfter  time.Time  `query:"finished_after" doc:"Only jobs that ended at or after this time."`
-	FinishedBefore time.Time  `query:"finished_before" doc:"Only jobs that ended before this time."`
-	MinAttempts    int        `query:"min_attempts" minimum:"1" maximum:"100" doc:"Only jobs with at least this many attempts."`
-	HasError       Flag       `query:"has_error" doc:"Only jobs with a failed attempt (true), or without one (false)."`
-	Text           string     `query:"q" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, ignoring case."`
-	Paging
-}
-
 // JobPage is one page of a list of jobs.
 type JobPage struct {
 	Items      []jobs.Job `json:"items" doc:"The jobs, newest first."`
 	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 	// Only a search that ran out of time sets this.
-	SearchedBackTo *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there."`
+	SearchedBackTo   *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there."`
+	SortedOf         *int       `json:"sorted_of,omitempty" doc:"Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them."`
+	EncryptedSkipped bool       `json:"encrypted_not_searched,omitempty" doc:"Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched."`
 }
 
 type jobPageOutput struct {
@@ -101,7 +83,7 @@ func (a *API) registerJobs() {
 		Summary: "List jobs",
 		Description: "Jobs that match all filters, newest first. A slow search ends its page early, so a page may be " +
 			"empty although more pages follow. Unknown parameters are refused.",
-	}, documented{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}}, a.listJobs)
+	}, documented{answer: JobPage{Items: []jobs.Job{exampleJob()}, NextCursor: cursorTo("jobs", "4711")}, problems: []jobs.Code{jobs.PresetNotFound}}, a.listJobs)
 	child := exampleJob()
 	child.ID, child.ParentID = 4712, 4711
 	register(a, huma.Operation{
@@ -142,23 +124,18 @@ func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {
 }
 
 func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, error) {
+	filter, err := in.filter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if in.Sort != "-id" {
+		return a.listSorted(ctx, in, filter)
+	}
 	before, err := in.before(ctx, "jobs")
 	if err != nil {
 		return nil, err
 	}
-	if in.ParentID != "" && idOf(in.ParentID) == 0 {
-		return nil, invalidAt(ctx, "query.parent_id", "must be the id of a job")
-	}
-	if in.WorkflowID != "" && idOf(in.WorkflowID) == 0 {
-		return nil, invalidAt(ctx, "query.workflow_id", "must be the id of a workflow")
-	}
-	page, err := a.engine.List(ctx, jobs.Filter{
-		State: in.State, Queue: in.Queue, Kind: in.Kind, Tenant: in.Tenant, Tag: in.Tag, Worker: in.Worker, Priority: in.Priority,
-		Parent: idOf(in.ParentID), Workflow: idOf(in.WorkflowID),
-		CreatedAfter: timeOrNil(in.CreatedAfter), CreatedBefore: timeOrNil(in.CreatedBefore),
-		FinishedAfter: timeOrNil(in.FinishedAfter), FinishedBefore: timeOrNil(in.FinishedBefore),
-		MinAttempts: in.MinAttempts, HasError: in.HasError.pointer(), Text: in.Text,
-	}, before, in.Limit)
+	page, err := a.engine.List(ctx, filter, before, in.Limit)
 	return jobPageAnswer("jobs", page, err)
 }
 
@@ -175,7 +152,7 @@ func jobPageAnswer(list string, page jobs.Page, err error) (*jobPageOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	out := &jobPageOutput{Body: JobPage{Items: page.Jobs, SearchedBackTo: page.SearchedBackTo}}
+	out := &jobPageOutput{Body: JobPage{Items: page.Jobs, SearchedBackTo: page.SearchedBackTo, EncryptedSkipped: page.EncryptedSkipped}}
 	if page.Next != 0 {
 		out.Body.NextCursor = cursorTo(list, page.Next.String())
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"reflect"
 	"slices"
 	"strconv"
@@ -31,7 +30,10 @@ const (
 	tagSchedules  = "schedules"
 	tagWorkflows  = "workflows"
 	tagWebhooks   = "webhooks"
+	tagAlerts     = "alerts"
 	tagKeys       = "keys"
+	tagTenants    = "tenants"
+	tagStats      = "statistics"
 	tagService    = "service"
 )
 
@@ -45,6 +47,8 @@ func humaConfig() huma.Config {
 	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.ID](), reflect.TypeFor[idSchema]())
 	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.Token](), reflect.TypeFor[tokenSchema]())
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.AnyState](), reflect.TypeFor[anyOfSchema[jobs.State]]())
+	c.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[jobs.AnyName](), reflect.TypeFor[anyOfSchema[string]]())
 	c.Info.Description = "A job queue whose only dependency is PostgreSQL.\n\n" +
 		"Ids and tokens are strings. Times are RFC 3339, in UTC; durations are numbers of seconds. Unknown fields are refused. " +
 		"Lists are paged: pass `next_cursor` as `cursor` for the next page, until it is null. A page may be empty without being the last.\n\n" +
@@ -64,7 +68,10 @@ func humaConfig() huma.Config {
 		{Name: tagSchedules, Description: "Schedules: jobs that recur, in any time zone."},
 		{Name: tagWorkflows, Description: "Workflows: graphs of jobs."},
 		{Name: tagWebhooks, Description: "Webhooks: events of jobs, posted over HTTPS."},
+		{Name: tagAlerts, Description: "Alerts: rules over the numbers and the state, and who is told."},
 		{Name: tagKeys, Description: "API keys: who may call, and for what."},
+		{Name: tagTenants, Description: "Quotas: how much each tenant may use."},
+		{Name: tagStats, Description: "Numbers for dashboards, from roll-ups."},
 		{Name: tagService, Description: "The node itself."},
 	}
 	return c
@@ -103,126 +110,6 @@ func (tokenSchema) Schema(huma.Registry) *huma.Schema {
 }
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
-
-// documented is what the document says about an operation beside its types.
-type documented struct {
-	body       any                  // an example of the body
-	answer     any                  // an example of the answer
-	bodyType   reflect.Type         // of an input with a Payload; registerBody sets it
-	optional   bool                 // the body may be absent
-	problems   []jobs.Code          // beside those of every operation
-	also       map[int]otherSuccess // by status
-	noDatabase bool                 // it works without the database
-	waits      bool                 // a call may wait for a minute
-}
-
-// otherSuccess is another status of success, with the same type of answer.
-type otherSuccess struct {
-	description string
-	answer      any
-}
-
-// registerBody adds an operation that has a body.
-func registerBody[I, B, O any, P interface {
-	*I
-	payload() []byte
-}](a *API, op huma.Operation, s documented, handler func(context.Context, *I, *B) (*O, error)) {
-	s.bodyType = reflect.TypeFor[B]()
-	register(a, op, s, func(ctx context.Context, in *I) (*O, error) {
-		text := P(in).payload()
-		if s.optional && isNothing(text) {
-			return handler(ctx, in, new(B))
-		}
-		read := decode[B]
-		if s.waits {
-			read = decodeApart[B]
-		}
-		body, err := read(ctx, a, text)
-		if err != nil {
-			return nil, err
-		}
-		return handler(ctx, in, body)
-	})
-}
-
-// isNothing says whether an optional body is left out, or null, which some clients send instead.
-func isNothing(text []byte) bool {
-	return len(text) == 0 || string(bytes.TrimSpace(text)) == "null"
-}
-
-// register adds an operation. A handler's errors become problems here.
-func register[I, O any](a *API, op huma.Operation, s documented, handler func(context.Context, *I) (*O, error)) {
-	op.MaxBodyBytes = a.maxBody + 1 // http.MaxBytesReader is exact and comes first
-	op.BodyReadTimeout = bodyStall
-	status := op.DefaultStatus
-	if status == 0 {
-		status = http.StatusOK
-	}
-	op.Responses = map[string]*huma.Response{strconv.Itoa(status): {Description: http.StatusText(status)}}
-	if s.answer != nil {
-		op.Responses[strconv.Itoa(status)].Content = map[string]*huma.MediaType{"application/json": {Example: s.answer}}
-	}
-	rule := ruleOf(op.OperationID)
-	a.rules[op.Method+" "+op.Path] = rule
-	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
-	codes = append(codes, rule.secure(&op)...)
-	if !s.noDatabase {
-		codes = append(codes, jobs.Unavailable)
-	}
-	if s.bodyType != nil {
-		op.SkipValidateBody = true // decode does it
-		reference := a.schemas().Schema(s.bodyType, true, "")
-		a.bodies[s.bodyType] = a.schemas().SchemaFromRef(reference.Ref)
-		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
-			"application/json": {Schema: reference, Example: s.body},
-		}}
-		codes = append(codes, jobs.Overloaded, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
-	}
-	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
-	a.times[op.Method+" "+op.Path] = params.times
-	_, paged := any(new(I)).(interface{ oneMore() int })
-	if paged {
-		codes = append(codes, jobs.Overloaded)
-	}
-	a.showProblems(&op, codes)
-	object := pathField(reflect.TypeFor[I]())
-	record := recorded(op)
-	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
-		if path, ok := any(in).(interface {
-			missing(context.Context) *Problem
-		}); ok {
-			if p := path.missing(ctx); p != nil {
-				return nil, p
-			}
-		}
-		if paged {
-			ctx = jobs.WithPage(ctx)
-		}
-		if object != nil {
-			if err := a.keep(ctx, rule.bound, reflect.ValueOf(in).Elem().FieldByIndex(object).String()); err != nil {
-				return nil, problemOf(ctx, err, params.place)
-			}
-		}
-		if record {
-			ctx = asCall(ctx, op.OperationID)
-		}
-		out, err := handler(ctx, in)
-		if err != nil {
-			return nil, problemOf(ctx, err, params.place)
-		}
-		return out, nil
-	})
-	if s.bodyType != nil {
-		delete(op.RequestBody.Content, "application/octet-stream") // huma's idea of a RawBody
-		op.RequestBody.Required = !s.optional
-	}
-	for other, say := range s.also {
-		schema := op.Responses[strconv.Itoa(status)].Content["application/json"].Schema
-		op.Responses[strconv.Itoa(other)] = &huma.Response{
-			Description: say.description, Content: map[string]*huma.MediaType{"application/json": {Schema: schema, Example: say.answer}},
-		}
-	}
-}
 
 // showProblems documents the problems of an operation: one response per status, shared by all operations with the same codes, with one
 // example per code.
@@ -294,7 +181,7 @@ func (a *API) refineSchemas() {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Moment", "WorkflowMoment", "Reason", "BreakerEvent"} {
+	for _, name := range []string{"Moment", "WorkflowMoment", "ComparedMoment", "Reason", "Note", "BreakerEvent"} {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
@@ -307,8 +194,18 @@ func (a *API) refineSchemas() {
 			"stack":   {Type: huma.TypeString, Description: "Where it happened."},
 		}
 	}
-	filter := schemas["Operation"].Properties["filter"]
-	filter.Type, filter.AdditionalProperties = huma.TypeObject, true
+	for _, name := range []string{"NewLogLine", "LogLine"} {
+		fields := schemas[name].Properties["fields"]
+		fields.Type, fields.AdditionalProperties = huma.TypeObject, true
+	}
+	facts := schemas["Alert"].Properties["facts"]
+	facts.Type, facts.AdditionalProperties = huma.TypeObject, true
+	args := schemas["JobFilter"].Properties["args"]
+	args.Type, args.AdditionalProperties = huma.TypeObject, true
+	for _, name := range []string{"Operation", "Preset", "NewPreset", "PresetDefinition"} {
+		filter := schemas[name].Properties["filter"]
+		filter.Type, filter.AdditionalProperties = huma.TypeObject, true
+	}
 	closed := a.inputSchemas()
 	for name, schema := range schemas {
 		schema.PrecomputeMessages()

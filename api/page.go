@@ -85,22 +85,24 @@ func badCursor(ctx context.Context) *Problem {
 	return invalidAt(ctx, "query.cursor", "must be a next_cursor of this list")
 }
 
-// Flag is a query parameter that is true, false or absent. Huma cannot tell false from absent.
-type Flag struct {
-	Value bool
+// Optional is a query parameter whose zero value is not its absence. Huma cannot tell them apart.
+type Optional[T any] struct {
+	Value T
 	given bool
 }
 
 // Schema is huma's, as are Receiver and OnParamSet.
-func (Flag) Schema(huma.Registry) *huma.Schema { return &huma.Schema{Type: huma.TypeBoolean} }
+func (Optional[T]) Schema(r huma.Registry) *huma.Schema {
+	return huma.SchemaFromType(r, reflect.TypeFor[T]())
+}
 
-func (f *Flag) Receiver() reflect.Value { return reflect.ValueOf(f).Elem().Field(0) }
+func (o *Optional[T]) Receiver() reflect.Value { return reflect.ValueOf(o).Elem().Field(0) }
 
-func (f *Flag) OnParamSet(isSet bool, _ any) { f.given = isSet }
+func (o *Optional[T]) OnParamSet(isSet bool, _ any) { o.given = isSet }
 
-func (f Flag) pointer() *bool {
-	if !f.given {
+func (o Optional[T]) pointer() *T {
+	if !o.given {
 		return nil
 	}
-	return &f.Value
+	return &o.Value
 }

@@ -14,7 +14,7 @@ import (
 // parameters are those of one operation, outside its body.
 type parameters struct {
 	places  map[string]string // by name: query.limit, path.name, header.Last-Event-ID
-	times   []string          // those of the query that are times
+	query   queryForm
 	hasBody bool
 	body    map[string]bool // the names of the body
 }
@@ -29,8 +29,16 @@ func (a *API) parametersOf(input, body reflect.Type) *parameters {
 			}
 			name, _, _ := strings.Cut(tag, ",")
 			p.places[name] = in + "." + name
-			if in == "query" && field.Type == reflect.TypeFor[time.Time]() {
-				p.times = append(p.times, name)
+			if in != "query" {
+				continue
+			}
+			switch {
+			case field.Type == reflect.TypeFor[time.Time]():
+				p.query.times = append(p.query.times, name)
+			case field.Type.Kind() == reflect.Slice:
+				p.query.lists = append(p.query.lists, name)
+			case name == "args":
+				p.query.args = true
 			}
 		}
 	}
@@ -44,6 +52,9 @@ func (a *API) parametersOf(input, body reflect.Type) *parameters {
 
 // place is where in a request the engine's field is, or "" if the request has no such value.
 func (p *parameters) place(field string) string {
+	if inQuery, ok := strings.CutPrefix(field, "filter."); ok && !p.hasBody {
+		field = inQuery
+	}
 	first, _, _ := strings.Cut(field, ".")
 	first, _, _ = strings.Cut(first, "[")
 	switch place, isParameter := p.places[field]; {

@@ -71,12 +71,12 @@ func (a *API) registerQueues() {
 		Summary: "Set all settings of a queue",
 		Description: "Creates the queue if it does not exist. Settings that are not given return to weir's defaults. Jobs " +
 			"that are already enqueued keep theirs.",
-	}, documented{body: settings, answer: set}, a.putQueue)
+	}, documented{body: settings, answer: set, problems: []jobs.Code{jobs.QueueNotEmpty}}, a.putQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "editQueue", Method: http.MethodPatch, Path: "/v1/queues/{name}", Tags: tags,
 		Summary:     "Change settings of a queue",
 		Description: "Changes the given settings and keeps the others. Jobs that are already enqueued keep theirs.",
-	}, documented{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: missing}, a.editQueue)
+	}, documented{body: jobs.QueueSettings{Priority: 7}, answer: set, problems: []jobs.Code{jobs.QueueNotFound, jobs.QueueNotEmpty}}, a.editQueue)
 	register(a, huma.Operation{
 		OperationID: "deleteQueue", Method: http.MethodDelete, Path: "/v1/queues/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary:     "Delete an empty queue",

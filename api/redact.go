@@ -12,9 +12,10 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/weirhq/weir/access"
+	"github.com/weirhq/weir/jobs"
 )
 
-// redacts says whether the caller sees no args, results, metadata and texts of errors.
+// redacts says whether the caller sees no args, results, metadata, logs and texts of errors.
 func redacts(ctx context.Context) bool {
 	p := access.From(ctx)
 	return p != nil && p.Redact
@@ -27,7 +28,7 @@ func redact(c huma.Context, _ string, v any) (any, error) {
 		return v, nil
 	}
 	switch v.(type) {
-	case *Problem, Why, Readiness, Components: // their messages are weir's own
+	case *Problem, Why, jobs.DryRun, jobs.SimilarJobs, Readiness, Components: // their messages are weir's own
 		return v, nil
 	}
 	text, err := stdjson.Marshal(v)
@@ -61,7 +62,7 @@ func hide(v any) {
 		}
 		for name, value := range v {
 			switch name {
-			case "args", "result", "metadata", "payload":
+			case "args", "result", "metadata", "payload", "fields":
 				v[name] = nil
 			case "message", "stack":
 				v[name] = ""
@@ -91,7 +92,7 @@ func onlyType(e map[string]any) map[string]any {
 func redactLines(piece, format string) (string, error) {
 	var out strings.Builder
 	if format == "csv" {
-		names := strings.Split(strings.TrimSpace(exportHeader), ",")
+		names := jobs.ExportColumns
 		r, w := csv.NewReader(strings.NewReader(piece)), csv.NewWriter(&out)
 		rows, err := r.ReadAll()
 		if err != nil {

@@ -15,8 +15,11 @@ import (
 
 // SchedulePath is the path of one schedule.
 type SchedulePath struct {
+	Owner
 	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The schedule's name." example:"nightly-report"`
 }
+
+func (p SchedulePath) ref() jobs.Ref { return jobs.Ref{Tenant: p.Tenant, Name: p.Name} }
 
 type scheduleOutput struct {
 	Body jobs.Schedule
@@ -24,7 +27,7 @@ type scheduleOutput struct {
 
 // SchedulePage is one page of the list of schedules.
 type SchedulePage struct {
-	Items      []jobs.Schedule `json:"items" doc:"The schedules, by name."`
+	Items      []jobs.Schedule `json:"items" doc:"The schedules, by tenant and name."`
 	NextCursor *string         `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
@@ -33,7 +36,8 @@ type schedulePageOutput struct {
 }
 
 type schedulesInput struct {
-	State jobs.ScheduleState `query:"state" enum:"active,waiting,paused,finished" doc:"Only schedules in this state."`
+	State  jobs.ScheduleState `query:"state" enum:"active,waiting,paused,finished" doc:"Only schedules in this state."`
+	Tenant string             `query:"tenant" maxLength:"200" doc:"Only schedules of this tenant." example:"acme"`
 	Paging
 }
 
@@ -118,47 +122,49 @@ func (a *API) listSchedules(ctx context.Context, in *schedulesInput) (*scheduleP
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State}, after, in.oneMore())
+	found, err := a.engine.Schedules(ctx, jobs.ScheduleFilter{State: in.State, Tenant: in.Tenant}, refOf(after), in.oneMore())
 	if err != nil {
 		return nil, err
 	}
 	out := &schedulePageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "schedules", found, func(last jobs.Schedule) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "schedules", found, func(last jobs.Schedule) string {
+		return place(jobs.Ref{Tenant: last.Tenant, Name: last.Name})
+	})
 	return out, nil
 }
 
 // Definitions are passed on as they came, because an absent field has a meaning too.
 
-func (a *API) createSchedule(ctx context.Context, in *bodyInput, body *NewSchedule) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.SetSchedule(ctx, body.Name, in.RawBody, false))
+func (a *API) createSchedule(ctx context.Context, in *ownedBodyInput, body *NewSchedule) (*scheduleOutput, error) {
+	return scheduleAnswer(a.engine.SetSchedule(ctx, jobs.Ref{Tenant: in.Tenant, Name: body.Name}, in.RawBody, false))
 }
 
 func (a *API) putSchedule(ctx context.Context, in *scheduleBodyInput, _ *jobs.ScheduleDefinition) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.SetSchedule(ctx, in.Name, in.RawBody, true))
+	return scheduleAnswer(a.engine.SetSchedule(ctx, in.ref(), in.RawBody, true))
 }
 
 func (a *API) editSchedule(ctx context.Context, in *scheduleBodyInput, _ *ScheduleChanges) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.EditSchedule(ctx, in.Name, in.RawBody))
+	return scheduleAnswer(a.engine.EditSchedule(ctx, in.ref(), in.RawBody))
 }
 
 func (a *API) getSchedule(ctx context.Context, in *SchedulePath) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.Schedule(ctx, in.Name))
+	return scheduleAnswer(a.engine.Schedule(ctx, in.ref()))
 }
 
 func (a *API) deleteSchedule(ctx context.Context, in *SchedulePath) (*struct{}, error) {
-	return nil, a.engine.DeleteSchedule(ctx, in.Name)
+	return nil, a.engine.DeleteSchedule(ctx, in.ref())
 }
 
 func (a *API) pauseSchedule(ctx context.Context, in *SchedulePath) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.PauseSchedule(ctx, in.Name))
+	return scheduleAnswer(a.engine.PauseSchedule(ctx, in.ref()))
 }
 
 func (a *API) resumeSchedule(ctx context.Context, in *SchedulePath) (*scheduleOutput, error) {
-	return scheduleAnswer(a.engine.ResumeSchedule(ctx, in.Name))
+	return scheduleAnswer(a.engine.ResumeSchedule(ctx, in.ref()))
 }
 
 func (a *API) triggerSchedule(ctx context.Context, in *SchedulePath) (*runOutput, error) {
-	run, err := a.engine.TriggerSchedule(ctx, in.Name)
+	run, err := a.engine.TriggerSchedule(ctx, in.ref())
 	if err != nil {
 		return nil, err
 	}
@@ -166,7 +172,7 @@ func (a *API) triggerSchedule(ctx context.Context, in *SchedulePath) (*runOutput
 }
 
 func (a *API) previewSchedule(ctx context.Context, in *previewInput) (*slotsOutput, error) {
-	return slotsAnswer(a.engine.PreviewSchedule(ctx, in.Name, timeOrNil(in.From), in.Count))
+	return slotsAnswer(a.engine.PreviewSchedule(ctx, in.ref(), timeOrNil(in.From), in.Count))
 }
 
 func (a *API) previewDefinition(ctx context.Context, in *bodyInput, body *SchedulePreview) (*slotsOutput, error) {
@@ -190,7 +196,7 @@ func (a *API) listScheduleRuns(ctx context.Context, in *runsInput) (*runPageOutp
 		}
 		from = jobs.SlotPosition{Slot: time.UnixMicro(micros), Manual: manual == "true"}
 	}
-	runs, err := a.engine.ScheduleRuns(ctx, in.Name, in.Outcome, from, in.oneMore())
+	runs, err := a.engine.ScheduleRuns(ctx, in.ref(), in.Outcome, from, in.oneMore())
 	if err != nil {
 		return nil, err
 	}
@@ -218,7 +224,7 @@ func slotsAnswer(slots []jobs.ScheduleSlot, err error) (*slotsOutput, error) {
 func (a *API) registerSchedules() {
 	tags := []string{tagSchedules}
 	missing := []jobs.Code{jobs.ScheduleNotFound}
-	wrong := []jobs.Code{jobs.ScheduleNotFound, argsTooLarge}
+	wrong := []jobs.Code{jobs.ScheduleNotFound, jobs.QueueNotFound, argsTooLarge}
 	schedule, paused := exampleSchedule(), exampleSchedule()
 	paused.State, paused.PausedAt, paused.Paused, paused.NextAt, paused.NextLocal, paused.DueAt = "paused", &exampleTime, new(true), nil, "", nil
 	definition := schedule.ScheduleDefinition
@@ -230,13 +236,13 @@ func (a *API) registerSchedules() {
 	register(a, huma.Operation{
 		OperationID: "listSchedules", Method: http.MethodGet, Path: "/v1/schedules", Tags: tags,
 		Summary:     "List schedules",
-		Description: "The schedules by name, each with its next slot.",
+		Description: "The schedules by tenant and name, each with its next slot.",
 	}, documented{answer: SchedulePage{Items: []jobs.Schedule{schedule}}}, a.listSchedules)
 	registerBody(a, huma.Operation{
 		OperationID: "createSchedule", Method: http.MethodPost, Path: "/v1/schedules", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary:     "Create a schedule",
 		Description: "From now on each slot creates one job, whatever the number of nodes. Past slots do not fire.",
-	}, documented{body: NewSchedule{Name: schedule.Name, ScheduleDefinition: definition}, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, argsTooLarge}}, a.createSchedule)
+	}, documented{body: NewSchedule{Name: schedule.Name, ScheduleDefinition: definition}, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, jobs.QueueNotFound, argsTooLarge}}, a.createSchedule)
 	register(a, huma.Operation{
 		OperationID: "getSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}", Tags: tags,
 		Summary:     "Get a schedule",
@@ -247,7 +253,7 @@ func (a *API) registerSchedules() {
 		Summary: "Set the whole definition of a schedule",
 		Description: "Creates the schedule if it does not exist. Fields that are not given return to their defaults, " +
 			"except a pause and the anchor of an interval. Takes effect at once; no slot fires twice.",
-	}, documented{body: definition, answer: schedule, problems: []jobs.Code{argsTooLarge}}, a.putSchedule)
+	}, documented{body: definition, answer: schedule, problems: []jobs.Code{jobs.ScheduleExists, jobs.QueueNotFound, argsTooLarge}}, a.putSchedule)
 	registerBody(a, huma.Operation{
 		OperationID: "editSchedule", Method: http.MethodPatch, Path: "/v1/schedules/{name}", Tags: tags,
 		Summary: "Change a schedule",
@@ -274,7 +280,7 @@ func (a *API) registerSchedules() {
 		Summary: "Trigger a schedule now",
 		Description: "Creates its job, or submits its workflow, at once, even if the schedule is paused or finished or " +
 			"its last run is still active. Its slots are not affected.",
-	}, documented{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.QueueFull}}, a.triggerSchedule)
+	}, documented{answer: triggered, problems: []jobs.Code{jobs.ScheduleNotFound, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}}, a.triggerSchedule)
 	register(a, huma.Operation{
 		OperationID: "previewSchedule", Method: http.MethodGet, Path: "/v1/schedules/{name}/preview", Tags: tags,
 		Summary:     "Preview a schedule",

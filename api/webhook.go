@@ -12,7 +12,15 @@ import (
 
 // WebhookPath is the path of one webhook.
 type WebhookPath struct {
+	Owner
 	Name string `path:"name" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The webhook's name." example:"billing"`
+}
+
+func (p WebhookPath) ref() jobs.Ref { return jobs.Ref{Tenant: p.Tenant, Name: p.Name} }
+
+type webhooksInput struct {
+	Tenant string `query:"tenant" maxLength:"200" doc:"Only webhooks of this tenant." example:"acme"`
+	Paging
 }
 
 type webhookOutput struct {
@@ -21,7 +29,7 @@ type webhookOutput struct {
 
 // WebhookPage is one page of the list of webhooks.
 type WebhookPage struct {
-	Items      []jobs.Webhook `json:"items" doc:"The webhooks, by name."`
+	Items      []jobs.Webhook `json:"items" doc:"The webhooks, by tenant and name."`
 	NextCursor *string        `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 }
 
@@ -38,11 +46,12 @@ type webhookBodyInput struct {
 type NewWebhook struct {
 	Name                string   `json:"name" minLength:"1" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The name." example:"billing"`
 	URL                 string   `json:"url" maxLength:"2000" pattern:"^https://" doc:"Where to post events, over HTTPS." example:"https://hooks.example.com/weir"`
-	Events              []string `json:"events" minItems:"1" maxItems:"100" doc:"The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, cancel_requested."`
+	Events              []string `json:"events" minItems:"1" maxItems:"100" doc:"The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, replayed, cancel_requested."`
 	Queues              []string `json:"queues,omitempty" maxItems:"100" doc:"Only jobs of these queues. Defaults to all."`
 	Kinds               []string `json:"kinds,omitempty" maxItems:"100" doc:"Only jobs of these kinds. Defaults to all."`
 	TimeoutSeconds      int      `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer. Defaults to 10."`
 	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"Disable the webhook after this long without a successful attempt. Defaults to 259200, three days."`
+	ErrorText           bool     `json:"error_text,omitempty" doc:"Send the first 200 characters of an error's message, not only its type. Defaults to false: messages can hold secrets."`
 }
 
 // RotateRequest says how to rotate a webhook's secret.
@@ -84,7 +93,7 @@ func (a *API) registerWebhooks() {
 	register(a, huma.Operation{
 		OperationID: "listWebhooks", Method: http.MethodGet, Path: "/v1/webhooks", Tags: tags,
 		Summary:     "List webhooks",
-		Description: "The webhooks by name, without their secrets.",
+		Description: "The webhooks by tenant and name, without their secrets.",
 	}, documented{answer: WebhookPage{Items: []jobs.Webhook{hook}}}, a.listWebhooks)
 	registerBody(a, huma.Operation{
 		OperationID: "createWebhook", Method: http.MethodPost, Path: "/v1/webhooks", Tags: tags, DefaultStatus: http.StatusCreated,
@@ -96,7 +105,7 @@ func (a *API) registerWebhooks() {
 			"public are refused. The answer has the `secret`, which is not shown again.",
 	}, documented{
 		body:   NewWebhook{Name: "billing", URL: "https://hooks.example.com/weir", Events: []string{"completed", "dead"}, Queues: []string{"mail"}},
-		answer: made, problems: []jobs.Code{jobs.WebhookExists},
+		answer: made, problems: []jobs.Code{jobs.WebhookExists, jobs.QueueNotFound},
 	}, a.createWebhook)
 	register(a, huma.Operation{
 		OperationID: "getWebhook", Method: http.MethodGet, Path: "/v1/webhooks/{name}", Tags: tags,
@@ -107,7 +116,7 @@ func (a *API) registerWebhooks() {
 		OperationID: "editWebhook", Method: http.MethodPatch, Path: "/v1/webhooks/{name}", Tags: tags,
 		Summary:     "Change settings of a webhook",
 		Description: "Changes the given settings and keeps the others. Pending deliveries go to the new address.",
-	}, documented{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: missing}, a.editWebhook)
+	}, documented{body: jobs.WebhookEdit{Events: []string{"dead"}}, answer: hook, problems: []jobs.Code{jobs.WebhookNotFound, jobs.QueueNotFound}}, a.editWebhook)
 	register(a, huma.Operation{
 		OperationID: "deleteWebhook", Method: http.MethodDelete, Path: "/v1/webhooks/{name}", Tags: tags, DefaultStatus: http.StatusNoContent,
 		Summary:     "Delete a webhook",
@@ -144,36 +153,38 @@ func (a *API) registerWebhooks() {
 	}, documented{answer: DeliveryPage{Items: []jobs.Delivery{exampleDelivery()}}, problems: missing}, a.listDeliveries)
 }
 
-func (a *API) listWebhooks(ctx context.Context, in *Paging) (*webhookPageOutput, error) {
+func (a *API) listWebhooks(ctx context.Context, in *webhooksInput) (*webhookPageOutput, error) {
 	after, err := in.position(ctx, "webhooks")
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Webhooks(ctx, after, in.oneMore())
+	found, err := a.engine.Webhooks(ctx, in.Tenant, refOf(after), in.oneMore())
 	if err != nil {
 		return nil, err
 	}
 	out := &webhookPageOutput{}
-	out.Body.Items, out.Body.NextCursor = trim(ctx, *in, "webhooks", found, func(last jobs.Webhook) string { return last.Name })
+	out.Body.Items, out.Body.NextCursor = trim(ctx, in.Paging, "webhooks", found, func(last jobs.Webhook) string {
+		return place(jobs.Ref{Tenant: last.Tenant, Name: last.Name})
+	})
 	return out, nil
 }
 
-func (a *API) createWebhook(ctx context.Context, _ *bodyInput, b *NewWebhook) (*webhookOutput, error) {
-	return webhookAnswer(a.engine.NewWebhook(ctx, b.Name, jobs.WebhookSettings{
-		URL: b.URL, Events: b.Events, Queues: b.Queues, Kinds: b.Kinds, TimeoutSeconds: b.TimeoutSeconds, DisableAfterSeconds: b.DisableAfterSeconds,
+func (a *API) createWebhook(ctx context.Context, in *ownedBodyInput, b *NewWebhook) (*webhookOutput, error) {
+	return webhookAnswer(a.engine.NewWebhook(ctx, jobs.Ref{Tenant: in.Tenant, Name: b.Name}, jobs.WebhookSettings{
+		URL: b.URL, Events: b.Events, Queues: b.Queues, Kinds: b.Kinds, TimeoutSeconds: b.TimeoutSeconds, DisableAfterSeconds: b.DisableAfterSeconds, ErrorText: b.ErrorText,
 	}))
 }
 
 func (a *API) getWebhook(ctx context.Context, in *WebhookPath) (*webhookOutput, error) {
-	return webhookAnswer(a.engine.Webhook(ctx, in.Name))
+	return webhookAnswer(a.engine.Webhook(ctx, in.ref()))
 }
 
 func (a *API) editWebhook(ctx context.Context, in *webhookBodyInput, edit *jobs.WebhookEdit) (*webhookOutput, error) {
-	return webhookAnswer(a.engine.EditWebhook(ctx, in.Name, *edit))
+	return webhookAnswer(a.engine.EditWebhook(ctx, in.ref(), *edit))
 }
 
 func (a *API) deleteWebhook(ctx context.Context, in *WebhookPath) (*struct{}, error) {
-	return nil, a.engine.DeleteWebhook(ctx, in.Name)
+	return nil, a.engine.DeleteWebhook(ctx, in.ref())
 }
 
 func (a *API) rotateWebhook(ctx context.Context, in *webhookBodyInput, b *RotateRequest) (*webhookOutput, error) {
@@ -181,19 +192,19 @@ func (a *API) rotateWebhook(ctx context.Context, in *webhookBodyInput, b *Rotate
 	if b.KeepOldSeconds != nil {
 		keep = time.Duration(*b.KeepOldSeconds * float64(time.Second))
 	}
-	return webhookAnswer(a.engine.RotateWebhookSecret(ctx, in.Name, keep))
+	return webhookAnswer(a.engine.RotateWebhookSecret(ctx, in.ref(), keep))
 }
 
 func (a *API) disableWebhook(ctx context.Context, in *webhookBodyInput, b *DisableRequest) (*webhookOutput, error) {
-	return webhookAnswer(a.engine.DisableWebhook(ctx, in.Name, b.Reason))
+	return webhookAnswer(a.engine.DisableWebhook(ctx, in.ref(), b.Reason))
 }
 
 func (a *API) enableWebhook(ctx context.Context, in *WebhookPath) (*webhookOutput, error) {
-	return webhookAnswer(a.engine.EnableWebhook(ctx, in.Name))
+	return webhookAnswer(a.engine.EnableWebhook(ctx, in.ref()))
 }
 
 func (a *API) testWebhook(ctx context.Context, in *WebhookPath) (*deliveryOutput, error) {
-	delivery, err := a.engine.TestWebhook(ctx, in.Name)
+	delivery, err := a.engine.TestWebhook(ctx, in.ref())
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +216,7 @@ func (a *API) listDeliveries(ctx context.Context, in *deliveriesInput) (*deliver
 	if err != nil {
 		return nil, err
 	}
-	found, err := a.engine.Deliveries(ctx, in.Name, in.State, before, in.oneMore())
+	found, err := a.engine.Deliveries(ctx, in.ref(), in.State, before, in.oneMore())
 	if err != nil {
 		return nil, err
 	}

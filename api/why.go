@@ -19,7 +19,25 @@ type whyOutput struct {
 	Body Why
 }
 
+// QueueWhy is the reasons why jobs of a queue are not running.
+type QueueWhy struct {
+	Reasons []jobs.QueueReason `json:"reasons" doc:"Every reason that applies, the most specific first."`
+}
+
+type queueWhyOutput struct {
+	Body QueueWhy
+}
+
 func (a *API) registerWhy() {
+	register(a, huma.Operation{
+		OperationID: "getQueueWhy", Method: http.MethodGet, Path: "/v1/queues/{name}/why", Tags: []string{tagQueues},
+		Summary: "Explain why the jobs of a queue are not running",
+		Description: "Each reason that applies, and how many jobs it holds up: a pause, the queue's circuit breaker, no worker, " +
+			"limits, breakers of jobs, steps that wait for others, times to come.",
+	}, documented{answer: QueueWhy{Reasons: []jobs.QueueReason{
+		{Code: "no_worker", Message: "no worker waits for jobs of the queue, has one, or ended one in the last five minutes", Jobs: 1200, Detail: json.RawMessage(`{"oldest_seconds": 310.5}`)},
+		{Code: "held_breaker", Message: "circuit breaker stripe holds them", Jobs: 40, Detail: json.RawMessage(`{"breaker": "stripe", "state": "open"}`)},
+	}}, problems: []jobs.Code{jobs.QueueNotFound}}, a.getQueueWhy)
 	register(a, huma.Operation{
 		OperationID: "getWhy", Method: http.MethodGet, Path: "/v1/jobs/{id}/why", Tags: []string{tagJobs},
 		Summary: "Explain why a job is not running",
@@ -37,4 +55,12 @@ func (a *API) getWhy(ctx context.Context, in *JobPath) (*whyOutput, error) {
 		return nil, err
 	}
 	return &whyOutput{Body: Why{Reasons: reasons}}, nil
+}
+
+func (a *API) getQueueWhy(ctx context.Context, in *QueuePath) (*queueWhyOutput, error) {
+	reasons, err := a.engine.WhyQueue(ctx, in.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &queueWhyOutput{Body: QueueWhy{Reasons: reasons}}, nil
 }

@@ -108,13 +108,14 @@ func (a *API) registerWorkers() {
 		Summary: "Register a worker",
 		Description: "Stores what the worker says about itself and how many jobs it may hold at once. Registration is " +
 			"optional: a claim registers an unknown worker, without a limit. Fields that are not given return to " +
-			"their defaults. A pause or drain stays until the worker is resumed.",
-	}, documented{body: settings, answer: plain}, a.registerWorker)
+			"their defaults. A pause or drain stays until the worker is resumed. The record belongs to the caller's " +
+			"key: others, but operators, get `worker_taken`, and claim nothing under its name.",
+	}, documented{body: settings, answer: plain, problems: []jobs.Code{jobs.WorkerTaken, jobs.QueueNotFound, jobs.TooManyNames}}, a.registerWorker)
 	registerBody(a, huma.Operation{
 		OperationID: "editWorker", Method: http.MethodPatch, Path: "/v1/workers/{name}", Tags: tags,
 		Summary:     "Change a worker",
 		Description: "Changes the given fields and keeps the others. A smaller capacity takes no job back.",
-	}, documented{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: missing}, a.editWorker)
+	}, documented{body: jobs.WorkerSettings{Capacity: new(10)}, answer: plain, problems: []jobs.Code{jobs.WorkerNotFound, jobs.QueueNotFound, jobs.TooManyNames}}, a.editWorker)
 	register(a, huma.Operation{
 		OperationID: "removeWorker", Method: http.MethodDelete, Path: "/v1/workers/{name}", Tags: tags,
 		Summary: "Remove a worker",

@@ -110,8 +110,8 @@ func (a *API) registerWorkflows() {
 			"and a cycle with its path. If the `Idempotency-Key` is known, nothing is stored, and the answer is " +
 			"200 with the workflow of the first submission.",
 	}, documented{
-		body: exampleNewWorkflow(), answer: exampleWorkflow(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.QueueFull},
-		also: map[int]otherSuccess{http.StatusOK: {"The idempotency key is known: the workflow of the first submission", again}},
+		body: exampleNewWorkflow(), answer: exampleWorkflow(), problems: []jobs.Code{argsTooLarge, jobs.IdempotencyMismatch, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch},
+		also: map[int]otherSuccess{http.StatusOK: {description: "The idempotency key is known: the workflow of the first submission", answer: again}},
 	}, a.submitWorkflow)
 	register(a, huma.Operation{
 		OperationID: "listWorkflows", Method: http.MethodGet, Path: "/v1/workflows", Tags: tags,

@@ -62,7 +62,7 @@ func (a *API) registerWorkflowSteps() {
 	added := jobs.NewStep{Name: "count-1", Kind: "count", Args: json.RawMessage(`{"file": "a.txt"}`), DependsOn: []string{"list"}}
 	child := exampleWorkflow()
 	child.ID, child.Name, child.ParentJobID, child.ParentWorkflowID = 4800, "shipment", 4711, 4700
-	refusals := []jobs.Code{argsTooLarge, jobs.StaleToken, jobs.JobNotFound, jobs.NotAStep, jobs.WorkflowEnded, jobs.QueueFull}
+	refusals := []jobs.Code{argsTooLarge, jobs.StaleToken, jobs.JobNotFound, jobs.NotAStep, jobs.WorkflowEnded, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}
 	register(a, huma.Operation{
 		OperationID: "listWorkflowSteps", Method: http.MethodGet, Path: "/v1/workflows/{id}/steps", Tags: []string{tagWorkflows},
 		Summary: "List the steps of a workflow", Description: "The steps, each with the state and result of its job.",

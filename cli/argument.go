@@ -7,6 +7,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"github.com/weirhq/weir/rest"
 )
 
 // id is the id of a job, a workflow or an operation on the command line.
@@ -85,4 +87,19 @@ func parseSettings(pairs []string) (map[string]any, error) {
 		object[name] = value
 	}
 	return settings, nil
+}
+
+// ownerFlag names the tenant whose record a command is about.
+type ownerFlag struct {
+	Tenant string `help:"The tenant whose it is. A key with a tenant names its own, and needs no such flag." placeholder:"TENANT"`
+}
+
+func (f ownerFlag) of(call rest.Call) rest.Call { return call.With("tenant", f.Tenant) }
+
+// ofTenant is a name in a table, with the tenant whose it is.
+func ofTenant(name, tenant string) string {
+	if tenant == "" {
+		return name
+	}
+	return name + " of " + tenant
 }

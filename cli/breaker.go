@@ -26,7 +26,8 @@ type breakerCommands struct {
 
 // breakerFlags are those of the commands about one circuit breaker.
 type breakerFlags struct {
-	Name string `arg:"" help:"The circuit breaker's name."`
+	Name string `arg:"" complete:"breaker" help:"The circuit breaker's name."`
+	ownerFlag
 	answerFlags
 }
 
@@ -37,6 +38,7 @@ func (f breakerFlags) path(below ...string) string {
 // breaker is what is printed of a circuit breaker.
 type breaker struct {
 	Name            string     `json:"name"`
+	Tenant          string     `json:"tenant"`
 	State           string     `json:"state"`
 	Since           time.Time  `json:"since"`
 	Recovering      bool       `json:"recovering"`
@@ -79,16 +81,19 @@ var breakerTable = layout[breaker]{
 		if b.Held >= maxHeldCount {
 			held += "+"
 		}
-		return []any{b.Name, b.WindowSucceeded, b.WindowFailed, held, b.Since, b.status(p)}
+		return []any{ofTenant(b.Name, b.Tenant), b.WindowSucceeded, b.WindowFailed, held, b.Since, b.status(p)}
 	},
 }
 
-type listBreakers struct{ answerFlags }
+type listBreakers struct {
+	Tenant string `help:"Only circuit breakers of this tenant." placeholder:"TENANT"`
+	answerFlags
+}
 
 // Run lists all circuit breakers.
 func (c *listBreakers) Run(ctx context.Context, s *Session) error {
 	empty := "There are no circuit breakers yet: the first job that names one creates it."
-	return list(ctx, s, c.answerFlags, rest.Get("/v1/breakers"), rest.All, empty, breakerTable)
+	return list(ctx, s, c.answerFlags, rest.Get("/v1/breakers").With("tenant", c.Tenant), rest.All, empty, breakerTable)
 }
 
 // breakerSettings are the settings that are printed, in this order.
@@ -101,7 +106,7 @@ type showBreaker struct{ breakerFlags }
 
 // Run shows the circuit breaker and its last ten events.
 func (c *showBreaker) Run(ctx context.Context, s *Session) error {
-	answer, b, err := read[breaker](ctx, s, c.answerFlags, rest.Get(c.path()))
+	answer, b, err := read[breaker](ctx, s, c.answerFlags, c.of(rest.Get(c.path())))
 	if err != nil || c.JSON {
 		return orWriteJSON(s, err, answer)
 	}
@@ -109,7 +114,7 @@ func (c *showBreaker) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	events, err := items[breakerEvent](ctx, s, c.answerFlags, rest.Get(c.path("events")), 10)
+	events, err := items[breakerEvent](ctx, s, c.answerFlags, c.of(rest.Get(c.path("events"))), 10)
 	if err != nil {
 		return err
 	}
@@ -137,7 +142,7 @@ func (f reasonFlags) body(s *Session) map[string]any {
 
 // change makes a call that answers with the circuit breaker, and prints its status.
 func (f breakerFlags) change(ctx context.Context, s *Session, call rest.Call) error {
-	return show(ctx, s, f.answerFlags, call, func(p *printer, b *breaker) {
+	return show(ctx, s, f.answerFlags, f.of(call), func(p *printer, b *breaker) {
 		p.line("circuit breaker %s is %s", b.Name, b.status(p))
 	})
 }
@@ -234,7 +239,7 @@ type deleteBreaker struct {
 // Run asks, and deletes the circuit breaker.
 func (c *deleteBreaker) Run(ctx context.Context, s *Session) error {
 	return c.remove(ctx, s, c.yesFlag, removal{
-		find: rest.Get(c.path()), delete: rest.Delete(c.path()).With("by", c.name(s)),
+		find: c.of(rest.Get(c.path())), delete: c.of(rest.Delete(c.path())).With("by", c.name(s)),
 		question: "Delete circuit breaker " + c.Name + " and its settings?",
 		gone:     "circuit breaker " + c.Name + " is gone",
 	})
@@ -267,6 +272,6 @@ type listBreakerEvents struct {
 
 // Run lists the events of the circuit breaker.
 func (c *listBreakerEvents) Run(ctx context.Context, s *Session) error {
-	call := rest.Get(c.path("events"))
+	call := c.of(rest.Get(c.path("events")))
 	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no events yet.", breakerEventTable)
 }

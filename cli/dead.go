@@ -87,7 +87,7 @@ func (c *listDead) Run(ctx context.Context, s *Session) error {
 }
 
 type showDead struct {
-	ID id `arg:"" help:"The job's id."`
+	ID id `arg:"" complete:"dead" help:"The job's id."`
 	answerFlags
 }
 
@@ -122,7 +122,7 @@ func deadPath(job id, below ...string) string {
 
 // deadSelection is which dead letters a command works on, and who runs it.
 type deadSelection struct {
-	IDs []id `arg:"" optional:"" name:"id" help:"The jobs' ids. Without ids, the filters select."`
+	IDs []id `arg:"" complete:"dead" optional:"" name:"id" help:"The jobs' ids. Without ids, the filters select."`
 	deadFilter
 	All    bool    `help:"Select all dead letters; required without ids and filters."`
 	Rate   float64 `help:"With filters: at most this many a second." placeholder:"N"`

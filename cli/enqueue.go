@@ -9,7 +9,7 @@ import (
 )
 
 type enqueueCommand struct {
-	Kind        string    `arg:"" help:"The job's kind: what its worker should do."`
+	Kind        string    `arg:"" complete:"kind" help:"The job's kind: what its worker should do."`
 	Queue       string    `help:"Queue of the job. Defaults to default." placeholder:"NAME"`
 	Args        string    `help:"The job's args: JSON, @FILE to read it from a file, - for standard input." placeholder:"JSON"`
 	Priority    int       `help:"1 to 10, 10 first. Defaults to the queue's." placeholder:"N"`
@@ -19,8 +19,9 @@ type enqueueCommand struct {
 	UniqueKey   string    `help:"Skip if an unfinished job has this key." placeholder:"KEY"`
 	Breaker     string    `help:"Circuit breaker of the dependency that the job calls." placeholder:"NAME"`
 	Tag         []string  `help:"A tag; repeat for several." sep:"none" placeholder:"TAG"`
-	Parent      id        `help:"The job's parent job." placeholder:"ID"`
+	Parent      id        `complete:"job" help:"The job's parent job." placeholder:"ID"`
 	ResultTTL   duration  `name:"result-ttl" help:"Keep the result this long after completion. Defaults to as long as the job." placeholder:"TIME"`
+	DryRun      bool      `help:"Store nothing: say what would become of the job."`
 	answerFlags
 }
 
@@ -57,6 +58,9 @@ func (c *enqueueCommand) Run(ctx context.Context, s *Session) error {
 	}
 	if c.UniqueKey != "" {
 		body.Unique = &uniqueKey{Key: c.UniqueKey}
+	}
+	if c.DryRun {
+		return show(ctx, s, c.answerFlags, rest.Post("/v1/jobs/dry-run", body), printDryRun)
 	}
 	return show(ctx, s, c.answerFlags, rest.Post("/v1/jobs", body), func(p *printer, j *job) {
 		done := "is enqueued in"

@@ -15,15 +15,22 @@ type jobCommands struct {
 	Show     showJob     `cmd:"" default:"withargs" help:"Show a job. weir job ID does too."`
 	Timeline showMoments `cmd:"" help:"Show what happened to a job."`
 	Why      explainJob  `cmd:"" help:"Show why a job does not run now."`
+	Logs     showLog     `cmd:"" help:"Show what a job's worker logged."`
 	Wait     waitForJob  `cmd:"" help:"Wait until a job has ended. The exit status is 0 if it completed."`
 	Children listJobs    `cmd:"" help:"List the children of a job."`
+	Compare  compareJobs `cmd:"" help:"Show how two jobs differ."`
+	Similar  listSimilar `cmd:"" help:"List jobs that resemble a job."`
 	Cancel   cancelJobs  `cmd:"" help:"Cancel jobs."`
+	Replay   replayJob   `cmd:"" help:"Enqueue a copy of a job."`
 	Retry    retryJobs   `cmd:"" help:"Run jobs again now that have ended or wait for a retry."`
 }
 
+// jobStates are the states of a job, in the order of its life.
+var jobStates = []string{"scheduled", "retryable", "held", "available", "running", "completed", "cancelled", "dead"}
+
 // jobFlags are those of the commands about one job.
 type jobFlags struct {
-	ID id `arg:"" help:"The job's id."`
+	ID id `arg:"" complete:"job" help:"The job's id."`
 	answerFlags
 }
 
@@ -55,6 +62,7 @@ type job struct {
 	Tags            []string        `json:"tags"`
 	ParentID        string          `json:"parent_id"`
 	UniqueKey       string          `json:"unique_key"`
+	ReplayOf        string          `json:"replay_of"`
 	Duplicate       bool            `json:"duplicate"`
 	Progress        *struct {
 		Percent float64 `json:"percent"`
@@ -127,6 +135,9 @@ func (j *job) print(p *printer) {
 	}
 	if j.ParentID != "" {
 		t.property("parent", "job %s", j.ParentID)
+	}
+	if j.ReplayOf != "" {
+		t.property("replay of", "job %s", j.ReplayOf)
 	}
 	if len(j.Tags) > 0 {
 		t.property("tags", "%s", strings.Join(j.Tags, ", "))

@@ -7,7 +7,7 @@ import (
 )
 
 type cancelJobs struct {
-	IDs []id `arg:"" name:"id" help:"The jobs' ids."`
+	IDs []id `arg:"" complete:"job" name:"id" help:"The jobs' ids."`
 	answerFlags
 }
 
@@ -17,7 +17,7 @@ func (c *cancelJobs) Run(ctx context.Context, s *Session) error {
 }
 
 type retryJobs struct {
-	IDs           []id `arg:"" name:"id" help:"The jobs' ids."`
+	IDs           []id `arg:"" complete:"job" name:"id" help:"The jobs' ids."`
 	ResetAttempts bool `help:"Set the number of attempts back to 0."`
 	answerFlags
 }

@@ -119,7 +119,7 @@ func printSecret(s *Session) func(*printer, *key) {
 
 // keyFlags are those of the commands about one key.
 type keyFlags struct {
-	ID string `arg:"" help:"The key's id: what follows weir_ in it."`
+	ID string `arg:"" complete:"key" help:"The key's id: what follows weir_ in it."`
 	answerFlags
 }
 

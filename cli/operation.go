@@ -137,7 +137,7 @@ func (c *listOperations) Run(ctx context.Context, s *Session) error {
 
 // operationFlags are those of the commands about one operation.
 type operationFlags struct {
-	ID id `arg:"" help:"The operation's id."`
+	ID id `arg:"" complete:"operation" help:"The operation's id."`
 	answerFlags
 }
 

@@ -13,18 +13,20 @@ import (
 )
 
 type queueCommands struct {
-	List   listQueues  `cmd:"" default:"withargs" help:"List queues. weir queue and weir queues do too."`
-	Show   showQueue   `cmd:"" help:"Show a queue: its settings, depth and throughput."`
-	Pause  pauseQueue  `cmd:"" help:"Stop handing out the jobs of a queue."`
-	Resume resumeQueue `cmd:"" help:"Hand out the jobs of a queue again."`
-	Purge  purgeQueue  `cmd:"" help:"Cancel the waiting jobs of a queue."`
-	Set    setQueue    `cmd:"" help:"Change settings of a queue."`
-	Limits limitQueue  `cmd:"" help:"Show or change how many jobs of a queue may run, and how fast, for each key or tenant."`
+	List     listQueues    `cmd:"" default:"withargs" help:"List queues. weir queue and weir queues do too."`
+	Show     showQueue     `cmd:"" help:"Show a queue: its settings, depth and throughput."`
+	Why      explainQueue  `cmd:"" help:"Show why the jobs of a queue do not run now, and how many each reason holds up."`
+	Forecast forecastQueue `cmd:"" help:"Show when the backlog of a queue is gone, at the rates of the last minutes."`
+	Pause    pauseQueue    `cmd:"" help:"Stop handing out the jobs of a queue."`
+	Resume   resumeQueue   `cmd:"" help:"Hand out the jobs of a queue again."`
+	Purge    purgeQueue    `cmd:"" help:"Cancel the waiting jobs of a queue."`
+	Set      setQueue      `cmd:"" help:"Change settings of a queue."`
+	Limits   limitQueue    `cmd:"" help:"Show or change how many jobs of a queue may run, and how fast, for each key or tenant."`
 }
 
 // queueFlags are those of the commands about one queue.
 type queueFlags struct {
-	Name string `arg:"" help:"The queue's name."`
+	Name string `arg:"" complete:"queue" help:"The queue's name."`
 	answerFlags
 }
 
@@ -105,7 +107,7 @@ type showQueue struct{ queueFlags }
 // queueSettings are the settings that are printed, in this order.
 var queueSettings = []string{
 	"priority", "max_attempts", "timeout_seconds", "lease_seconds", "retry", "retention_seconds", "dead_retention_seconds",
-	"dead_letter_queue", "max_depth", "breaker", "limits",
+	"dead_letter_queue", "max_depth", "breaker", "limits", "tenant", "encrypted",
 }
 
 // queueWindow is what a queue did in the last seconds.
@@ -188,15 +190,21 @@ func (c *resumeQueue) Run(ctx context.Context, s *Session) error {
 
 type setQueue struct {
 	queueFlags
-	Settings []string `arg:"" name:"setting=value" help:"priority=7, lease_seconds=60, max_depth=1000, retry.strategy=fixed and so on."`
+	Settings []string `arg:"" optional:"" name:"setting=value" help:"priority=7, lease_seconds=60, max_depth=1000, retry.strategy=fixed, encrypted=true and so on."`
+	Tenant   *string  `help:"The tenant that the queue belongs to; empty: tenants share it." placeholder:"TENANT"`
 	Replace  bool     `help:"Set all other settings to their defaults; creates the queue if it does not exist."`
 }
 
 // Run changes the settings.
 func (c *setQueue) Run(ctx context.Context, s *Session) error {
 	settings, err := parseSettings(c.Settings)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case len(settings) == 0 && c.Tenant == nil && !c.Replace:
+		return Usagef("give a setting, as in priority=7")
+	case c.Tenant != nil:
+		settings["tenant"] = *c.Tenant
 	}
 	return c.change(ctx, s, rest.Call{Method: patchOrPut(c.Replace), Path: c.path(), Body: settings})
 }

@@ -26,11 +26,18 @@ type scheduleCommands struct {
 
 // scheduleFlags are those of the commands about one schedule.
 type scheduleFlags struct {
-	Name string `arg:"" help:"The schedule's name."`
+	Name string `arg:"" complete:"schedule" help:"The schedule's name."`
+	ownerFlag
 	answerFlags
 }
 
-func (f scheduleFlags) path(below ...string) string { return schedulePath(f.Name, below...) }
+func (f scheduleFlags) get(below ...string) rest.Call {
+	return f.of(rest.Get(schedulePath(f.Name, below...)))
+}
+
+func (f scheduleFlags) post(below ...string) rest.Call {
+	return f.of(rest.Post(schedulePath(f.Name, below...), nil))
+}
 
 func schedulePath(name string, below ...string) string {
 	return rest.Path(append([]string{"schedules", name}, below...)...)
@@ -39,6 +46,7 @@ func schedulePath(name string, below ...string) string {
 // schedule is what is printed of a schedule.
 type schedule struct {
 	Name         string     `json:"name"`
+	Tenant       string     `json:"tenant"`
 	State        string     `json:"state"`
 	Cron         string     `json:"cron"`
 	EverySeconds float64    `json:"every_seconds"`
@@ -92,18 +100,19 @@ func (s *schedule) status(p *printer) safe {
 var scheduleTable = layout[schedule]{
 	columns: []string{"SCHEDULE", "WHEN", "ZONE", "MAKES", "NEXT", "RUNS", "STATE"},
 	row: func(p *printer, s *schedule) []any {
-		return []any{s.Name, s.timing(), s.Timezone, s.makes(), s.next(p.now), s.Runs, s.status(p)}
+		return []any{ofTenant(s.Name, s.Tenant), s.timing(), s.Timezone, s.makes(), s.next(p.now), s.Runs, s.status(p)}
 	},
 }
 
 type listSchedules struct {
-	State string `help:"Only schedules in this state: ${enum}." enum:"active,waiting,paused,finished," default:"" placeholder:"STATE"`
+	State  string `help:"Only schedules in this state: ${enum}." enum:"active,waiting,paused,finished," default:"" placeholder:"STATE"`
+	Tenant string `help:"Only schedules of this tenant." placeholder:"TENANT"`
 	answerFlags
 }
 
 // Run lists the schedules.
 func (c *listSchedules) Run(ctx context.Context, s *Session) error {
-	call := rest.Get("/v1/schedules").With("state", c.State)
+	call := rest.Get("/v1/schedules").With("state", c.State).With("tenant", c.Tenant)
 	return list(ctx, s, c.answerFlags, call, rest.All, "There are no such schedules.", scheduleTable)
 }
 
@@ -114,16 +123,16 @@ const shownSlots = 5
 
 // Run shows the schedule with its next slots and its last runs.
 func (c *showSchedule) Run(ctx context.Context, s *Session) error {
-	answer, found, err := read[schedule](ctx, s, c.answerFlags, rest.Get(c.path()))
+	answer, found, err := read[schedule](ctx, s, c.answerFlags, c.get())
 	if err != nil || c.JSON {
 		return orWriteJSON(s, err, answer)
 	}
-	preview := rest.Get(c.path("preview")).With("count", fmt.Sprint(shownSlots))
+	preview := c.get("preview").With("count", fmt.Sprint(shownSlots))
 	_, slots, err := read[slotPage](ctx, s, c.answerFlags, preview)
 	if err != nil {
 		return err
 	}
-	runs, err := items[scheduleRun](ctx, s, c.answerFlags, rest.Get(c.path("runs")), shownSlots)
+	runs, err := items[scheduleRun](ctx, s, c.answerFlags, c.get("runs"), shownSlots)
 	if err != nil {
 		return err
 	}
@@ -145,7 +154,7 @@ func definitionOf(answer json.RawMessage) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for _, name := range append([]string{"paused"}, scheduleProgress...) {
+	for _, name := range append([]string{"paused", "tenant"}, scheduleProgress...) {
 		delete(*fields, name)
 	}
 	var indented bytes.Buffer
@@ -179,17 +188,17 @@ type (
 
 // Run pauses the schedule.
 func (c *pauseSchedule) Run(ctx context.Context, s *Session) error {
-	return c.changeSchedule(ctx, s, rest.Post(c.path("pause"), nil))
+	return c.changeSchedule(ctx, s, c.post("pause"))
 }
 
 // Run resumes the schedule.
 func (c *resumeSchedule) Run(ctx context.Context, s *Session) error {
-	return c.changeSchedule(ctx, s, rest.Post(c.path("resume"), nil))
+	return c.changeSchedule(ctx, s, c.post("resume"))
 }
 
 // Run runs the schedule now.
 func (c *triggerSchedule) Run(ctx context.Context, s *Session) error {
-	return show(ctx, s, c.answerFlags, rest.Post(c.path("trigger"), nil), func(p *printer, r *scheduleRun) {
+	return show(ctx, s, c.answerFlags, c.post("trigger"), func(p *printer, r *scheduleRun) {
 		p.line("%s is %s", r.made(), r.Outcome)
 	})
 }
@@ -197,7 +206,7 @@ func (c *triggerSchedule) Run(ctx context.Context, s *Session) error {
 // Run asks, and deletes the schedule.
 func (c *deleteSchedule) Run(ctx context.Context, s *Session) error {
 	return c.remove(ctx, s, c.yesFlag, removal{
-		find: rest.Get(c.path()), delete: rest.Delete(c.path()),
+		find: c.get(), delete: c.of(rest.Delete(schedulePath(c.Name))),
 		question: "Delete schedule " + c.Name + "?", gone: "schedule " + c.Name + " is gone",
 	})
 }

@@ -67,7 +67,7 @@ func (d definition) time(name string, value time.Time) {
 
 type createSchedule struct {
 	Name string `arg:"" help:"The schedule's name."`
-	Kind string `arg:"" help:"The kind of the jobs that it enqueues."`
+	Kind string `arg:"" complete:"kind" help:"The kind of the jobs that it enqueues."`
 	timingFlags
 	Queue        string   `help:"The job's queue. Defaults to default." placeholder:"NAME"`
 	Args         string   `help:"The job's args: JSON, @FILE to read it from a file, - for standard input. Placeholders such as {{scheduled_at}} are filled in." placeholder:"JSON"`
@@ -80,6 +80,7 @@ type createSchedule struct {
 	Overlap      string   `help:"If the previous run is still active: allow, skip, wait or cancel. Defaults to allow." placeholder:"POLICY"`
 	Paused       bool     `help:"Create it paused."`
 	Replace      bool     `help:"Replace the schedule of this name, if it exists."`
+	ownerFlag
 	answerFlags
 }
 
@@ -101,14 +102,14 @@ func (c *createSchedule) Run(ctx context.Context, s *Session) error {
 		d["paused"] = true
 	}
 	if c.Replace {
-		return c.changeSchedule(ctx, s, rest.Call{Method: http.MethodPut, Path: schedulePath(c.Name), Body: d})
+		return c.changeSchedule(ctx, s, c.of(rest.Call{Method: http.MethodPut, Path: schedulePath(c.Name), Body: d}))
 	}
 	d["name"] = c.Name
-	return c.changeSchedule(ctx, s, rest.Post("/v1/schedules", d))
+	return c.changeSchedule(ctx, s, c.of(rest.Post("/v1/schedules", d)))
 }
 
 type applySchedules struct {
-	File string `arg:"" help:"JSON file of a schedule, or of an array of them, each with its name, as weir schedules list --json prints them; - for standard input."`
+	File string `arg:"" help:"JSON file of a schedule, or of an array of them, each with its name and its tenant, if it has one, as weir schedules list --json prints them; - for standard input."`
 	answerFlags
 }
 
@@ -124,17 +125,20 @@ func (c *applySchedules) Run(ctx context.Context, s *Session) error {
 	if err != nil {
 		return err
 	}
-	names := make([]string, len(definitions))
+	names, owners := make([]string, len(definitions)), make([]string, len(definitions))
 	for i, d := range definitions { // all are checked before the first is applied
 		if json.Unmarshal(d["name"], &names[i]) != nil || names[i] == "" {
 			return Usagef("%s has a schedule without a name", c.File)
 		}
+		if owner := d["tenant"]; owner != nil && json.Unmarshal(owner, &owners[i]) != nil {
+			return Usagef("%s has a schedule whose tenant is not a text", c.File)
+		}
 	}
 	for i, d := range definitions {
-		for _, name := range scheduleProgress {
+		for _, name := range append([]string{"tenant"}, scheduleProgress...) {
 			delete(d, name)
 		}
-		call := rest.Call{Method: http.MethodPut, Path: schedulePath(names[i]), Body: d}
+		call := ownerFlag{owners[i]}.of(rest.Call{Method: http.MethodPut, Path: schedulePath(names[i]), Body: d})
 		if err := c.changeSchedule(ctx, s, call); err != nil {
 			return fmt.Errorf("schedule %s: %w", terminal.OneLine(names[i]), err)
 		}
@@ -175,10 +179,11 @@ func readSchedules(path string, stdin io.Reader) ([]map[string]json.RawMessage, 
 }
 
 type previewSchedule struct {
-	Name  string    `arg:"" optional:"" help:"The schedule's name. Without one, the flags define a schedule."`
+	Name  string    `arg:"" complete:"schedule" optional:"" help:"The schedule's name. Without one, the flags define a schedule."`
 	Count limit     `help:"Show this many slots that fire." default:"10"`
 	From  time.Time `help:"Show slots from this time, in RFC 3339. Defaults to the next one." placeholder:"TIME"`
 	timingFlags
+	ownerFlag
 	answerFlags
 }
 
@@ -192,7 +197,7 @@ func (c *previewSchedule) Run(ctx context.Context, s *Session) error {
 	d.time("from", c.From)
 	call := rest.Post("/v1/schedules/preview", d)
 	if c.Name != "" {
-		call = rest.Get(schedulePath(c.Name, "preview")).With("count", strconv.Itoa(int(c.Count)))
+		call = c.of(rest.Get(schedulePath(c.Name, "preview"))).With("count", strconv.Itoa(int(c.Count)))
 		if !c.From.IsZero() {
 			call = call.With("from", c.From.Format(time.RFC3339Nano))
 		}

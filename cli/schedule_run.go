@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/weirhq/weir/rest"
 	"github.com/weirhq/weir/terminal"
 )
 
@@ -86,6 +85,6 @@ type listScheduleRuns struct {
 
 // Run lists the schedule's past slots, latest first.
 func (c *listScheduleRuns) Run(ctx context.Context, s *Session) error {
-	call := rest.Get(c.path("runs")).With("outcome", c.Outcome)
+	call := c.get("runs").With("outcome", c.Outcome)
 	return list(ctx, s, c.answerFlags, call, int(c.Limit), "No slot has come yet.", scheduleRunTable)
 }

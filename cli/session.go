@@ -17,6 +17,7 @@ type Session struct {
 	Out, Err io.Writer
 	Paint    terminal.Painter // for Out
 	Progress bool             // Err can show a progress bar
+	Screen   bool             // In and Out are a terminal with a cursor
 	User     string           // recorded with changes; empty if not known
 	Version  string           // of this build
 	Token    string           // the API key to call weir with, unless a file has it; empty: none

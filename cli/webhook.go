@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -25,7 +24,8 @@ type webhookCommands struct {
 
 // webhookFlags are those of the commands about one webhook.
 type webhookFlags struct {
-	Name string `arg:"" help:"The webhook's name."`
+	Name string `arg:"" complete:"webhook" help:"The webhook's name."`
+	ownerFlag
 	answerFlags
 }
 
@@ -36,6 +36,7 @@ func (f webhookFlags) path(below ...string) string {
 // webhook is what is printed of a webhook.
 type webhook struct {
 	Name           string   `json:"name"`
+	Tenant         string   `json:"tenant"`
 	URL            string   `json:"url"`
 	Events         []string `json:"events"`
 	Enabled        bool     `json:"enabled"`
@@ -57,14 +58,17 @@ func (h *webhook) status() string {
 	return "enabled"
 }
 
-type listWebhooks struct{ answerFlags }
+type listWebhooks struct {
+	Tenant string `help:"Only webhooks of this tenant." placeholder:"TENANT"`
+	answerFlags
+}
 
 // Run lists webhooks.
 func (c *listWebhooks) Run(ctx context.Context, s *Session) error {
-	return list(ctx, s, c.answerFlags, rest.Get("/v1/webhooks"), rest.All, "There are no webhooks.", layout[webhook]{
+	return list(ctx, s, c.answerFlags, rest.Get("/v1/webhooks").With("tenant", c.Tenant), rest.All, "There are no webhooks.", layout[webhook]{
 		columns: []string{"WEBHOOK", "URL", "EVENTS", "PENDING", "STATE"},
 		row: func(_ *printer, h *webhook) []any {
-			return []any{h.Name, h.URL, strings.Join(h.Events, ","), h.Pending, h.status()}
+			return []any{ofTenant(h.Name, h.Tenant), h.URL, strings.Join(h.Events, ","), h.Pending, h.status()}
 		},
 	})
 }
@@ -73,15 +77,17 @@ type addWebhook struct {
 	Name           string   `arg:"" help:"The webhook's name." json:"name"`
 	Address        string   `arg:"" help:"URL to post events to: https://…" json:"url"`
 	Events         []string `help:"Events to send, comma-separated." default:"completed,cancelled,dead" json:"events"`
-	Queues         []string `help:"Only events of jobs of these queues, comma-separated." placeholder:"QUEUE,…" json:"queues,omitempty"`
-	Kinds          []string `help:"Only events of jobs of these kinds, comma-separated." placeholder:"KIND,…" json:"kinds,omitempty"`
+	Queues         []string `complete:"queue" help:"Only events of jobs of these queues, comma-separated." placeholder:"QUEUE,…" json:"queues,omitempty"`
+	Kinds          []string `complete:"kind" help:"Only events of jobs of these kinds, comma-separated." placeholder:"KIND,…" json:"kinds,omitempty"`
 	TimeoutSeconds int      `help:"How long the receiver may take to answer." default:"10" json:"timeout_seconds"`
+	ErrorText      bool     `help:"Send the beginning of an error's message too, which can hold secrets, not only its type." json:"error_text,omitempty"`
+	ownerFlag      `json:"-"`
 	answerFlags    `json:"-"`
 }
 
 // Run adds a webhook.
 func (c *addWebhook) Run(ctx context.Context, s *Session) error {
-	return c.showSecret(ctx, s, rest.Post("/v1/webhooks", c))
+	return c.showSecret(ctx, s, c.of(rest.Post("/v1/webhooks", c)))
 }
 
 // showSecret makes a call that creates a secret, and prints it: it is not shown again. Standard output has the secret
@@ -95,7 +101,7 @@ func (f answerFlags) showSecret(ctx context.Context, s *Session, call rest.Call)
 
 // change makes a call that answers with the webhook, and prints its status.
 func (f webhookFlags) change(ctx context.Context, s *Session, action string, body any) error {
-	return show(ctx, s, f.answerFlags, rest.Post(f.path(action), body), func(p *printer, h *webhook) {
+	return show(ctx, s, f.answerFlags, f.of(rest.Post(f.path(action), body)), func(p *printer, h *webhook) {
 		p.line("webhook %s is %s", h.Name, h.status())
 	})
 }
@@ -130,13 +136,13 @@ func (c *disableWebhook) Run(ctx context.Context, s *Session) error {
 
 // Run gives a webhook a new secret.
 func (c *rotateWebhook) Run(ctx context.Context, s *Session) error {
-	return c.showSecret(ctx, s, rest.Post(c.path("rotate"), nil))
+	return c.showSecret(ctx, s, c.of(rest.Post(c.path("rotate"), nil)))
 }
 
 // Run asks, and deletes a webhook.
 func (c *deleteWebhook) Run(ctx context.Context, s *Session) error {
 	return c.remove(ctx, s, c.yesFlag, removal{
-		find: rest.Get(c.path()), delete: rest.Delete(c.path()),
+		find: c.of(rest.Get(c.path())), delete: c.of(rest.Delete(c.path())),
 		question: "Delete webhook " + c.Name + " and its deliveries?", gone: "webhook " + c.Name + " is gone",
 	})
 }
@@ -162,7 +168,7 @@ type listDeliveries struct {
 
 // Run lists deliveries.
 func (c *listDeliveries) Run(ctx context.Context, s *Session) error {
-	call := rest.Get(c.path("deliveries")).With("state", c.State)
+	call := c.of(rest.Get(c.path("deliveries"))).With("state", c.State)
 	return list(ctx, s, c.answerFlags, call, int(c.Limit), "There are no such deliveries.", layout[delivery]{
 		columns: []string{"DELIVERY", "EVENT", "JOB", "CREATED", "ATTEMPTS", "STATUS", "SECONDS", "STATE"},
 		row: func(_ *printer, d *delivery) []any {
@@ -176,45 +182,17 @@ func (c *listDeliveries) Run(ctx context.Context, s *Session) error {
 	})
 }
 
-const (
-	// testTimeout bounds the wait for the first attempt to deliver a test.
-	testTimeout = 40 * time.Second
-
-	// testInterval is how often the delivery is read meanwhile.
-	testInterval = 300 * time.Millisecond
-)
-
 // Run sends a test, waits for the first attempt to deliver it, and returns an error unless that succeeded.
 func (c *testWebhook) Run(ctx context.Context, s *Session) error {
-	_, sent, err := read[delivery](ctx, s, c.answerFlags, rest.Post(c.path("test"), nil))
+	answer, err := c.tried(ctx, s, c.of(rest.Post(c.path("test"), nil)), c.of(rest.Get(c.path("deliveries"))))
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, testTimeout)
-	defer cancel()
-	for {
-		page, err := c.page(ctx, s, rest.Get(c.path("deliveries")), 100)
-		if err != nil {
-			return err
-		}
-		for _, answer := range page.Items {
-			d, err := decode[delivery](answer)
-			if err != nil {
-				return err
-			}
-			if d.ID == sent.ID && d.Attempts > 0 {
-				return c.showAttempt(s, answer, d)
-			}
-		}
-		select {
-		case <-ctx.Done():
-			if errors.Is(ctx.Err(), context.Canceled) {
-				return ctx.Err()
-			}
-			return errors.New("there was no attempt to deliver the test yet: does a node run chores?")
-		case <-time.After(testInterval):
-		}
+	d, err := decode[delivery](answer)
+	if err != nil {
+		return err
 	}
+	return c.showAttempt(s, answer, d)
 }
 
 // showAttempt prints how the delivery of a test went.

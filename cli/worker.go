@@ -24,7 +24,7 @@ type workerCommands struct {
 
 // workerFlags are those of the commands about one worker.
 type workerFlags struct {
-	Name string `arg:"" help:"The worker's name."`
+	Name string `arg:"" complete:"worker" help:"The worker's name."`
 	answerFlags
 }
 

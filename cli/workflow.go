@@ -23,7 +23,7 @@ type workflowCommands struct {
 
 // workflowFlags are those of the commands about one workflow.
 type workflowFlags struct {
-	ID id `arg:"" help:"The workflow's id."`
+	ID id `arg:"" complete:"workflow" help:"The workflow's id."`
 	answerFlags
 }
 

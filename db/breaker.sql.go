@@ -13,7 +13,8 @@ import (
 
 const breakerEventsSince = `-- name: BreakerEventsSince :many
 select e.id::bigint as id, e.at::timestamptz as at, e.breaker::text as breaker, e.event::text as event,
-  e.state::text as state, coalesce(e.by, '')::text as by, coalesce(e.reason, '')::text as reason
+  e.state::text as state, coalesce(e.by, '')::text as by, coalesce(e.reason, '')::text as reason,
+  coalesce(e.tenant, '')::text as tenant
 from weir.breaker_events e where e.at > $1::timestamptz order by e.id
 `
 
@@ -25,6 +26,7 @@ type BreakerEventsSinceRow struct {
 	State   string
 	By      string
 	Reason  string
+	Tenant  string
 }
 
 func (q *Queries) BreakerEventsSince(ctx context.Context, after time.Time) ([]BreakerEventsSinceRow, error) {
@@ -44,6 +46,59 @@ func (q *Queries) BreakerEventsSince(ctx context.Context, after time.Time) ([]Br
 			&i.State,
 			&i.By,
 			&i.Reason,
+			&i.Tenant,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const countBreakers = `-- name: CountBreakers :many
+select case when d.n <= $1::int then d.name else '(other)' end::text as name,
+  count(*) filter (where d.state = 'closed')::bigint as closed,
+    count(*) filter (where d.state = 'open')::bigint as open,
+  count(*) filter (where d.state = 'half_open')::bigint as half_open,
+  sum((select count(*) from (select from weir.job_held h where h.reason = 'breaker' and h.key = d.name
+    limit 10000) h))::bigint as held,
+  sum(d.times_opened)::bigint as times_opened, sum(d.changes)::bigint as changes
+from (select b.id, b.name, b.failure_threshold, b.failure_ratio, b.min_calls, b.window_seconds, b.open_seconds, b.max_open_seconds, b.half_open_probes, b.close_after, b.counts, b.while_open, b.ramp_per_second, b.ramp_factor, b.state, b.gated, b.version, b.changed_at, b.opened_at, b.openings, b.next_probe_at, b.wants_probes, b.times_opened, b.changes, b.declared, b.pinned, b.pinned_until, b.release_from, b.released, b.release_after, b.created_at, b.deleted_at, row_number() over (order by b.state = 'closed' and not b.gated, b.times_opened desc, b.name) as n
+  from weir.breaker b where b.deleted_at is null) d
+group by 1
+`
+
+type CountBreakersRow struct {
+	Name        string
+	Closed      int64
+	Open        int64
+	HalfOpen    int64
+	Held        int64
+	TimesOpened int64
+	Changes     int64
+}
+
+// Those that are not closed first, then those that opened most often; the sums of the others in one row.
+func (q *Queries) CountBreakers(ctx context.Context, most int32) ([]CountBreakersRow, error) {
+	rows, err := q.db.Query(ctx, countBreakers, most)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []CountBreakersRow
+	for rows.Next() {
+		var i CountBreakersRow
+		if err := rows.Scan(
+			&i.Name,
+			&i.Closed,
+			&i.Open,
+			&i.HalfOpen,
+			&i.Held,
+			&i.TimesOpened,
+			&i.Changes,
 		); err != nil {
 			return nil, err
 		}
@@ -78,7 +133,7 @@ from weir.breaker_events e where e.breaker = $1::text and e.id < $2::bigint
 `
 
 type ListBreakerEventsParams struct {
-	Name      string
+	Reference string
 	Before    int64
 	MaxEvents int32
 }
@@ -96,7 +151,7 @@ type ListBreakerEventsRow struct {
 }
 
 func (q *Queries) ListBreakerEvents(ctx context.Context, arg ListBreakerEventsParams) ([]ListBreakerEventsRow, error) {
-	rows, err := q.db.Query(ctx, listBreakerEvents, arg.Name, arg.Before, arg.MaxEvents)
+	rows, err := q.db.Query(ctx, listBreakerEvents, arg.Reference, arg.Before, arg.MaxEvents)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +181,7 @@ func (q *Queries) ListBreakerEvents(ctx context.Context, arg ListBreakerEventsPa
 }
 
 const listBreakers = `-- name: ListBreakers :many
-select b.breaker::text as name, b.state::text as state, b.since::timestamptz as since,
+select b.breaker::text as reference, b.state::text as state, b.since::timestamptz as since,
   b.recovering::boolean as recovering, greatest(b.next_probe_at) as next_probe_at,
   b.openings::int as openings, coalesce(b.pinned, '')::text as pinned, greatest(b.pinned_until) as pinned_until,
   b.window_ok::bigint as window_ok, b.window_failed::bigint as window_failed,
@@ -137,22 +192,26 @@ select b.breaker::text as name, b.state::text as state, b.since::timestamptz as 
   b.half_open_probes::int as half_open_probes, b.close_after::int as close_after,
   b.counts::jsonb as counts, b.while_open::jsonb as while_open, b.ramp_per_second::float8 as ramp_per_second,
   b.ramp_factor::float8 as ramp_factor, b.created_at::timestamptz as created_at,
-  b.times_opened::bigint as times_opened, b.changes::bigint as changes
+  b.times_opened::bigint as times_opened, b.changes::bigint as changes, coalesce(b.tenant, '')::text as tenant
 from weir.breakers b
 where b.breaker > $1::text and ($2::text is null or b.breaker = $2)
-  and ($3::text is null or b.state = $3)
-order by b.breaker limit $4::int
+  and ($3::text is null or b.tenant = $3)
+  and ($4::text is null or b.tenant = $4)
+  and ($5::text is null or b.state = $5)
+order by b.breaker limit $6::int
 `
 
 type ListBreakersParams struct {
 	After       string
-	Name        *string
+	Reference   *string
+	Tenant      *string
+	Caller      *string
 	State       *string
 	MaxBreakers int32
 }
 
 type ListBreakersRow struct {
-	Name             string
+	Reference        string
 	State            string
 	Since            time.Time
 	Recovering       bool
@@ -181,12 +240,15 @@ type ListBreakersRow struct {
 	CreatedAt        time.Time
 	TimesOpened      int64
 	Changes          int64
+	Tenant           string
 }
 
 func (q *Queries) ListBreakers(ctx context.Context, arg ListBreakersParams) ([]ListBreakersRow, error) {
 	rows, err := q.db.Query(ctx, listBreakers,
 		arg.After,
-		arg.Name,
+		arg.Reference,
+		arg.Tenant,
+		arg.Caller,
 		arg.State,
 		arg.MaxBreakers,
 	)
@@ -198,7 +260,7 @@ func (q *Queries) ListBreakers(ctx context.Context, arg ListBreakersParams) ([]L
 	for rows.Next() {
 		var i ListBreakersRow
 		if err := rows.Scan(
-			&i.Name,
+			&i.Reference,
 			&i.State,
 			&i.Since,
 			&i.Recovering,
@@ -227,6 +289,7 @@ func (q *Queries) ListBreakers(ctx context.Context, arg ListBreakersParams) ([]L
 			&i.CreatedAt,
 			&i.TimesOpened,
 			&i.Changes,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}

@@ -69,7 +69,7 @@ func (q *Queries) FilterDeadLetterIDs(ctx context.Context, arg FilterDeadLetterI
 
 const getDeadLetters = `-- name: GetDeadLetters :many
 
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j where j.id = any ($1::bigint[])
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs j where j.id = any ($1::bigint[])
 order by array_position($1::bigint[], j.id)
 `
 
@@ -122,6 +122,7 @@ func (q *Queries) GetDeadLetters(ctx context.Context, ids []int64) ([]WeirJobs, 
 			&i.RedrivenBy,
 			&i.Schedule,
 			&i.Slot,
+			&i.ReplayOf,
 		); err != nil {
 			return nil, err
 		}

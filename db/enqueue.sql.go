@@ -14,9 +14,14 @@ import (
 const enqueueBatch = `-- name: EnqueueBatch :many
 select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int,
   greatest(run_at) as run_at,
-  created_at::timestamptz, coalesce(state, '')::text as state
-from weir.enqueue_batch($1::jsonb)
+  created_at::timestamptz, coalesce(state, '')::text as state, coalesce(imposed, '')::text as tenant
+from weir.enqueue_batch($1::jsonb, principals => $2::int[])
 `
+
+type EnqueueBatchParams struct {
+	Jobs       json.RawMessage
+	Principals []int32
+}
 
 type EnqueueBatchRow struct {
 	JobID          int64
@@ -27,10 +32,11 @@ type EnqueueBatchRow struct {
 	RunAt          *time.Time
 	CreatedAt      time.Time
 	State          string
+	Tenant         string
 }
 
-func (q *Queries) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]EnqueueBatchRow, error) {
-	rows, err := q.db.Query(ctx, enqueueBatch, jobs)
+func (q *Queries) EnqueueBatch(ctx context.Context, arg EnqueueBatchParams) ([]EnqueueBatchRow, error) {
+	rows, err := q.db.Query(ctx, enqueueBatch, arg.Jobs, arg.Principals)
 	if err != nil {
 		return nil, err
 	}
@@ -47,6 +53,7 @@ func (q *Queries) EnqueueBatch(ctx context.Context, jobs json.RawMessage) ([]Enq
 			&i.RunAt,
 			&i.CreatedAt,
 			&i.State,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}

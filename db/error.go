@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
 )
@@ -20,6 +21,12 @@ func SQLState(err error) string {
 
 // IsLocked says whether a statement gave up because it waited for a lock for longer than its session's lock_timeout.
 func IsLocked(err error) bool { return SQLState(err) == "55P03" }
+
+// IsLockOf says whether a statement waited for rows of this table, of those that wait for a lock in a function that names it.
+func IsLockOf(err error, table string) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && strings.Contains(refused.Where, table)
+}
 
 // IsConflict says whether a statement lost against another transaction: a lock timeout, a deadlock or a serialization failure.
 func IsConflict(err error) bool {

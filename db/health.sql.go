@@ -62,6 +62,16 @@ func (q *Queries) CheckHealth(ctx context.Context) (bool, error) {
 	return column_1, err
 }
 
+const forgetNode = `-- name: ForgetNode :exec
+delete from weir.health_check h where h.node = $1::text and h.node <> ''
+`
+
+// A node that ends in good order is not lost.
+func (q *Queries) ForgetNode(ctx context.Context, node string) error {
+	_, err := q.db.Exec(ctx, forgetNode, node)
+	return err
+}
+
 const healthChecks = `-- name: HealthChecks :many
 select c.component::text as component, c.node::text as node, c.at::timestamptz as at, c.ok::boolean as ok,
   greatest(c.seconds) as seconds, coalesce(c.message, '')::text as message

@@ -11,11 +11,17 @@ import (
 type held struct {
 	pool *Pool
 	conn *pgxpool.Conn // nil: released
+	ctx  context.Context
 	end  context.CancelFunc
 }
 
+// release returns the connection to its pool. If the server closed it, as when PostgreSQL restarts, the idle connections of all pools are closed
+// too, so that one call fails and not one for each connection.
 func (h *held) release() {
 	if h.conn != nil {
+		if h.conn.Conn().IsClosed() && h.ctx.Err() == nil {
+			h.pool.share.reset()
+		}
 		h.pool.release(h.conn)
 		h.conn = nil
 		h.end()

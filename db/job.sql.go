@@ -22,6 +22,17 @@ func (q *Queries) CancelJob(ctx context.Context, jobID int64) (string, error) {
 	return column_1, err
 }
 
+const createdFrom = `-- name: CreatedFrom :one
+select weir.created_from($1::bigint)::timestamptz
+`
+
+func (q *Queries) CreatedFrom(ctx context.Context, id int64) (time.Time, error) {
+	row := q.db.QueryRow(ctx, createdFrom, id)
+	var column_1 time.Time
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const editJob = `-- name: EditJob :one
 select weir.edit($1::bigint, $2::jsonb)::text
 `
@@ -38,8 +49,49 @@ func (q *Queries) EditJob(ctx context.Context, arg EditJobParams) (string, error
 	return column_1, err
 }
 
+const filterJobIDs = `-- name: FilterJobIDs :many
+select passing::bigint from weir.filter_job_ids($1::bigint[], $2::jsonb) passing
+order by passing desc
+`
+
+type FilterJobIDsParams struct {
+	Ids    []int64
+	Filter json.RawMessage
+}
+
+func (q *Queries) FilterJobIDs(ctx context.Context, arg FilterJobIDsParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, filterJobIDs, arg.Ids, arg.Filter)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var passing int64
+		if err := rows.Scan(&passing); err != nil {
+			return nil, err
+		}
+		items = append(items, passing)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const filterProblem = `-- name: FilterProblem :one
+select coalesce(weir.job_filter_problem($1::jsonb), '{}')::text[]
+`
+
+func (q *Queries) FilterProblem(ctx context.Context, filter json.RawMessage) ([]string, error) {
+	row := q.db.QueryRow(ctx, filterProblem, filter)
+	var column_1 []string
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const getJob = `-- name: GetJob :one
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs where id = $1
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs where id = $1
 `
 
 func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
@@ -84,12 +136,13 @@ func (q *Queries) GetJob(ctx context.Context, id int64) (WeirJobs, error) {
 		&i.RedrivenBy,
 		&i.Schedule,
 		&i.Slot,
+		&i.ReplayOf,
 	)
 	return i, err
 }
 
 const getJobs = `-- name: GetJobs :many
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs where id = any ($1::bigint[])
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs where id = any ($1::bigint[])
 `
 
 func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) {
@@ -140,6 +193,7 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 			&i.RedrivenBy,
 			&i.Schedule,
 			&i.Slot,
+			&i.ReplayOf,
 		); err != nil {
 			return nil, err
 		}
@@ -151,19 +205,74 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 	return items, nil
 }
 
-const jobCreatedAt = `-- name: JobCreatedAt :one
-select created_at from weir.job where id = $1::bigint
+const jobsInOrder = `-- name: JobsInOrder :many
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs j where j.id = any ($1::bigint[])
+order by array_position($1::bigint[], j.id)
 `
 
-func (q *Queries) JobCreatedAt(ctx context.Context, id int64) (time.Time, error) {
-	row := q.db.QueryRow(ctx, jobCreatedAt, id)
-	var created_at time.Time
-	err := row.Scan(&created_at)
-	return created_at, err
+// In the order of the ids, so that a page that is cut is a beginning.
+func (q *Queries) JobsInOrder(ctx context.Context, ids []int64) ([]WeirJobs, error) {
+	rows, err := q.db.Query(ctx, jobsInOrder, ids)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WeirJobs
+	for rows.Next() {
+		var i WeirJobs
+		if err := rows.Scan(
+			&i.ID,
+			&i.Kind,
+			&i.Queue,
+			&i.Args,
+			&i.Priority,
+			&i.State,
+			&i.HeldReason,
+			&i.Attempt,
+			&i.MaxAttempts,
+			&i.TimeoutSeconds,
+			&i.CreatedAt,
+			&i.RunAt,
+			&i.StartedAt,
+			&i.FinishedAt,
+			&i.Worker,
+			&i.LeaseExpiresAt,
+			&i.CancelRequestedAt,
+			&i.Progress,
+			&i.Result,
+			&i.Error,
+			&i.Errors,
+			&i.Tags,
+			&i.Metadata,
+			&i.Retry,
+			&i.UniqueKey,
+			&i.Tenant,
+			&i.QueueID,
+			&i.WorkflowID,
+			&i.Step,
+			&i.ConcurrencyKey,
+			&i.Breaker,
+			&i.ParentID,
+			&i.ResultTtlSeconds,
+			&i.ResultUntil,
+			&i.Redrives,
+			&i.RedrivenBy,
+			&i.Schedule,
+			&i.Slot,
+			&i.ReplayOf,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }
 
 const listJobs = `-- name: ListJobs :many
-select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot from weir.jobs j
+select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs j
 where j.id = any (array(select p.id from weir.filter_job_ids($1::bigint[], $2::jsonb) p(id)
   order by p.id desc limit $3::int))
 order by j.id desc
@@ -223,6 +332,7 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 			&i.RedrivenBy,
 			&i.Schedule,
 			&i.Slot,
+			&i.ReplayOf,
 		); err != nil {
 			return nil, err
 		}
@@ -232,26 +342,6 @@ func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs,
 		return nil, err
 	}
 	return items, nil
-}
-
-const newestJobIDs = `-- name: NewestJobIDs :one
-
-select weir.newest_job_ids($1::jsonb, $2::bigint, $3::int)::bigint[] as ids
-`
-
-type NewestJobIDsParams struct {
-	Filter json.RawMessage
-	Before int64
-	MaxIds int32
-}
-
-// One page of candidate ids for a list, newest first. It reads at most max_ids rows; ListJobs filters them, and the
-// caller continues after the last.
-func (q *Queries) NewestJobIDs(ctx context.Context, arg NewestJobIDsParams) ([]int64, error) {
-	row := q.db.QueryRow(ctx, newestJobIDs, arg.Filter, arg.Before, arg.MaxIds)
-	var ids []int64
-	err := row.Scan(&ids)
-	return ids, err
 }
 
 const retryJob = `-- name: RetryJob :one
@@ -270,15 +360,85 @@ func (q *Queries) RetryJob(ctx context.Context, arg RetryJobParams) (string, err
 	return column_1, err
 }
 
+const searchStep = `-- name: SearchStep :one
+
+select s.ids::bigint[] as ids, coalesce(s.reached, 0)::bigint as reached
+from weir.search_step($1::jsonb, $2::bigint, $3::int) s
+`
+
+type SearchStepParams struct {
+	Filter json.RawMessage
+	Before int64
+	MaxIds int32
+}
+
+type SearchStepRow struct {
+	Ids     []int64
+	Reached int64
+}
+
+// A step of a search: candidate ids, newest first, which ListJobs filters; the caller goes on below what was reached.
+func (q *Queries) SearchStep(ctx context.Context, arg SearchStepParams) (SearchStepRow, error) {
+	row := q.db.QueryRow(ctx, searchStep, arg.Filter, arg.Before, arg.MaxIds)
+	var i SearchStepRow
+	err := row.Scan(&i.Ids, &i.Reached)
+	return i, err
+}
+
+const sortJobIDs = `-- name: SortJobIDs :many
+select s.id::bigint as id, s.key::float8 as key from weir.sort_job_ids($1::bigint[], $2::text,
+  $3::float8, $4::bigint, $5::int) s
+`
+
+type SortJobIDsParams struct {
+	Ids      []int64
+	Sort     string
+	AfterKey *float64
+	AfterID  int64
+	Most     int32
+}
+
+type SortJobIDsRow struct {
+	ID  int64
+	Key float64
+}
+
+func (q *Queries) SortJobIDs(ctx context.Context, arg SortJobIDsParams) ([]SortJobIDsRow, error) {
+	rows, err := q.db.Query(ctx, sortJobIDs,
+		arg.Ids,
+		arg.Sort,
+		arg.AfterKey,
+		arg.AfterID,
+		arg.Most,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []SortJobIDsRow
+	for rows.Next() {
+		var i SortJobIDsRow
+		if err := rows.Scan(&i.ID, &i.Key); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
 const timeline = `-- name: Timeline :many
 select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt,
   coalesce(t.worker, '')::text as worker, coalesce(t.cause, '')::text as cause,
-  greatest(t.run_at) as run_at, t.detail::jsonb as detail
-from weir.timeline($1::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
-where t.n > $2::bigint order by t.n limit $3::int
+  greatest(t.run_at) as run_at, weir.shown_detail(t.detail, $1::text)::jsonb as detail
+from weir.timeline($2::bigint) with ordinality t(at, event, attempt, worker, cause, run_at, detail, n)
+where t.n > $3::bigint order by t.n limit $4::int
 `
 
 type TimelineParams struct {
+	Tenant     *string
 	JobID      int64
 	After      int64
 	MaxMoments int32
@@ -295,7 +455,12 @@ type TimelineRow struct {
 }
 
 func (q *Queries) Timeline(ctx context.Context, arg TimelineParams) ([]TimelineRow, error) {
-	rows, err := q.db.Query(ctx, timeline, arg.JobID, arg.After, arg.MaxMoments)
+	rows, err := q.db.Query(ctx, timeline,
+		arg.Tenant,
+		arg.JobID,
+		arg.After,
+		arg.MaxMoments,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -348,8 +513,15 @@ func (q *Queries) WhichEnded(ctx context.Context, ids []int64) ([]int64, error) 
 
 const why = `-- name: Why :many
 select w.code::text as code, w.message::text as message, w.detail::jsonb as detail
-  from weir.why($1::bigint) with ordinality w(code, message, detail, n) order by w.n
+  from weir.why_job($1::bigint, coalesce($2::text <> (select coalesce(q.tenant, '')
+    from weir.job j join weir.queue q on q.id = j.queue_id where j.id = $1::bigint), false),
+    $2::text) with ordinality w(code, message, detail, n) order by w.n
 `
+
+type WhyParams struct {
+	JobID  int64
+	Tenant *string
+}
 
 type WhyRow struct {
 	Code    string
@@ -357,8 +529,8 @@ type WhyRow struct {
 	Detail  json.RawMessage
 }
 
-func (q *Queries) Why(ctx context.Context, jobID int64) ([]WhyRow, error) {
-	rows, err := q.db.Query(ctx, why, jobID)
+func (q *Queries) Why(ctx context.Context, arg WhyParams) ([]WhyRow, error) {
+	rows, err := q.db.Query(ctx, why, arg.JobID, arg.Tenant)
 	if err != nil {
 		return nil, err
 	}

@@ -120,22 +120,23 @@ func (q *Queries) CheckLimits(ctx context.Context, repair bool) ([]CheckLimitsRo
 }
 
 const countInFlight = `-- name: CountInFlight :many
-select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting,
-  a.admitted::bigint as admitted
-from weir.queue q
-cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.inbox_xmax, x.inbox_xip, x.in_flight, x.lines_waiting, x.virtual_time, x.served_turns, x.tokens, x.tokens_at, x.ready_after, x.last_seq, x.demanded_at, x.prefetch, x.rested_until, x.inbox_read_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
-where q.governed
+select case when d.n <= $1::int then d.name else '(other)' end::text as queue,
+  sum(d.in_flight)::bigint as in_flight, sum(d.lines_waiting)::bigint as lines_waiting
+from (select q.name, a.queue_id, a.tick, a.version, a.line_by, a.phase, a.since, a.holders, a.inbox_xmax, a.inbox_xip, a.in_flight, a.lines_waiting, a.virtual_time, a.served_turns, a.tokens, a.tokens_at, a.ready_after, a.last_seq, a.demanded_at, a.prefetch, a.rested_until, a.inbox_read_at, a.rate_until, a.admitted, row_number() over (order by a.in_flight + a.lines_waiting desc, q.name) as n
+  from weir.queue q
+  cross join lateral (select x.queue_id, x.tick, x.version, x.line_by, x.phase, x.since, x.holders, x.inbox_xmax, x.inbox_xip, x.in_flight, x.lines_waiting, x.virtual_time, x.served_turns, x.tokens, x.tokens_at, x.ready_after, x.last_seq, x.demanded_at, x.prefetch, x.rested_until, x.inbox_read_at, x.rate_until, x.admitted from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
+  where q.governed) d
+group by 1
 `
 
 type CountInFlightRow struct {
 	Queue        string
 	InFlight     int64
 	LinesWaiting int64
-	Admitted     int64
 }
 
-func (q *Queries) CountInFlight(ctx context.Context) ([]CountInFlightRow, error) {
-	rows, err := q.db.Query(ctx, countInFlight)
+func (q *Queries) CountInFlight(ctx context.Context, most int32) ([]CountInFlightRow, error) {
+	rows, err := q.db.Query(ctx, countInFlight, most)
 	if err != nil {
 		return nil, err
 	}
@@ -143,12 +144,7 @@ func (q *Queries) CountInFlight(ctx context.Context) ([]CountInFlightRow, error)
 	var items []CountInFlightRow
 	for rows.Next() {
 		var i CountInFlightRow
-		if err := rows.Scan(
-			&i.Queue,
-			&i.InFlight,
-			&i.LinesWaiting,
-			&i.Admitted,
-		); err != nil {
+		if err := rows.Scan(&i.Queue, &i.InFlight, &i.LinesWaiting); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

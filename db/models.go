@@ -60,6 +60,16 @@ func (ns NullJobState) Value() (driver.Value, error) {
 	return string(ns.JobState), nil
 }
 
+// What is secret of the targets of alerts. Any role that can read them can use them.
+type WeirAuthAlertSecret struct {
+	// weir.alert_target.id
+	TargetID int32
+	// url: where to post. password: of the SMTP server. routing_key: of PagerDuty. secret: the key of signatures.
+	Field string
+	// It; encrypted if the node that stored it has an encryption key.
+	Secret string
+}
+
 // One row a job: its facts and its state. Quick by id and by newest ids; for "all that run" start from weir.job_lease, for all that wait from weir.job_ready.
 type WeirJobs struct {
 	ID   int64
@@ -112,6 +122,8 @@ type WeirJobs struct {
 	RedrivenBy *string
 	Schedule   *string
 	Slot       *time.Time
+	// The job that it is a copy of, if weir.replay made it.
+	ReplayOf *int64
 }
 
 // Operations on many rows, done in batches: what, how far, how fast. Kept for 30 days after their end.

@@ -145,7 +145,7 @@ func (p *Pool) hold(ctx context.Context) (context.Context, held, error) {
 		end()
 		return ctx, held{}, err
 	}
-	return ctx, held{p, conn, end}, nil
+	return ctx, held{p, conn, ctx, end}, nil
 }
 
 // Exec runs a statement that returns no rows.
@@ -187,12 +187,13 @@ func (p *Pool) Begin(ctx context.Context) (pgx.Tx, error) {
 	if err != nil {
 		return nil, err
 	}
+	h := held{p, conn, ctx, func() {}}
 	t, err := conn.Begin(ctx)
 	if err != nil {
-		p.release(conn)
+		h.release()
 		return nil, err
 	}
-	return &tx{Tx: t, held: held{p, conn, func() {}}}, nil
+	return &tx{Tx: t, held: h}, nil
 }
 
 // Stat is how a pool is used.

@@ -12,10 +12,14 @@ import (
 )
 
 const countJobs = `-- name: CountJobs :many
-select d.queue::text as queue, d.available::bigint as available, d.running::bigint as running,
-  d.scheduled::bigint as scheduled, d.retryable::bigint as retryable, d.held::bigint as held, d.dead::bigint as dead,
-  coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
-from weir.queue_depth d
+select case when d.n <= $1::int then d.queue else '(other)' end::text as queue,
+  sum(d.available)::bigint as available, sum(d.running)::bigint as running, sum(d.scheduled)::bigint as scheduled,
+  sum(d.retryable)::bigint as retryable, sum(d.held)::bigint as held, sum(d.dead)::bigint as dead,
+  coalesce(extract(epoch from max(d.oldest_available)), 0)::float8 as oldest_available_seconds
+from (select x.queue, x.paused, x.available, x.running, x.scheduled, x.retryable, x.held, x.dead, x.oldest_available, x.oldest_running, x.next_run_at, x.pause_reason, x.resume_at, x.exact, x.tenant, row_number() over (order by x.available + x.running + x.scheduled + x.retryable + x.held + x.dead
+  desc,
+  x.queue) as n from weir.queue_depth x) d
+group by 1
 `
 
 type CountJobsRow struct {
@@ -29,8 +33,9 @@ type CountJobsRow struct {
 	OldestAvailableSeconds float64
 }
 
-func (q *Queries) CountJobs(ctx context.Context) ([]CountJobsRow, error) {
-	rows, err := q.db.Query(ctx, countJobs)
+// The queues with the most jobs, and the sums of the others in one row, under a name that no queue can have.
+func (q *Queries) CountJobs(ctx context.Context, most int32) ([]CountJobsRow, error) {
+	rows, err := q.db.Query(ctx, countJobs, most)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +92,7 @@ const listQueues = `-- name: ListQueues :many
 with page as materialized (
   select array(select x.name from weir.queue x
     where x.name > $1::text and ($2::text is null or x.name = $2)
-      and x.deleted_at is null and weir.is_within($3::jsonb, null, x.name, null)
+      and x.deleted_at is null and weir.is_within($3::jsonb, x.tenant, x.name, null)
     order by x.name limit $4::int) as names
 )
 select q.name::text as name, d.paused::boolean as paused, case when d.paused
@@ -96,13 +101,15 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused
     q.priority::smallint as priority,
   q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds,
     q.lease_seconds::int as lease_seconds,
-  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, q.retention_seconds::int as retention_seconds,
+  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, coalesce(q.tenant, '')::text as tenant,
+    q.retention_seconds::int as retention_seconds,
     q.dead_retention_seconds::int as dead_retention_seconds,
   coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue,
     coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker,
   coalesce((select b.state from weir.breaker b where b.id = q.breaker_id), '')::text as breaker_state,
     coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
-  d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled,
+  q.encrypted::boolean as encrypted, d.available::bigint as available, d.running::bigint as running,
+    d.scheduled::bigint as scheduled,
     d.retryable::bigint as retryable,
   d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
@@ -130,6 +137,7 @@ type ListQueuesRow struct {
 	LeaseSeconds           int32
 	Retry                  json.RawMessage
 	Limits                 json.RawMessage
+	Tenant                 string
 	RetentionSeconds       int32
 	DeadRetentionSeconds   int32
 	DeadLetterQueue        string
@@ -137,6 +145,7 @@ type ListQueuesRow struct {
 	BreakerState           string
 	MaxDepth               int32
 	CreatedAt              time.Time
+	Encrypted              bool
 	Available              int64
 	Running                int64
 	Scheduled              int64
@@ -174,6 +183,7 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 			&i.LeaseSeconds,
 			&i.Retry,
 			&i.Limits,
+			&i.Tenant,
 			&i.RetentionSeconds,
 			&i.DeadRetentionSeconds,
 			&i.DeadLetterQueue,
@@ -181,6 +191,7 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 			&i.BreakerState,
 			&i.MaxDepth,
 			&i.CreatedAt,
+			&i.Encrypted,
 			&i.Available,
 			&i.Running,
 			&i.Scheduled,
@@ -244,7 +255,7 @@ const queueFailures = `-- name: QueueFailures :many
 select f.kind::text as kind, f.event::text as event, f.type::text as type, f.message::text as message,
   sum(f.attempts)::bigint as count, max(f.last_at)::timestamptz as last_at,
   max(f.last_job_id)::bigint as last_job_id
-from (select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, event, type, message, attempts, last_at, last_job_id
+from (select at, queue_id, kind, tenant, event, type, message, attempts, last_at, last_job_id from weir.rollup_failure union all select at, queue_id, kind, tenant, event, type, message, attempts, last_at, last_job_id
   from weir.pending_failures(weir.queue_id($1::text))) f
 where f.queue_id = weir.queue_id($1::text) and f.at >= statement_timestamp() - interval '1 day'
 group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20
@@ -300,7 +311,7 @@ from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - ma
   from unnest(array[1, 5, 60]) m) w
 left join (
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
-  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60
+  where r.queue_id = weir.queue_id($1::text) and r.seconds = 60 and r.tenant = ''
     and r.at >= statement_timestamp() - interval '62 minutes'
   union all
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs
@@ -370,4 +381,79 @@ type SetQueueParams struct {
 func (q *Queries) SetQueue(ctx context.Context, arg SetQueueParams) error {
 	_, err := q.db.Exec(ctx, setQueue, arg.Name, arg.Settings, arg.Replace)
 	return err
+}
+
+const tenantsOfQueues = `-- name: TenantsOfQueues :many
+select q.name::text as name, q.tenant::text as tenant from weir.queue q
+where q.name = any ($1::text[]) and q.tenant is not null and q.deleted_at is null
+`
+
+type TenantsOfQueuesRow struct {
+	Name   string
+	Tenant string
+}
+
+// Those of these queues that belong to a tenant.
+func (q *Queries) TenantsOfQueues(ctx context.Context, names []string) ([]TenantsOfQueuesRow, error) {
+	rows, err := q.db.Query(ctx, tenantsOfQueues, names)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []TenantsOfQueuesRow
+	for rows.Next() {
+		var i TenantsOfQueuesRow
+		if err := rows.Scan(&i.Name, &i.Tenant); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}
+
+const whyQueue = `-- name: WhyQueue :many
+select r.code::text as code, r.message::text as message, r.jobs::bigint as jobs, r.detail::jsonb as detail
+  from weir.queue_reasons($1::text, $2::text) with ordinality
+    r(code, message, jobs, detail, n)
+  order by r.n
+`
+
+type WhyQueueParams struct {
+	Name   string
+	Tenant *string
+}
+
+type WhyQueueRow struct {
+	Code    string
+	Message string
+	Jobs    int64
+	Detail  json.RawMessage
+}
+
+func (q *Queries) WhyQueue(ctx context.Context, arg WhyQueueParams) ([]WhyQueueRow, error) {
+	rows, err := q.db.Query(ctx, whyQueue, arg.Name, arg.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []WhyQueueRow
+	for rows.Next() {
+		var i WhyQueueRow
+		if err := rows.Scan(
+			&i.Code,
+			&i.Message,
+			&i.Jobs,
+			&i.Detail,
+		); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
 }

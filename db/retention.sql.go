@@ -20,6 +20,17 @@ func (q *Queries) DropPartition(ctx context.Context, number int32) (bool, error)
 	return column_1, err
 }
 
+const expireNames = `-- name: ExpireNames :one
+select weir.expire_names()::int
+`
+
+func (q *Queries) ExpireNames(ctx context.Context) (int32, error) {
+	row := q.db.QueryRow(ctx, expireNames)
+	var column_1 int32
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const oldPartitions = `-- name: OldPartitions :many
 select p.number::int as number, coalesce(p.kept, -1)::int as kept from weir.job_partition p
 where p.number < (select s.last_value >> 32 from weir.job_id_seq s) order by p.number
@@ -48,6 +59,17 @@ func (q *Queries) OldPartitions(ctx context.Context) ([]OldPartitionsRow, error)
 		return nil, err
 	}
 	return items, nil
+}
+
+const retainLogs = `-- name: RetainLogs :one
+select weir.retain_logs($1::int)::boolean
+`
+
+func (q *Queries) RetainLogs(ctx context.Context, number int32) (bool, error) {
+	row := q.db.QueryRow(ctx, retainLogs, number)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
 }
 
 const retainPartition = `-- name: RetainPartition :one

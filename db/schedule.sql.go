@@ -12,25 +12,31 @@ import (
 )
 
 const deleteSchedule = `-- name: DeleteSchedule :exec
-select weir.delete_schedule($1::text)
+select weir.delete_schedule($1::text, $2::text)
 `
 
-func (q *Queries) DeleteSchedule(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, deleteSchedule, name)
+type DeleteScheduleParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) DeleteSchedule(ctx context.Context, arg DeleteScheduleParams) error {
+	_, err := q.db.Exec(ctx, deleteSchedule, arg.Name, arg.Tenant)
 	return err
 }
 
 const editSchedule = `-- name: EditSchedule :exec
-select weir.edit_schedule($1::text, $2::jsonb)
+select weir.edit_schedule($1::text, $2::jsonb, $3::text)
 `
 
 type EditScheduleParams struct {
 	Name    string
 	Changes json.RawMessage
+	Tenant  *string
 }
 
 func (q *Queries) EditSchedule(ctx context.Context, arg EditScheduleParams) error {
-	_, err := q.db.Exec(ctx, editSchedule, arg.Name, arg.Changes)
+	_, err := q.db.Exec(ctx, editSchedule, arg.Name, arg.Changes, arg.Tenant)
 	return err
 }
 
@@ -72,17 +78,23 @@ select s.name::text as name, s.state::text as state, greatest(s.next_at) as next
   coalesce(s.next_local, '')::text as next_local, greatest(s.due_at) as due_at, greatest(s.last_at) as last_at,
   s.runs::int as runs, coalesce(s.waiting_for, 0)::bigint as waiting_for, s.tries::int as tries,
   coalesce(s.problem, '')::text as problem, greatest(s.paused_at) as paused_at, s.created_at::timestamptz as created_at,
-  s.updated_at::timestamptz as updated_at, s.definition::jsonb as definition
+  s.updated_at::timestamptz as updated_at, s.definition::jsonb as definition, coalesce(s.tenant, '')::text as tenant
 from weir.schedules s
-where s.name > $1::text and ($2::text is null or s.name = $2)
-  and ($3::text is null or s.state = $3)
-order by s.name limit $4::int
+where (coalesce(s.tenant, ''), s.name) > ($1::text, $2::text)
+  and ($3::text is null or coalesce(s.tenant, '') = $3)
+  and ($4::text is null or s.name = $4)
+  and ($5::text is null or s.state = $5)
+  and weir.reaches($6::jsonb, s.tenant, s.queues)
+order by coalesce(s.tenant, ''), s.name limit $7::int
 `
 
 type ListSchedulesParams struct {
+	AfterTenant  string
 	After        string
+	Tenant       *string
 	Name         *string
 	State        *string
+	Bounds       json.RawMessage
 	MaxSchedules int32
 }
 
@@ -101,13 +113,17 @@ type ListSchedulesRow struct {
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 	Definition json.RawMessage
+	Tenant     string
 }
 
 func (q *Queries) ListSchedules(ctx context.Context, arg ListSchedulesParams) ([]ListSchedulesRow, error) {
 	rows, err := q.db.Query(ctx, listSchedules,
+		arg.AfterTenant,
 		arg.After,
+		arg.Tenant,
 		arg.Name,
 		arg.State,
+		arg.Bounds,
 		arg.MaxSchedules,
 	)
 	if err != nil {
@@ -132,6 +148,7 @@ func (q *Queries) ListSchedules(ctx context.Context, arg ListSchedulesParams) ([
 			&i.CreatedAt,
 			&i.UpdatedAt,
 			&i.Definition,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}
@@ -144,11 +161,16 @@ func (q *Queries) ListSchedules(ctx context.Context, arg ListSchedulesParams) ([
 }
 
 const pauseSchedule = `-- name: PauseSchedule :exec
-select weir.pause_schedule($1::text)
+select weir.pause_schedule($1::text, $2::text)
 `
 
-func (q *Queries) PauseSchedule(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, pauseSchedule, name)
+type PauseScheduleParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) PauseSchedule(ctx context.Context, arg PauseScheduleParams) error {
+	_, err := q.db.Exec(ctx, pauseSchedule, arg.Name, arg.Tenant)
 	return err
 }
 
@@ -210,15 +232,17 @@ func (q *Queries) PreviewDefinition(ctx context.Context, arg PreviewDefinitionPa
 const previewSchedule = `-- name: PreviewSchedule :many
 select p.slot_at::timestamptz as slot_at, p.local::text as local, greatest(p.due_at) as due_at,
   p.skipped::boolean as skipped, coalesce(p.note, '')::text as note
-from weir.preview_schedule($1::text, $2::int, $3::timestamptz)
+from weir.preview_schedule($1::text, $2::int, $3::timestamptz,
+    $4::text)
   with ordinality p(slot_at, local, due_at, skipped, note, n)
 order by p.n
 `
 
 type PreviewScheduleParams struct {
-	Name  string
-	Count int32
-	Since *time.Time
+	Name   string
+	Count  int32
+	Since  *time.Time
+	Tenant *string
 }
 
 type PreviewScheduleRow struct {
@@ -230,7 +254,12 @@ type PreviewScheduleRow struct {
 }
 
 func (q *Queries) PreviewSchedule(ctx context.Context, arg PreviewScheduleParams) ([]PreviewScheduleRow, error) {
-	rows, err := q.db.Query(ctx, previewSchedule, arg.Name, arg.Count, arg.Since)
+	rows, err := q.db.Query(ctx, previewSchedule,
+		arg.Name,
+		arg.Count,
+		arg.Since,
+		arg.Tenant,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -256,11 +285,16 @@ func (q *Queries) PreviewSchedule(ctx context.Context, arg PreviewScheduleParams
 }
 
 const resumeSchedule = `-- name: ResumeSchedule :exec
-select weir.resume_schedule($1::text)
+select weir.resume_schedule($1::text, $2::text)
 `
 
-func (q *Queries) ResumeSchedule(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, resumeSchedule, name)
+type ResumeScheduleParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) ResumeSchedule(ctx context.Context, arg ResumeScheduleParams) error {
+	_, err := q.db.Exec(ctx, resumeSchedule, arg.Name, arg.Tenant)
 	return err
 }
 
@@ -270,15 +304,19 @@ select r.slot::timestamptz as slot, r.manual::boolean as manual, r.outcome::text
   r.due_at::timestamptz as due_at, r.fired_at::timestamptz as fired_at, greatest(r.until_at) as until_at,
   coalesce(r.detail, '')::text as detail, coalesce(r.workflow_id, 0)::bigint as workflow_id
 from weir.schedule_runs r
-where r.schedule_id = (select s.id from weir.schedules s where s.name = $1::text)
-  and (r.slot, r.manual) < ($2::timestamptz, $3::boolean)
-  and ($4::text is null or r.outcome = $4)
-  and ($5::bigint is null or r.manual and $5 in (r.job_id, r.workflow_id))
-order by r.slot desc, r.manual desc limit $6::int
+where r.schedule_id = (select s.id from weir.schedules s where s.name = $1::text
+    and coalesce(s.tenant, '') = $2::text)
+  and weir.reaches($3::jsonb, r.tenant, r.queues)
+  and (r.slot, r.manual) < ($4::timestamptz, $5::boolean)
+  and ($6::text is null or r.outcome = $6)
+  and ($7::bigint is null or r.manual and $7 in (r.job_id, r.workflow_id))
+order by r.slot desc, r.manual desc limit $8::int
 `
 
 type ScheduleRunsParams struct {
 	Name         string
+	Tenant       string
+	Bounds       json.RawMessage
 	Before       time.Time
 	BeforeManual bool
 	Outcome      *string
@@ -302,6 +340,8 @@ type ScheduleRunsRow struct {
 func (q *Queries) ScheduleRuns(ctx context.Context, arg ScheduleRunsParams) ([]ScheduleRunsRow, error) {
 	rows, err := q.db.Query(ctx, scheduleRuns,
 		arg.Name,
+		arg.Tenant,
+		arg.Bounds,
 		arg.Before,
 		arg.BeforeManual,
 		arg.Outcome,
@@ -339,18 +379,25 @@ func (q *Queries) ScheduleRuns(ctx context.Context, arg ScheduleRunsParams) ([]S
 
 const setSchedule = `-- name: SetSchedule :exec
 
-select weir.set_schedule($1::text, $2::jsonb - 'name', $3::boolean)
+select weir.set_schedule($1::text, $2::jsonb - 'name', $3::boolean,
+  $4::text)
 `
 
 type SetScheduleParams struct {
 	Name       string
 	Definition json.RawMessage
 	Replace    bool
+	Tenant     *string
 }
 
 // Definitions are passed on as they were sent, so that the functions can tell an absent field from null.
 func (q *Queries) SetSchedule(ctx context.Context, arg SetScheduleParams) error {
-	_, err := q.db.Exec(ctx, setSchedule, arg.Name, arg.Definition, arg.Replace)
+	_, err := q.db.Exec(ctx, setSchedule,
+		arg.Name,
+		arg.Definition,
+		arg.Replace,
+		arg.Tenant,
+	)
 	return err
 }
 
@@ -366,11 +413,16 @@ func (q *Queries) SweepScheduleSlots(ctx context.Context, most int32) (int32, er
 }
 
 const triggerSchedule = `-- name: TriggerSchedule :one
-select weir.trigger_schedule($1::text)::bigint
+select weir.trigger_schedule($1::text, $2::text)::bigint
 `
 
-func (q *Queries) TriggerSchedule(ctx context.Context, name string) (int64, error) {
-	row := q.db.QueryRow(ctx, triggerSchedule, name)
+type TriggerScheduleParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) TriggerSchedule(ctx context.Context, arg TriggerScheduleParams) (int64, error) {
+	row := q.db.QueryRow(ctx, triggerSchedule, arg.Name, arg.Tenant)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err

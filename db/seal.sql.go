@@ -26,12 +26,12 @@ func (q *Queries) SealStep(ctx context.Context) (SealStepRow, error) {
 	return i, err
 }
 
-const tryChoreLock = `-- name: TryChoreLock :one
-select pg_try_advisory_xact_lock(hashtext('weir'), hashtext($1::text))::boolean
+const tryTurn = `-- name: TryTurn :one
+select weir.try_turn($1::text)::boolean
 `
 
-func (q *Queries) TryChoreLock(ctx context.Context, what string) (bool, error) {
-	row := q.db.QueryRow(ctx, tryChoreLock, what)
+func (q *Queries) TryTurn(ctx context.Context, what string) (bool, error) {
+	row := q.db.QueryRow(ctx, tryTurn, what)
 	var column_1 bool
 	err := row.Scan(&column_1)
 	return column_1, err

@@ -56,6 +56,15 @@ func (s *Share) remove(pool *pgxpool.Pool) {
 	}
 }
 
+// reset closes the idle connections of all pools, and the others when they are released.
+func (s *Share) reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.members {
+		m.pgx.Reset()
+	}
+}
+
 // refused divides the connections that are open: PostgreSQL has just refused one more.
 func (s *Share) refused() {
 	s.mu.Lock()
@@ -100,27 +109,42 @@ func (s *Share) more() {
 	s.grow = time.AfterFunc(growEvery, s.more)
 }
 
-// divide gives each pool a part in proportion to its most, and at least one, with mu held. It says whether every pool has its most.
+// divide gives each pool its part, with mu held. It says whether every pool has its most.
 func (s *Share) divide() (all bool) {
-	left, wanted := s.granted, 0
+	left := s.granted
+	var pools []*Pool
+	var most []int
 	for _, m := range s.members {
 		if m.pool == nil {
 			left -= m.max
-		} else {
-			wanted += m.max
-		}
-	}
-	all = true
-	for _, m := range s.members {
-		if m.pool == nil {
 			continue
 		}
-		part := min(max(1, left*m.max/wanted), m.max)
-		all = all && part == m.max
-		m.pool.gate.set(part)
-		go m.pool.trim(part)
+		pools, most = append(pools, m.pool), append(most, m.max)
+	}
+	all = true
+	for i, part := range parts(left, most) {
+		all = all && part == most[i]
+		pools[i].gate.set(part)
+		go pools[i].trim(part)
 	}
 	return all
+}
+
+// parts divides connections among pools: one each, and the rest in proportion to the most that each may have. Where there are at least as many
+// connections as pools, the parts are no more than the connections: a pool that has none yet gets its first as others return theirs.
+func parts(connections int, most []int) []int {
+	spare, room := max(0, connections-len(most)), 0
+	for _, m := range most {
+		room += m - 1
+	}
+	result := make([]int, len(most))
+	for i, m := range most {
+		result[i] = 1
+		if room > 0 {
+			result[i] += min(spare*(m-1)/room, m-1)
+		}
+	}
+	return result
 }
 
 // trim closes idle connections that are more than the pool may have.

@@ -28,25 +28,31 @@ func (q *Queries) CreateDeliveries(ctx context.Context, webhookID int64) (Create
 }
 
 const deleteWebhook = `-- name: DeleteWebhook :exec
-select weir.delete_webhook($1::text)
+select weir.delete_webhook($1::text, $2::text)
 `
 
-func (q *Queries) DeleteWebhook(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, deleteWebhook, name)
+type DeleteWebhookParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) DeleteWebhook(ctx context.Context, arg DeleteWebhookParams) error {
+	_, err := q.db.Exec(ctx, deleteWebhook, arg.Name, arg.Tenant)
 	return err
 }
 
 const disableWebhook = `-- name: DisableWebhook :exec
-select weir.disable_webhook($1::text, $2::text)
+select weir.disable_webhook($1::text, $2::text, $3::text)
 `
 
 type DisableWebhookParams struct {
 	Name   string
 	Reason *string
+	Tenant *string
 }
 
 func (q *Queries) DisableWebhook(ctx context.Context, arg DisableWebhookParams) error {
-	_, err := q.db.Exec(ctx, disableWebhook, arg.Name, arg.Reason)
+	_, err := q.db.Exec(ctx, disableWebhook, arg.Name, arg.Reason, arg.Tenant)
 	return err
 }
 
@@ -80,11 +86,16 @@ func (q *Queries) DispatchDeliveries(ctx context.Context, most int32) ([]Dispatc
 }
 
 const enableWebhook = `-- name: EnableWebhook :exec
-select weir.enable_webhook($1::text)
+select weir.enable_webhook($1::text, $2::text)
 `
 
-func (q *Queries) EnableWebhook(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, enableWebhook, name)
+type EnableWebhookParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) EnableWebhook(ctx context.Context, arg EnableWebhookParams) error {
+	_, err := q.db.Exec(ctx, enableWebhook, arg.Name, arg.Tenant)
 	return err
 }
 
@@ -118,13 +129,17 @@ select d.id::bigint as id, d.event_id::text as event_id, d.event::text as event,
   coalesce(d.error, '')::text as error, greatest(d.duration_seconds) as duration_seconds,
     d.created_at::timestamptz as created_at, greatest(d.tried_at) as tried_at
 from weir.webhook_delivery d
-where d.webhook_id = weir.webhook_id($1::text) and d.id < $2::bigint
-  and ($3::text is null or d.state = $3)
-order by d.id desc limit $4::int
+where d.webhook_id = (select w.id from weir.webhook w where w.name = $1::text
+    and coalesce(w.tenant, '') = $2::text and weir.reaches($3::jsonb, w.tenant, w.queues))
+  and d.id < $4::bigint
+  and ($5::text is null or d.state = $5)
+order by d.id desc limit $6::int
 `
 
 type ListDeliveriesParams struct {
 	Name          string
+	Tenant        string
+	Bounds        json.RawMessage
 	Before        int64
 	State         *string
 	MaxDeliveries int32
@@ -147,6 +162,8 @@ type ListDeliveriesRow struct {
 func (q *Queries) ListDeliveries(ctx context.Context, arg ListDeliveriesParams) ([]ListDeliveriesRow, error) {
 	rows, err := q.db.Query(ctx, listDeliveries,
 		arg.Name,
+		arg.Tenant,
+		arg.Bounds,
 		arg.Before,
 		arg.State,
 		arg.MaxDeliveries,
@@ -187,15 +204,21 @@ select w.name::text as name, w.url::text as url, w.events::text[] as events, w.q
   w.disable_after_seconds::int as disable_after_seconds, w.created_at::timestamptz as created_at,
     greatest(w.disabled_at) as disabled_at, coalesce(w.disabled_reason, '')::text as disabled_reason,
   greatest(w.failing_since) as failing_since, greatest(w.old_secret_until) as old_secret_until,
-    w.pending::bigint as pending
+    w.pending::bigint as pending, coalesce(w.tenant, '')::text as tenant, w.error_text::boolean as error_text
 from weir.webhooks w
-where w.name > $1::text and ($2::text is null or w.name = $2)
-order by w.name limit $3::int
+where (coalesce(w.tenant, ''), w.name) > ($1::text, $2::text)
+  and ($3::text is null or coalesce(w.tenant, '') = $3)
+  and ($4::text is null or w.name = $4)
+  and weir.reaches($5::jsonb, w.tenant, w.queues)
+order by coalesce(w.tenant, ''), w.name limit $6::int
 `
 
 type ListWebhooksParams struct {
+	AfterTenant string
 	After       string
+	Tenant      *string
 	Name        *string
+	Bounds      json.RawMessage
 	MaxWebhooks int32
 }
 
@@ -213,10 +236,19 @@ type ListWebhooksRow struct {
 	FailingSince        *time.Time
 	OldSecretUntil      *time.Time
 	Pending             int64
+	Tenant              string
+	ErrorText           bool
 }
 
 func (q *Queries) ListWebhooks(ctx context.Context, arg ListWebhooksParams) ([]ListWebhooksRow, error) {
-	rows, err := q.db.Query(ctx, listWebhooks, arg.After, arg.Name, arg.MaxWebhooks)
+	rows, err := q.db.Query(ctx, listWebhooks,
+		arg.AfterTenant,
+		arg.After,
+		arg.Tenant,
+		arg.Name,
+		arg.Bounds,
+		arg.MaxWebhooks,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +270,8 @@ func (q *Queries) ListWebhooks(ctx context.Context, arg ListWebhooksParams) ([]L
 			&i.FailingSince,
 			&i.OldSecretUntil,
 			&i.Pending,
+			&i.Tenant,
+			&i.ErrorText,
 		); err != nil {
 			return nil, err
 		}
@@ -251,10 +285,11 @@ func (q *Queries) ListWebhooks(ctx context.Context, arg ListWebhooksParams) ([]L
 
 const pendingDelivery = `-- name: PendingDelivery :one
 select w.id::bigint as webhook_id, w.name::text as webhook, w.url::text as url,
-  w.timeout_seconds::int as timeout_seconds, w.secret::text as secret,
-  case when w.old_secret_until > clock_timestamp() then w.old_secret else '' end::text as old_secret,
+  w.timeout_seconds::int as timeout_seconds, s.secret::text as secret,
+  case when w.old_secret_until > clock_timestamp() then s.old_secret else '' end::text as old_secret,
     d.event_id::text as event_id, d.body::jsonb as body, d.attempts::int as attempts
 from weir.webhook_delivery d join weir.webhook w on w.id = d.webhook_id
+  join weir_auth.webhook_secret s on s.webhook_id = w.id
 where d.id = $1::bigint and d.takes = $2::int and d.state = 'pending'
   and (w.disabled_at is null or d.job_id is null)
 `
@@ -322,33 +357,50 @@ func (q *Queries) RecordDeliveryAttempt(ctx context.Context, arg RecordDeliveryA
 
 const rotateWebhookSecret = `-- name: RotateWebhookSecret :one
 select weir.rotate_webhook_secret($1::text,
-  make_interval(secs => $2::float8))::text
+  make_interval(secs => $2::float8), $3::text,
+  $4::text)::text
 `
 
 type RotateWebhookSecretParams struct {
 	Name           string
 	KeepOldSeconds float64
+	Tenant         *string
+	Secret         *string
 }
 
 func (q *Queries) RotateWebhookSecret(ctx context.Context, arg RotateWebhookSecretParams) (string, error) {
-	row := q.db.QueryRow(ctx, rotateWebhookSecret, arg.Name, arg.KeepOldSeconds)
+	row := q.db.QueryRow(ctx, rotateWebhookSecret,
+		arg.Name,
+		arg.KeepOldSeconds,
+		arg.Tenant,
+		arg.Secret,
+	)
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
 }
 
 const setWebhook = `-- name: SetWebhook :one
-select coalesce(weir.set_webhook($1::text, $2::jsonb, $3::boolean), '')::text
+select coalesce(weir.set_webhook($1::text, $2::jsonb, $3::boolean,
+  $4::text, $5::text), '')::text
 `
 
 type SetWebhookParams struct {
 	Name     string
 	Settings json.RawMessage
 	Make     bool
+	Tenant   *string
+	Secret   *string
 }
 
 func (q *Queries) SetWebhook(ctx context.Context, arg SetWebhookParams) (string, error) {
-	row := q.db.QueryRow(ctx, setWebhook, arg.Name, arg.Settings, arg.Make)
+	row := q.db.QueryRow(ctx, setWebhook,
+		arg.Name,
+		arg.Settings,
+		arg.Make,
+		arg.Tenant,
+		arg.Secret,
+	)
 	var column_1 string
 	err := row.Scan(&column_1)
 	return column_1, err
@@ -366,11 +418,16 @@ func (q *Queries) SweepDeliveries(ctx context.Context, most int32) (int32, error
 }
 
 const testWebhook = `-- name: TestWebhook :one
-select weir.test_webhook($1::text)::bigint
+select weir.test_webhook($1::text, $2::text)::bigint
 `
 
-func (q *Queries) TestWebhook(ctx context.Context, name string) (int64, error) {
-	row := q.db.QueryRow(ctx, testWebhook, name)
+type TestWebhookParams struct {
+	Name   string
+	Tenant *string
+}
+
+func (q *Queries) TestWebhook(ctx context.Context, arg TestWebhookParams) (int64, error) {
+	row := q.db.QueryRow(ctx, testWebhook, arg.Name, arg.Tenant)
 	var column_1 int64
 	err := row.Scan(&column_1)
 	return column_1, err

@@ -68,14 +68,18 @@ select w.name::text as name, w.state::text as state, coalesce(w.hostname, '')::t
   coalesce(w.version, '')::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
   greatest(w.capacity) as capacity, w.running::bigint as running, greatest(w.load) as load,
     w.registered_at::timestamptz as registered_at, w.last_seen_at::timestamptz as last_seen_at,
-  greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at
+  greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at, coalesce(w.tenant, '')::text as tenant
 from weir.workers w
 where w.name > $1::text and ($2::text is null or w.name = $2)
   and ($3::text is null or w.state = $3)
   and ($4::text is null or $4 = any (w.queues))
   and ($5::text is null or w.hostname = $5)
+  -- one that is no more than a worker sees its own, and those without an owner unless it has a tenant
+  and case when $6::int is null then weir.reaches($7::jsonb, w.tenant, w.queues)
+    else w.principal = $6
+      or w.principal is null and w.tenant is null and $7::jsonb ->> 'tenant' is null end
 order by w.name
-limit $6::int
+limit $8::int
 `
 
 type ListWorkersParams struct {
@@ -84,6 +88,8 @@ type ListWorkersParams struct {
 	State      *string
 	Queue      *string
 	Hostname   *string
+	Worker     *int32
+	Bounds     json.RawMessage
 	MaxWorkers int32
 }
 
@@ -101,6 +107,7 @@ type ListWorkersRow struct {
 	LastSeenAt   time.Time
 	PausedAt     *time.Time
 	DrainingAt   *time.Time
+	Tenant       string
 }
 
 func (q *Queries) ListWorkers(ctx context.Context, arg ListWorkersParams) ([]ListWorkersRow, error) {
@@ -110,6 +117,8 @@ func (q *Queries) ListWorkers(ctx context.Context, arg ListWorkersParams) ([]Lis
 		arg.State,
 		arg.Queue,
 		arg.Hostname,
+		arg.Worker,
+		arg.Bounds,
 		arg.MaxWorkers,
 	)
 	if err != nil {
@@ -133,6 +142,7 @@ func (q *Queries) ListWorkers(ctx context.Context, arg ListWorkersParams) ([]Lis
 			&i.LastSeenAt,
 			&i.PausedAt,
 			&i.DrainingAt,
+			&i.Tenant,
 		); err != nil {
 			return nil, err
 		}
@@ -171,16 +181,17 @@ func (q *Queries) PauseWorker(ctx context.Context, name string) error {
 }
 
 const registerWorker = `-- name: RegisterWorker :exec
-select weir.register_worker($1::text, $2::jsonb)
+select weir.register_worker_as($1::text, $2::jsonb, $3::jsonb)
 `
 
 type RegisterWorkerParams struct {
 	Name     string
 	Settings json.RawMessage
+	Caller   json.RawMessage
 }
 
 func (q *Queries) RegisterWorker(ctx context.Context, arg RegisterWorkerParams) error {
-	_, err := q.db.Exec(ctx, registerWorker, arg.Name, arg.Settings)
+	_, err := q.db.Exec(ctx, registerWorker, arg.Name, arg.Settings, arg.Caller)
 	return err
 }
 
@@ -196,11 +207,16 @@ func (q *Queries) RemoveWorker(ctx context.Context, name string) (int32, error) 
 }
 
 const requireWorker = `-- name: RequireWorker :exec
-select weir.require_worker($1::text)
+select weir.require_worker($1::text, $2::jsonb)
 `
 
-func (q *Queries) RequireWorker(ctx context.Context, name string) error {
-	_, err := q.db.Exec(ctx, requireWorker, name)
+type RequireWorkerParams struct {
+	Name   string
+	Bounds json.RawMessage
+}
+
+func (q *Queries) RequireWorker(ctx context.Context, arg RequireWorkerParams) error {
+	_, err := q.db.Exec(ctx, requireWorker, arg.Name, arg.Bounds)
 	return err
 }
 
@@ -240,12 +256,13 @@ func (q *Queries) TouchWorkers(ctx context.Context, arg TouchWorkersParams) erro
 
 const workerHeartbeat = `-- name: WorkerHeartbeat :one
 select state::text as state, greatest(capacity) as capacity, registered::boolean as registered
-  from weir.worker_heartbeat($1::text, $2::float8)
+  from weir.worker_heartbeat_as($1::text, $2::float8, $3::jsonb)
 `
 
 type WorkerHeartbeatParams struct {
-	Name string
-	Load *float64
+	Name   string
+	Load   *float64
+	Caller json.RawMessage
 }
 
 type WorkerHeartbeatRow struct {
@@ -255,20 +272,24 @@ type WorkerHeartbeatRow struct {
 }
 
 func (q *Queries) WorkerHeartbeat(ctx context.Context, arg WorkerHeartbeatParams) (WorkerHeartbeatRow, error) {
-	row := q.db.QueryRow(ctx, workerHeartbeat, arg.Name, arg.Load)
+	row := q.db.QueryRow(ctx, workerHeartbeat, arg.Name, arg.Load, arg.Caller)
 	var i WorkerHeartbeatRow
 	err := row.Scan(&i.State, &i.Capacity, &i.Registered)
 	return i, err
 }
 
 const workerHistory = `-- name: WorkerHistory :many
-select job_id::bigint, kind::text, queue::text, attempt::smallint, outcome::text, started_at::timestamptz,
-  ended_at::timestamptz, coalesce(error, '')::text as error
-from weir.worker_history($1::text, $2::timestamptz, $3::timestamptz,
-  $4::bigint, $5::int)
+select h.job_id::bigint as job_id, h.kind::text as kind, h.queue::text as queue, h.attempt::smallint as attempt,
+  h.outcome::text as outcome, h.started_at::timestamptz as started_at, h.ended_at::timestamptz as ended_at,
+  coalesce(h.error, '')::text as error,
+  ($1::jsonb is null or exists (select from weir.job j where j.id = h.job_id
+    and weir.is_within($1::jsonb, j.tenant, h.queue, j.principal)))::boolean as within
+from weir.worker_history($2::text, $3::timestamptz, $4::timestamptz,
+  $5::bigint, $6::int) h
 `
 
 type WorkerHistoryParams struct {
+	Bounds    json.RawMessage
 	Worker    string
 	Since     time.Time
 	Before    time.Time
@@ -285,10 +306,12 @@ type WorkerHistoryRow struct {
 	StartedAt time.Time
 	EndedAt   time.Time
 	Error     string
+	Within    bool
 }
 
 func (q *Queries) WorkerHistory(ctx context.Context, arg WorkerHistoryParams) ([]WorkerHistoryRow, error) {
 	rows, err := q.db.Query(ctx, workerHistory,
+		arg.Bounds,
 		arg.Worker,
 		arg.Since,
 		arg.Before,
@@ -311,6 +334,7 @@ func (q *Queries) WorkerHistory(ctx context.Context, arg WorkerHistoryParams) ([
 			&i.StartedAt,
 			&i.EndedAt,
 			&i.Error,
+			&i.Within,
 		); err != nil {
 			return nil, err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/encryption"
 )
 
 // Outcome is how an attempt ended, as its worker reports it.
@@ -45,6 +46,8 @@ type Ack struct {
 	Retry          *bool           `json:"retry,omitempty" doc:"With fail: false: it is dead, whatever its attempts. Defaults to true."`
 	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With fail: wait this long before the retry, whatever the retry policy says."`
 	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With snooze: available again after this delay."`
+
+	encrypted json.RawMessage // in place of Error
 }
 
 // AckStatus says whether an ack was accepted.
@@ -147,29 +150,14 @@ func (e *Engine) ackTogether(ctx context.Context, acks []Ack) ([]AckResult, erro
 }
 
 func (e *Engine) ack(ctx context.Context, pool *db.Pool, acks []Ack) ([]AckResult, error) {
-	groups, err := groupAcks(acks)
-	if err != nil {
-		return nil, err
-	}
 	results := make([]AckResult, len(acks))
-	run := func(q *db.Queries) error {
-		for _, g := range groups {
-			if err := g.run(ctx, q, results); err != nil {
-				return err
-			}
+	err := e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptAcks(ctx, acks)
+		if err != nil {
+			return err
 		}
-		return nil
-	}
-	if len(groups) == 1 {
-		err = run(db.New(pool))
-	} else {
-		err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
-			if err := db.New(tx).LockLeases(ctx, idsOf(acks)); err != nil {
-				return err
-			}
-			return run(db.New(tx))
-		})
-	}
+		return commitAcks(ctx, pool, encrypted, results)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -181,6 +169,31 @@ func (e *Engine) ack(ctx context.Context, pool *db.Pool, acks []Ack) ([]AckResul
 		}
 	}
 	return results, nil
+}
+
+// commitAcks writes each ack's result to its place.
+func commitAcks(ctx context.Context, pool *db.Pool, acks []Ack, results []AckResult) error {
+	groups, err := groupAcks(acks)
+	if err != nil {
+		return err
+	}
+	run := func(q *db.Queries) error {
+		for _, g := range groups {
+			if err := g.run(ctx, q, results); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(groups) == 1 {
+		return run(db.New(pool))
+	}
+	return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if err := db.New(tx).LockLeases(ctx, idsOf(acks)); err != nil {
+			return err
+		}
+		return run(db.New(tx))
+	})
 }
 
 // AckOne ends one lease; acks that arrive together are committed together. Errors: StaleToken, JobNotFound, InvalidArgument, Overloaded.
@@ -214,6 +227,8 @@ func (a Ack) check() *Error {
 		return invalid("id", "is required")
 	case a.Token.Number <= 0:
 		return invalid("token", "is required")
+	case a.Outcome == Complete && encryption.IsEncrypted(a.Result):
+		return invalid("result", "must not begin with weir:encrypted:")
 	case a.Outcome == Fail && (a.Error == nil || a.Error.Message == ""):
 		return invalid("error.message", "is required with outcome fail")
 	case a.Outcome == Fail && a.RetryInSeconds != nil && !within(*a.RetryInSeconds, 0, tenYears):
@@ -290,9 +305,12 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 			g.results = append(g.results, a.Result)
 			g.given = g.given || a.Result != nil
 		case Fail:
-			text, err := json.Marshal(a.Error)
-			if err != nil {
-				return nil, err
+			text := a.encrypted
+			if text == nil {
+				var err error
+				if text, err = json.Marshal(a.Error); err != nil {
+					return nil, err
+				}
 			}
 			g.errors = append(g.errors, text)
 			g.retries = append(g.retries, a.Retry == nil || *a.Retry)

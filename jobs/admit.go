@@ -77,7 +77,7 @@ func (m *metrics) admittedJobs(row db.AdmitRow) {
 
 // countFlights adds the figures of the queues with limits.
 func (m *metrics) countFlights(ctx context.Context) {
-	rows, err := m.e.loops.CountInFlight(ctx)
+	rows, err := m.e.loops.CountInFlight(ctx, metricNames)
 	if err != nil {
 		m.e.log.Warn("could not count the jobs in flight for the metrics", "error", err)
 	}

@@ -69,25 +69,29 @@ func (e *Engine) keepAudit(ctx context.Context) error {
 	return fromDB("keeping the audit trail", err)
 }
 
-// actor is what weir.record_change reads in the setting weir.actor.
+// actor is the setting weir.actor of a change: who makes it, which weir.record_change reads, and what the caller is bound
+// to, for weir.caller_bounds.
 type actor struct {
 	Name      string `json:"name"`
 	ID        int32  `json:"id,omitempty"`
 	KeyID     string `json:"key_id,omitempty"`
 	Remote    string `json:"remote,omitempty"`
 	RequestID string `json:"request_id,omitempty"`
-	Operation string `json:"operation"`
+	Operation string `json:"operation,omitempty"`
+
+	Bounds *bounds `json:"bounds,omitempty"`
+	Redact bool    `json:"redact,omitempty"`
 }
 
-// actorOf is who makes a change, as JSON; empty where no call makes it.
+// actorOf is who makes a change, as JSON; empty where no caller makes it.
 func actorOf(ctx context.Context) string {
 	call, ok := access.CallFrom(ctx)
-	if !ok {
+	if !ok && access.From(ctx) == nil {
 		return ""
 	}
-	a := actor{Name: callerName(ctx), Remote: call.Remote, RequestID: call.RequestID, Operation: call.Operation}
+	a := actor{Name: callerName(ctx), Remote: call.Remote, RequestID: call.RequestID, Operation: call.Operation, Bounds: boundsOf(ctx)}
 	if p := access.From(ctx); p != nil {
-		a.ID, a.KeyID = p.ID, p.KeyID
+		a.ID, a.KeyID, a.Redact = p.ID, p.KeyID, p.Redact
 	}
 	text, err := json.Marshal(a)
 	if err != nil {

@@ -62,7 +62,7 @@ func (e *Engine) CheckWorkflow(ctx context.Context, id ID) error {
 	return nil
 }
 
-// bind gives the steps of a workflow the tenant that the caller is bound to, and checks their queues.
+// bind gives the steps of a workflow the tenant that the caller is bound to and its circuit breakers, and checks their queues.
 func (w *NewWorkflow) bind(ctx context.Context) error {
 	w.Steps = slices.Clone(w.Steps)
 	return bindSteps(ctx, "steps[%d]", w.Steps)
@@ -77,6 +77,10 @@ func bindSteps(ctx context.Context, place string, steps []NewStep) error {
 		s, at := &steps[i], fmt.Sprintf(place, i)
 		if p.Tenant != "" {
 			s.Tenant = p.Tenant
+		}
+		var err error
+		if s.Breaker, err = ownBreaker(p, at+".breaker", s.Breaker); err != nil {
+			return err
 		}
 		if s.Kind != "" || s.Queue != "" { // a step without a worker waits in no queue
 			if err := checkQueues(ctx, at+".queue", NewJob{Queue: s.Queue}.queue()); err != nil {
@@ -123,12 +127,23 @@ func boundsOf(ctx context.Context) *bounds {
 	return b
 }
 
-// checkSearch returns Forbidden if the caller searches in args and errors that it may not see.
-func checkSearch(ctx context.Context, text string) error {
-	if p := access.From(ctx); text == "" || p == nil || !p.Redact {
+// Ref names a record that a tenant may own. An empty tenant stands for that of the caller.
+type Ref struct{ Tenant, Name string }
+
+// of is the record that a caller means.
+func (r Ref) of(ctx context.Context) Ref {
+	if p := access.From(ctx); p != nil && r.Tenant == "" {
+		r.Tenant = p.Tenant
+	}
+	return r
+}
+
+// checkSearch returns Forbidden if the caller looks for something in args and errors, and may not see them.
+func checkSearch(ctx context.Context, field string, looks bool) error {
+	if p := access.From(ctx); !looks || p == nil || !p.Redact {
 		return nil
 	}
-	return &Error{Code: Forbidden, Field: "q", Message: "the key sees no args and errors, and so cannot search in them"}
+	return &Error{Code: Forbidden, Field: field, Message: "the key sees no args and errors, and so cannot search in them"}
 }
 
 // encodedBounds are boundsOf as SQL takes them: null if the caller may see everything.
@@ -144,13 +159,59 @@ func encodedBounds(ctx context.Context) (json.RawMessage, error) {
 	return text, nil
 }
 
-// CheckQueue returns QueueNotFound unless the caller may use a queue.
+// CheckQueue returns QueueNotFound unless the caller may use a queue and all that is in it: one of its queues, and where it has a tenant one that belongs
+// to that.
 func (e *Engine) CheckQueue(ctx context.Context, name string) error {
 	p := access.From(ctx)
-	if p == nil || p.MayUse(name) && p.Tenant == "" {
+	if p == nil {
 		return nil
 	}
+	if p.MayUse(name) {
+		if p.Tenant == "" {
+			return nil
+		}
+		owners, err := e.tenantsOfQueues(ctx, name)
+		if err != nil || owners[name] == p.Tenant {
+			return err
+		}
+	}
 	return &Error{Code: QueueNotFound, Message: fmt.Sprintf("there is no queue %q", name)}
+}
+
+// tenantsOfQueues are the tenants of those of some queues that belong to one.
+func (e *Engine) tenantsOfQueues(ctx context.Context, names ...string) (map[string]string, error) {
+	rows, err := e.q.TenantsOfQueues(ctx, names)
+	if err != nil {
+		return nil, fromDB("looking up the tenants of queues", err)
+	}
+	owners := make(map[string]string, len(rows))
+	for _, r := range rows {
+		owners[r.Name] = r.Tenant
+	}
+	return owners, nil
+}
+
+// checkWork returns Forbidden unless a worker with a tenant may claim all jobs of some queues: of those that belong to its tenant, and of shared ones that
+// its key names.
+func (e *Engine) checkWork(ctx context.Context, queues []string) error {
+	p := access.From(ctx)
+	if p == nil || p.Tenant == "" {
+		return nil
+	}
+	owners, err := e.tenantsOfQueues(ctx, queues...)
+	if err != nil {
+		return err
+	}
+	for i, name := range queues {
+		if owner := owners[name]; owner != p.Tenant && (owner != "" || p.Queues == nil) {
+			return &Error{
+				Code: Forbidden, Field: fmt.Sprintf("queues[%d]", i),
+				Message: fmt.Sprintf("the key is bound to a tenant, and the queue %q does not belong to that tenant", name),
+				Hint:    "A worker gets every job of a queue, whatever its tenant: let the queue belong to this tenant, or name it in the key.",
+			}
+		}
+	}
+	return nil
 }
 
 // checkQueues returns Forbidden if the caller may not use one of some queues; place names where it is in the request.

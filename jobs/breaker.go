@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -39,13 +40,13 @@ type BreakerSettings struct {
 // CountedError says which errors count as failures: those of one of the types or with the pattern, if either is given, and of none of the excepted types.
 type CountedError struct {
 	Types       []string `json:"types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types count. lost, for a lease that ran out, counts only if it is named here; timeout is a type too."`
-	Pattern     string   `json:"pattern,omitempty" minLength:"1" maxLength:"1000" doc:"Errors count if their message or type matches this regular expression (PostgreSQL syntax)."`
+	Pattern     string   `json:"pattern,omitempty" minLength:"1" maxLength:"200" doc:"Errors count if their message or type matches this regular expression (PostgreSQL syntax)."`
 	ExceptTypes []string `json:"except_types,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Errors of these types do not count."`
 }
 
 // WhileOpen is what happens to the jobs of a circuit breaker while it is open.
 type WhileOpen struct {
-	Policy       string          `json:"policy" enum:"hold,reroute,complete_last_result,complete_default,degraded,throttle,postpone" doc:"hold: they wait. reroute: they go to another queue. complete_last_result: they complete with the result of the last job of the same kind and args. complete_default: they complete with a result given here. degraded: they run, marked so. throttle: they run at a rate. postpone: they are scheduled for later."`
+	Policy       string          `json:"policy" enum:"hold,reroute,complete_last_result,complete_default,degraded,throttle,postpone" doc:"hold: they wait. reroute: they go to another queue. complete_last_result: they complete with the result of the last job of the same tenant, kind and args. complete_default: they complete with a result given here. degraded: they run, marked so. throttle: they run at a rate. postpone: they are scheduled for later."`
 	Queue        string          `json:"queue,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"With reroute: the other queue. It must not lead back."`
 	Result       json.RawMessage `json:"result,omitempty" doc:"With complete_default: any JSON of at most 64 KiB. With complete_last_result: used if there is no last result; without it, such jobs are held."`
 	PerSecond    *float64        `json:"per_second,omitempty" minimum:"0.001" maximum:"100000" doc:"With throttle: the rate in jobs per second."`
@@ -57,6 +58,7 @@ type WhileOpen struct {
 // Breaker is a circuit breaker: its state, what it has seen, and its settings.
 type Breaker struct {
 	Name             string       `json:"name" doc:"Its name: a dependency." example:"stripe"`
+	Tenant           string       `json:"tenant,omitempty" doc:"The tenant that it belongs to. Names are those of its tenant."`
 	State            BreakerState `json:"state" enum:"closed,open,half_open" doc:"closed: jobs run. open: they do not. half_open: a few run as probes of the dependency."`
 	Since            time.Time    `json:"since" doc:"When it entered its state."`
 	Recovering       bool         `json:"recovering,omitempty" doc:"It has closed, and jobs that it held are still coming back."`
@@ -88,13 +90,22 @@ type Breaker struct {
 	changes int64
 }
 
-// Breakers lists circuit breakers by name, starting after a name, in one state or any (""). It returns up to limit of them.
-func (e *Engine) Breakers(ctx context.Context, state BreakerState, after string, limit int) ([]Breaker, error) {
-	return e.listBreakers(ctx, e.q, db.ListBreakersParams{After: after, State: nonZero(string(state)), MaxBreakers: int32(limit)})
+// BreakerFilter chooses circuit breakers for a list. A zero value does not restrict it.
+type BreakerFilter struct {
+	State  BreakerState
+	Tenant string
 }
 
-func (e *Engine) listBreakers(ctx context.Context, q *db.Queries, params db.ListBreakersParams) ([]Breaker, error) {
-	rows, err := q.ListBreakers(ctx, params)
+// Breakers lists up to limit circuit breakers of the caller by reference, starting after one.
+func (e *Engine) Breakers(ctx context.Context, f BreakerFilter, after Ref, limit int) ([]Breaker, error) {
+	return e.listBreakers(ctx, db.ListBreakersParams{After: after.joined(), State: nonZero(string(f.State)), Tenant: nonZero(f.Tenant), MaxBreakers: int32(limit)})
+}
+
+func (e *Engine) listBreakers(ctx context.Context, params db.ListBreakersParams) ([]Breaker, error) {
+	if p := access.From(ctx); p != nil {
+		params.Caller = nonZero(p.Tenant)
+	}
+	rows, err := e.q.ListBreakers(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing circuit breakers", err)
 	}
@@ -108,49 +119,61 @@ func (e *Engine) listBreakers(ctx context.Context, q *db.Queries, params db.List
 }
 
 // Breaker returns one circuit breaker. Errors: BreakerNotFound.
-func (e *Engine) Breaker(ctx context.Context, name string) (Breaker, error) {
-	breakers, err := e.listBreakers(ctx, e.q, db.ListBreakersParams{Name: &name, MaxBreakers: 1})
+func (e *Engine) Breaker(ctx context.Context, ref Ref) (Breaker, error) {
+	reference := ref.of(ctx).joined()
+	breakers, err := e.listBreakers(ctx, db.ListBreakersParams{Reference: &reference, MaxBreakers: 1})
 	if err != nil {
 		return Breaker{}, err
 	}
 	if len(breakers) == 0 {
-		return Breaker{}, &Error{Code: BreakerNotFound, Message: fmt.Sprintf("there is no breaker %q", name), Hint: "The first job that names a breaker creates it, and so does PUT of its settings."}
+		return Breaker{}, noBreaker(ref)
 	}
 	return breakers[0], nil
 }
 
+func noBreaker(ref Ref) *Error {
+	return &Error{Code: BreakerNotFound, Message: fmt.Sprintf("there is no breaker %q", ref.Name), Hint: "The first job that names a breaker creates it, and so does PUT of its settings."}
+}
+
 // SetBreaker creates a circuit breaker or changes its settings; with replace, other settings get weir's defaults. The history keeps by,
-// if it is given.
-// Errors: InvalidArgument.
-func (e *Engine) SetBreaker(ctx context.Context, name string, settings BreakerSettings, replace bool, by string) (Breaker, error) {
+// if it is given. A caller with a tenant sets its own, whatever ref says. Errors: InvalidArgument, TooManyNames.
+func (e *Engine) SetBreaker(ctx context.Context, ref Ref, settings BreakerSettings, replace bool, by string) (Breaker, error) {
+	if settings.WhileOpen != nil {
+		if err := checkForged("while_open.result", settings.WhileOpen.Result); err != nil {
+			return Breaker{}, err
+		}
+	}
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return Breaker{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	if err := e.changes.SetBreaker(ctx, db.SetBreakerParams{Name: name, Settings: text, Replace: replace, By: nonZero(by)}); err != nil {
+	if p := access.From(ctx); p != nil && p.Tenant != "" {
+		ref.Tenant = p.Tenant
+	}
+	if err := e.changes.SetBreaker(ctx, db.SetBreakerParams{Name: ref.within(ctx), Settings: text, Replace: replace, By: nonZero(by)}); err != nil {
 		return Breaker{}, fromDB("setting a circuit breaker", err)
 	}
-	return e.Breaker(ctx, name)
+	return e.Breaker(ctx, ref)
 }
 
 // DeleteBreaker hides a circuit breaker that is closed, holds no jobs and is no queue's. Errors: BreakerNotFound, BreakerInUse.
-func (e *Engine) DeleteBreaker(ctx context.Context, name, by string) error {
-	return fromDB("deleting a circuit breaker", e.changes.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: name, By: nonZero(by)}))
+func (e *Engine) DeleteBreaker(ctx context.Context, ref Ref, by string) error {
+	return fromDB("deleting a circuit breaker", e.changes.DeleteBreaker(ctx, db.DeleteBreakerParams{Name: ref.of(ctx).within(ctx), By: nonZero(by)}))
 }
 
 func breakerFromRow(r db.ListBreakersRow) (Breaker, error) {
 	b := Breaker{
-		Name: r.Name, State: BreakerState(r.State), Since: r.Since.UTC(), Recovering: r.Recovering, NextProbeAt: utc(r.NextProbeAt), Openings: int(r.Openings), TimesOpened: r.TimesOpened,
+		Name: splitBreaker(r.Reference).Name, Tenant: r.Tenant, State: BreakerState(r.State), Since: r.Since.UTC(), Recovering: r.Recovering, NextProbeAt: utc(r.NextProbeAt), Openings: int(r.Openings), TimesOpened: r.TimesOpened,
 		Pinned: r.Pinned != "", PinnedUntil: utc(r.PinnedUntil), WindowSucceeded: r.WindowOk, WindowFailed: r.WindowFailed, Held: r.Held, Probes: int(r.Probes), Policy: r.Policy, Queues: r.Queues,
 		FailureThreshold: int(r.FailureThreshold), FailureRatio: r.FailureRatio, MinCalls: int(r.MinCalls), WindowSeconds: int(r.WindowSeconds), OpenSeconds: r.OpenSeconds,
 		MaxOpenSeconds: r.MaxOpenSeconds, HalfOpenProbes: int(r.HalfOpenProbes), CloseAfter: int(r.CloseAfter), RampPerSecond: r.RampPerSecond, RampFactor: r.RampFactor,
 		CreatedAt: r.CreatedAt.UTC(), changes: r.Changes,
 	}
 	if err := json.Unmarshal(r.Counts, &b.Counts); err != nil {
-		return Breaker{}, fmt.Errorf("reading which errors count for breaker %q: %w", r.Name, err)
+		return Breaker{}, fmt.Errorf("reading which errors count for breaker %q: %w", r.Reference, err)
 	}
 	if err := json.Unmarshal(r.WhileOpen, &b.WhileOpen); err != nil {
-		return Breaker{}, fmt.Errorf("reading the policy of breaker %q: %w", r.Name, err)
+		return Breaker{}, fmt.Errorf("reading the policy of breaker %q: %w", r.Reference, err)
 	}
 	return b, nil
 }

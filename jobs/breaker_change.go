@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -51,31 +52,31 @@ type BreakerEvent struct {
 }
 
 // TripBreaker opens a circuit breaker. Errors: BreakerNotFound, BreakerPinned, InvalidArgument.
-func (e *Engine) TripBreaker(ctx context.Context, name string, t BreakerTrip) (Breaker, error) {
-	if err := e.changes.TripBreaker(ctx, db.TripBreakerParams{Name: name, By: nonZero(t.By), Reason: nonZero(t.Reason), OpenSeconds: t.OpenSeconds}); err != nil {
+func (e *Engine) TripBreaker(ctx context.Context, ref Ref, t BreakerTrip) (Breaker, error) {
+	if err := e.changes.TripBreaker(ctx, db.TripBreakerParams{Name: ref.of(ctx).within(ctx), By: nonZero(t.By), Reason: nonZero(t.Reason), OpenSeconds: t.OpenSeconds}); err != nil {
 		return Breaker{}, fromDB("tripping a circuit breaker", err)
 	}
-	return e.Breaker(ctx, name)
+	return e.Breaker(ctx, ref)
 }
 
 // ResetBreaker closes a circuit breaker. Errors: BreakerNotFound, BreakerPinned, InvalidArgument.
-func (e *Engine) ResetBreaker(ctx context.Context, name string, r BreakerReset) (Breaker, error) {
-	if err := e.changes.ResetBreaker(ctx, db.ResetBreakerParams{Name: name, By: nonZero(r.By), Reason: nonZero(r.Reason)}); err != nil {
+func (e *Engine) ResetBreaker(ctx context.Context, ref Ref, r BreakerReset) (Breaker, error) {
+	if err := e.changes.ResetBreaker(ctx, db.ResetBreakerParams{Name: ref.of(ctx).within(ctx), By: nonZero(r.By), Reason: nonZero(r.Reason)}); err != nil {
 		return Breaker{}, fromDB("resetting a circuit breaker", err)
 	}
-	return e.Breaker(ctx, name)
+	return e.Breaker(ctx, ref)
 }
 
 // PinBreaker fixes the state of a circuit breaker, or ends a pin. Errors: BreakerNotFound, InvalidArgument.
-func (e *Engine) PinBreaker(ctx context.Context, name string, p BreakerPin) (Breaker, error) {
-	if err := e.changes.PinBreaker(ctx, db.PinBreakerParams{Name: name, State: p.State, By: nonZero(p.By), Reason: nonZero(p.Reason), ForSeconds: p.ForSeconds}); err != nil {
+func (e *Engine) PinBreaker(ctx context.Context, ref Ref, p BreakerPin) (Breaker, error) {
+	if err := e.changes.PinBreaker(ctx, db.PinBreakerParams{Name: ref.of(ctx).within(ctx), State: p.State, By: nonZero(p.By), Reason: nonZero(p.Reason), ForSeconds: p.ForSeconds}); err != nil {
 		return Breaker{}, fromDB("pinning a circuit breaker", err)
 	}
-	return e.Breaker(ctx, name)
+	return e.Breaker(ctx, ref)
 }
 
 // ReportBreaker records the outcome of calls for a circuit breaker, and returns the breaker. Errors: BreakerNotFound, InvalidArgument.
-func (e *Engine) ReportBreaker(ctx context.Context, name string, r BreakerReport) (Breaker, error) {
+func (e *Engine) ReportBreaker(ctx context.Context, ref Ref, r BreakerReport) (Breaker, error) {
 	var failure json.RawMessage
 	if r.Error != nil {
 		var err error
@@ -83,30 +84,33 @@ func (e *Engine) ReportBreaker(ctx context.Context, name string, r BreakerReport
 			return Breaker{}, err
 		}
 	}
-	if _, err := e.q.ReportBreaker(ctx, db.ReportBreakerParams{Name: name, Outcome: r.Outcome, Error: failure, Calls: int32(max(r.Calls, 1))}); err != nil {
+	if _, err := e.changes.ReportBreaker(ctx, db.ReportBreakerParams{Name: ref.of(ctx).within(ctx), Outcome: r.Outcome, Error: failure, Calls: int32(max(r.Calls, 1))}); err != nil {
 		return Breaker{}, fromDB("reporting to a circuit breaker", err)
 	}
-	return e.Breaker(ctx, name)
+	return e.Breaker(ctx, ref)
 }
 
 // BreakerEvents lists what happened to a circuit breaker, newest first, before an id (0: from the newest). It returns up to limit. Errors: BreakerNotFound.
-func (e *Engine) BreakerEvents(ctx context.Context, name string, before ID, limit int) ([]BreakerEvent, error) {
+func (e *Engine) BreakerEvents(ctx context.Context, ref Ref, before ID, limit int) ([]BreakerEvent, error) {
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	rows, err := e.reads.ListBreakerEvents(ctx, db.ListBreakerEventsParams{Name: name, Before: int64(before), MaxEvents: int32(limit)})
+	if p := access.From(ctx); p != nil && p.Tenant != "" && ref.of(ctx).Tenant != p.Tenant {
+		return nil, noBreaker(ref)
+	}
+	rows, err := e.reads.ListBreakerEvents(ctx, db.ListBreakerEventsParams{Reference: ref.of(ctx).joined(), Before: int64(before), MaxEvents: int32(limit)})
 	if err != nil {
 		return nil, fromDB("reading the events of a circuit breaker", err)
 	}
 	if len(rows) == 0 {
-		if _, err := e.Breaker(ctx, name); err != nil {
+		if _, err := e.Breaker(ctx, ref); err != nil {
 			return nil, err
 		}
 	}
 	events := make([]BreakerEvent, len(rows))
 	for i, r := range rows {
 		events[i] = BreakerEvent{
-			ID: ID(r.ID), At: r.At.UTC(), Breaker: r.Breaker, Event: r.Event, FromState: BreakerState(r.FromState), State: BreakerState(r.State), By: r.By, Reason: r.Reason, Detail: r.Detail,
+			ID: ID(r.ID), At: r.At.UTC(), Breaker: shownBreaker(ctx, r.Breaker), Event: r.Event, FromState: BreakerState(r.FromState), State: BreakerState(r.State), By: r.By, Reason: r.Reason, Detail: r.Detail,
 		}
 	}
 	return events, nil

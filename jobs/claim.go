@@ -86,26 +86,31 @@ func (e *Engine) Claim(ctx context.Context, r ClaimRequest) ([]ClaimedJob, error
 	if err := r.check(); err != nil {
 		return nil, err
 	}
-	if p := access.From(ctx); p != nil && p.Tenant != "" && p.Queues == nil {
-		return nil, &Error{
-			Code: Forbidden, Message: "the key is bound to a tenant, and names no queues whose jobs it may claim",
-			Hint: "A worker gets every job of a queue, whatever its tenant: name queues that are this tenant's alone in the key.",
-		}
-	}
 	if err := checkQueues(ctx, "queues[%d]", r.Queues...); err != nil {
 		return nil, err
 	}
-	e.seen.note(r.Worker)
+	if err := e.checkWork(ctx, r.Queues); err != nil {
+		return nil, err
+	}
+	if err := e.vault.checkClaim(ctx, r.Queues); err != nil {
+		return nil, err
+	}
 	p := access.From(ctx)
-	request := claim.Request{Worker: r.Worker, Queues: r.Queues, Limit: r.Limit, LeaseSeconds: r.LeaseSeconds, Wait: r.Wait}
-	if p != nil {
-		request.Principal = p.ID
+	request := claim.Request{
+		Worker: r.Worker, Queues: r.Queues, Limit: r.Limit, LeaseSeconds: r.LeaseSeconds, Wait: r.Wait, Principal: access.ID(p),
 	}
 	rows, err := e.claims.Claim(ctx, request)
+	if !errors.Is(err, RefusedTaken) {
+		e.seen.note(r.Worker)
+	}
 	if err != nil {
 		return nil, claimError(err)
 	}
-	return e.claimedFromRows(p, rows), nil
+	rows, unreadable, err := e.vault.decryptClaimed(ctx, rows)
+	if unreadable != nil {
+		e.putBack(unreadable)
+	}
+	return e.claimedFromRows(p, rows), err
 }
 
 func claimError(err error) error {
@@ -125,14 +130,19 @@ func claimError(err error) error {
 
 // giveBack releases jobs whose caller has gone. If that fails their leases expire.
 func (e *Engine) giveBack(rows []db.ClaimBatchRow) {
-	ctx, cancel := context.WithTimeout(context.Background(), giveBackWithin)
-	defer cancel()
 	acks := make([]Ack, len(rows))
 	for i, r := range rows {
 		acks[i] = Ack{ID: ID(r.JobID), Token: Token{Number: r.Token}, Outcome: Release}
 	}
+	e.putBack(acks)
+}
+
+// putBack ends leases of jobs that their caller does not get.
+func (e *Engine) putBack(acks []Ack) {
+	ctx, cancel := context.WithTimeout(context.Background(), giveBackWithin)
+	defer cancel()
 	if _, err := e.Ack(ctx, acks); err != nil {
-		e.log.Warn("could not release jobs whose worker had gone; their leases expire", "jobs", len(rows), "error", err)
+		e.log.Warn("could not release jobs whose worker had gone; their leases expire", "jobs", len(acks), "error", err)
 	}
 }
 

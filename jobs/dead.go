@@ -16,12 +16,12 @@ import (
 
 // DeadFilter chooses dead letters. A zero value does not restrict it.
 type DeadFilter struct {
-	Queue       string     `json:"queue,omitempty" maxLength:"128" doc:"Only letters of this queue."`
-	Kind        string     `json:"kind,omitempty" maxLength:"200" doc:"Only letters of this kind."`
-	Tenant      string     `json:"tenant,omitempty" maxLength:"200" doc:"Only letters of this tenant."`
-	Tag         string     `json:"tag,omitempty" maxLength:"200" doc:"Only letters with this tag."`
-	ErrorType   string     `json:"error_type,omitempty" maxLength:"200" doc:"Only letters whose last error is of this type."`
-	Text        string     `json:"q,omitempty" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
+	Queue       string     `json:"queue,omitempty" minLength:"1" maxLength:"128" doc:"Only letters of this queue."`
+	Kind        string     `json:"kind,omitempty" minLength:"1" maxLength:"200" doc:"Only letters of this kind."`
+	Tenant      string     `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"Only letters of this tenant."`
+	Tag         string     `json:"tag,omitempty" minLength:"1" maxLength:"200" doc:"Only letters with this tag."`
+	ErrorType   string     `json:"error_type,omitempty" minLength:"1" maxLength:"200" doc:"Only letters whose last error is of this type."`
+	Text        string     `json:"q,omitempty" minLength:"1" maxLength:"200" doc:"Only letters with this text in their kind, args or errors, whatever its case."`
 	DiedAfter   *time.Time `json:"died_after,omitempty" doc:"Only letters of jobs that died then or later."`
 	DiedBefore  *time.Time `json:"died_before,omitempty" doc:"Only letters of jobs that died earlier."`
 	MinAttempts int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only letters with at least this many attempts."`
@@ -51,6 +51,8 @@ type DeadPage struct {
 	Next    *DeadPosition // where the next page begins; nil: there is none
 	// SearchedBackTo is set if the search ran out of time: dead letters from before then have not been searched yet.
 	SearchedBackTo *time.Time
+	// EncryptedSkipped says that a search for text did not see into args and errors that are encrypted.
+	EncryptedSkipped bool
 }
 
 // DeadLetters lists up to limit dead letters that match a filter, newest first, from a position. Like List it may return fewer, and a position to continue from.
@@ -62,7 +64,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 	if from.DiedAt.IsZero() {
 		from = DeadPosition{time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC), math.MaxInt64}
 	}
-	page, stride := DeadPage{Letters: []DeadLetter{}}, newStride(f.Text)
+	page, stride := DeadPage{Letters: []DeadLetter{}, EncryptedSkipped: f.skipsEncrypted(ctx, e.vault)}, newStride(f.Text != "")
 	for began := e.clock.Now(); ; {
 		size, since := stride.size, e.clock.Now()
 		candidates, err := e.deadCandidates(ctx, f.Queue, from, size)
@@ -99,7 +101,7 @@ func (e *Engine) DeadLetters(ctx context.Context, f DeadFilter, from DeadPositio
 
 // encode writes a filter as SQL takes it, with the bounds of the caller.
 func (f DeadFilter) encode(ctx context.Context) (json.RawMessage, error) {
-	if err := checkSearch(ctx, f.Text); err != nil {
+	if err := checkSearch(ctx, "q", f.Text != ""); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(struct {
@@ -110,6 +112,14 @@ func (f DeadFilter) encode(ctx context.Context) (json.RawMessage, error) {
 		return nil, fmt.Errorf("encoding a filter: %w", err)
 	}
 	return text, nil
+}
+
+func (f DeadFilter) skipsEncrypted(ctx context.Context, v *vault) bool {
+	var queues []string
+	if f.Queue != "" {
+		queues = []string{f.Queue}
+	}
+	return f.Text != "" && v.skips(ctx, queues)
 }
 
 func (e *Engine) deadCandidates(ctx context.Context, queue string, from DeadPosition, size int) ([]db.ScanDeadLettersRow, error) {
@@ -159,7 +169,7 @@ func (e *Engine) readLetters(ctx context.Context, candidates []db.ScanDeadLetter
 		if at < 0 || rows[at].State == nil || *rows[at].State != db.JobStateDead {
 			continue // it was run again just now
 		}
-		job, err := jobFromRow(rows[at])
+		job, err := e.jobFromRow(ctx, rows[at])
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,7 +188,7 @@ func (e *Engine) DeadLetter(ctx context.Context, id ID) (DeadLetterHistory, erro
 	if err != nil {
 		return DeadLetterHistory{}, noLetterOr(err, id)
 	}
-	job, err := jobFromRow(row)
+	job, err := e.jobFromRow(ctx, row)
 	if err != nil {
 		return DeadLetterHistory{}, err
 	}

@@ -54,10 +54,16 @@ func (e *Engine) Delivery(ctx context.Context, id ID, take int) (m Message, ok b
 	if err != nil {
 		return Message{}, false, fromDB("reading a delivery", err)
 	}
-	m = Message{Webhook: ID(r.WebhookID), URL: r.Url, EventID: r.EventID, Body: r.Body, Secrets: []string{r.Secret}, Timeout: time.Duration(r.TimeoutSeconds) * time.Second, Attempt: int(r.Attempts) + 1}
+	secrets := []string{r.Secret}
 	if r.OldSecret != "" {
-		m.Secrets = append(m.Secrets, r.OldSecret)
+		secrets = append(secrets, r.OldSecret)
 	}
+	for i, stored := range secrets {
+		if secrets[i], err = e.vault.webhookSecret(ctx, stored); err != nil {
+			return Message{}, false, err
+		}
+	}
+	m = Message{Webhook: ID(r.WebhookID), URL: r.Url, EventID: r.EventID, Body: r.Body, Secrets: secrets, Timeout: time.Duration(r.TimeoutSeconds) * time.Second, Attempt: int(r.Attempts) + 1}
 	return m, true, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strconv"
+	"slices"
 	"time"
 
 	"github.com/weirhq/weir/access"
@@ -30,7 +30,7 @@ type NewJob struct {
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must exist."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long to keep the result after the job completed. Defaults to as long as the job."`
-	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs; its first job creates it. Defaults to the queue's." example:"stripe"`
+	Breaker        string          `json:"breaker,omitempty" maxLength:"329" pattern:"^(.+/)?[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs; its first job creates it. A key with a tenant names its own; others name a tenant's as tenant/name. Defaults to the queue's." example:"stripe"`
 	Metadata       json.RawMessage `json:"metadata,omitempty" doc:"An object of at most 64 KiB that is kept with the job and handed to its worker."`
 
 	// IdempotencyKey makes a repeated request answer with the job of the first, for 24 hours; 1 to 255 characters. Over REST it is a header.
@@ -52,37 +52,53 @@ type Enqueued struct {
 	MaxAttempts    int
 	TimeoutSeconds int
 	State          State      // available, scheduled or held
+	Tenant         string     // that it has from its queue
 	RunAt          *time.Time // when it becomes available, if it is scheduled
 	CreatedAt      time.Time
 }
 
 // Enqueue stores one job and returns it once it is committed; jobs that arrive together are committed together. Where its unique or idempotency key is
-// taken it returns the job that has the key, as a Duplicate. Errors: InvalidArgument, IdempotencyMismatch, QueueFull, Overloaded.
+// taken it returns the job that has the key, as a Duplicate. Errors: InvalidArgument, IdempotencyMismatch, QueueFull, QuotaExceeded, Overloaded.
 func (e *Engine) Enqueue(ctx context.Context, job NewJob) (Job, error) {
-	p := access.From(ctx)
-	if err := checkQueues(ctx, "queue", job.queue()); err != nil {
+	call, err := job.call(ctx)
+	if err != nil {
 		return Job{}, err
 	}
-	if p != nil && p.Tenant != "" {
-		job.Tenant = p.Tenant
-	}
-	text, err := json.Marshal(struct {
-		NewJob
-		Key string `json:"idempotency_key,omitempty"`
-	}{job, job.IdempotencyKey})
+	done, err := e.enqueues.single.One(ctx, call)
 	if err != nil {
-		return Job{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
-	}
-	done, err := e.enqueues.single.One(ctx, stamp(p, text))
-	if err != nil {
-		return Job{}, alone(alone(fromDB("enqueueing", err), "jobs[0]"), ".")
+		return Job{}, ofOne(fromDB("enqueueing", err))
 	}
 	if done.Duplicate {
 		first, err := e.Job(ctx, done.ID)
 		first.Duplicate = true
 		return first, err
 	}
-	return job.stored(done), nil
+	stored := job.stored(done)
+	stored.Breaker = shownBreaker(ctx, stored.Breaker)
+	return stored, nil
+}
+
+// call is the job as the database takes it. It gets the tenant that the caller is bound to and its circuit breaker.
+func (n *NewJob) call(ctx context.Context) (enqueue, error) {
+	p := access.From(ctx)
+	if err := checkQueues(ctx, "queue", n.queue()); err != nil {
+		return enqueue{}, err
+	}
+	if p != nil && p.Tenant != "" {
+		n.Tenant = p.Tenant
+	}
+	var err error
+	if n.Breaker, err = ownBreaker(p, "breaker", n.Breaker); err != nil {
+		return enqueue{}, err
+	}
+	text, err := json.Marshal(struct {
+		NewJob
+		Key string `json:"idempotency_key,omitempty"`
+	}{*n, n.IdempotencyKey})
+	if err != nil {
+		return enqueue{}, &Error{Code: InvalidArgument, Message: "the job is not valid JSON", cause: err}
+	}
+	return enqueue{text, access.ID(p)}, nil
 }
 
 // queue is the name of the job's queue.
@@ -94,6 +110,9 @@ func (n NewJob) stored(as Enqueued) Job {
 		ID: as.ID, Kind: n.Kind, Queue: n.queue(), Args: n.Args, Priority: as.Priority, State: as.State, RunAt: as.RunAt, MaxAttempts: as.MaxAttempts,
 		TimeoutSeconds: as.TimeoutSeconds, CreatedAt: as.CreatedAt, Errors: []AttemptError{}, Tags: n.Tags, Metadata: n.Metadata, Retry: n.Retry, Tenant: n.Tenant,
 		ParentID: value(n.ParentID), ResultTTL: n.ResultTTL, Breaker: n.Breaker, ConcurrencyKey: n.ConcurrencyKey,
+	}
+	if as.Tenant != "" {
+		j.Tenant = as.Tenant
 	}
 	if j.State == Held {
 		j.HeldReason = "line" // a job that is no step of a workflow starts held only in a queue with limits
@@ -115,32 +134,36 @@ func (n NewJob) stored(as Enqueued) Job {
 
 // EnqueueBatch stores up to 10,000 JSON objects with the fields of NewJob, all or none, and returns once they are committed; smaller batches that arrive
 // together are committed together. Every rule is checked by the database, whose errors name the place: jobs[3].priority. Errors: InvalidArgument,
-// IdempotencyMismatch, QueueFull, Overloaded.
+// IdempotencyMismatch, QueueFull, QuotaExceeded, Overloaded.
 func (e *Engine) EnqueueBatch(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
 	if len(jobs) == 0 {
 		return []Enqueued{}, nil
 	}
-	jobs, err := stampAll(ctx, jobs)
+	calls, err := enqueuesOf(ctx, jobs)
 	if err != nil {
 		return nil, err
 	}
-	if e.enqueues.several.Fills(jobs) {
-		enqueued, err := e.enqueueBatch(ctx, e.q, jobs)
+	if e.enqueues.several.Fills(calls) {
+		enqueued, err := e.enqueueBatch(ctx, e.q, calls)
 		return enqueued, fromDB("enqueueing", err)
 	}
-	enqueued, err := e.enqueues.several.All(ctx, jobs)
+	enqueued, err := e.enqueues.several.All(ctx, calls)
 	return enqueued, fromDB("enqueueing", err)
 }
 
-// stampAll checks the queues of a batch, and stamps its jobs.
-func stampAll(ctx context.Context, jobs []json.RawMessage) ([]json.RawMessage, error) {
+// enqueue is a job to store, with its enqueuer. What the database believes of the caller goes beside the text, which
+// the caller wrote.
+type enqueue struct {
+	job       json.RawMessage
+	principal int32 // weir.principal.id, or 0
+}
+
+// enqueuesOf checks the queues of a batch, and gives its jobs the caller's tenant and circuit breakers.
+func enqueuesOf(ctx context.Context, jobs []json.RawMessage) ([]enqueue, error) {
 	p := access.From(ctx)
-	if p == nil {
-		return jobs, nil
-	}
-	stamped := make([]json.RawMessage, len(jobs))
+	calls := make([]enqueue, len(jobs))
 	for i, text := range jobs {
-		if p.Limited() {
+		if p != nil && p.Limited() {
 			var job struct {
 				Queue string `json:"queue"`
 			}
@@ -149,36 +172,37 @@ func stampAll(ctx context.Context, jobs []json.RawMessage) ([]json.RawMessage, e
 				return nil, err
 			}
 		}
-		stamped[i] = stamp(p, text)
+		text, err := ownBreakerIn(p, fmt.Sprintf("jobs[%d]", i), text)
+		if err != nil {
+			return nil, err
+		}
+		calls[i] = enqueue{job: stamp(p, text), principal: access.ID(p)}
 	}
-	return stamped, nil
+	return calls, nil
 }
 
-// stamp writes into a job who enqueues it, and the tenant that the caller is bound to. Of a name that is given twice
-// jsonb keeps the last, so a tenant that the caller wrote does not count.
+// stamp writes into a job the tenant that the caller is bound to, whatever the caller wrote.
 func stamp(p *access.Principal, job json.RawMessage) json.RawMessage {
-	if p == nil || !bytes.HasPrefix(bytes.TrimSpace(job), []byte{'{'}) {
+	if p == nil || p.Tenant == "" || !bytes.HasPrefix(bytes.TrimSpace(job), []byte{'{'}) {
 		return job // what is no object is refused
 	}
-	end := bytes.LastIndexByte(job, '}')
-	out := append(make([]byte, 0, len(job)+64+len(p.Tenant)), job[:end]...)
-	if len(bytes.TrimSpace(job[:end])) > 1 {
-		out = append(out, ',')
-	}
-	out = strconv.AppendInt(append(out, `"principal":`...), int64(p.ID), 10)
-	if p.Tenant != "" {
-		tenant, _ := json.Marshal(p.Tenant) // a string has no errors
-		out = append(append(out, `,"tenant":`...), tenant...)
-	}
-	return append(out, '}')
+	return withField(job, "tenant", p.Tenant)
 }
 
-func (e *Engine) enqueueTogether(ctx context.Context, jobs []json.RawMessage) ([]Enqueued, error) {
-	return e.enqueueBatch(ctx, e.grouped, jobs)
+func (e *Engine) enqueueTogether(ctx context.Context, calls []enqueue) ([]Enqueued, error) {
+	return e.enqueueBatch(ctx, e.grouped, calls)
 }
 
-func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.RawMessage) ([]Enqueued, error) {
-	rows, err := q.EnqueueBatch(ctx, array(jobs))
+func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, calls []enqueue) ([]Enqueued, error) {
+	var rows []db.EnqueueBatchRow
+	err := e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptCalls(ctx, calls)
+		if err != nil {
+			return err
+		}
+		rows, err = q.EnqueueBatch(ctx, db.EnqueueBatchParams{Jobs: arrayOfJobs(encrypted), Principals: principalsOf(calls)})
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -186,23 +210,36 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, jobs []json.Ra
 	for i, r := range rows {
 		out[i] = Enqueued{
 			ID: ID(r.JobID), Duplicate: r.Duplicate, Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts),
-			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State),
+			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State), Tenant: r.Tenant,
 		}
 	}
 	e.metrics.enqueued.Add(float64(len(out)))
 	return out, nil
 }
 
-// array is the JSON array of some texts.
-func array(texts []json.RawMessage) json.RawMessage {
+// arrayOfJobs is the JSON array of some jobs.
+func arrayOfJobs(calls []enqueue) json.RawMessage {
 	size := 1
-	for _, t := range texts {
-		size += len(t) + 1
+	for _, c := range calls {
+		size += len(c.job) + 1
 	}
 	out := make([]byte, 0, size+1)
-	for i, t := range texts {
+	for i, c := range calls {
 		out = append(out, "[,"[min(i, 1)])
-		out = append(out, t...)
+		out = append(out, c.job...)
 	}
 	return append(out, ']')
+}
+
+// principalsOf names the enqueuers of some jobs: once if it is one, which costs the database least.
+func principalsOf(calls []enqueue) []int32 {
+	first := calls[0].principal
+	if !slices.ContainsFunc(calls, func(c enqueue) bool { return c.principal != first }) {
+		return []int32{first}
+	}
+	principals := make([]int32, len(calls))
+	for i, c := range calls {
+		principals[i] = c.principal
+	}
+	return principals
 }

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"encoding/json"
 	"slices"
 	"time"
@@ -30,6 +31,9 @@ type Event struct {
 	Position string `json:"-"`
 	// Text is the event as JSON, encoded once for all listeners.
 	Text json.RawMessage `json:"-"`
+
+	// ownText is what listeners of the tenant of a circuit breaker get in its place.
+	ownText json.RawMessage
 
 	tenant string
 	number int64 // its place in this node's feed; 0: it was replayed
@@ -70,14 +74,22 @@ func (f *EventFilter) passes(ev *Event) bool {
 }
 
 // own says whether an event is of the caller's tenant and queues. Only events of jobs have a queue, and those of workers and
-// circuit breakers have no tenant.
+// circuit breakers that are no tenant's have no tenant.
 func (f *EventFilter) own(ev *Event) bool {
 	return f.bound.MayUse(ev.Queue) && (f.bound.Tenant == "" || f.bound.Tenant == ev.tenant) && (ev.Queue != "" || !f.bound.Limited())
 }
 
-func eventFromRow(r db.EventsSinceRow) *Event {
+// Said is the event as the caller may read it.
+func (ev *Event) Said(ctx context.Context) json.RawMessage {
+	if p := access.From(ctx); p != nil && p.Tenant != "" && ev.ownText != nil {
+		return ev.ownText
+	}
+	return ev.Text
+}
+
+func (e *Engine) eventFromRow(ctx context.Context, r db.EventsSinceRow) *Event {
 	ev := &Event{
-		At: r.At.UTC(), Event: r.Event, JobID: ID(r.JobID), Queue: r.Queue, Kind: r.Kind, Attempt: int(r.Attempt), Worker: value(r.Worker), Error: r.Error,
+		At: r.At.UTC(), Event: r.Event, JobID: ID(r.JobID), Queue: r.Queue, Kind: r.Kind, Attempt: int(r.Attempt), Worker: value(r.Worker), Error: e.vault.decryptError(ctx, r.Error),
 		WorkflowID: ID(r.WorkflowID), Step: r.Step, tenant: r.Tenant,
 	}
 	if r.RunAt != nil {

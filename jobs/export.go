@@ -45,5 +45,8 @@ func (x *Export) Next(ctx context.Context) (string, error) {
 // read keeps the export for another hour.
 func (x *Export) read(ctx context.Context, n int32) (string, error) {
 	piece, err := x.e.reads.OperationResult(ctx, db.OperationResultParams{OperationID: int64(x.id), N: n})
-	return piece, fromDB("reading an export", err)
+	if err != nil {
+		return "", fromDB("reading an export", err)
+	}
+	return x.e.vault.decryptLines(ctx, piece, x.Format)
 }

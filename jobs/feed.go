@@ -57,6 +57,9 @@ func newFeed(e *Engine) *feed {
 	return f
 }
 
+// sealer seals positions. It is there before the first listener is.
+func (f *feed) sealer() *sealer { return f.e.keyring.sealer.Load() }
+
 func (f *feed) newTag() string { return fmt.Sprintf("%08x", uint32(f.e.clock.Uint64())) }
 
 // count returns the number of listeners.
@@ -184,11 +187,11 @@ func (f *feed) look(ctx context.Context) (now db.SettledRow, position string, er
 	if now, err = f.e.loops.Settled(ctx); err != nil {
 		return now, "", fromDB("reading how far events are settled", err)
 	}
-	position = positionOf(now)
+	position = f.sealer().positionOf(now)
 	if first {
 		f.known = map[eventKey]struct{}{}
 	} else {
-		position = positionOf(*f.last) // what was not settled yet may have to be sent again
+		position = f.sealer().positionOf(*f.last) // what was not settled yet may have to be sent again
 	}
 	debt := f.debt
 	if err := f.read(ctx, f.from(now), position, first); err != nil {
@@ -208,7 +211,7 @@ func (f *feed) read(ctx context.Context, from db.SettledRow, position string, si
 		if err != nil {
 			return fromDB("reading events", err)
 		}
-		events, bytes := f.fresh(rows)
+		events, bytes := f.fresh(ctx, rows)
 		if !silent {
 			f.tell(events, position)
 		}
@@ -226,10 +229,10 @@ func (f *feed) read(ctx context.Context, from db.SettledRow, position string, si
 }
 
 // fresh returns the events that were not sent before, and the bytes of the errors of all.
-func (f *feed) fresh(rows []db.EventsSinceRow) (events []*Event, bytes int) {
+func (f *feed) fresh(ctx context.Context, rows []db.EventsSinceRow) (events []*Event, bytes int) {
 	for _, r := range rows {
 		bytes += len(r.Error)
-		ev := eventFromRow(r)
+		ev := f.e.eventFromRow(ctx, r)
 		if _, known := f.known[ev.key()]; known {
 			continue
 		}
@@ -280,8 +283,13 @@ func (f *feed) breakers(ctx context.Context, now time.Time) (changes []*Event, e
 	for _, r := range rows {
 		seen[r.ID] = true
 		if f.broken != nil && !f.broken[r.ID] {
-			ev := &Event{At: r.At.UTC(), Event: "breaker_" + r.Event, Breaker: r.Breaker, By: r.By, Reason: r.Reason}
+			ev := &Event{At: r.At.UTC(), Event: "breaker_" + r.Event, Breaker: r.Breaker, By: r.By, Reason: r.Reason, tenant: r.Tenant}
 			ev.Text, _ = json.Marshal(ev)
+			if r.Tenant != "" {
+				own := *ev
+				own.Breaker = splitBreaker(r.Breaker).Name
+				ev.ownText, _ = json.Marshal(&own)
+			}
 			changes = append(changes, ev)
 		}
 	}

@@ -3,6 +3,7 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"time"
 
 	"github.com/weirhq/weir/db"
@@ -27,12 +28,14 @@ type grouping[T, R any] struct {
 	run   func(context.Context, []T) ([]R, error)
 	bytes func(T) int // of payload
 	keys  func(T) []string
-	name  string
+	// blames tells which of the keys a lock error is about; nil: it may be any.
+	blames func(err error, key string) bool
+	name   string
 }
 
 func newGroups[T, R any](e *Engine, queue int, room *batch.Room, aside chan struct{}, g grouping[T, R]) groups[T, R] {
 	config := batch.Config[T, R]{
-		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Bytes: g.bytes, Room: room, Keys: g.keys, Locked: db.IsLocked, Away: isAway,
+		Run: g.run, Weigh: func(item T) int { return 1 + g.bytes(item)/heavyBytes }, Bytes: g.bytes, Room: room, Keys: g.keys, Locked: db.IsLocked, Blames: g.blames, Away: isAway,
 		Aside: aside, Size: groupSize, Queue: queue, Log: e.log, Clock: e.clock,
 	}
 	single, several := config, config
@@ -44,16 +47,25 @@ func newGroups[T, R any](e *Engine, queue int, room *batch.Room, aside chan stru
 // isAway is db.IsAway without statements that took too long or were cancelled: one call may be to blame, so the batch is divided.
 func isAway(err error) bool { return db.IsAway(err) && db.SQLState(err) != "57014" }
 
-// enqueueLocks names the locks that the enqueue of a job may wait for: its keys, or else something of its queue's.
-func enqueueLocks(job json.RawMessage) (keys []string) {
+// quotaLock begins the name of the lock of a tenant's quota.
+const quotaLock = "quota:"
+
+// blamesQuota tells the lock of a tenant's quota from others: while a unique key is locked, jobs of the same tenant without that key do not wait.
+func blamesQuota(err error, key string) bool {
+	return strings.HasPrefix(key, quotaLock) == db.IsLockOf(err, "tenant_usage")
+}
+
+// enqueueLocks names the locks that the enqueue of a job may wait for: its keys, or else something of its queue's, and the quota of its tenant.
+func enqueueLocks(c enqueue) (keys []string) {
 	var j struct {
 		Queue  string `json:"queue"`
 		Unique struct {
 			Key string `json:"key"`
 		} `json:"unique"`
 		IdempotencyKey string `json:"idempotency_key"`
+		Tenant         string `json:"tenant"`
 	}
-	_ = json.Unmarshal(job, &j) // what cannot be read has no keys
+	_ = json.Unmarshal(c.job, &j) // what cannot be read has no keys
 	if j.Unique.Key != "" {
 		keys = append(keys, "unique:"+j.Unique.Key)
 	}
@@ -62,6 +74,9 @@ func enqueueLocks(job json.RawMessage) (keys []string) {
 	}
 	if keys == nil {
 		keys = []string{"queue:" + j.Queue}
+	}
+	if j.Tenant != "" {
+		keys = append(keys, quotaLock+j.Tenant)
 	}
 	return keys
 }

@@ -130,6 +130,15 @@ func (s *healthStep) step(ctx context.Context) (time.Duration, error) {
 	return healthEvery, nil
 }
 
+// forget drops the checks of this node, which ends in good order: it is not lost.
+func (e *Engine) forget(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healthLimit)
+	defer cancel()
+	if err := e.loops.ForgetNode(ctx, e.node); err != nil {
+		e.log.Warn("could not drop the checks of this node", "error", err)
+	}
+}
+
 // save saves the checks of this node. A time without an answer is saved as one failed check when it is over.
 func (s *healthStep) save(ctx context.Context, database Check) error {
 	if !s.unsaved.IsZero() {

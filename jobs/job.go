@@ -88,6 +88,7 @@ type Job struct {
 	Slot           *time.Time      `json:"slot,omitempty" doc:"The slot of the schedule that it was made for; of a trigger by hand, when that was."`
 	Redrives       int             `json:"redrives,omitempty" doc:"How often it was a dead letter and was run again."`
 	RedrivenBy     string          `json:"redriven_by,omitempty" doc:"Who did that last, if they said."`
+	ReplayOf       ID              `json:"replay_of,omitempty" doc:"The job that it is a copy of."`
 	Duplicate      bool            `json:"duplicate,omitempty" doc:"In the answer to an enqueue: the unique key was taken, and this is the job that has it."`
 }
 
@@ -134,7 +135,7 @@ func (e *Engine) Job(ctx context.Context, id ID) (Job, error) {
 			return Job{}, notFoundOr(err, id, "reading a job")
 		}
 		if row.State != nil {
-			return jobFromRow(row)
+			return e.jobFromRow(ctx, row)
 		}
 	}
 	return Job{}, &Error{Code: Unavailable, Message: fmt.Sprintf("job %d is moving", id), Hint: "Try again."}

@@ -6,7 +6,6 @@ package jobs
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/weirhq/weir/db"
+	"github.com/weirhq/weir/encryption"
 	"github.com/weirhq/weir/jobs/batch"
 	"github.com/weirhq/weir/jobs/claim"
 	"github.com/weirhq/weir/jobs/clock"
@@ -45,6 +45,8 @@ type Config struct {
 	Logger *slog.Logger
 	// Metrics is where the figures are registered. Defaults to a registry of the engine's own.
 	Metrics prometheus.Registerer
+	// Keys encrypt what encrypted queues store. Defaults to none: such queues then take and give nothing here.
+	Keys *encryption.Keys
 	// Clock is where time and random numbers come from. Defaults to this machine's.
 	Clock clock.Clock
 }
@@ -93,13 +95,15 @@ type Engine struct {
 	metrics   *metrics
 	listener  *listen.Listener
 	claims    *claim.Claimers
-	enqueues  groups[json.RawMessage, Enqueued]
+	enqueues  groups[enqueue, Enqueued]
 	acks      groups[Ack, AckResult]
 	watcher   *watcher
 	seen      *lastSeen
 	keyring   *keyring
+	vault     *vault
 	auditDays int32
 	feed      *feed
+	followed  *logFeed
 	runner    *loop.Runner
 	due       *dueWork
 	watched   watched
@@ -170,15 +174,17 @@ func Open(ctx context.Context, c Config) (*Engine, error) {
 		seen:      newLastSeen(c.Clock), tickSoon: loop.NewSignal(),
 	}
 	e.keyring = newKeyring(e)
+	e.vault = newVault(e, c.Keys)
 	e.watcher = newWatcher(e)
 	e.feed = newFeed(e)
+	e.followed = newLogFeed(e)
 	e.due = newDueWork(e)
 	e.metrics = newMetrics(e)
 	e.runner = &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: e.metrics.step, Describe: func(err error) string { return string(CodeOf(err)) }}
 	room := batch.NewRoom(c.MaxQueuedBytes)
 	aside := make(chan struct{}, asideFlights)
-	e.enqueues = newGroups(e, c.MaxQueued, room, aside, grouping[json.RawMessage, Enqueued]{
-		run: e.enqueueTogether, bytes: func(job json.RawMessage) int { return len(job) }, keys: enqueueLocks, name: "enqueue",
+	e.enqueues = newGroups(e, c.MaxQueued, room, aside, grouping[enqueue, Enqueued]{
+		run: e.enqueueTogether, bytes: func(c enqueue) int { return len(c.job) }, keys: enqueueLocks, blames: blamesQuota, name: "enqueue",
 	})
 	e.acks = newGroups(e, c.MaxQueued, room, aside, grouping[Ack, AckResult]{run: e.ackTogether, bytes: Ack.bytes, keys: ackLocks, name: "ack"})
 	e.listener = e.newListener(c.ListenURL)
@@ -198,13 +204,14 @@ func (e *Engine) Run(ctx context.Context) {
 	g.Go(func() error { e.listener.Run(ctx); return nil })
 	g.Go(func() error { e.runner.Run(ctx, e.newLoops()...); return nil })
 	_ = g.Wait()
+	e.forget(ctx)
 }
 
 func (e *Engine) newListener(url string) *listen.Listener {
 	return &listen.Listener{
 		URL: url, Log: e.log, Clock: e.clock,
 		Share:  e.share,
-		Missed: func() { e.claims.Wake(nil) },
+		Missed: func() { e.vault.forget(""); e.claims.Wake(nil) },
 		Handle: map[string]func(payload string){
 			"weir_ready": func(queues string) {
 				if queues == "" { // any queue
@@ -215,16 +222,18 @@ func (e *Engine) newListener(url string) *listen.Listener {
 			},
 			"weir_worker": func(name string) { e.claims.WorkerChanged(name) },
 			"weir_key":    e.keyring.forget,
+			"weir_queue":  e.vault.forget,
 		},
 	}
 }
 
 // Drain ends all claims that wait, with what they have, and refuses new ones with Unavailable. It also ends all waits for the end of a job, and
-// all event streams. Everything else goes on.
+// all streams. Everything else goes on.
 func (e *Engine) Drain() {
 	e.claims.Drain()
 	e.watcher.drain()
 	e.feed.drain()
+	e.followed.drain()
 }
 
 // Close ends the connections. Call it when Run has returned and no call is under way.

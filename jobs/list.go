@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -13,32 +14,14 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Filter chooses jobs. A zero value does not restrict it.
-type Filter struct {
-	State          State      `json:"state,omitempty" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Only jobs in this state."`
-	Queue          string     `json:"queue,omitempty" maxLength:"128" doc:"Only jobs of this queue."`
-	Kind           string     `json:"kind,omitempty" maxLength:"200" doc:"Only jobs of this kind."`
-	Tenant         string     `json:"tenant,omitempty" maxLength:"200" doc:"Only jobs of this tenant."`
-	Tag            string     `json:"tag,omitempty" maxLength:"200" doc:"Only jobs with this tag."`
-	Worker         string     `json:"worker,omitempty" maxLength:"200" doc:"Only jobs that this worker has or had last."`
-	Parent         ID         `json:"parent_id,omitempty" doc:"Only jobs that belong to this one."`
-	Workflow       ID         `json:"workflow_id,omitempty" doc:"Only steps of this workflow."`
-	Priority       int        `json:"priority,omitempty" minimum:"1" maximum:"10" doc:"Only jobs of this priority."`
-	CreatedAfter   *time.Time `json:"created_after,omitempty" doc:"Only jobs enqueued then or later."`
-	CreatedBefore  *time.Time `json:"created_before,omitempty" doc:"Only jobs enqueued earlier."`
-	FinishedAfter  *time.Time `json:"finished_after,omitempty" doc:"Only jobs that ended then or later."`
-	FinishedBefore *time.Time `json:"finished_before,omitempty" doc:"Only jobs that ended earlier."`
-	MinAttempts    int        `json:"min_attempts,omitempty" minimum:"1" maximum:"100" doc:"Only jobs with at least this many attempts."`
-	HasError       *bool      `json:"has_error,omitempty" doc:"Only jobs with a failed attempt (true), or without one (false)."`
-	Text           string     `json:"q,omitempty" maxLength:"200" doc:"Only jobs with this text in their kind, args or errors, whatever its case."`
-}
-
 // Page is one page of a list of jobs, newest first.
 type Page struct {
 	Jobs []Job
 	Next ID // where the next page begins; 0: there is none
 	// SearchedBackTo is set if the search ran out of time: jobs enqueued before then have not been searched yet.
 	SearchedBackTo *time.Time
+	// EncryptedSkipped says that a search for text did not see into args and errors that are encrypted.
+	EncryptedSkipped bool
 }
 
 // List returns up to limit jobs that match a filter, newest first, with ids below before (0: from the newest). A search that takes too long ends
@@ -47,11 +30,18 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if before == 0 {
 		before = math.MaxInt64
 	}
+	f, err := f.withPreset(ctx, e)
+	if err != nil {
+		return Page{}, err
+	}
 	filter, err := f.encode(ctx)
 	if err != nil {
 		return Page{}, err
 	}
-	page, stride := Page{Jobs: []Job{}}, newStride(f.Text)
+	if err := e.checkFilter(ctx, filter); err != nil {
+		return Page{}, err
+	}
+	page, stride := Page{Jobs: []Job{}, EncryptedSkipped: f.skipsEncrypted(ctx, e.vault)}, newStride(f.Text != "" || f.Error != "")
 	for began := e.clock.Now(); ; {
 		size, from := stride.size, e.clock.Now()
 		rows, last, err := e.listStep(ctx, filter, before, size, limit-len(page.Jobs))
@@ -63,7 +53,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		}
 		stride.took(e.clock.Since(from))
 		for _, r := range rows {
-			job, err := jobFromRow(r)
+			job, err := e.jobFromRow(ctx, r)
 			if err != nil {
 				return Page{}, err
 			}
@@ -79,29 +69,38 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		before = last
 		if e.clock.Since(began) > listFor {
 			page.Next = before
-			at, err := e.reads.JobCreatedAt(ctx, int64(before))
-			if err != nil && !errors.Is(err, pgx.ErrNoRows) { // retention may just have dropped it
-				return Page{}, fromDB("listing jobs", err)
-			}
-			if err == nil {
-				page.SearchedBackTo = utc(&at)
-			}
-			return page, nil
+			page.SearchedBackTo, err = e.createdFrom(ctx, before)
+			return page, err
 		}
 	}
 }
 
-// listStep looks at the next candidates. last is the last of them; 0: there are no more.
+// createdFrom is when the first job was enqueued whose id is this one or a higher one.
+func (e *Engine) createdFrom(ctx context.Context, id ID) (*time.Time, error) {
+	at, err := e.reads.CreatedFrom(ctx, int64(id))
+	return utc(&at), fromDB("listing jobs", err)
+}
+
+// checkFilter returns InvalidArgument, with the place, unless SQL takes a filter.
+func (e *Engine) checkFilter(ctx context.Context, filter json.RawMessage) error {
+	problem, err := e.reads.FilterProblem(ctx, filter)
+	if err != nil {
+		return fromDB("checking a filter", err)
+	}
+	if len(problem) == 2 {
+		return &Error{Code: InvalidArgument, Field: problem[0], Message: strings.TrimPrefix(problem[0], "filter.") + " " + problem[1]}
+	}
+	return nil
+}
+
+// listStep looks at the next candidates. last: all from there on were looked at; 0: there are no more.
 func (e *Engine) listStep(ctx context.Context, filter json.RawMessage, before ID, size, limit int) (rows []db.WeirJobs, last ID, err error) {
-	ids, err := e.reads.NewestJobIDs(ctx, db.NewestJobIDsParams{Filter: filter, Before: int64(before), MaxIds: int32(size)})
-	if err != nil || len(ids) == 0 {
-		return nil, 0, err
+	step, err := e.reads.SearchStep(ctx, db.SearchStepParams{Filter: filter, Before: int64(before), MaxIds: int32(size)})
+	if err != nil || len(step.Ids) == 0 {
+		return nil, ID(step.Reached), err
 	}
-	rows, err = e.reads.ListJobs(ctx, db.ListJobsParams{Ids: ids, Filter: filter, MaxJobs: int32(limit)})
-	if len(ids) == size {
-		last = ID(ids[size-1])
-	}
-	return rows, last, err
+	rows, err = e.reads.ListJobs(ctx, db.ListJobsParams{Ids: step.Ids, Filter: filter, MaxJobs: int32(limit)})
+	return rows, ID(step.Reached), err
 }
 
 // Children lists the jobs that belong to one. Errors: JobNotFound.
@@ -116,30 +115,15 @@ func (e *Engine) Children(ctx context.Context, parent, before ID, limit int) (Pa
 	return e.List(ctx, Filter{Parent: parent}, before, limit)
 }
 
-// encode writes a filter as SQL takes it, with the bounds of the caller: PostgreSQL knows fewer offsets from UTC than RFC 3339.
-func (f Filter) encode(ctx context.Context) (json.RawMessage, error) {
-	if err := checkSearch(ctx, f.Text); err != nil {
-		return nil, err
-	}
-	f.CreatedAfter, f.CreatedBefore, f.FinishedAfter, f.FinishedBefore = utc(f.CreatedAfter), utc(f.CreatedBefore), utc(f.FinishedAfter), utc(f.FinishedBefore)
-	text, err := json.Marshal(struct {
-		Filter
-		Bounds *bounds `json:"bounds,omitempty"`
-	}{f, boundsOf(ctx)})
-	if err != nil {
-		return nil, fmt.Errorf("encoding a filter: %w", err)
-	}
-	return text, nil
-}
-
-func jobFromRow(r db.WeirJobs) (Job, error) {
+func (e *Engine) jobFromRow(ctx context.Context, r db.WeirJobs) (Job, error) {
+	v := e.vault
 	j := Job{
-		ID: ID(r.ID), Kind: r.Kind, Queue: r.Queue, Args: r.Args, Priority: int(r.Priority), HeldReason: value(r.HeldReason), Attempt: int(r.Attempt),
+		ID: ID(r.ID), Kind: r.Kind, Queue: r.Queue, Args: v.shown(ctx, argsField, r.Args), Priority: int(r.Priority), HeldReason: value(r.HeldReason), Attempt: int(r.Attempt),
 		MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds), CreatedAt: r.CreatedAt.UTC(), RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt),
 		FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), LeaseExpiresAt: utc(r.LeaseExpiresAt), CancelRequest: r.CancelRequestedAt != nil,
-		Result: r.Result, Error: r.Error, Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
-		ConcurrencyKey: value(r.ConcurrencyKey), Breaker: value(r.Breaker), WorkflowID: ID(value(r.WorkflowID)), Step: value(r.Step),
-		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil), Redrives: int(r.Redrives), RedrivenBy: value(r.RedrivenBy), Schedule: value(r.Schedule), Slot: utc(r.Slot),
+		Result: v.shown(ctx, resultField, r.Result), Error: v.decryptError(ctx, r.Error), Errors: []AttemptError{}, Tags: r.Tags, Metadata: r.Metadata, UniqueKey: value(r.UniqueKey), Tenant: value(r.Tenant),
+		ConcurrencyKey: value(r.ConcurrencyKey), Breaker: shownBreaker(ctx, value(r.Breaker)), WorkflowID: ID(value(r.WorkflowID)), Step: value(r.Step),
+		ParentID: ID(value(r.ParentID)), ResultTTL: int(value(r.ResultTtlSeconds)), ResultUntil: utc(r.ResultUntil), Redrives: int(r.Redrives), RedrivenBy: value(r.RedrivenBy), Schedule: value(r.Schedule), Slot: utc(r.Slot), ReplayOf: ID(value(r.ReplayOf)),
 	}
 	if r.State != nil {
 		j.State = State(*r.State)
@@ -147,7 +131,7 @@ func jobFromRow(r db.WeirJobs) (Job, error) {
 	for _, part := range []struct {
 		text json.RawMessage
 		into any
-	}{{r.Errors, &j.Errors}, {r.Progress, &j.Progress}, {r.Retry, &j.Retry}} {
+	}{{v.decryptErrors(ctx, r.Errors), &j.Errors}, {r.Progress, &j.Progress}, {r.Retry, &j.Retry}} {
 		if len(part.text) > 0 {
 			if err := json.Unmarshal(part.text, part.into); err != nil {
 				return Job{}, fmt.Errorf("reading job %d: %w", r.ID, err)

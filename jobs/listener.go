@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"crypto/subtle"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -41,7 +42,8 @@ type replay struct {
 	stride  time.Duration // of the next page
 }
 
-// place is where a listener resumes.
+// place is where a listener resumes. settled and seq say how far back the database is read, so a position carries a seal over
+// them, with the secret that all nodes share: no client can make up one that reads every job there is.
 type place struct {
 	settled time.Time
 	seq     int64
@@ -49,23 +51,36 @@ type place struct {
 	number  int64
 }
 
-func readPosition(text string) (*place, error) {
+func (s *sealer) readPosition(text string) (*place, error) {
 	if text == "" {
 		return nil, nil
 	}
 	var at int64
 	p := &place{}
-	if n, err := fmt.Sscanf(strings.ReplaceAll(text, "-", " "), "%d %d %8s %d", &at, &p.seq, &p.tag, &p.number); err != nil || n != 4 {
+	var seal string
+	if n, err := fmt.Sscanf(strings.ReplaceAll(text, "-", " "), "%d %d %16s %8s %d", &at, &p.seq, &seal, &p.tag, &p.number); err != nil || n != 5 {
 		return nil, invalid("Last-Event-ID", "must be the id of an event")
 	}
 	p.settled = time.UnixMicro(at)
+	if subtle.ConstantTimeCompare([]byte(seal), []byte(s.sealPosition(at, p.seq))) != 1 {
+		return nil, invalid("Last-Event-ID", "must be the id of an event, as it was sent")
+	}
 	return p, nil
+}
+
+// positionIn is where to read the database from: the part of an event's id that all nodes understand.
+func (s *sealer) positionIn(settled time.Time, seq int64) string {
+	at := settled.UnixMicro()
+	return fmt.Sprintf("%d-%d-%s", at, seq, s.sealPosition(at, seq))
 }
 
 // Listen returns a listener for the events that pass a filter, from now on or after a position: that of an event which any node sent up to
 // an hour ago. Around such a position an event may come twice. Call leave when done. Errors: InvalidArgument, Unavailable.
 func (e *Engine) Listen(ctx context.Context, filter EventFilter, position string) (l *EventListener, leave func(), err error) {
-	from, err := readPosition(position)
+	if err := e.keyring.ready(ctx); err != nil {
+		return nil, nil, err
+	}
+	from, err := e.keyring.sealer.Load().readPosition(position)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -162,8 +177,8 @@ func (l *EventListener) nextPage(ctx context.Context) ([]*Event, error) {
 	events := make([]*Event, len(rows))
 	bytes := 0
 	for i, row := range rows {
-		ev := eventFromRow(row)
-		ev.Position = r.positionAt(ev.At)
+		ev := l.feed.e.eventFromRow(ctx, row)
+		ev.Position = r.positionAt(l.feed.sealer(), ev.At)
 		if ev.At.After(r.end.Add(-replayMargin)) && len(l.told) < feedKnown {
 			l.told[ev.key()] = struct{}{}
 		}
@@ -200,19 +215,19 @@ func keyOf(r db.EventsSinceRow) string {
 }
 
 // positionAt is where to resume after an event of a replay: all events up to then were sent, or were not visible when it began.
-func (r *replay) positionAt(at time.Time) string {
+func (r *replay) positionAt(s *sealer, at time.Time) string {
 	before := at.Add(-time.Microsecond)
 	if before.After(r.visible) {
 		before = r.visible
 	}
-	return fmt.Sprintf("%d-%d-replayed-0", before.UnixMicro(), r.seq)
+	return s.positionIn(before, r.seq) + "-replayed-0"
 }
 
 // positionOf is not as far back as the oldest transaction that writes, if that has been open for long.
-func positionOf(s db.SettledRow) string {
-	at := s.SettledAt
-	if oldest := s.Now.Add(-replayFor / 4); at.Before(oldest) {
+func (s *sealer) positionOf(r db.SettledRow) string {
+	at := r.SettledAt
+	if oldest := r.Now.Add(-replayFor / 4); at.Before(oldest) {
 		at = oldest
 	}
-	return fmt.Sprintf("%d-%d", at.UnixMicro(), s.Seq)
+	return s.positionIn(at, r.Seq)
 }

@@ -36,6 +36,7 @@ type metrics struct {
 	vacuums        *prometheus.CounterVec
 	stepSeconds    *prometheus.HistogramVec
 	stepFailures   *prometheus.CounterVec
+	alertSends     *prometheus.CounterVec
 
 	own []prometheus.Collector
 
@@ -44,6 +45,7 @@ type metrics struct {
 	queueJobs, queueOldest, workers                                  *prometheus.Desc
 	breakers, breakerHeld, breakerOpened, breakerChanges, components *prometheus.Desc
 	inFlight, linesWaiting                                           *prometheus.Desc
+	alerts, alertsPending                                            *prometheus.Desc
 
 	mu      sync.Mutex
 	depths  []prometheus.Metric
@@ -51,9 +53,9 @@ type metrics struct {
 }
 
 const (
-	depthFresh   = 10 * time.Second // figures of the whole service are counted at most this often, however many scrape
-	depthFor     = 5 * time.Second  // and given up after this time
-	breakersPage = 500
+	depthFresh  = 10 * time.Second // figures of the whole service are counted at most this often, however many scrape
+	depthFor    = 5 * time.Second  // and given up after this time
+	metricNames = 500              // queues or circuit breakers with figures of their own; the others are summed as (other)
 )
 
 func newMetrics(e *Engine) *metrics {
@@ -108,6 +110,8 @@ func newMetrics(e *Engine) *metrics {
 		}, []string{"loop"}),
 		stepFailures: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_loop_step_failures_total", Help: "Failed steps of a loop."}, []string{"loop"}),
 
+		alertSends: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "weir_alert_attempts_total", Help: "Attempts of this node to tell a target of an alert, by the kind of the target and the result (delivered, failed)."}, []string{"kind", "result"}),
+
 		waiting:        prometheus.NewDesc("weir_claims_waiting", "Claims that wait for a job on this node.", nil, nil),
 		awaiting:       prometheus.NewDesc("weir_job_waits", "Calls that wait for the end of a job on this node.", nil, nil),
 		watching:       prometheus.NewDesc("weir_event_streams", "Streams of events that this node serves.", nil, nil),
@@ -115,18 +119,20 @@ func newMetrics(e *Engine) *metrics {
 		poolConns:      prometheus.NewDesc("weir_db_pool_connections", "Connections of a pool (calls, groups, loops) by state (idle, used) and its most (max).", []string{"pool", "state"}, nil),
 		poolWaits:      prometheus.NewDesc("weir_db_pool_empty_acquires_total", "Calls that had to wait for a connection.", []string{"pool"}, nil),
 		poolWaitTime:   prometheus.NewDesc("weir_db_pool_acquire_seconds_total", "Time spent in getting a connection.", []string{"pool"}, nil),
-		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every 10 seconds, and up to a bound (available and dead: 100,000 of the queue; scheduled, retryable and held: 200,000 of all queues).", []string{"queue", "state"}, nil),
+		queueJobs:      prometheus.NewDesc("weir_queue_jobs", "Jobs of a queue by state, dead meaning dead letters; counted at most every 10 seconds, and up to a bound (available and dead: 100,000 of the queue; scheduled, retryable and held: 200,000 of all queues). The 500 queues with the most jobs; the sum of the others is that of the queue (other).", []string{"queue", "state"}, nil),
 		queueOldest:    prometheus.NewDesc("weir_queue_oldest_available_seconds", "How long ago the oldest job that is next was enqueued.", []string{"queue"}, nil),
 		inFlight:       prometheus.NewDesc("weir_queue_in_flight", "Jobs in flight of a queue with limits; counted at most every 10 seconds.", []string{"queue"}, nil),
 		linesWaiting:   prometheus.NewDesc("weir_queue_lines_waiting", "Lines of a queue with limits where something waits.", []string{"queue"}, nil),
-		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; read at most every 10 seconds.", []string{"breaker", "state"}, nil),
+		breakers:       prometheus.NewDesc("weir_breaker_state", "1 for the state (closed, open, half_open) that a circuit breaker is in, 0 for the others; read at most every 10 seconds. Of at most 500 breakers; (other) is how many of the others are in the state.", []string{"breaker", "state"}, nil),
 		components:     prometheus.NewDesc("weir_component_up", "1 while the last check of a component (see /v1/health) passed; read at most every 10 seconds. node is empty for the whole service.", []string{"component", "node"}, nil),
 		breakerHeld:    prometheus.NewDesc("weir_breaker_held_jobs", "Jobs that a circuit breaker holds, counted up to 10,000.", []string{"breaker"}, nil),
 		breakerOpened:  prometheus.NewDesc("weir_breaker_opened_total", "Times that a circuit breaker has opened, in the whole service.", []string{"breaker"}, nil),
 		breakerChanges: prometheus.NewDesc("weir_breaker_changes_total", "Times that a circuit breaker has changed its state, in the whole service.", []string{"breaker"}, nil),
+		alerts:         prometheus.NewDesc("weir_alerts", "Alerts that are open or acknowledged, by severity; counted at most every 10 seconds.", []string{"severity"}, nil),
+		alertsPending:  prometheus.NewDesc("weir_alert_deliveries_pending", "Messages about alerts that are still to be delivered, up to 100,000.", nil, nil),
 		workers:        prometheus.NewDesc("weir_workers", "Workers by state (active, paused, draining, lost); counted at most every 10 seconds.", []string{"state"}, nil),
 	}
-	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.admitted, m.throttled, m.limitsRepaired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures}
+	m.own = []prometheus.Collector{m.enqueued, m.claimedJobs, m.claimSize, m.groupSize, m.acks, m.promoted, m.expired, m.admitted, m.throttled, m.limitsRepaired, m.lateness, m.parked, m.wakes, m.dead, m.horizon, m.writers, m.rollupAge, m.frontierAge, m.vacuums, m.stepSeconds, m.stepFailures, m.alertSends}
 	return m
 }
 
@@ -152,7 +158,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, c := range m.own {
 		c.Describe(ch)
 	}
-	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges, m.components, m.inFlight, m.linesWaiting} {
+	for _, d := range []*prometheus.Desc{m.waiting, m.awaiting, m.watching, m.listening, m.poolConns, m.poolWaits, m.poolWaitTime, m.queueJobs, m.queueOldest, m.workers, m.breakers, m.breakerHeld, m.breakerOpened, m.breakerChanges, m.components, m.inFlight, m.linesWaiting, m.alerts, m.alertsPending} {
 		ch <- d
 	}
 }
@@ -194,7 +200,7 @@ func (m *metrics) counted() []prometheus.Metric {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), depthFor)
 	defer cancel()
-	rows, err := m.e.loops.CountJobs(ctx)
+	rows, err := m.e.loops.CountJobs(ctx, metricNames)
 	m.depths, m.depthAt = nil, m.e.clock.Now()
 	if err != nil {
 		m.e.log.Warn("could not count the jobs of the queues for the metrics", "error", err)
@@ -213,6 +219,7 @@ func (m *metrics) counted() []prometheus.Metric {
 	m.countBreakers(ctx)
 	m.countComponents(ctx)
 	m.countWorkers(ctx)
+	m.countAlerts(ctx)
 	return m.depths
 }
 
@@ -232,32 +239,31 @@ func (m *metrics) countWorkers(ctx context.Context) {
 	}
 }
 
-// countBreakers reads all circuit breakers, page by page. If a page fails none of them is shown: some would look like all.
+func (m *metrics) countAlerts(ctx context.Context) {
+	n, err := m.e.loops.CountAlerts(ctx)
+	if err != nil {
+		m.e.log.Warn("could not count the alerts for the metrics", "error", err)
+		return
+	}
+	for severity, alerts := range map[string]int64{"info": n.Info, "warning": n.Warning, "critical": n.Critical} {
+		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.alerts, prometheus.GaugeValue, float64(alerts), severity))
+	}
+	m.depths = append(m.depths, prometheus.MustNewConstMetric(m.alertsPending, prometheus.GaugeValue, float64(n.Pending)))
+}
+
 func (m *metrics) countBreakers(ctx context.Context) {
-	var breakers []Breaker
-	for after := ""; ; {
-		page, err := m.e.listBreakers(ctx, m.e.loops, db.ListBreakersParams{After: after, MaxBreakers: breakersPage})
-		if err != nil {
-			m.e.log.Warn("could not read the circuit breakers for the metrics", "error", err)
-			return
-		}
-		breakers = append(breakers, page...)
-		if len(page) < breakersPage {
-			break
-		}
-		after = page[len(page)-1].Name
+	breakers, err := m.e.loops.CountBreakers(ctx, metricNames)
+	if err != nil {
+		m.e.log.Warn("could not read the circuit breakers for the metrics", "error", err)
+		return
 	}
 	for _, b := range breakers {
-		for _, state := range []BreakerState{BreakerClosed, BreakerOpen, BreakerHalfOpen} {
-			in := 0.0
-			if b.State == state {
-				in = 1
-			}
-			m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakers, prometheus.GaugeValue, in, b.Name, string(state)))
+		for state, n := range map[BreakerState]int64{BreakerClosed: b.Closed, BreakerOpen: b.Open, BreakerHalfOpen: b.HalfOpen} {
+			m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakers, prometheus.GaugeValue, float64(n), b.Name, string(state)))
 		}
 		m.depths = append(m.depths, prometheus.MustNewConstMetric(m.breakerHeld, prometheus.GaugeValue, float64(b.Held), b.Name),
 			prometheus.MustNewConstMetric(m.breakerOpened, prometheus.CounterValue, float64(b.TimesOpened), b.Name),
-			prometheus.MustNewConstMetric(m.breakerChanges, prometheus.CounterValue, float64(b.changes), b.Name))
+			prometheus.MustNewConstMetric(m.breakerChanges, prometheus.CounterValue, float64(b.Changes), b.Name))
 	}
 }
 

@@ -77,8 +77,12 @@ type OperationFilter struct {
 
 const operationBatch = 500 // jobs of one transaction of an operation
 
-// StartOperation starts work on all dead letters or jobs that match a filter, or with DryRun only counts them. A chore runs it. Errors: InvalidArgument.
+// StartOperation starts work on all dead letters or jobs that match a filter, or with DryRun only counts them. A chore runs it. Errors: InvalidArgument, PresetNotFound.
 func (e *Engine) StartOperation(ctx context.Context, r OperationRequest) (Operation, error) {
+	var err error
+	if r.Jobs, err = r.Jobs.withPreset(ctx, e); err != nil {
+		return Operation{}, err
+	}
 	filter, err := r.Jobs.encode(ctx)
 	if r.Kind == RedriveDead || r.Kind == PurgeDead {
 		filter, err = r.Letters.encode(ctx)

@@ -31,8 +31,9 @@ const (
 // stride is how many candidates the statements of a search read, so that none takes long: the search can stop only between two.
 type stride struct{ size int }
 
-func newStride(text string) *stride {
-	if text != "" {
+// newStride begins with few candidates if words are searched for.
+func newStride(words bool) *stride {
+	if words {
 		return &stride{textBatch}
 	}
 	return &stride{listBatch}

@@ -3,9 +3,11 @@ package jobs
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -20,9 +22,11 @@ type QueueSettings struct {
 	RetentionSeconds int          `json:"retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a job is kept after it ended; it is removed with its partition, some hours later. Defaults to 604800, a week."`
 	DeadRetention    int          `json:"dead_retention_seconds,omitempty" minimum:"60" maximum:"315360000" doc:"How long a dead letter is kept after it died. Defaults to 2592000, 30 days."`
 	DeadLetterQueue  *string      `json:"dead_letter_queue,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The queue that gets a copy of each job that dies here, in place of a dead letter. Dead letter queues must not form a cycle. Defaults to empty: none."`
-	Breaker          *string      `json:"breaker,omitempty" maxLength:"128" pattern:"^([A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The circuit breaker of jobs that name none. Defaults to empty: none."`
+	Breaker          *string      `json:"breaker,omitempty" maxLength:"329" pattern:"^((.+/)?[A-Za-z0-9_][A-Za-z0-9_.:-]*)?$" doc:"The circuit breaker of jobs that name none: one that is shared, or one of the queue's tenant, named as in a job. Defaults to empty: none."`
 	MaxDepth         *int         `json:"max_depth,omitempty" minimum:"0" maximum:"10000000" doc:"Enqueueing is refused with queue_full while this many jobs are available. Defaults to 0: no limit."`
 	Limits           *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast they start, and how tenants share the queue. An empty object removes all limits. Defaults to none."`
+	Encrypted        *bool        `json:"encrypted,omitempty" doc:"Args, results and texts of errors of its jobs are stored encrypted, from now on. Nodes need a key for it. Defaults to false."`
+	Tenant           *string      `json:"tenant,omitempty" maxLength:"200" doc:"The tenant that the queue belongs to: it takes only that tenant's jobs. Possible while it has no jobs of others. Defaults to empty: tenants share it." example:"acme"`
 }
 
 // Queue is a queue, its settings and how many jobs are where.
@@ -44,6 +48,8 @@ type Queue struct {
 	BreakerState           BreakerState `json:"breaker_state,omitempty" enum:"closed,open,half_open" doc:"The state of the breaker. Unless it is closed, its policy applies to the jobs."`
 	MaxDepth               *int         `json:"max_depth,omitempty" doc:"Enqueueing is refused while this many jobs are available."`
 	Limits                 *QueueLimits `json:"limits,omitempty" doc:"How many jobs may be in flight, how fast they start, and how tenants share the queue. Single keys and tenants may have overrides."`
+	Encrypted              bool         `json:"encrypted" doc:"Args, results and texts of errors of its jobs are stored encrypted."`
+	Tenant                 string       `json:"tenant,omitempty" doc:"The tenant that it belongs to."`
 	CreatedAt              time.Time    `json:"created_at" doc:"When it was created."`
 	Available              int64        `json:"available" doc:"Jobs that may be claimed."`
 	Running                int64        `json:"running" doc:"Jobs that a worker has."`
@@ -86,7 +92,7 @@ type QueueStats struct {
 
 // Queues lists queues by name, starting after a name. It returns up to limit of them.
 func (e *Engine) Queues(ctx context.Context, after string, limit int) ([]Queue, error) {
-	bounds, err := encodedBounds(ctx) // a queue has no tenant, so none is a tenant's
+	bounds, err := encodedBounds(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -103,6 +109,7 @@ func (e *Engine) listQueues(ctx context.Context, params db.ListQueuesParams) ([]
 		if queues[i], err = queueFromRow(r); err != nil {
 			return nil, err
 		}
+		queues[i].Breaker = shownBreaker(ctx, queues[i].Breaker)
 	}
 	return queues, nil
 }
@@ -119,8 +126,18 @@ func (e *Engine) Queue(ctx context.Context, name string) (Queue, error) {
 	return queues[0], nil
 }
 
-// SetQueue creates a queue or changes its settings; with replace, other settings get weir's defaults. Errors: InvalidArgument.
+// SetQueue creates a queue or changes its settings; with replace, other settings get weir's defaults. A caller with a tenant cannot give its queue to
+// another. Errors: InvalidArgument, QueueNotEmpty, Forbidden.
 func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettings, replace bool) (Queue, error) {
+	if value(settings.Encrypted) && e.vault.keys == nil {
+		return Queue{}, missing("this node has no encryption key, and could not use an encrypted queue", nil)
+	}
+	if p := access.From(ctx); p != nil && p.Tenant != "" {
+		if settings.Tenant != nil && *settings.Tenant != p.Tenant {
+			return Queue{}, &Error{Code: Forbidden, Field: "tenant", Message: "the key is bound to a tenant, and cannot give its queue away"}
+		}
+		settings.Tenant = &p.Tenant
+	}
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return Queue{}, fmt.Errorf("encoding settings: %w", err)
@@ -128,7 +145,36 @@ func (e *Engine) SetQueue(ctx context.Context, name string, settings QueueSettin
 	if err := e.changes.SetQueue(ctx, db.SetQueueParams{Name: name, Settings: text, Replace: replace}); err != nil {
 		return Queue{}, fromDB("setting a queue", err)
 	}
+	if value(settings.Encrypted) {
+		if err := e.encryptSchedulesOf(ctx, name); err != nil {
+			return Queue{}, err
+		}
+	}
 	return e.Queue(ctx, name)
+}
+
+// encryptSchedulesOf encrypts the args in definitions of schedules that were made before their queue was encrypted.
+func (e *Engine) encryptSchedulesOf(ctx context.Context, queue string) error {
+	if _, err := e.vault.refresh(ctx); err != nil {
+		return err
+	}
+	schedules, err := e.q.SchedulesOfQueue(ctx, queue)
+	if err != nil {
+		return fromDB("reading schedules of a queue", err)
+	}
+	for _, s := range schedules {
+		encrypted, err := e.vault.encryptSchedule(ctx, s.Made)
+		if errors.Is(err, ErrForm) {
+			e.log.Warn("a schedule keeps its args readable: they have placeholders, which the database fills in", "schedule", s.Name, "queue", queue)
+			continue
+		} else if err != nil {
+			return err
+		}
+		if err := e.q.EditSchedule(ctx, db.EditScheduleParams{Name: s.Name, Changes: encrypted, Tenant: nonZero(s.Tenant)}); err != nil {
+			return fromDB("changing a schedule", err)
+		}
+	}
+	return nil
 }
 
 // DeleteQueue hides a queue that has no jobs. Errors: QueueNotFound, QueueNotEmpty.
@@ -243,8 +289,8 @@ func (e *Engine) QueueStats(ctx context.Context, name string) (QueueStats, error
 func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
-		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
-		Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact,
+		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), Encrypted: r.Encrypted, CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
+		Tenant: r.Tenant, Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact,
 	}
 	if r.MaxDepth > 0 {
 		depth := int(r.MaxDepth)

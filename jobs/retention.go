@@ -7,7 +7,7 @@ import (
 )
 
 // Retain enforces retention: it purges old dead letters, drops partitions whose jobs are all past their queue's retention, rewrites partitions with
-// few jobs to keep, and sweeps free unique keys, old results, operations, slots and deliveries, and workers that are long gone. A partition in
+// few jobs to keep, and sweeps free unique keys, old results, operations, slots, deliveries and alerts, and queues, circuit breakers and workers that are long gone. A partition in
 // use waits for the next run.
 func (e *Engine) Retain(ctx context.Context) error {
 	if err := sweep(ctx, "dead letters", 1000, e.loops.SweepDead); err != nil {
@@ -25,6 +25,11 @@ func (e *Engine) Retain(ctx context.Context) error {
 		}
 		if err != nil {
 			return fromDB("retaining a partition", err)
+		}
+		if did != "kept" {
+			if _, err := e.loops.RetainLogs(ctx, p.Number); err != nil && !db.IsLocked(err) {
+				return fromDB("retaining logs", err)
+			}
 		}
 		dropped := false
 		if did == "emptied" || p.Kept == 0 {
@@ -60,6 +65,12 @@ func (e *Engine) Retain(ctx context.Context) error {
 	}
 	if err := sweep(ctx, "deliveries to webhooks", MaxBatch, e.loops.SweepDeliveries); err != nil {
 		return err
+	}
+	if err := sweep(ctx, "alerts", 1000, e.loops.SweepAlerts); err != nil {
+		return err
+	}
+	if _, err := e.loops.ExpireNames(ctx); err != nil {
+		return fromDB("expiring names", err)
 	}
 	_, err = e.loops.SweepWorkers(ctx)
 	return fromDB("sweeping workers", err)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -36,7 +37,8 @@ type ScheduleState string
 
 // Schedule is a schedule and how far it is.
 type Schedule struct {
-	Name string `json:"name" doc:"Its name." example:"nightly-report"`
+	Name   string `json:"name" doc:"Its name." example:"nightly-report"`
+	Tenant string `json:"tenant,omitempty" doc:"The tenant that it and all its jobs belong to. Names are those of its tenant."`
 	ScheduleDefinition
 	State      ScheduleState `json:"state" enum:"active,waiting,paused,finished" doc:"waiting: the next slot waits for the end of the run before. finished: no slot is left."`
 	NextAt     *time.Time    `json:"next_at,omitempty" doc:"Its next slot."`
@@ -54,15 +56,21 @@ type Schedule struct {
 
 // ScheduleFilter chooses schedules for a list. A zero value does not restrict it.
 type ScheduleFilter struct {
-	State ScheduleState
+	State  ScheduleState
+	Tenant string
 }
 
-// Schedules lists up to limit schedules by name, starting after a name.
-func (e *Engine) Schedules(ctx context.Context, f ScheduleFilter, after string, limit int) ([]Schedule, error) {
-	return e.listSchedules(ctx, db.ListSchedulesParams{After: after, State: nonZero(string(f.State)), MaxSchedules: int32(limit)})
+// Schedules lists up to limit schedules of the caller by tenant and name, starting after one.
+func (e *Engine) Schedules(ctx context.Context, f ScheduleFilter, after Ref, limit int) ([]Schedule, error) {
+	return e.listSchedules(ctx, db.ListSchedulesParams{
+		AfterTenant: after.Tenant, After: after.Name, State: nonZero(string(f.State)), Tenant: nonZero(f.Tenant), MaxSchedules: int32(limit),
+	})
 }
 
-func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParams) ([]Schedule, error) {
+func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParams) (_ []Schedule, err error) {
+	if params.Bounds, err = encodedBounds(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := e.reads.ListSchedules(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing schedules", err)
@@ -70,12 +78,13 @@ func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParam
 	schedules := make([]Schedule, len(rows))
 	for i, r := range rows {
 		s := Schedule{
-			Name: r.Name, State: ScheduleState(r.State), NextAt: utc(r.NextAt), NextLocal: r.NextLocal, DueAt: utc(r.DueAt), LastAt: utc(r.LastAt), Runs: int(r.Runs), WaitingFor: ID(r.WaitingFor),
+			Name: r.Name, Tenant: r.Tenant, State: ScheduleState(r.State), NextAt: utc(r.NextAt), NextLocal: r.NextLocal, DueAt: utc(r.DueAt), LastAt: utc(r.LastAt), Runs: int(r.Runs), WaitingFor: ID(r.WaitingFor),
 			Tries: int(r.Tries), Problem: r.Problem, PausedAt: utc(r.PausedAt), CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
 		}
-		if err := json.Unmarshal(r.Definition, &s.ScheduleDefinition); err != nil {
+		if err := json.Unmarshal(e.vault.decryptSchedule(ctx, r.Definition), &s.ScheduleDefinition); err != nil {
 			return nil, fmt.Errorf("reading schedule %q: %w", r.Name, err)
 		}
+		s.showBreakers(access.From(ctx))
 		paused := r.PausedAt != nil
 		s.Paused = &paused
 		schedules[i] = s
@@ -84,64 +93,87 @@ func (e *Engine) listSchedules(ctx context.Context, params db.ListSchedulesParam
 }
 
 // Schedule returns one. Errors: ScheduleNotFound.
-func (e *Engine) Schedule(ctx context.Context, name string) (Schedule, error) {
-	found, err := e.listSchedules(ctx, db.ListSchedulesParams{Name: &name, MaxSchedules: 1})
+func (e *Engine) Schedule(ctx context.Context, ref Ref) (Schedule, error) {
+	ref = ref.of(ctx)
+	found, err := e.listSchedules(ctx, db.ListSchedulesParams{Name: &ref.Name, Tenant: &ref.Tenant, MaxSchedules: 1})
 	if err != nil {
 		return Schedule{}, err
 	}
 	if len(found) == 0 {
-		return Schedule{}, &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("schedule %q does not exist", name)}
+		return Schedule{}, noSchedule(ref)
 	}
 	return found[0], nil
 }
 
-// SetSchedule makes a schedule, or with replace gives the one of that name another definition. That is the JSON of a ScheduleDefinition; a name in it is
-// passed over. Errors: InvalidArgument, ScheduleExists.
-func (e *Engine) SetSchedule(ctx context.Context, name string, definition json.RawMessage, replace bool) (Schedule, error) {
-	if err := e.changes.SetSchedule(ctx, db.SetScheduleParams{Name: name, Definition: definition, Replace: replace}); err != nil {
-		return Schedule{}, fromDB("setting a schedule", err)
-	}
-	return e.Schedule(ctx, name)
+func noSchedule(ref Ref) *Error {
+	return &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("schedule %q does not exist", ref.Name)}
 }
 
-// EditSchedule changes what a JSON object names of a ScheduleDefinition; null puts back a default. Errors: ScheduleNotFound, InvalidArgument.
-func (e *Engine) EditSchedule(ctx context.Context, name string, changes json.RawMessage) (Schedule, error) {
-	if err := e.changes.EditSchedule(ctx, db.EditScheduleParams{Name: name, Changes: changes}); err != nil {
+// SetSchedule makes a schedule, or with replace gives the one of that name another definition. That is the JSON of a ScheduleDefinition; a name in it is
+// passed over. Errors: InvalidArgument, QueueNotFound, ScheduleExists.
+func (e *Engine) SetSchedule(ctx context.Context, ref Ref, definition json.RawMessage, replace bool) (Schedule, error) {
+	err := e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptSchedule(ctx, definition)
+		if err != nil {
+			return err
+		}
+		return e.changes.SetSchedule(ctx, db.SetScheduleParams{Name: ref.Name, Definition: encrypted, Replace: replace, Tenant: nonZero(ref.Tenant)})
+	})
+	if err != nil {
+		return Schedule{}, fromDB("setting a schedule", err)
+	}
+	if p := access.From(ctx); p != nil && p.Tenant != "" {
+		ref.Tenant = p.Tenant // whatever the request says
+	}
+	return e.Schedule(ctx, ref)
+}
+
+// EditSchedule changes what a JSON object names of a ScheduleDefinition; null puts back a default. Errors: ScheduleNotFound, InvalidArgument,
+// QueueNotFound.
+func (e *Engine) EditSchedule(ctx context.Context, ref Ref, changes json.RawMessage) (Schedule, error) {
+	err := e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptSchedule(ctx, changes)
+		if err != nil {
+			return err
+		}
+		return e.changes.EditSchedule(ctx, db.EditScheduleParams{Name: ref.Name, Changes: encrypted, Tenant: nonZero(ref.Tenant)})
+	})
+	if err != nil {
 		return Schedule{}, fromDB("changing a schedule", err)
 	}
-	return e.Schedule(ctx, name)
+	return e.Schedule(ctx, ref)
 }
 
 // DeleteSchedule deletes one. The jobs that it made stay. Errors: ScheduleNotFound.
-func (e *Engine) DeleteSchedule(ctx context.Context, name string) error {
-	return fromDB("deleting a schedule", e.changes.DeleteSchedule(ctx, name))
+func (e *Engine) DeleteSchedule(ctx context.Context, ref Ref) error {
+	return fromDB("deleting a schedule", e.changes.DeleteSchedule(ctx, db.DeleteScheduleParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)}))
 }
 
 // PauseSchedule keeps one from firing. Errors: ScheduleNotFound.
-func (e *Engine) PauseSchedule(ctx context.Context, name string) (Schedule, error) {
-	if err := e.changes.PauseSchedule(ctx, name); err != nil {
+func (e *Engine) PauseSchedule(ctx context.Context, ref Ref) (Schedule, error) {
+	if err := e.changes.PauseSchedule(ctx, db.PauseScheduleParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)}); err != nil {
 		return Schedule{}, fromDB("pausing a schedule", err)
 	}
-	return e.Schedule(ctx, name)
+	return e.Schedule(ctx, ref)
 }
 
 // ResumeSchedule ends a pause. Slots of the pause are not made up for. Errors: ScheduleNotFound.
-func (e *Engine) ResumeSchedule(ctx context.Context, name string) (Schedule, error) {
-	if err := e.changes.ResumeSchedule(ctx, name); err != nil {
+func (e *Engine) ResumeSchedule(ctx context.Context, ref Ref) (Schedule, error) {
+	if err := e.changes.ResumeSchedule(ctx, db.ResumeScheduleParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)}); err != nil {
 		return Schedule{}, fromDB("resuming a schedule", err)
 	}
-	return e.Schedule(ctx, name)
+	return e.Schedule(ctx, ref)
 }
 
-// TriggerSchedule makes a schedule's job, or submits its workflow, now, whatever its times and policies say. Errors: ScheduleNotFound, QueueFull.
-func (e *Engine) TriggerSchedule(ctx context.Context, name string) (ScheduleRun, error) {
-	id, err := e.changes.TriggerSchedule(ctx, name)
+// TriggerSchedule makes a schedule's job, or submits its workflow, now, whatever its times and policies say. Errors: ScheduleNotFound, QueueFull, QuotaExceeded.
+func (e *Engine) TriggerSchedule(ctx context.Context, ref Ref) (ScheduleRun, error) {
+	id, err := e.changes.TriggerSchedule(ctx, db.TriggerScheduleParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)})
 	if err != nil {
 		return ScheduleRun{}, fromDB("triggering a schedule", err)
 	}
-	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{Name: name, Before: endOfTime, MadeID: &id, MaxRuns: 1})
+	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{Name: ref.Name, Tenant: ref.of(ctx).Tenant, Before: endOfTime, MadeID: &id, MaxRuns: 1})
 	if err == nil && len(runs) == 0 {
-		err = &Error{Code: ScheduleNotFound, Message: fmt.Sprintf("schedule %q does not exist", name), Hint: "It was deleted just now."}
+		err = noSchedule(ref)
 	}
 	if err != nil {
 		return ScheduleRun{}, err

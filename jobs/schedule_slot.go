@@ -41,8 +41,12 @@ type SlotPosition struct {
 }
 
 // PreviewSchedule lists the next slots of a schedule, up to 1000 that fire, from a time (nil: from its next slot). Errors: ScheduleNotFound.
-func (e *Engine) PreviewSchedule(ctx context.Context, name string, from *time.Time, count int) ([]ScheduleSlot, error) {
-	rows, err := e.reads.PreviewSchedule(ctx, db.PreviewScheduleParams{Name: name, Count: int32(count), Since: from})
+func (e *Engine) PreviewSchedule(ctx context.Context, ref Ref, from *time.Time, count int) ([]ScheduleSlot, error) {
+	ref = ref.of(ctx)
+	if _, err := e.Schedule(ctx, ref); err != nil {
+		return nil, err
+	}
+	rows, err := e.reads.PreviewSchedule(ctx, db.PreviewScheduleParams{Name: ref.Name, Tenant: nonZero(ref.Tenant), Count: int32(count), Since: from})
 	return slotsFromRows(rows, fromDB("previewing a schedule", err))
 }
 
@@ -75,15 +79,15 @@ func slotsFromRows(rows []db.PreviewScheduleRow, err error) ([]ScheduleSlot, err
 
 // ScheduleRuns lists up to limit handled slots of a schedule, the latest first, from a position; with an outcome only those.
 // Errors: ScheduleNotFound.
-func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutcome, from SlotPosition, limit int) ([]ScheduleRun, error) {
+func (e *Engine) ScheduleRuns(ctx context.Context, ref Ref, outcome SlotOutcome, from SlotPosition, limit int) ([]ScheduleRun, error) {
 	if from.Slot.IsZero() {
 		from.Slot = endOfTime
 	}
 	runs, err := e.scheduleRuns(ctx, db.ScheduleRunsParams{
-		Name: name, Before: from.Slot, BeforeManual: from.Manual, Outcome: nonZero(string(outcome)), MaxRuns: int32(limit),
+		Name: ref.Name, Tenant: ref.of(ctx).Tenant, Before: from.Slot, BeforeManual: from.Manual, Outcome: nonZero(string(outcome)), MaxRuns: int32(limit),
 	})
 	if err == nil && len(runs) == 0 {
-		_, err = e.Schedule(ctx, name)
+		_, err = e.Schedule(ctx, ref)
 	}
 	return runs, err
 }
@@ -91,7 +95,10 @@ func (e *Engine) ScheduleRuns(ctx context.Context, name string, outcome SlotOutc
 // endOfTime is after every slot.
 var endOfTime = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
-func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams) ([]ScheduleRun, error) {
+func (e *Engine) scheduleRuns(ctx context.Context, params db.ScheduleRunsParams) (_ []ScheduleRun, err error) {
+	if params.Bounds, err = encodedBounds(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := e.reads.ScheduleRuns(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing runs", err)

@@ -30,7 +30,7 @@ func (e *Engine) Seal(ctx context.Context) error {
 		return fromDB("sealing a partition", err)
 	}
 	defer turn.Rollback(context.WithoutCancel(ctx))
-	if mine, err := db.New(turn).TryChoreLock(ctx, "seal"); err != nil || !mine {
+	if mine, err := db.New(turn).TryTurn(ctx, "seal"); err != nil || !mine {
 		return fromDB("sealing a partition", err)
 	}
 	// The last statement must be one without a snapshot: PostgreSQL keeps what the last query of an open transaction saw.

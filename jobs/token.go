@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"bytes"
 	"context"
 	"crypto/aes"
 	"crypto/cipher"
@@ -10,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/weirhq/weir/access"
 )
@@ -40,18 +40,27 @@ func (t Token) AppendText(text []byte) ([]byte, error) {
 	return text, nil
 }
 
+var (
+	errToken       = errors.New("a token is what came with the job: a whole number in a string")
+	errSealedToken = errors.New("a token is what came with the job: a whole number in a string, with its seal")
+)
+
 // UnmarshalText reads what MarshalText writes.
 func (t *Token) UnmarshalText(text []byte) error {
-	number, seal, sealed := strings.Cut(string(text), ".")
-	n, err := strconv.ParseInt(number, 10, 64)
+	number, seal, sealed := bytes.Cut(text, []byte("."))
+	n, err := strconv.ParseInt(string(number), 10, 64)
 	if err != nil || n < 0 {
-		return errors.New("a token is what came with the job: a whole number in a string")
+		return errToken
 	}
 	*t = Token{Number: n, sealed: sealed}
-	if sealed {
-		if raw, err := hex.DecodeString(seal); err != nil || copy(t.seal[:], raw) != len(raw) || len(raw) != sealBytes {
-			return errors.New("a token is what came with the job: a whole number in a string, with its seal")
-		}
+	if !sealed {
+		return nil
+	}
+	if len(seal) != hex.EncodedLen(sealBytes) {
+		return errSealedToken
+	}
+	if _, err := hex.Decode(t.seal[:], seal); err != nil {
+		return errSealedToken
 	}
 	return nil
 }
@@ -79,6 +88,12 @@ func (s *sealer) seal(p *access.Principal, job ID, number int64) Token {
 	binary.BigEndian.PutUint64(b[:8], binary.BigEndian.Uint64(b[:8])^uint64(number))
 	s.block.Encrypt(b[:], b[:])
 	return Token{Number: number, seal: [sealBytes]byte(b[:sealBytes]), sealed: true}
+}
+
+// sealPosition seals a place in the events of the database. No principal has the number that goes before it.
+func (s *sealer) sealPosition(at, seq int64) string {
+	t := s.seal(&access.Principal{ID: -1}, ID(at), seq)
+	return hex.EncodeToString(t.seal[:])
 }
 
 // sealed is the token for the caller that has just claimed a job.

@@ -138,13 +138,15 @@ func (w *watcher) answer(ctx context.Context, ids []int64) error {
 	if err != nil {
 		return fromDB("reading jobs that ended", err)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, r := range rows {
-		job, err := jobFromRow(r)
-		if err != nil {
+	jobs := make([]Job, len(rows))
+	for i, r := range rows {
+		if jobs[i], err = w.e.jobFromRow(ctx, r); err != nil {
 			return err
 		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, job := range jobs {
 		if a := w.waiting[job.ID]; a != nil && job.State.Ended() {
 			a.job = job
 			close(a.ended)

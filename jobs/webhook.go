@@ -1,12 +1,14 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"math"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 )
 
@@ -18,17 +20,20 @@ type WebhookSettings struct {
 	Kinds               []string `json:"kinds,omitempty"`
 	TimeoutSeconds      int      `json:"timeout_seconds,omitempty"`
 	DisableAfterSeconds int      `json:"disable_after_seconds,omitempty"`
+	ErrorText           bool     `json:"error_text,omitempty"`
 }
 
 // Webhook is a receiver of events over HTTPS.
 type Webhook struct {
 	Name                string     `json:"name" doc:"Its name." example:"billing"`
+	Tenant              string     `json:"tenant,omitempty" doc:"The tenant that it belongs to, and of whose jobs alone it gets events."`
 	URL                 string     `json:"url" doc:"Where events are posted."`
 	Events              []string   `json:"events" doc:"Which events it gets."`
 	Queues              []string   `json:"queues" doc:"Only of jobs of these queues; empty: of all."`
 	Kinds               []string   `json:"kinds" doc:"Only of jobs of these kinds; empty: of all."`
 	TimeoutSeconds      int        `json:"timeout_seconds" doc:"How long the receiver may take to answer."`
 	DisableAfterSeconds int        `json:"disable_after_seconds" doc:"It is disabled when every attempt has failed for this long."`
+	ErrorText           bool       `json:"error_text" doc:"It gets the first 200 characters of an error's message, not only the type."`
 	Enabled             bool       `json:"enabled" doc:"It gets events."`
 	DisabledAt          *time.Time `json:"disabled_at,omitempty" doc:"When it was disabled."`
 	DisabledReason      string     `json:"disabled_reason,omitempty" doc:"Why it is disabled."`
@@ -57,12 +62,15 @@ type Delivery struct {
 	TriedAt         *time.Time    `json:"tried_at,omitempty" doc:"When the last attempt ended."`
 }
 
-// Webhooks lists webhooks by name, starting after a name. It returns up to limit of them.
-func (e *Engine) Webhooks(ctx context.Context, after string, limit int) ([]Webhook, error) {
-	return e.listWebhooks(ctx, db.ListWebhooksParams{After: after, MaxWebhooks: int32(limit)})
+// Webhooks lists up to limit webhooks of the caller by tenant and name, starting after one; with a tenant only that one's.
+func (e *Engine) Webhooks(ctx context.Context, tenant string, after Ref, limit int) ([]Webhook, error) {
+	return e.listWebhooks(ctx, db.ListWebhooksParams{Tenant: nonZero(tenant), AfterTenant: after.Tenant, After: after.Name, MaxWebhooks: int32(limit)})
 }
 
-func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams) ([]Webhook, error) {
+func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams) (_ []Webhook, err error) {
+	if params.Bounds, err = encodedBounds(ctx); err != nil {
+		return nil, err
+	}
 	rows, err := e.reads.ListWebhooks(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing webhooks", err)
@@ -70,8 +78,8 @@ func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams)
 	webhooks := make([]Webhook, len(rows))
 	for i, r := range rows {
 		webhooks[i] = Webhook{
-			Name: r.Name, URL: r.Url, Events: r.Events, Queues: r.Queues, Kinds: r.Kinds, TimeoutSeconds: int(r.TimeoutSeconds), DisableAfterSeconds: int(r.DisableAfterSeconds),
-			Enabled: r.DisabledAt == nil, DisabledAt: utc(r.DisabledAt), DisabledReason: r.DisabledReason, FailingSince: utc(r.FailingSince), Pending: r.Pending,
+			Name: r.Name, Tenant: r.Tenant, URL: r.Url, Events: r.Events, Queues: r.Queues, Kinds: r.Kinds, TimeoutSeconds: int(r.TimeoutSeconds), DisableAfterSeconds: int(r.DisableAfterSeconds),
+			ErrorText: r.ErrorText, Enabled: r.DisabledAt == nil, DisabledAt: utc(r.DisabledAt), DisabledReason: r.DisabledReason, FailingSince: utc(r.FailingSince), Pending: r.Pending,
 			CreatedAt: r.CreatedAt.UTC(), OldSecretUntil: utc(r.OldSecretUntil),
 		}
 	}
@@ -79,25 +87,26 @@ func (e *Engine) listWebhooks(ctx context.Context, params db.ListWebhooksParams)
 }
 
 // Webhook returns one. Errors: WebhookNotFound.
-func (e *Engine) Webhook(ctx context.Context, name string) (Webhook, error) {
-	found, err := e.listWebhooks(ctx, db.ListWebhooksParams{Name: &name, MaxWebhooks: 1})
+func (e *Engine) Webhook(ctx context.Context, ref Ref) (Webhook, error) {
+	ref = ref.of(ctx)
+	found, err := e.listWebhooks(ctx, db.ListWebhooksParams{Name: &ref.Name, Tenant: &ref.Tenant, MaxWebhooks: 1})
 	if err != nil {
 		return Webhook{}, err
 	}
 	if len(found) == 0 {
-		return Webhook{}, &Error{Code: WebhookNotFound, Message: fmt.Sprintf("there is no webhook %q", name), Hint: "GET /v1/webhooks lists all webhooks."}
+		return Webhook{}, &Error{Code: WebhookNotFound, Message: fmt.Sprintf("there is no webhook %q", ref.Name), Hint: "GET /v1/webhooks lists all webhooks."}
 	}
 	return found[0], nil
 }
 
 // NewWebhook creates a webhook, and returns it with its secret. Errors: InvalidArgument, WebhookExists.
-func (e *Engine) NewWebhook(ctx context.Context, name string, settings WebhookSettings) (Webhook, error) {
-	return e.setWebhook(ctx, name, settings, true)
+func (e *Engine) NewWebhook(ctx context.Context, ref Ref, settings WebhookSettings) (Webhook, error) {
+	return e.setWebhook(ctx, ref, settings, true)
 }
 
 // EditWebhook changes the given settings. Errors: InvalidArgument, WebhookNotFound.
-func (e *Engine) EditWebhook(ctx context.Context, name string, settings WebhookEdit) (Webhook, error) {
-	return e.setWebhook(ctx, name, settings, false)
+func (e *Engine) EditWebhook(ctx context.Context, ref Ref, settings WebhookEdit) (Webhook, error) {
+	return e.setWebhook(ctx, ref, settings, false)
 }
 
 // WebhookEdit is what can be changed of a webhook. An empty list means all queues or kinds; nil leaves it alone.
@@ -108,61 +117,77 @@ type WebhookEdit struct {
 	Kinds               *[]string `json:"kinds,omitempty" maxItems:"100" doc:"Only of jobs of these kinds; empty: of all."`
 	TimeoutSeconds      int       `json:"timeout_seconds,omitempty" minimum:"1" maximum:"30" doc:"How long the receiver may take to answer."`
 	DisableAfterSeconds int       `json:"disable_after_seconds,omitempty" minimum:"60" maximum:"2592000" doc:"The webhook is disabled when every attempt has failed for this long."`
+	ErrorText           *bool     `json:"error_text,omitempty" doc:"Send the first 200 characters of an error's message, not only its type."`
 }
 
-func (e *Engine) setWebhook(ctx context.Context, name string, settings any, fresh bool) (Webhook, error) {
+func (e *Engine) setWebhook(ctx context.Context, ref Ref, settings any, fresh bool) (Webhook, error) {
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return Webhook{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	secret, err := e.changes.SetWebhook(ctx, db.SetWebhookParams{Name: name, Settings: text, Make: fresh})
+	var made newSecret
+	if fresh {
+		if made, err = e.vault.newWebhookSecret(ctx); err != nil {
+			return Webhook{}, err
+		}
+	}
+	secret, err := e.changes.SetWebhook(ctx, db.SetWebhookParams{Name: ref.Name, Tenant: nonZero(ref.Tenant), Settings: text, Make: fresh, Secret: made.stored})
 	if err != nil {
 		return Webhook{}, fromDB("setting a webhook", err)
 	}
-	w, err := e.Webhook(ctx, name)
-	w.Secret = secret
+	if p := access.From(ctx); p != nil && p.Tenant != "" {
+		ref.Tenant = p.Tenant // whatever the request says
+	}
+	w, err := e.Webhook(ctx, ref)
+	w.Secret = cmp.Or(made.shown, secret)
 	return w, err
 }
 
 // DeleteWebhook removes a webhook and the record of its deliveries. Errors: WebhookNotFound.
-func (e *Engine) DeleteWebhook(ctx context.Context, name string) error {
-	return fromDB("deleting a webhook", e.changes.DeleteWebhook(ctx, name))
+func (e *Engine) DeleteWebhook(ctx context.Context, ref Ref) error {
+	return fromDB("deleting a webhook", e.changes.DeleteWebhook(ctx, db.DeleteWebhookParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)}))
 }
 
 // RotateWebhookSecret gives a webhook a new secret, which is returned with it. The old one also signs for this long. Errors: InvalidArgument, WebhookNotFound.
-func (e *Engine) RotateWebhookSecret(ctx context.Context, name string, keepOld time.Duration) (Webhook, error) {
-	secret, err := e.changes.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{Name: name, KeepOldSeconds: keepOld.Seconds()})
+func (e *Engine) RotateWebhookSecret(ctx context.Context, ref Ref, keepOld time.Duration) (Webhook, error) {
+	made, err := e.vault.newWebhookSecret(ctx)
+	if err != nil {
+		return Webhook{}, err
+	}
+	secret, err := e.changes.RotateWebhookSecret(ctx, db.RotateWebhookSecretParams{
+		Name: ref.Name, Tenant: nonZero(ref.Tenant), KeepOldSeconds: keepOld.Seconds(), Secret: made.stored,
+	})
 	if err != nil {
 		return Webhook{}, fromDB("rotating a secret", err)
 	}
-	w, err := e.Webhook(ctx, name)
-	w.Secret = secret
+	w, err := e.Webhook(ctx, ref)
+	w.Secret = cmp.Or(made.shown, secret)
 	return w, err
 }
 
 // DisableWebhook stops sending events to a webhook; pending deliveries fail. Errors: InvalidArgument, WebhookNotFound.
-func (e *Engine) DisableWebhook(ctx context.Context, name, reason string) (Webhook, error) {
-	if err := e.changes.DisableWebhook(ctx, db.DisableWebhookParams{Name: name, Reason: nonZero(reason)}); err != nil {
+func (e *Engine) DisableWebhook(ctx context.Context, ref Ref, reason string) (Webhook, error) {
+	if err := e.changes.DisableWebhook(ctx, db.DisableWebhookParams{Name: ref.Name, Tenant: nonZero(ref.Tenant), Reason: nonZero(reason)}); err != nil {
 		return Webhook{}, fromDB("disabling a webhook", err)
 	}
-	return e.Webhook(ctx, name)
+	return e.Webhook(ctx, ref)
 }
 
 // EnableWebhook sends events to a webhook again, from now on. Errors: WebhookNotFound.
-func (e *Engine) EnableWebhook(ctx context.Context, name string) (Webhook, error) {
-	if err := e.changes.EnableWebhook(ctx, name); err != nil {
+func (e *Engine) EnableWebhook(ctx context.Context, ref Ref) (Webhook, error) {
+	if err := e.changes.EnableWebhook(ctx, db.EnableWebhookParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)}); err != nil {
 		return Webhook{}, fromDB("enabling a webhook", err)
 	}
-	return e.Webhook(ctx, name)
+	return e.Webhook(ctx, ref)
 }
 
 // TestWebhook sends a webhook an event named test. Errors: WebhookNotFound.
-func (e *Engine) TestWebhook(ctx context.Context, name string) (Delivery, error) {
-	id, err := e.changes.TestWebhook(ctx, name)
+func (e *Engine) TestWebhook(ctx context.Context, ref Ref) (Delivery, error) {
+	id, err := e.changes.TestWebhook(ctx, db.TestWebhookParams{Name: ref.Name, Tenant: nonZero(ref.Tenant)})
 	if err != nil {
 		return Delivery{}, fromDB("testing a webhook", err)
 	}
-	found, err := e.Deliveries(ctx, name, "", ID(id+1), 1)
+	found, err := e.Deliveries(ctx, ref, "", ID(id+1), 1)
 	if err != nil || len(found) == 0 {
 		return Delivery{}, err
 	}
@@ -170,13 +195,22 @@ func (e *Engine) TestWebhook(ctx context.Context, name string) (Delivery, error)
 }
 
 // Deliveries lists up to limit deliveries of a webhook, newest first, in a state ("": any), with ids below before (0: from the newest). Errors: WebhookNotFound.
-func (e *Engine) Deliveries(ctx context.Context, name string, state DeliveryState, before ID, limit int) ([]Delivery, error) {
+func (e *Engine) Deliveries(ctx context.Context, ref Ref, state DeliveryState, before ID, limit int) ([]Delivery, error) {
 	if before == 0 {
 		before = math.MaxInt64
 	}
-	rows, err := e.reads.ListDeliveries(ctx, db.ListDeliveriesParams{Name: name, State: nonZero(string(state)), Before: int64(before), MaxDeliveries: int32(limit)})
+	bounds, err := encodedBounds(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := e.reads.ListDeliveries(ctx, db.ListDeliveriesParams{
+		Name: ref.Name, Tenant: ref.of(ctx).Tenant, Bounds: bounds, State: nonZero(string(state)), Before: int64(before), MaxDeliveries: int32(limit),
+	})
 	if err != nil {
 		return nil, fromDB("listing deliveries", err)
+	}
+	if len(rows) == 0 {
+		_, err = e.Webhook(ctx, ref)
 	}
 	deliveries := make([]Delivery, len(rows))
 	for i, r := range rows {
@@ -185,5 +219,5 @@ func (e *Engine) Deliveries(ctx context.Context, name string, state DeliveryStat
 			Error: r.Error, DurationSeconds: value(r.DurationSeconds), CreatedAt: r.CreatedAt.UTC(), TriedAt: utc(r.TriedAt),
 		}
 	}
-	return deliveries, nil
+	return deliveries, err
 }

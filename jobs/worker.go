@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
 	"github.com/weirhq/weir/jobs/claim"
 )
@@ -29,6 +30,7 @@ const (
 	RefusedPaused     = claim.RefusedPaused
 	RefusedDraining   = claim.RefusedDraining
 	RefusedAtCapacity = claim.RefusedAtCapacity
+	RefusedTaken      = claim.RefusedTaken
 )
 
 // WorkerSettings is what a worker says of itself. With a replacement, what is nil goes back to its default.
@@ -43,6 +45,7 @@ type WorkerSettings struct {
 // Worker is a worker, and how it is.
 type Worker struct {
 	Name         string            `json:"name" doc:"Its name." example:"mailer-1"`
+	Tenant       string            `json:"tenant,omitempty" doc:"The tenant of the key that registered it."`
 	State        WorkerState       `json:"state" enum:"active,paused,draining,lost" doc:"lost: not seen for 30 s. A draining worker with running 0 is done."`
 	Hostname     string            `json:"hostname,omitempty" doc:"The machine that it says it runs on."`
 	Version      string            `json:"version,omitempty" doc:"Its version, as it says."`
@@ -104,7 +107,13 @@ func (e *Engine) Workers(ctx context.Context, f WorkerFilter, after string, limi
 	return workers, err
 }
 
-func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) ([]Worker, error) {
+func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) (_ []Worker, err error) {
+	if params.Bounds, err = encodedBounds(ctx); err != nil {
+		return nil, err
+	}
+	if p := access.From(ctx); p != nil && !p.Has(access.Reader, access.Operator) {
+		params.Worker = &p.ID
+	}
 	rows, err := e.reads.ListWorkers(ctx, params)
 	if err != nil {
 		return nil, fromDB("listing workers", err)
@@ -112,7 +121,7 @@ func (e *Engine) listWorkers(ctx context.Context, params db.ListWorkersParams) (
 	workers := make([]Worker, len(rows))
 	for i, r := range rows {
 		w := Worker{
-			Name: r.Name, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOf(r.Capacity), Running: r.Running, Load: r.Load,
+			Name: r.Name, Tenant: r.Tenant, State: WorkerState(r.State), Hostname: r.Hostname, Version: r.Version, Queues: r.Queues, Capacity: intOf(r.Capacity), Running: r.Running, Load: r.Load,
 			RegisteredAt: r.RegisteredAt.UTC(), LastSeenAt: r.LastSeenAt.UTC(), PausedAt: utc(r.PausedAt), DrainingAt: utc(r.DrainingAt),
 		}
 		if err := json.Unmarshal(r.Labels, &w.Labels); err != nil {
@@ -159,16 +168,45 @@ func (e *Engine) Worker(ctx context.Context, name string, window time.Duration) 
 	return workers[0], nil
 }
 
-// RegisterWorker makes a worker known, or replaces its settings. Errors: InvalidArgument.
+// keeper is the caller as the functions take it that say whose a worker's record is: null where the caller may write all.
+func keeper(ctx context.Context) (json.RawMessage, error) {
+	p := access.From(ctx)
+	if p == nil {
+		return nil, nil
+	}
+	k := struct {
+		Principal int32    `json:"principal"`
+		Worker    bool     `json:"worker"`
+		Operator  bool     `json:"operator"`
+		Tenant    string   `json:"tenant,omitempty"`
+		Queues    []string `json:"queues,omitzero"`
+	}{Principal: p.ID, Worker: p.Has(access.Worker), Operator: p.Has(access.Operator)}
+	if b := boundsOf(ctx); b != nil {
+		k.Tenant, k.Queues = b.Tenant, b.Queues
+	}
+	text, err := json.Marshal(k)
+	if err != nil {
+		return nil, fmt.Errorf("encoding who keeps a worker: %w", err)
+	}
+	return text, nil
+}
+
+// RegisterWorker makes a worker known, or replaces its settings. The record belongs to the caller. Errors: InvalidArgument,
+// QueueNotFound, WorkerTaken.
 func (e *Engine) RegisterWorker(ctx context.Context, name string, settings WorkerSettings) (Worker, error) {
 	text, err := json.Marshal(settings)
 	if err != nil {
 		return Worker{}, fmt.Errorf("encoding settings: %w", err)
 	}
-	return e.changedWorker(ctx, name, e.q.RegisterWorker(ctx, db.RegisterWorkerParams{Name: name, Settings: text}))
+	caller, err := keeper(ctx)
+	if err != nil {
+		return Worker{}, err
+	}
+	return e.changedWorker(ctx, name, e.q.RegisterWorker(ctx, db.RegisterWorkerParams{Name: name, Settings: text, Caller: caller}))
 }
 
-// EditWorker changes what is named of a worker and leaves the rest. Errors: WorkerNotFound, InvalidArgument.
+// EditWorker changes what is named of a worker and leaves the rest. Errors: WorkerNotFound, InvalidArgument,
+// QueueNotFound.
 func (e *Engine) EditWorker(ctx context.Context, name string, changes WorkerSettings) (Worker, error) {
 	text, err := json.Marshal(changes)
 	if err != nil {
@@ -201,6 +239,9 @@ func (e *Engine) changedWorker(ctx context.Context, name string, err error) (Wor
 
 // RemoveWorker forgets a worker and gives its jobs back at once. Errors: WorkerNotFound.
 func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, error) {
+	if err := e.requireWorker(ctx, name); err != nil {
+		return WorkerRemoval{}, err
+	}
 	e.seen.forget(name)
 	n, err := e.changes.RemoveWorker(ctx, name)
 	return WorkerRemoval{Released: int(n)}, fromDB("removing a worker", err)
@@ -208,14 +249,27 @@ func (e *Engine) RemoveWorker(ctx context.Context, name string) (WorkerRemoval, 
 
 // WorkerHeartbeat records that a worker is alive; load may be nil. Errors: WorkerNotFound, InvalidArgument.
 func (e *Engine) WorkerHeartbeat(ctx context.Context, name string, load *float64) (WorkerBeat, error) {
-	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load})
+	caller, err := keeper(ctx)
+	if err != nil {
+		return WorkerBeat{}, err
+	}
+	row, err := e.q.WorkerHeartbeat(ctx, db.WorkerHeartbeatParams{Name: name, Load: load, Caller: caller})
 	return WorkerBeat{State: WorkerState(row.State), Capacity: intOf(row.Capacity), Registered: row.Registered}, fromDB("taking in a heartbeat", err)
+}
+
+// requireWorker returns WorkerNotFound unless the caller may see a worker.
+func (e *Engine) requireWorker(ctx context.Context, name string) error {
+	bounds, err := encodedBounds(ctx)
+	if err != nil {
+		return err
+	}
+	return fromDB("looking up a worker", e.q.RequireWorker(ctx, db.RequireWorkerParams{Name: name, Bounds: bounds}))
 }
 
 // WorkerJobs lists the jobs that a worker has now, as List does. Errors: WorkerNotFound.
 func (e *Engine) WorkerJobs(ctx context.Context, name string, before ID, limit int) (Page, error) {
-	if err := e.q.RequireWorker(ctx, name); err != nil {
-		return Page{}, fromDB("looking up a worker", err)
+	if err := e.requireWorker(ctx, name); err != nil {
+		return Page{}, err
 	}
-	return e.List(ctx, Filter{State: Running, Worker: name}, before, limit)
+	return e.List(ctx, Filter{State: AnyState{Running}, Worker: name}, before, limit)
 }

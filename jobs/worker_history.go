@@ -40,8 +40,12 @@ const (
 // worker, so it reads further and further back. A search that takes too long ends with the attempts that it has found, perhaps none, and the place to go on from.
 // Errors: WorkerNotFound.
 func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPlace, limit int) (Attempts, error) {
-	if err := e.q.RequireWorker(ctx, name); err != nil {
-		return Attempts{}, fromDB("looking up a worker", err)
+	if err := e.requireWorker(ctx, name); err != nil {
+		return Attempts{}, err
+	}
+	bounds, err := encodedBounds(ctx)
+	if err != nil {
+		return Attempts{}, err
 	}
 	oldest, err := e.reads.OldestJob(ctx)
 	if err != nil {
@@ -55,13 +59,17 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 	span := historySpan
 	for began := e.clock.Now(); place.EndedAt.After(oldest.CreatedAt); {
 		since, asked := place.EndedAt.Add(-span), e.clock.Now()
+		most := limit - len(found.Items)
 		rows, err := e.reads.WorkerHistory(ctx, db.WorkerHistoryParams{
-			Worker: name, Since: since, Before: place.EndedAt, BeforeJob: nonZero(int64(place.JobID)), MaxRows: int32(limit - len(found.Items)),
+			Worker: name, Since: since, Before: place.EndedAt, BeforeJob: nonZero(int64(place.JobID)), MaxRows: int32(most), Bounds: bounds,
 		})
 		if err != nil {
 			return Attempts{}, fromDB("reading what a worker did", err)
 		}
 		for _, r := range rows {
+			if !r.Within {
+				continue
+			}
 			found.Items = append(found.Items, Attempt{
 				JobID: ID(r.JobID), Kind: r.Kind, Queue: r.Queue, Attempt: int(r.Attempt), Outcome: r.Outcome, StartedAt: r.StartedAt.UTC(), EndedAt: r.EndedAt.UTC(), Error: r.Error,
 			})
@@ -72,6 +80,10 @@ func (e *Engine) WorkerHistory(ctx context.Context, name string, from *AttemptPl
 			return found, nil
 		}
 		place = AttemptPlace{EndedAt: since.Add(-time.Microsecond)} // since itself was read
+		if len(rows) == most {                                      // some of them are of others' jobs
+			last := rows[most-1]
+			place = AttemptPlace{EndedAt: last.EndedAt, JobID: ID(last.JobID)}
+		}
 		if e.clock.Since(began) > listFor {
 			found.Next = &place
 			return found, nil

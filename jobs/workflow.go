@@ -59,7 +59,7 @@ type NewStep struct {
 	Retry          *RetryPolicy    `json:"retry,omitempty" doc:"How long to wait after a failed attempt. Defaults to the queue's policy."`
 	Tenant         string          `json:"tenant,omitempty" minLength:"1" maxLength:"200" doc:"On whose behalf it runs."`
 	ConcurrencyKey string          `json:"concurrency_key,omitempty" minLength:"1" maxLength:"200" doc:"Its line in a queue with limits: jobs of one key share the key's limits."`
-	Breaker        string          `json:"breaker,omitempty" maxLength:"128" pattern:"^[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs. Defaults to the queue's."`
+	Breaker        string          `json:"breaker,omitempty" maxLength:"329" pattern:"^(.+/)?[A-Za-z0-9_][A-Za-z0-9_.:-]*$" doc:"The circuit breaker of the dependency that it needs, named as in a job. Defaults to the queue's."`
 	Tags           []string        `json:"tags,omitempty" maxItems:"50" minLength:"1" maxLength:"200" doc:"Labels to find it by, each of 1 to 200 characters."`
 	ParentID       *ID             `json:"parent_id,omitempty" doc:"The job that it belongs to, which must be there."`
 	ResultTTL      int             `json:"result_ttl_seconds,omitempty" minimum:"1" maximum:"31536000" doc:"How long to keep the result after the step completed. Steps that depend on it do not get an expired result. Defaults to as long as the job."`
@@ -115,7 +115,7 @@ type WorkflowFilter struct {
 
 // SubmitWorkflow stores a workflow with all its steps and returns it once they are committed. The database checks
 // everything, and its errors name the place: steps[3].depends_on[0]. Errors: InvalidArgument, IdempotencyMismatch,
-// QueueFull.
+// QueueFull, QuotaExceeded.
 func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, error) {
 	if err := w.bind(ctx); err != nil {
 		return Workflow{}, err
@@ -127,11 +127,18 @@ func (e *Engine) SubmitWorkflow(ctx context.Context, w NewWorkflow) (Workflow, e
 	if err != nil {
 		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
-	params := db.SubmitWorkflowParams{Definition: text}
+	params := db.SubmitWorkflowParams{}
 	if p := access.From(ctx); p != nil {
 		params.Principal, params.Tenant = &p.ID, nonZero(p.Tenant)
 	}
-	done, err := e.q.SubmitWorkflow(ctx, params)
+	var done db.SubmitWorkflowRow
+	err = e.vault.twice(ctx, func() error {
+		if params.Definition, err = e.vault.encryptWorkflow(ctx, text, ""); err != nil {
+			return err
+		}
+		done, err = e.q.SubmitWorkflow(ctx, params)
+		return err
+	})
 	if err != nil {
 		return Workflow{}, fromDB("submitting a workflow", err)
 	}
@@ -220,6 +227,9 @@ func (e *Engine) ForkWorkflow(ctx context.Context, id ID, from []string, by stri
 // SignalWorkflow sends a signal to a workflow and returns how many steps were waiting for it. Errors:
 // WorkflowNotFound, WorkflowEnded, InvalidArgument.
 func (e *Engine) SignalWorkflow(ctx context.Context, id ID, name string, payload json.RawMessage) (int, error) {
+	if err := checkForged("payload", payload); err != nil { // it becomes a result
+		return 0, err
+	}
 	waited, err := e.changes.SignalWorkflow(ctx, db.SignalWorkflowParams{WorkflowID: int64(id), Name: name, Payload: payload})
 	return int(waited), fromDB("sending a signal", err)
 }

@@ -68,7 +68,7 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 	}
 	steps := make([]WorkflowStep, len(rows))
 	for i, r := range rows {
-		if steps[i], err = stepFromRow(r); err != nil {
+		if steps[i], err = e.stepFromRow(ctx, r); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -76,7 +76,7 @@ func (e *Engine) WorkflowSteps(ctx context.Context, id ID, after *StepPosition, 
 }
 
 // AddSteps lets a running step add steps to its workflow. It returns the ids of their jobs. Errors: StaleToken,
-// JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+// JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull, QuotaExceeded.
 func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, steps []NewStep) ([]ID, error) {
 	fence, err := e.checkedFence(ctx, id, token)
 	if err != nil {
@@ -92,13 +92,25 @@ func (e *Engine) AddSteps(ctx context.Context, workflow, id ID, token Token, ste
 	if err == nil && ID(of) != workflow {
 		return nil, invalid("job_id", "is not a step of this workflow")
 	}
-	return addSteps(ctx, e.q, id, fence, steps)
+	var ids []ID
+	err = e.vault.twice(ctx, func() error {
+		ids, err = e.addSteps(ctx, e.q, id, fence, steps)
+		return err
+	})
+	return ids, err
 }
 
-func addSteps(ctx context.Context, q *db.Queries, id ID, fence int64, steps []NewStep) ([]ID, error) {
+func (e *Engine) addSteps(ctx context.Context, q *db.Queries, id ID, fence int64, steps []NewStep) ([]ID, error) {
 	text, err := json.Marshal(steps)
 	if err != nil {
 		return nil, &Error{Code: InvalidArgument, Message: "the steps are not valid JSON", cause: err}
+	}
+	queues, err := e.vault.encrypted(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if text, err = e.vault.encryptSteps(ctx, queues, text, "steps"); err != nil {
+		return nil, err
 	}
 	added, err := q.AddSteps(ctx, db.AddStepsParams{JobID: int64(id), Token: fence, Steps: text})
 	if err != nil {
@@ -125,23 +137,14 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	if err := bindSteps(ctx, "add_steps[%d]", steps); err != nil {
 		return AckResult{}, err
 	}
-	err = pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
-		q := db.New(tx)
-		if _, err := addSteps(ctx, q, ack.ID, ack.Token.Number, steps); err != nil {
-			return renamed(err, "steps[", "add_steps[")
-		}
-		groups, err := groupAcks([]Ack{ack})
+	err = e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptAcks(ctx, []Ack{ack})
 		if err != nil {
 			return err
 		}
-		results := make([]AckResult, 1)
-		if err := groups[0].run(ctx, q, results); err != nil {
-			return fromDB("completing a step", err)
-		}
-		if results[0].Status != AckOK {
-			return refusalOf(ack.ID, results[0].Status == AckStale)
-		}
-		return nil
+		return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
+			return e.completeAndAdd(ctx, db.New(tx), encrypted, steps)
+		})
 	})
 	if err != nil {
 		if CodeOf(err) == Internal {
@@ -153,6 +156,24 @@ func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (
 	e.watcher.tell(ack.ID)
 	e.claims.JobsEnded()
 	return AckResult{ID: ack.ID, Status: AckOK}, nil
+}
+
+func (e *Engine) completeAndAdd(ctx context.Context, q *db.Queries, ack []Ack, steps []NewStep) error {
+	if _, err := e.addSteps(ctx, q, ack[0].ID, ack[0].Token.Number, steps); err != nil {
+		return renamed(err, "steps[", "add_steps[")
+	}
+	groups, err := groupAcks(ack)
+	if err != nil {
+		return err
+	}
+	results := make([]AckResult, 1)
+	if err := groups[0].run(ctx, q, results); err != nil {
+		return fromDB("completing a step", err)
+	}
+	if results[0].Status != AckOK {
+		return refusalOf(ack[0].ID, results[0].Status == AckStale)
+	}
+	return nil
 }
 
 // renamed returns an error with another name for the argument that is wrong.
@@ -167,7 +188,7 @@ func renamed(err error, from, to string) error {
 }
 
 // StartWorkflow lets a running step start a child workflow and end when that ends. The attempt of the step is over.
-// Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull.
+// Errors: StaleToken, JobNotFound, NotAStep, WorkflowEnded, InvalidArgument, QueueFull, QuotaExceeded.
 func (e *Engine) StartWorkflow(ctx context.Context, id ID, token Token, w NewWorkflow) (Workflow, error) {
 	fence, err := e.checkedFence(ctx, id, token)
 	if err != nil {
@@ -180,7 +201,15 @@ func (e *Engine) StartWorkflow(ctx context.Context, id ID, token Token, w NewWor
 	if err != nil {
 		return Workflow{}, &Error{Code: InvalidArgument, Message: "the workflow is not valid JSON", cause: err}
 	}
-	child, err := e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: fence, Definition: text})
+	var child int64
+	err = e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptWorkflow(ctx, text, "")
+		if err != nil {
+			return err
+		}
+		child, err = e.q.StartWorkflow(ctx, db.StartWorkflowParams{JobID: int64(id), Token: fence, Definition: encrypted})
+		return err
+	})
 	if err != nil {
 		return Workflow{}, fromDB("starting a workflow", err)
 	}
@@ -214,15 +243,15 @@ func (e *Engine) Dependencies(ctx context.Context, id ID, after, limit int) ([]D
 	}
 	list := make([]Dependency, len(rows))
 	for i, r := range rows {
-		list[i] = Dependency{r.Step, ID(r.ID), State(r.State), r.Result, r.Error}
+		list[i] = Dependency{r.Step, ID(r.ID), State(r.State), e.vault.shown(ctx, resultField, r.Result), e.vault.decryptError(ctx, r.Error)}
 	}
 	return list, nil
 }
 
-func stepFromRow(r db.WeirWorkflowSteps) (WorkflowStep, error) {
+func (e *Engine) stepFromRow(ctx context.Context, r db.WeirWorkflowSteps) (WorkflowStep, error) {
 	s := WorkflowStep{
 		Name: r.Name, JobID: ID(r.JobID), HeldReason: value(r.HeldReason), DependsOn: r.DependsOn, Needs: r.Needs, Kind: r.Kind, Queue: r.Queue, Attempt: int(r.Attempt), MaxAttempts: int(r.MaxAttempts),
-		RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), Result: r.Result, Error: r.Error, OnFailure: value(r.OnFailure),
+		RunAt: utc(r.RunAt), StartedAt: utc(r.StartedAt), FinishedAt: utc(r.FinishedAt), Worker: value(r.Worker), Result: e.vault.shown(ctx, resultField, r.Result), Error: e.vault.decryptError(ctx, r.Error), OnFailure: value(r.OnFailure),
 		Compensation: value(r.Compensation), Compensates: value(r.Compensates), WaitFor: r.WaitFor, ChildWorkflowID: ID(value(r.ChildWorkflowID)), AddedBy: value(r.AddedBy),
 		CopiedFrom: ID(value(r.CopiedFrom)),
 	}

@@ -23,7 +23,7 @@ func (e *Engine) WorkflowTimeline(ctx context.Context, id ID, after, limit int) 
 	moments := make([]WorkflowMoment, len(rows))
 	for i, r := range rows {
 		moments[i] = WorkflowMoment{
-			Moment: Moment{At: r.At.UTC(), Event: r.Event, Attempt: int(r.Attempt), Worker: r.Worker, Cause: r.Cause, RunAt: utc(r.RunAt), Detail: r.Detail},
+			Moment: Moment{At: r.At.UTC(), Event: r.Event, Attempt: int(r.Attempt), Worker: r.Worker, Cause: r.Cause, RunAt: utc(r.RunAt), Detail: e.vault.decryptError(ctx, r.Detail)},
 			Step:   r.Step, JobID: ID(r.JobID),
 		}
 	}

@@ -20,6 +20,12 @@ comment on function weir.is_queue_name(text) is
   'Internal. Whether a text can name a queue, a circuit breaker, a webhook or a schedule: 1 to 128 letters, digits '
   'or _ . : - , not beginning with . : or -.';
 
+create function weir.is_breaker_reference(reference text) returns boolean language sql immutable
+  return reference ~ '^([^\x01-\x1f]{1,200}/)?[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}$'
+    and reference !~ '^[.][.]?/[^/]*$';
+comment on function weir.is_breaker_reference(text) is
+  'Internal. Whether a text can be the reference of a circuit breaker: its name, or its tenant, a slash and its name.';
+
 create function weir.max_seconds() returns int language sql immutable return 315360000;
 comment on function weir.max_seconds() is
   'Internal. The longest delay, wait or retention in seconds: ten years of 365 days.';
@@ -32,12 +38,12 @@ comment on type weir.job_state is
 
 create type weir.event_kind as enum ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'cancel_requested',
   'retried', 'edited', 'redriven', 'purged',
-  'routed', 'let_through', 'rerouted', 'postponed', 'substituted');
+  'routed', 'let_through', 'rerouted', 'postponed', 'substituted', 'replayed');
 comment on type weir.event_kind is
   'The exceptional moments of a job: an attempt failed, ran past its timeout, or lost its lease; the job was '
   'snoozed, released, asked to stop while it ran, run again by hand, or changed; as a dead letter it was run again, '
   'purged, or routed to another queue; its circuit breaker held it and let it through, sent it to another queue, put '
-  'it off, or had it completed with another result.';
+  'it off, or had it completed with another result; a copy of it was enqueued, or it is such a copy.';
 
 -- Queues: the unit of routing, and the home of defaults. The first job of a queue creates it.
 
@@ -58,18 +64,23 @@ create table weir.queue (
   dead_letter_queue_id int constraint a_queue_is_not_its_own_dead_letter_queue check (dead_letter_queue_id <> id),
   max_depth int constraint max_depth_is_1_to_10_million check (max_depth between 1 and 10000000),
   governed boolean not null default false,
+  declared boolean not null default false,
   admitted_id int constraint queue_admitted_id_is_unique unique,
   ready_id int not null generated always as (case when governed then admitted_id else id end) stored,
   breaker_id int,
   limits jsonb,
+  tenant text constraint tenant_of_a_queue_is_short check (length(tenant) between 1 and 200),
   line_by smallint,
+  encrypted boolean not null default false,
   limits_version bigint not null default 0,
   paused_at timestamptz,
   pause_reason text constraint pause_reason_is_short check (length(pause_reason) between 1 and 500),
   resume_at timestamptz,
   created_at timestamptz not null default now(),
-  deleted_at timestamptz
+  deleted_at timestamptz,
+  hidden_beside text[]
 );
+create index queue_encrypted on weir.queue (id) where encrypted;
 comment on table weir.queue is
   'One row a queue: its name, its defaults for jobs that do not say otherwise, and whether it is paused.';
 comment on column weir.queue.id is 'The short name that the hot tables use.';
@@ -96,11 +107,18 @@ comment on column weir.queue.max_depth is
 comment on column weir.queue.limits is
   'Limits of the queue and of each of its keys and tenants: {concurrency, per_key, rate, key_rate, tenants}; null: '
   'none. weir.limit_override has the limits of single keys and tenants.';
+comment on column weir.queue.tenant is
+  'The tenant that it belongs to: all its jobs have it; null: tenants share it.';
 comment on column weir.queue.line_by is
   'What its limits tell apart: 0 nothing, 1 keys, 2 tenants, 3 both; null: it has no limits. Set by '
   'weir.recompute_limits.';
+comment on column weir.queue.encrypted is
+  'Args, results and errors of its jobs are stored encrypted, with a data key (weir_auth.data_key).';
 comment on column weir.queue.limits_version is 'Counts the changes of its limits.';
 comment on column weir.queue.governed is 'It has limits: its jobs wait in lines, and are admitted as the limits allow.';
+comment on column weir.queue.declared is
+  'An operator set it, or made it the target of another. Of those that only jobs have named the number has a bound, and '
+  'they expire: see sql/functions/name.sql.';
 comment on column weir.queue.admitted_id is
   'Its admitted jobs stand in weir.job_ready under this id, drawn from the same sequence as id; null: it never had '
   'limits.';
@@ -117,6 +135,8 @@ comment on column weir.queue.created_at is 'When its first job, or its settings,
 comment on column weir.queue.deleted_at is
   'Set by delete_queue: hidden, settings back to the defaults; the next job brings it back. Kept so that ended jobs '
   'still have a queue.';
+comment on column weir.queue.hidden_beside is
+  'Virtual transactions that may have read the row before it was hidden: it is not removed while one of them runs.';
 
 create type weir.queue_settings as (
   names text[], ids int[], priorities smallint[], max_attempts smallint[], timeouts int[], line_bys smallint[],
@@ -188,7 +208,8 @@ comment on column weir.job.workflow_id is 'The workflow that it is a step of.';
 comment on column weir.job.step is 'Its name in that workflow.';
 comment on column weir.job.concurrency_key is
   'Its line in a queue with limits: those of one key share the key''s limits.';
-comment on column weir.job.breaker is 'The circuit breaker of the dependency that it needs.';
+comment on column weir.job.breaker is
+  'The circuit breaker of the dependency that it needs: its reference, `name` or `tenant/name`.';
 comment on column weir.job.schedule is 'The name of the schedule that made it, as it was then.';
 comment on column weir.job.slot is
   'The slot of the schedule that it was made for; of a trigger by hand, when that was.';
@@ -253,6 +274,8 @@ create table weir.job_ready (
 -- A job that is available for the first time has its id as its seq and is found by its facts; only the others are in
 -- here.
 create index job_ready_came_back on weir.job_ready (job_id) where job_id is not null;
+-- The predicate is one that no other statement implies, or plans for a job_id could use this index.
+create index job_ready_came_back_at on weir.job_ready (seq) where coalesce(job_id, 0) > 0;
 comment on table weir.job_ready is
   'Jobs that may be claimed, in the order of each queue: priority from 10 to 1, then seq.';
 comment on column weir.job_ready.queue_id is
@@ -390,6 +413,51 @@ comment on column weir.job_event.worker is 'Name of the worker that had it.';
 comment on column weir.job_event.detail is
   'The error of a failed attempt ({message, type, stack}), what was changed, how a job had ended that was run again, '
   'or by whom.';
+-- What workers log about their jobs. Nothing but weir.log writes it, and no claim, ack or enqueue reads it.
+create type weir.log_level as enum ('debug', 'info', 'warn', 'error');
+comment on type weir.log_level is 'How grave a line of a job''s log is, the least first.';
+
+create table weir.job_log (
+  job_id bigint not null,
+  number int not null,
+  at timestamptz not null,
+  attempt smallint not null,
+  level weir.log_level not null,
+  message text,
+  fields jsonb,
+  encrypted text,
+  constraint job_log_pkey primary key (job_id, number),
+  constraint log_line_says_something check ((message is null) <> (encrypted is null))
+) partition by range (job_id);
+comment on table weir.job_log is
+  'Lines of the logs of jobs, in partitions by job id; weir.job_logs is for reading. Written once by weir.log.';
+comment on column weir.job_log.job_id is 'weir.job.id';
+comment on column weir.job_log.number is 'Its place in the job''s log, from 1, over all attempts.';
+comment on column weir.job_log.at is 'When it was written, as its worker says, or else when it came.';
+comment on column weir.job_log.attempt is 'The attempt that wrote it.';
+comment on column weir.job_log.level is 'How grave it is.';
+comment on column weir.job_log.message is 'What it says; null if it is encrypted.';
+comment on column weir.job_log.fields is 'More about it: an object, or null for none.';
+comment on column weir.job_log.encrypted is 'Its message and fields, encrypted by a node; null: they are readable.';
+
+create table weir.job_log_total (
+  job_id bigint not null,
+  lines int not null default 0,
+  bytes int not null default 0,
+  dropped int not null default 0,
+  dropped_at timestamptz,
+  dropped_attempt smallint,
+  constraint job_log_total_pkey primary key (job_id)
+) partition by range (job_id);
+comment on table weir.job_log_total is
+  'How long the log of each job is that has one, in partitions by job id. Its row orders the calls of weir.log.';
+comment on column weir.job_log_total.job_id is 'weir.job.id';
+comment on column weir.job_log_total.lines is 'How many lines are stored, which is the number of the last.';
+comment on column weir.job_log_total.bytes is 'Bytes of their messages and fields.';
+comment on column weir.job_log_total.dropped is 'How many lines came when the log was full.';
+comment on column weir.job_log_total.dropped_at is 'When the first of those came.';
+comment on column weir.job_log_total.dropped_attempt is 'The attempt that wrote it.';
+
 -- Read only by enqueue. Nothing is written when the job ends: a key whose job has ended is simply taken over by the
 -- next.
 create table weir.job_unique (
@@ -437,7 +505,8 @@ create table weir.job_partition (
   opened_at timestamptz,
   kept int,
   sealed_at timestamptz,
-  outcomes_sealed_at timestamptz
+  outcomes_sealed_at timestamptz,
+  logs_kept int
 );
 comment on table weir.job_partition is
   'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
@@ -448,6 +517,8 @@ comment on column weir.job_partition.sealed_at is
   'When its jobs had all their search indexes; no id will be inserted any more. Null: not yet.';
 comment on column weir.job_partition.outcomes_sealed_at is
   'When its outcomes and events had all their search indexes; nearly all of its jobs had ended. Null: not yet.';
+comment on column weir.job_partition.logs_kept is
+  'The value of kept when its lines of logs were rewritten; null: they are as they were.';
 comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
 
 -- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not
@@ -477,7 +548,8 @@ create table weir.watermark (
   origin text not null,
   holders text[] not null default '{}',
   holder_seqs bigint[] not null default '{}',
-  holder_since timestamptz[] not null default '{}'
+  holder_since timestamptz[] not null default '{}',
+  waiting int[]
 );
 comment on table weir.watermark is 'One row: what the last tick of advance_frontier saw.';
 comment on column weir.watermark.tick is 'Counts the ticks that saw a change.';
@@ -498,6 +570,8 @@ comment on column weir.watermark.holders is
   'Names (pid:virtual transaction id) of the transactions that were writing to the hot tables.';
 comment on column weir.watermark.holder_seqs is 'For each holder: all that it drew is above this.';
 comment on column weir.watermark.holder_since is 'For each holder: it began to write after this.';
+comment on column weir.watermark.waiting is
+  'Where something waited, as weir.job_ready.queue_id; null: in more than 1,000 queues. See weir.queues_to_look_at.';
 -- As weir.wal_timeline and weir.database_origin have it, which are not made yet.
 insert into weir.watermark (tick, at, seq, settled_at, late_tick, wal_timeline, origin)
 select 0, 'epoch', 0, 'epoch', 0, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::int,
@@ -564,7 +638,10 @@ create table weir.worker (
   capacity int constraint capacity_is_1_to_10000 check (capacity between 1 and 10000),
   capped_at timestamptz,
   paused_at timestamptz,
-  draining_at timestamptz
+  draining_at timestamptz,
+  principal int,
+  login oid,
+  tenant text
 );
 comment on table weir.worker is
   'What workers registered and what people decided about them. A worker may have no row here.';
@@ -582,6 +659,18 @@ comment on column weir.worker.capped_at is
   'Since when it has had a capacity without a break. Its leases since then, and those it had, are counted.';
 comment on column weir.worker.paused_at is 'While set, its claims get nothing.';
 comment on column weir.worker.draining_at is 'While set, its claims get nothing: it should finish its jobs and exit.';
+comment on column weir.worker.principal is
+  'Who registered it over REST (weir.principal.id), and alone claims under its name; null: none.';
+comment on column weir.worker.login is 'The login (pg_roles.oid) that registered it, in the same way; null: none.';
+comment on column weir.worker.tenant is 'The tenant of those who registered it; null: none.';
+
+create table weir.worker_turn (
+  name text not null constraint worker_turn_pkey primary key
+);
+comment on table weir.worker_turn is
+  'The lock of a row is the turn of the session that decides a claim of this worker: see weir.admit_claims. A table '
+  'of its own, so that pausing a worker or recording that it was seen waits for no claim.';
+comment on column weir.worker_turn.name is 'weir.worker.name, of one that has or had a capacity.';
 
 create table weir.worker_seen (
   name text not null constraint worker_seen_pkey primary key,
@@ -722,6 +811,8 @@ comment on type weir.cron_fields is
 create table weir.schedule (
   id bigint generated by default as identity constraint schedule_pkey primary key,
   name text not null,
+  tenant text,
+  queues text[] not null default '{}',
   cron text,
   fields weir.cron_fields,
   every_seconds int,
@@ -753,12 +844,15 @@ create table weir.schedule (
   tries int not null default 0,
   problem text
 ) with (fillfactor = 70);
-create unique index schedule_name on weir.schedule (name) where deleted_at is null;
+create unique index schedule_name on weir.schedule (coalesce(tenant, ''), name) where deleted_at is null;
 create index schedule_due on weir.schedule (due_at) where due_at is not null;
 comment on table weir.schedule is
   'One row a schedule: its definition and its progress. The view weir.schedules is for reading.';
 comment on column weir.schedule.id is 'Refers to it in weir.schedule_slot.';
-comment on column weir.schedule.name is 'Its name; free again once it is deleted.';
+comment on column weir.schedule.name is
+  'Its name, which only one schedule of its tenant, or of no tenant, has; free again once it is deleted.';
+comment on column weir.schedule.tenant is 'The tenant that it and all its jobs belong to; null: none.';
+comment on column weir.schedule.queues is 'The queues of its job, or of all steps of its workflow.';
 comment on column weir.schedule.cron is 'A cron expression of 5 or 6 fields, or null.';
 comment on column weir.schedule.fields is 'The cron expression, parsed.';
 comment on column weir.schedule.every_seconds is 'The interval between its slots in seconds of real time, or null.';
@@ -814,6 +908,7 @@ create table weir.schedule_slot (
 create index schedule_slot_runs on weir.schedule_slot (schedule_id, slot_at desc)
   where outcome in ('enqueued', 'duplicate');
 create index schedule_slot_fired_at on weir.schedule_slot (fired_at);
+create index schedule_slot_not_made on weir.schedule_slot (fired_at) where outcome in ('missed', 'refused');
 comment on table weir.schedule_slot is
   'What each slot did, written in the transaction of its job. The primary key lets no slot fire twice.';
 comment on column weir.schedule_slot.schedule_id is 'weir.schedule.id';
@@ -833,13 +928,13 @@ comment on column weir.schedule_slot.detail is 'Why it made no job, or what else
 create type weir.firing as (
   schedule_id bigint, name text, slot_at timestamptz, due_at timestamptz, is_workflow boolean, definition jsonb,
     detail text,
-  punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz
+  punctual boolean, misfires_checked_at timestamptz, next_slot_at timestamptz, next_due_at timestamptz, tenant text
 );
 comment on type weir.firing is
   'A slot that weir.fire_due is about to fire: the job or workflow to make, and the progress of its schedule '
   'afterwards. punctual: it neither waited nor was tried before.';
 
--- Roll-ups: what happened in each minute, by queue and kind, counted once from the append-only tables, so that
+-- Roll-ups: what happened in each minute, by queue and kind, and beside that by tenant, counted once from the append-only tables, so that
 -- readers of throughput, latency and failures need not read a million rows. A chore calls weir.roll_up. The views add
 -- what is not rolled up yet, so they are right without the chore, only slower.
 --
@@ -861,6 +956,7 @@ create table weir.rollup (
   seconds smallint not null default 60 constraint rollup_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
   queue_id int not null,
   kind text not null,
+  tenant text not null default '',
   enqueued bigint not null default 0,
   completed bigint not null default 0,
   completed_later bigint not null default 0,
@@ -878,16 +974,22 @@ create table weir.rollup (
   run_seconds float8 not null default 0,
   run_longest float8 not null default 0,
   runs int[] not null default '{}',
-  constraint rollup_pkey primary key (at, queue_id, kind, seconds)
+  constraint rollup_pkey primary key (at, queue_id, kind, tenant, seconds)
 );
+create index rollup_of_queue on weir.rollup (queue_id, at) where tenant = '';
+create index rollup_of_kind on weir.rollup (queue_id, kind, at) where tenant = '';
+create index rollup_of_tenant on weir.rollup (tenant, at) where tenant <> '';
 create index rollup_minutes on weir.rollup (at) where seconds = 60;
 comment on table weir.rollup is
-  'What happened in a minute, or in an hour some days later, by queue and kind. Add rows up as you like; no moment '
-  'is in two of them.';
+  'What happened in a minute, or in an hour some days later, by queue and kind, and beside that by '
+  'tenant. Add rows with the same tenant up as you like; no moment is in two of them.';
 comment on column weir.rollup.at is 'Its beginning.';
 comment on column weir.rollup.seconds is 'Its length: 60, or 3600 once its minutes were folded into an hour.';
 comment on column weir.rollup.queue_id is 'weir.queue.id';
-comment on column weir.rollup.kind is 'Kind of the jobs.';
+comment on column weir.rollup.kind is 'Kind of the jobs; (others): the kinds beyond the first 1000. See weir.rollup_name.';
+comment on column weir.rollup.tenant is
+  'Tenant of the jobs; empty: all jobs, those of tenants too; (others): the tenants beyond the first 10000. See '
+  'weir.rollup_name.';
 comment on column weir.rollup.enqueued is 'Jobs enqueued.';
 comment on column weir.rollup.completed is 'Jobs completed.';
 comment on column weir.rollup.completed_later is 'Those of them that were completed at an attempt after the first.';
@@ -911,6 +1013,7 @@ create table weir.rollup_failure (
   at timestamptz not null,
   queue_id int not null,
   kind text not null,
+  tenant text not null default '',
   event weir.event_kind not null,
   type text not null,
   message text not null,
@@ -920,11 +1023,12 @@ create table weir.rollup_failure (
 );
 create index rollup_failure_at on weir.rollup_failure (at);
 comment on table weir.rollup_failure is
-  'What failed in a minute and why: the fifty most frequent failures of each queue, and one row a kind and event for '
-  'the others.';
+  'What failed in a minute and why: the fifty most frequent failures of each queue and tenant, and one row a kind and '
+  'event for the others.';
 comment on column weir.rollup_failure.at is 'The beginning of the minute.';
 comment on column weir.rollup_failure.queue_id is 'weir.queue.id';
 comment on column weir.rollup_failure.kind is 'Kind of the jobs.';
+comment on column weir.rollup_failure.tenant is 'Tenant of the jobs; empty: they have none.';
 comment on column weir.rollup_failure.event is 'How the attempts ended: failed, timed_out or lost.';
 comment on column weir.rollup_failure.type is
   'The class of the error, its first 100 characters; empty where there is none.';
@@ -932,6 +1036,94 @@ comment on column weir.rollup_failure.message is 'The error, its first 200 chara
 comment on column weir.rollup_failure.attempts is 'How many attempts ended so.';
 comment on column weir.rollup_failure.last_at is 'When the last of them did.';
 comment on column weir.rollup_failure.last_job_id is 'And whose it was.';
+
+create table weir.rollup_sum (like weir.rollup including defaults including comments,
+  constraint rollup_sum_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
+  constraint rollup_sum_pkey primary key (kind, queue_id, tenant, seconds, at));
+create index rollup_sum_at on weir.rollup_sum (seconds, at);
+create index rollup_sum_of_tenants on weir.rollup_sum (seconds, at) where tenant <> '';
+comment on table weir.rollup_sum is
+  'Sums of weir.rollup: over all kinds of a queue, over all queues of a kind, over all that a tenant has, and over everything; by minute and, '
+  'beside that, by hour. Charts of a long time read few rows here.';
+comment on column weir.rollup_sum.queue_id is 'weir.queue.id; 0: all queues.';
+comment on column weir.rollup_sum.kind is 'Kind of the jobs; empty: all kinds.';
+comment on column weir.rollup_sum.tenant is 'Tenant of the jobs; empty: all jobs, those of tenants too.';
+comment on column weir.rollup_sum.seconds is 'Its length: 60 or 3600. A moment is in a row of each.';
+
+create table weir.rollup_failure_hour (
+  at timestamptz not null,
+  queue_id int not null,
+  kind text not null,
+  tenant text not null default '',
+  event weir.event_kind not null,
+  type text not null,
+  attempts bigint not null,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  last_job_id bigint not null,
+  constraint rollup_failure_hour_pkey primary key (at, queue_id, kind, tenant, event, type)
+);
+comment on table weir.rollup_failure_hour is
+  'What failed in an hour of more than three days ago, by class: weir.rollup_failure without its texts. Of each queue '
+  'and tenant the hundred most frequent; the others are one row a kind and event.';
+comment on column weir.rollup_failure_hour.at is 'The beginning of the hour.';
+comment on column weir.rollup_failure_hour.queue_id is 'weir.queue.id';
+comment on column weir.rollup_failure_hour.kind is 'Kind of the jobs.';
+comment on column weir.rollup_failure_hour.tenant is 'Tenant of the jobs; empty: they have none.';
+comment on column weir.rollup_failure_hour.event is 'How the attempts ended: failed, timed_out or lost.';
+comment on column weir.rollup_failure_hour.type is
+  'The class of the error; empty where there is none; (others) for the less frequent ones.';
+comment on column weir.rollup_failure_hour.attempts is 'How many attempts ended so.';
+comment on column weir.rollup_failure_hour.first_at is 'The minute in which the first of them did.';
+comment on column weir.rollup_failure_hour.last_at is 'When the last of them did.';
+comment on column weir.rollup_failure_hour.last_job_id is 'And whose it was.';
+
+create table weir.rollup_worker (
+  at timestamptz not null,
+  seconds smallint not null constraint rollup_worker_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
+  worker text not null,
+  completed bigint not null,
+  failed bigint not null,
+  timed_out bigint not null,
+  lost bigint not null,
+  snoozed bigint not null,
+  released bigint not null,
+  busy_seconds float8 not null,
+  run_seconds float8 not null,
+  run_longest float8 not null,
+  runs int[] not null,
+  constraint rollup_worker_pkey primary key (seconds, at, worker)
+);
+create index rollup_worker_of_one on weir.rollup_worker (worker, seconds, at);
+comment on table weir.rollup_worker is
+  'What workers did: the attempts that ended in a minute or an hour, by worker. Minutes are kept for three days, hours '
+  'beside them for 400. Of each minute the thousand busiest, and (others) for the rest.';
+comment on column weir.rollup_worker.at is 'Its beginning.';
+comment on column weir.rollup_worker.seconds is 'Its length: 60 or 3600. A moment is in a row of each.';
+comment on column weir.rollup_worker.worker is 'The name that its claims gave.';
+comment on column weir.rollup_worker.completed is 'Jobs completed.';
+comment on column weir.rollup_worker.failed is 'Attempts that failed.';
+comment on column weir.rollup_worker.timed_out is 'Attempts that ran past their timeout.';
+comment on column weir.rollup_worker.lost is 'Attempts that lost their lease.';
+comment on column weir.rollup_worker.snoozed is 'Attempts that put their job off.';
+comment on column weir.rollup_worker.released is 'Attempts that gave their job back.';
+comment on column weir.rollup_worker.busy_seconds is 'How long all these attempts ran, added up.';
+comment on column weir.rollup_worker.run_seconds is 'How long the attempts ran that completed a job, added up.';
+comment on column weir.rollup_worker.run_longest is 'The longest of these runs, in seconds.';
+comment on column weir.rollup_worker.runs is 'How many of these runs there were in each bucket; see weir.time_bucket.';
+
+create table weir.rollup_name (
+  what text not null constraint rollup_name_is_of_a_kind_or_a_tenant check (what in ('kind', 'tenant')),
+  name text not null,
+  seen_at timestamptz not null,
+  constraint rollup_name_pkey primary key (what, name)
+);
+comment on table weir.rollup_name is
+  'The kinds and tenants that roll-ups know by name: the first 1000 kinds and 10000 tenants. A name that was not seen '
+  'for a week gives its place away.';
+comment on column weir.rollup_name.what is 'kind or tenant.';
+comment on column weir.rollup_name.name is 'The kind or the tenant.';
+comment on column weir.rollup_name.seen_at is 'When it was last rolled up, to a day.';
 
 create table weir.rollup_cursor (
   one boolean not null default true constraint rollup_cursor_pkey primary key constraint there_is_one_cursor check (one),
@@ -962,13 +1154,39 @@ comment on table weir.rollup_unsettled_ids is
   'Ranges of ids that were counted while a transaction was open that may add to them.';
 comment on column weir.rollup_unsettled_ids.low is 'The range begins above this id,';
 comment on column weir.rollup_unsettled_ids.high is 'and ends with this one.';
-comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, queue_id, kind, enqueued}].';
+comment on column weir.rollup_unsettled_ids.counted is 'What was counted: [{at, queue_id, kind, tenant, enqueued}].';
 
 create function weir.ended_at(detail jsonb) returns timestamptz language sql immutable
   return (detail ->> 'finished_at')::timestamptz;  -- with its offset, so that no setting matters
 comment on function weir.ended_at(jsonb) is
   'Internal. When a job had ended that was run again: of the detail of that event.';
 create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where kind in ('retried', 'redriven');
+
+-- Presets: filters of jobs that people save under a name. Those that come with weir are in the view weir.presets.
+
+create table weir.preset (
+  id bigint generated always as identity constraint preset_pkey primary key,
+  name text not null constraint preset_name_is_short_and_plain check (weir.is_queue_name(name)),
+  tenant text,
+  title text not null constraint preset_title_is_short check (length(title) between 1 and 200),
+  description text constraint preset_description_is_short check (length(description) between 1 and 1000),
+  filter jsonb not null,
+  queues text[] not null default '{}',
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp()
+);
+create unique index preset_name on weir.preset (coalesce(tenant, ''), name);
+comment on table weir.preset is 'One row a filter of jobs that someone saved under a name.';
+comment on column weir.preset.id is 'Its number.';
+comment on column weir.preset.name is 'Its name, which only one preset of its tenant, or of no tenant, has.';
+comment on column weir.preset.tenant is 'Whose it is; null: of no tenant.';
+comment on column weir.preset.title is 'A short title for people.';
+comment on column weir.preset.description is 'What it is for; null: nothing was said.';
+comment on column weir.preset.filter is
+  'The filter, as weir.count_jobs takes it; its times may be relative: see weir.preset_filter.';
+comment on column weir.preset.queues is 'The queues that the filter names; empty: all.';
+comment on column weir.preset.created_at is 'When it was saved first.';
+comment on column weir.preset.updated_at is 'When it was saved last.';
 
 -- Webhooks: HTTPS receivers of events, and their settings.
 --
@@ -980,16 +1198,15 @@ create index job_event_ran_again on weir.job_event (weir.ended_at(detail)) where
 
 create table weir.webhook (
   id bigint generated always as identity constraint webhook_pkey primary key,
-  name text not null constraint webhook_name_is_unique unique
-    constraint webhook_name_is_short_and_plain check (weir.is_queue_name(name)),
+  name text not null constraint webhook_name_is_short_and_plain check (weir.is_queue_name(name)),
+  tenant text,
   url text not null constraint webhook_is_told_over_https check (url ~ '^https://'),
   events text[] not null,
   queues text[] not null default '{}',
   kinds text[] not null default '{}',
   timeout_seconds int not null default 10 constraint webhook_timeout_is_1_to_30_seconds check (timeout_seconds between 1 and 30),
   disable_after_seconds int not null default 259200 constraint webhook_is_disabled_after_1_minute_to_30_days check (disable_after_seconds between 60 and 2592000),
-  secret text not null,
-  old_secret text,
+  error_text boolean not null default false,
   old_secret_until timestamptz,
   created_at timestamptz not null default clock_timestamp(),
   disabled_at timestamptz,
@@ -999,10 +1216,12 @@ create table weir.webhook (
   cursor_seq bigint not null,
   scanned_at timestamptz not null default clock_timestamp()
 );
+create unique index webhook_name on weir.webhook (coalesce(tenant, ''), name);
 comment on table weir.webhook is
   'One row a webhook: its receiver, its events, and how far they have been turned into deliveries.';
 comment on column weir.webhook.id is 'Its id in weir.webhook_delivery.';
-comment on column weir.webhook.name is 'Its name.';
+comment on column weir.webhook.name is 'Its name, which only one webhook of its tenant, or of no tenant, has.';
+comment on column weir.webhook.tenant is 'Only jobs of this tenant, which owns it; null: of all.';
 comment on column weir.webhook.url is 'Where to post events, over HTTPS.';
 comment on column weir.webhook.events is
   'Events that it receives: enqueued, completed, cancelled, dead, or a weir.event_kind.';
@@ -1010,11 +1229,10 @@ comment on column weir.webhook.queues is 'Only jobs of these queues; empty: of a
 comment on column weir.webhook.kinds is 'Only jobs of these kinds; empty: of all.';
 comment on column weir.webhook.timeout_seconds is 'How long the receiver may take to answer.';
 comment on column weir.webhook.disable_after_seconds is 'It is disabled when every attempt has failed for this time.';
-comment on column weir.webhook.secret is
-  'Key of its signatures: whsec_ and 32 random bytes in base64. Any role that can read it can sign.';
-comment on column weir.webhook.old_secret is
-  'The secret before it was rotated, which signs too until old_secret_until.';
-comment on column weir.webhook.old_secret_until is 'Until when the old secret signs too.';
+comment on column weir.webhook.error_text is
+  'It gets the beginning of an error''s message, not only its type.';
+comment on column weir.webhook.old_secret_until is
+  'Until when the old secret (weir_auth.webhook_secret) signs too.';
 comment on column weir.webhook.created_at is 'When it was made.';
 comment on column weir.webhook.disabled_at is 'Since when it has been disabled; null: it is enabled.';
 comment on column weir.webhook.disabled_reason is 'Why it is disabled.';
@@ -1068,6 +1286,229 @@ comment on column weir.webhook_delivery.next_at is 'While it is pending: when it
 comment on column weir.webhook_delivery.takes is 'How often it was given to River. Only the last time counts.';
 comment on column weir.webhook_delivery.tried_at is 'When the last attempt ended.';
 
+-- Alerts: rules over the numbers and the state, and what each rule has found.
+--
+--   condition holds ─▶ alert_pending ─▶ alert (open ─▶ acknowledged) ─▶ resolved
+--                       for_seconds                      clear_seconds
+--
+-- A node evaluates each rule every 15 seconds, in a transaction of its own that locks the rule. It makes and ends the
+-- alerts of the rule and, in the same transaction, the deliveries that tell of them: weir.alert_delivery is an outbox.
+-- Locks: the rule, then its alerts, then deliveries.
+
+create table weir.alert_rule (
+  id int generated always as identity constraint alert_rule_pkey primary key,
+  name text not null constraint alert_rule_name_is_short_and_plain check (weir.is_queue_name(name)),
+  tenant text,
+  condition text not null,
+  threshold float8 not null,
+  resolve_threshold float8 constraint resolve_threshold_is_not_above_threshold check (resolve_threshold <= threshold),
+  window_seconds int,
+  min_calls int,
+  queue text,
+  kind text,
+  for_seconds int not null default 0,
+  clear_seconds int not null default 0,
+  cooldown_seconds int not null default 0,
+  severity text not null default 'warning'
+    constraint alert_severity_is_known check (severity in ('info', 'warning', 'critical')),
+  quiet jsonb,
+  notify text[] not null default '{}',
+  description text,
+  enabled boolean not null default true,
+  muted_until timestamptz,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp(),
+  evaluated_at timestamptz,
+  unlisted int not null default 0,
+  problem text
+);
+create unique index alert_rule_name on weir.alert_rule (coalesce(tenant, ''), name);
+comment on table weir.alert_rule is
+  'One row a rule: what is watched, from when on it is an alert, and who is told. The view weir.alert_rules is for '
+  'reading.';
+comment on column weir.alert_rule.id is 'Its id in weir.alert.';
+comment on column weir.alert_rule.name is 'Its name, which only one rule of its tenant, or of no tenant, has.';
+comment on column weir.alert_rule.tenant is 'The tenant that it belongs to, and whose things alone it watches; null: all.';
+comment on column weir.alert_rule.condition is 'What is measured; weir.alert_conditions lists all.';
+comment on column weir.alert_rule.threshold is 'The condition holds while the value is above this.';
+comment on column weir.alert_rule.resolve_threshold is
+  'An alert resolves once the value is not above this; null: the threshold.';
+comment on column weir.alert_rule.window_seconds is 'Of which time before now things are counted; null: it counts none.';
+comment on column weir.alert_rule.min_calls is 'With failure_ratio: fewer attempts in the window are no ratio.';
+comment on column weir.alert_rule.queue is 'Only queues of this name, in which * stands for any characters; null: all.';
+comment on column weir.alert_rule.kind is 'Only jobs of this kind; null: all.';
+comment on column weir.alert_rule.for_seconds is 'How long the condition must hold before an alert opens.';
+comment on column weir.alert_rule.clear_seconds is 'How long it must not hold before the alert resolves.';
+comment on column weir.alert_rule.cooldown_seconds is
+  'The shortest time from the opening of one alert to that of the next of the same subject.';
+comment on column weir.alert_rule.severity is 'info, warning or critical.';
+comment on column weir.alert_rule.quiet is
+  'Quiet hours, in which nothing is sent: {timezone, days, from, to}; null: none.';
+comment on column weir.alert_rule.notify is 'Names of the targets that are told; empty: none.';
+comment on column weir.alert_rule.description is 'Words for those who are told: what it means, what to do.';
+comment on column weir.alert_rule.enabled is 'It is evaluated.';
+comment on column weir.alert_rule.muted_until is 'Nothing is sent until then; null or past: it is not muted.';
+comment on column weir.alert_rule.created_at is 'When it was made.';
+comment on column weir.alert_rule.updated_at is 'When its settings last changed.';
+comment on column weir.alert_rule.evaluated_at is 'When it was last evaluated, at most a minute late; null: never.';
+comment on column weir.alert_rule.unlisted is
+  'Subjects for which the condition held too, but which have no alert because the rule had too many.';
+comment on column weir.alert_rule.problem is 'Why its last evaluation failed; null: it did not.';
+
+create type weir.alert_value as (subject text, value float8);
+comment on type weir.alert_value is 'What a condition measured of one subject.';
+
+create table weir.alert_pending (
+  rule_id int not null,
+  subject text not null,
+  since timestamptz not null,
+  constraint alert_pending_pkey primary key (rule_id, subject)
+);
+comment on table weir.alert_pending is
+  'For whom the condition of a rule holds that have no alert: not for long enough yet, or in the cooldown.';
+comment on column weir.alert_pending.rule_id is 'weir.alert_rule.id';
+comment on column weir.alert_pending.subject is 'As of weir.alert.subject.';
+comment on column weir.alert_pending.since is 'The evaluation since which it has held without a break.';
+
+create table weir.alert (
+  id bigint generated always as identity constraint alert_pkey primary key,
+  rule_id int not null,
+  rule text not null,
+  tenant text,
+  queues text[] not null,
+  condition text not null,
+  severity text not null,
+  subject_kind text not null,
+  subject text not null,
+  state text not null default 'open'
+    constraint alert_state_is_known check (state in ('open', 'acknowledged', 'resolved')),
+  summary text not null,
+  value float8 not null,
+  highest float8 not null,
+  threshold float8 not null,
+  facts jsonb not null default '{}',
+  since timestamptz not null,
+  opened_at timestamptz not null,
+  clear_since timestamptz,
+  acknowledged_at timestamptz,
+  acknowledged_by text,
+  note text,
+  resolved_at timestamptz,
+  resolved_because text,
+  constraint alert_is_resolved_or_not check ((resolved_at is not null) = (state = 'resolved'))
+);
+create unique index alert_of_subject on weir.alert (rule_id, subject) where state <> 'resolved';
+create index alert_history on weir.alert (rule_id, subject, opened_at);
+create index alert_active on weir.alert (id) where state <> 'resolved';
+create index alert_opened_at on weir.alert (opened_at);
+create index alert_resolved_at on weir.alert (resolved_at) where state = 'resolved';
+comment on table weir.alert is
+  'One row an alert: a rule and a subject for which its condition held. Resolved ones are kept for 90 days, and at most '
+  '100,000 of them. The view weir.alerts is for reading.';
+comment on column weir.alert.id is 'Names it; grows with time.';
+comment on column weir.alert.rule_id is 'weir.alert_rule.id';
+comment on column weir.alert.rule is 'The name of the rule when it opened.';
+comment on column weir.alert.tenant is 'The tenant of the rule; null: none.';
+comment on column weir.alert.queues is 'The queue of the rule, as its pattern; empty: it was for all.';
+comment on column weir.alert.condition is 'What was measured.';
+comment on column weir.alert.severity is 'The severity of the rule when it opened.';
+comment on column weir.alert.subject_kind is
+  'What the subject is: queue, worker, schedule, breaker, workflow, node, transaction or database.';
+comment on column weir.alert.subject is 'The name of the subject; of a tenant''s, `tenant/name`.';
+comment on column weir.alert.state is 'open, acknowledged (someone has seen it), resolved (it is over).';
+comment on column weir.alert.summary is 'What is wrong, in words.';
+comment on column weir.alert.value is 'The last value that was not clear.';
+comment on column weir.alert.highest is 'The highest value so far.';
+comment on column weir.alert.threshold is 'The threshold of the rule when it opened.';
+comment on column weir.alert.facts is 'More about the subject when it opened.';
+comment on column weir.alert.since is 'Since when the condition held.';
+comment on column weir.alert.opened_at is 'When it opened.';
+comment on column weir.alert.clear_since is 'Since when the value has been clear; null: it is not.';
+comment on column weir.alert.acknowledged_at is 'When it was acknowledged.';
+comment on column weir.alert.acknowledged_by is 'By whom: the name of a key or a login.';
+comment on column weir.alert.note is 'What that said, at most 2,000 characters.';
+comment on column weir.alert.resolved_at is 'When it resolved.';
+comment on column weir.alert.resolved_because is 'Why: cleared, rule_disabled or rule_deleted.';
+
+-- Targets: who is told. Their secrets are in weir_auth.alert_secret.
+create table weir.alert_target (
+  id int generated always as identity constraint alert_target_pkey primary key,
+  name text not null constraint alert_target_name_is_short_and_plain check (weir.is_queue_name(name)),
+  tenant text,
+  kind text not null
+    constraint alert_target_kind_is_known check (kind in ('webhook', 'email', 'slack', 'pagerduty')),
+  settings jsonb not null,
+  events text[] not null,
+  created_at timestamptz not null default clock_timestamp(),
+  updated_at timestamptz not null default clock_timestamp()
+);
+create unique index alert_target_name on weir.alert_target (coalesce(tenant, ''), name);
+comment on table weir.alert_target is 'One row a target of alerts: where messages go, without the secrets.';
+comment on column weir.alert_target.id is 'Its id in weir.alert_delivery.';
+comment on column weir.alert_target.name is 'Its name, which only one target of its tenant, or of no tenant, has.';
+comment on column weir.alert_target.tenant is 'The tenant whose rules may name it; null: rules of no tenant.';
+comment on column weir.alert_target.kind is 'webhook, email, slack or pagerduty.';
+comment on column weir.alert_target.settings is
+  'What may be shown of it: the host of its URL; of e-mail host, port, tls, username, from and to; timeout_seconds.';
+comment on column weir.alert_target.events is 'Of what it is told: opened, acknowledged, resolved.';
+comment on column weir.alert_target.created_at is 'When it was made.';
+comment on column weir.alert_target.updated_at is 'When its settings or its secrets last changed.';
+
+create table weir.alert_delivery (
+  id bigint generated always as identity constraint alert_delivery_pkey primary key,
+  alert_id bigint,
+  target_id int not null,
+  target text not null,
+  event text not null
+    constraint alert_event_is_known check (event in ('opened', 'acknowledged', 'resolved', 'test')),
+  body jsonb not null,
+  state text not null default 'pending' constraint alert_delivery_state_is_known check (state in ('pending',
+    'delivered', 'failed', 'dropped')),
+  attempts int not null default 0,
+  error text,
+  created_at timestamptz not null default clock_timestamp(),
+  next_at timestamptz not null default clock_timestamp(),
+  takes int not null default 0,
+  tried_at timestamptz,
+  constraint alert_delivery_is_of_one_event unique (alert_id, target_id, event)
+);
+create index alert_delivery_due on weir.alert_delivery (next_at, id) where state = 'pending';
+create index alert_delivery_of_target on weir.alert_delivery (target_id, id);
+create index alert_delivery_created_at on weir.alert_delivery (created_at);
+comment on table weir.alert_delivery is
+  'What targets are sent, or were sent: an outbox, written in the transaction that changes the alert. Goes with its '
+  'alert; tests are kept for a week.';
+comment on column weir.alert_delivery.id is 'Rises in the order in which deliveries are created.';
+comment on column weir.alert_delivery.alert_id is 'weir.alert.id; null: it is a test.';
+comment on column weir.alert_delivery.target_id is 'weir.alert_target.id';
+comment on column weir.alert_delivery.target is 'The name of the target when it was created.';
+comment on column weir.alert_delivery.event is 'What it tells: opened, acknowledged or resolved; test: nothing.';
+comment on column weir.alert_delivery.body is 'The alert as it was then.';
+comment on column weir.alert_delivery.state is
+  'pending, delivered, failed (there are no more attempts), or dropped (there was nothing left to tell).';
+comment on column weir.alert_delivery.attempts is 'Attempts made.';
+comment on column weir.alert_delivery.error is 'Why the last attempt failed.';
+comment on column weir.alert_delivery.created_at is 'When the delivery was created.';
+comment on column weir.alert_delivery.next_at is
+  'While it is pending: when it is next given to River. In quiet hours and while the rule is muted: their end.';
+comment on column weir.alert_delivery.takes is 'How often it was given to River. Only the last time counts.';
+comment on column weir.alert_delivery.tried_at is 'When the last attempt ended.';
+
+-- The rules of a new database. They may be changed and deleted; a deleted one does not come back.
+insert into weir.alert_rule (name, condition, threshold, window_seconds, min_calls, for_seconds, clear_seconds,
+  cooldown_seconds, severity, description)
+values
+  ('no-active-worker', 'no_worker', 0, null, null, 60, 0, 120, 'critical',
+    'Jobs wait in a queue and no worker takes them. Start a worker, or look why none claims.'),
+  ('queue-depth', 'queue_depth', 1000, null, null, 0, 60, 600, 'warning',
+    'More than 1,000 jobs wait in a queue. Add workers, or look what is slow.'),
+  ('failure-ratio', 'failure_ratio', 0.5, 3600, 10, 0, 60, 900, 'critical',
+    'More than half of the attempts of the last hour failed.'),
+  ('worker-silent', 'worker_silent', 300, null, null, 0, 0, 300, 'warning',
+    'A worker that registered has not been seen for 300 seconds. Remove it if it is not to come back.'),
+  ('slow-heartbeats', 'slow_heartbeats', 30, null, null, 0, 120, 1200, 'warning',
+    'A worker lets more than 30 seconds pass between its claims and heartbeats. Its leases may run out.');
+
 -- Workflows: jobs that wait for other jobs. Each step of a workflow is a job from the start. Steps without
 -- dependencies are available, the others are held (job_held, reason dependency) until their condition holds.
 --
@@ -1119,6 +1560,7 @@ create index workflow_under_way on weir.workflow (id) where finished_at is null;
 create index workflow_stopping on weir.workflow (stopped_at) where state in ('stopping', 'compensating');
 create index workflow_deadline_at on weir.workflow (deadline_at) where deadline_at is not null and finished_at is null;
 create index workflow_finished_at on weir.workflow (finished_at) where finished_at is not null;
+create index workflow_missed_deadline on weir.workflow (stopped_at) where failure ->> 'type' = 'deadline';
 create index workflow_parent on weir.workflow (parent_job_id) where parent_job_id is not null;
 create index workflow_forked_from on weir.workflow (forked_from) where forked_from is not null;
 comment on table weir.workflow is
@@ -1300,6 +1742,88 @@ comment on column weir.limit_override.per_second is
 comment on column weir.limit_override.burst is 'How many are admitted at once after a pause.';
 comment on column weir.limit_override.weight is
   'The tenant''s share, relative to the other tenants with waiting jobs; null: as the queue says.';
+
+-- Quotas of tenants: sql/functions/tenant_quota.sql says how they are kept.
+
+create table weir.tenant_quota (
+  tenant text not null constraint tenant_quota_pkey primary key
+    constraint tenant_of_a_quota_is_short check (length(tenant) between 1 and 200),
+  id int generated always as identity constraint tenant_quota_id_is_unique unique,
+  max_waiting int constraint most_waiting_is_0_to_10_million check (max_waiting between 0 and 10000000),
+  enqueues_per_second float8 constraint enqueue_rate_is_above_0_and_at_most_a_million
+    check (enqueues_per_second > 0 and enqueues_per_second <= 1000000),
+  enqueue_burst int constraint enqueue_burst_is_1_to_a_million check (enqueue_burst between 1 and 1000000),
+  max_bytes bigint constraint most_bytes_is_0_to_a_quadrillion check (max_bytes between 0 and 1000000000000000),
+  created_at timestamptz not null default now()
+);
+comment on table weir.tenant_quota is 'What a tenant may use. A tenant without a row has no quota.';
+comment on column weir.tenant_quota.tenant is 'The tenant: weir.job.tenant.';
+comment on column weir.tenant_quota.id is 'The short name that the tables of its use have. A new quota has a new one.';
+comment on column weir.tenant_quota.max_waiting is
+  'How many of its jobs may wait (available, scheduled, retryable, held); null: any number.';
+comment on column weir.tenant_quota.enqueues_per_second is
+  'How many jobs it may enqueue a second in the long run; null: any number.';
+comment on column weir.tenant_quota.enqueue_burst is
+  'How many it may enqueue at once after a pause; null: enqueues_per_second, rounded up.';
+comment on column weir.tenant_quota.max_bytes is
+  'How many bytes of jobs weir keeps for it, those that have ended too; null: any number.';
+comment on column weir.tenant_quota.created_at is 'When it first had this quota.';
+
+create table weir.tenant_usage (
+  quota_id int not null constraint tenant_usage_pkey primary key,
+  waiting int not null default 0,
+  tokens float8 not null default 'infinity',
+  filled_at timestamptz not null default '-infinity',
+  swept_to bigint not null default 0,
+  swept_at timestamptz not null default '-infinity',
+  scanned_to bigint,
+  scan_after timestamptz,
+  scan_until bigint
+) with (fillfactor = 50);
+comment on table weir.tenant_usage is
+  'What each tenant with a quota uses. Who enqueues for the tenant locks the row, and so passes its quota one after the '
+  'other. A row whose quota is gone is removed soon.';
+comment on column weir.tenant_usage.quota_id is 'weir.tenant_quota.id';
+comment on column weir.tenant_usage.waiting is 'How many rows of weir.tenant_job are counted for it.';
+comment on column weir.tenant_usage.tokens is 'How many jobs it could enqueue at filled_at, by its rate.';
+comment on column weir.tenant_usage.filled_at is 'When the tokens were counted.';
+comment on column weir.tenant_usage.swept_to is 'How far the last look at its jobs came (weir.tenant_job.job_id).';
+comment on column weir.tenant_usage.swept_at is 'When that was.';
+comment on column weir.tenant_usage.scanned_to is
+  'How far the search for its jobs from before the quota has come (weir.job.id); null: it is over.';
+comment on column weir.tenant_usage.scan_after is
+  'That search begins when all transactions that were writing at this time have ended; null: not known yet.';
+comment on column weir.tenant_usage.scan_until is 'Where that search ends; null: not known yet.';
+
+create table weir.tenant_job (
+  quota_id int not null,
+  job_id bigint not null,
+  counted boolean not null,
+  constraint tenant_job_pkey primary key (quota_id, job_id)
+);
+comment on table weir.tenant_job is
+  'Jobs of tenants with a quota of waiting jobs, from the enqueue until they are found to have ended.';
+comment on column weir.tenant_job.quota_id is 'weir.tenant_quota.id';
+comment on column weir.tenant_job.job_id is 'weir.job.id';
+comment on column weir.tenant_job.counted is
+  'It is counted in weir.tenant_usage.waiting. Not, while a worker has it, and until it is found where it was not '
+  'enqueued by its tenant.';
+
+create table weir.tenant_bytes (
+  quota_id int not null,
+  partition int not null,
+  bytes bigint not null,
+  measured text,
+  constraint tenant_bytes_pkey primary key (quota_id, partition)
+);
+comment on table weir.tenant_bytes is 'The bytes of the jobs of tenants with a quota of bytes.';
+comment on column weir.tenant_bytes.quota_id is 'weir.tenant_quota.id';
+comment on column weir.tenant_bytes.partition is 'weir.job_partition.number';
+comment on column weir.tenant_bytes.bytes is
+  'The bytes of its jobs in the partition: as they were enqueued, and once the partition takes no more jobs as they '
+  'are stored.';
+comment on column weir.tenant_bytes.measured is
+  'The state of the partition when it was measured; null: the enqueues have counted.';
 
 create sequence weir.line_tick as bigint;
 comment on sequence weir.line_tick is 'Draws the versions of lines, and their turns.';
@@ -1495,13 +2019,16 @@ comment on type weir.line_exit is
   'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
+create type weir.facet_count as (facet text, value text, jobs bigint);
+comment on type weir.facet_count is 'Internal. How many jobs have a value of a facet; value null: any other value.';
+
 -- Circuit breakers: they watch the failures of the things that jobs depend on, and hold the jobs while a dependency
 -- fails. sql/functions/breaker.sql shows the states, breaker_policy.sql and breaker_flow.sql what happens to the jobs.
 
 create table weir.breaker (
   id int generated always as identity constraint breaker_pkey primary key,
   name text not null constraint breaker_name_is_unique unique
-    constraint breaker_name_is_short_and_plain check (weir.is_queue_name(name)),
+    constraint breaker_name_is_short_and_plain check (weir.is_breaker_reference(name)),
   failure_threshold int constraint failure_threshold_is_1_to_1_million check (failure_threshold between 1 and 1000000),
   failure_ratio float8 constraint failure_ratio_is_above_0_to_1 check (failure_ratio > 0 and failure_ratio <= 1),
   min_calls int not null default 10 constraint min_calls_is_1_to_1_million check (min_calls between 1 and 1000000),
@@ -1530,6 +2057,7 @@ create table weir.breaker (
   wants_probes boolean not null default false,
   times_opened bigint not null default 0,
   changes bigint not null default 0,
+  declared boolean not null default false,
   pinned text constraint pinned_open_or_closed check (pinned in ('open', 'closed')),
   pinned_until timestamptz,
   release_from timestamptz not null default clock_timestamp(),
@@ -1540,12 +2068,15 @@ create table weir.breaker (
   constraint a_threshold_or_a_ratio check ((failure_threshold is null) <> (failure_ratio is null))
 );
 -- While every breaker is closed, a claim probes this empty index and does no more.
+create index breaker_implicit on weir.breaker (id) where not declared;
 create index breaker_gated on weir.breaker (id) where gated;
 create index breaker_pinned_until on weir.breaker (pinned_until) where pinned_until is not null;
 comment on table weir.breaker is
   'One row for each circuit breaker: its settings and its state. The view weir.breakers shows both.';
 comment on column weir.breaker.id is 'The short name that leases and samples use.';
-comment on column weir.breaker.name is 'The dependency: letters, digits, and _ . : - ; at most 128 characters.';
+comment on column weir.breaker.name is
+  'Its reference: the dependency (letters, digits, and _ . : - ; at most 128 characters), after the tenant and a '
+  'slash if it is a tenant''s.';
 comment on column weir.breaker.failure_threshold is
   'It opens at this many failures in the window; null: failure_ratio decides.';
 comment on column weir.breaker.failure_ratio is
@@ -1558,6 +2089,7 @@ comment on column weir.breaker.open_seconds is
   'How long it stays open before its first probe. The wait doubles each time that it opens again, less up to a fifth '
   'at random.';
 comment on column weir.breaker.max_open_seconds is 'The longest wait before a probe.';
+comment on column weir.breaker.declared is 'An operator set it, as of weir.queue.declared.';
 comment on column weir.breaker.half_open_probes is 'How many probes it lets through at once while half-open.';
 comment on column weir.breaker.close_after is 'It closes when this many probes have succeeded.';
 comment on column weir.breaker.counts is
@@ -1645,7 +2177,7 @@ comment on table weir.breaker_event is
 comment on column weir.breaker_event.id is 'Grows with time.';
 comment on column weir.breaker_event.at is 'When it happened.';
 comment on column weir.breaker_event.breaker_id is 'weir.breaker.id';
-comment on column weir.breaker_event.breaker is 'The breaker''s name.';
+comment on column weir.breaker_event.breaker is 'The breaker''s reference: `name` or `tenant/name`.';
 comment on column weir.breaker_event.event is
   'opened, half_opened, closed, recovered (all held jobs are back), pinned, unpinned, set (its settings), deleted.';
 comment on column weir.breaker_event.from_state is 'Its state before.';
@@ -1667,7 +2199,7 @@ comment on table weir.breaker_result is
   'Which jobs completed with a result, for breakers with policy complete_last_result. The newest of a fingerprint '
   'counts, older ones are swept.';
 comment on column weir.breaker_result.breaker_id is 'weir.breaker.id';
-comment on column weir.breaker_result.fingerprint is 'The MD5 of the job''s kind and args.';
+comment on column weir.breaker_result.fingerprint is 'The MD5 of the job''s tenant, kind and args.';
 comment on column weir.breaker_result.job_id is 'weir.job.id; its outcome has the result.';
 
 -- Health: whether the parts of the service work, by their last hundred checks. See sql/functions/health.sql.
@@ -1696,6 +2228,8 @@ comment on column weir.health_check.message is 'What was wrong, if the check fai
 -- snapshot is the one of the look before, no transaction that wrote anything has ended, in any database, and there is
 -- nothing new to see.
 
+create index queue_breaker on weir.queue (breaker_id) where breaker_id is not null;
+create index queue_implicit on weir.queue (id) where not declared;
 create index queue_governed on weir.queue (id) where governed;
 create index queue_resume_at on weir.queue (resume_at) where resume_at is not null;
 
@@ -1711,7 +2245,7 @@ create constraint trigger evaluate_at_commit after insert on weir.breaker_sample
 -- Roles that do not own weir: see sql/functions/access.sql.
 
 create schema if not exists weir_auth;
-comment on schema weir_auth is 'Who may use weir, and whose turn it is. Only its owner reads, writes or locks here.';
+comment on schema weir_auth is 'Who may use weir, its secrets, and whose turn it is. Only its owner reads, writes or locks here.';
 create table weir_auth.sql_access (
   role oid not null,
   name name not null,
@@ -1733,6 +2267,45 @@ comment on column weir_auth.sql_access.patterns is 'The same for `like`.';
 comment on column weir_auth.sql_access.tenant is 'The only tenant that it acts for; null: all.';
 comment on column weir_auth.sql_access.granted_at is 'When it was last granted.';
 
+create table weir_auth.data_key (
+  id int generated always as identity constraint data_key_pkey primary key,
+  wrapped bytea not null constraint data_key_is_short check (octet_length(wrapped) <= 1000),
+  wrapped_by bigint not null,
+  created_at timestamptz not null default clock_timestamp()
+);
+comment on table weir_auth.data_key is
+  'The keys that args, results and errors of encrypted queues are encrypted with, each encrypted itself with a key that '
+  'only nodes have, in a file. Without its row what it encrypted is lost.';
+comment on column weir_auth.data_key.id is 'What it encrypted begins with this id.';
+comment on column weir_auth.data_key.wrapped is 'The data key, encrypted.';
+comment on column weir_auth.data_key.wrapped_by is 'The id of the key in the file that encrypted it.';
+comment on column weir_auth.data_key.created_at is 'When a node made it.';
+
+create table weir_auth.webhook_secret (
+  webhook_id bigint not null constraint webhook_secret_pkey primary key,
+  secret text not null,
+  old_secret text
+);
+comment on table weir_auth.webhook_secret is 'The keys of the signatures of webhooks. Any role that can read them can sign.';
+comment on column weir_auth.webhook_secret.webhook_id is 'weir.webhook.id';
+comment on column weir_auth.webhook_secret.secret is
+  'whsec_ and 32 random bytes in base64; encrypted if the node that made it has an encryption key.';
+comment on column weir_auth.webhook_secret.old_secret is
+  'The secret before it was rotated, which signs too until weir.webhook.old_secret_until.';
+
+create table weir_auth.alert_secret (
+  target_id int not null,
+  field text not null
+    constraint alert_secret_field_is_known check (field in ('url', 'password', 'routing_key', 'secret')),
+  secret text not null,
+  constraint alert_secret_pkey primary key (target_id, field)
+);
+comment on table weir_auth.alert_secret is 'What is secret of the targets of alerts. Any role that can read them can use them.';
+comment on column weir_auth.alert_secret.target_id is 'weir.alert_target.id';
+comment on column weir_auth.alert_secret.field is
+  'url: where to post. password: of the SMTP server. routing_key: of PagerDuty. secret: the key of signatures.';
+comment on column weir_auth.alert_secret.secret is 'It; encrypted if the node that stored it has an encryption key.';
+
 -- A DO block hides it from sqlc, which knows no pg_has_role.
 -- +goose StatementBegin
 do $do$ begin
@@ -1748,7 +2321,7 @@ end $do$;
 -- +goose StatementBegin
 do $do$ begin
   for n in 0..31 loop
-    continue when n between 4 and 15;  -- for turns to come
+    continue when n between 7 and 15;  -- for turns to come
     execute format('create table weir_auth.turn_%s ()', n);
     execute format('alter table weir_auth.turn_%s replica identity full', n);
     execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');

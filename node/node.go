@@ -6,6 +6,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -15,7 +16,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/weirhq/weir/alert"
 	"github.com/weirhq/weir/api"
+	"github.com/weirhq/weir/encryption"
 	"github.com/weirhq/weir/jobs"
 	"github.com/weirhq/weir/jobs/chores"
 	"github.com/weirhq/weir/sso"
@@ -55,6 +58,8 @@ type Config struct {
 	Issuer *sso.Issuer
 	// AuditRetentionDays is how long the audit trail is kept. Defaults to that of jobs.
 	AuditRetentionDays int
+	// Keys encrypt what encrypted queues store. Defaults to none.
+	Keys *encryption.Keys
 	// Drain is how long a node that is asked to stop answers "not ready" before it refuses connections. Defaults to 0.
 	Drain time.Duration
 	// Shutdown is how long replies under way may then take. Defaults to 0.
@@ -63,6 +68,8 @@ type Config struct {
 	NoChores bool
 	// Webhooks is how chores reach webhooks. Defaults to public addresses only.
 	Webhooks webhook.Config
+	// PublicURL is where people reach the service, for the links in messages about alerts. Defaults to that of the listener.
+	PublicURL string
 	// KeepGC leaves the settings of the garbage collector as they are. Defaults to false: see tuneMemory.
 	KeepGC bool
 }
@@ -104,16 +111,18 @@ func New(ctx context.Context, c Config) (_ *Node, err error) {
 	registry.MustRegister(collectors.NewGoCollector(), processes)
 	n.engine, err = jobs.Open(ctx, jobs.Config{
 		DatabaseURL: c.DatabaseURL, ListenURL: c.DirectURL, MaxConns: c.MaxConnections, MaxQueuedBytes: c.MaxBytesInFlight,
-		AuditRetentionDays: c.AuditRetentionDays,
-		Logger:             c.Logger, Metrics: registry,
+		AuditRetentionDays: c.AuditRetentionDays, Keys: c.Keys,
+		Logger: c.Logger, Metrics: registry,
 	})
 	if err != nil {
 		return nil, err
 	}
 	if !c.NoChores {
 		c.Webhooks.Version = c.Version
+		sender := webhook.NewSender(c.Webhooks)
 		n.chores, err = chores.Open(ctx, chores.Config{
-			DatabaseURL: c.DirectURL, Engine: n.engine, Sender: webhook.NewSender(c.Webhooks), Logger: c.Logger,
+			DatabaseURL: c.DirectURL, Engine: n.engine, Sender: sender, Logger: c.Logger,
+			Alerts: alert.NewSender(alert.Config{HTTP: sender, PublicURL: cmp.Or(c.PublicURL, n.URL()), RootCAs: c.Webhooks.RootCAs}),
 		})
 		if err != nil {
 			return nil, err

@@ -6,13 +6,24 @@
 package terminal
 
 import (
-	"io"
 	"os"
+
+	"golang.org/x/term"
 )
 
-// Is reports whether a writer leads to a terminal.
-func Is(w io.Writer) bool {
-	file, ok := w.(*os.File)
+// Size is how many columns and rows a terminal has; those of an old terminal if it does not say.
+func Size(stream any) (columns, rows int) {
+	if file, ok := stream.(*os.File); ok {
+		if columns, rows, err := term.GetSize(int(file.Fd())); err == nil && columns > 0 && rows > 0 {
+			return columns, rows
+		}
+	}
+	return 80, 24
+}
+
+// Is reports whether a reader or writer, such as os.Stdout, is a terminal.
+func Is(stream any) bool {
+	file, ok := stream.(*os.File)
 	if !ok {
 		return false
 	}

@@ -1,4 +1,4 @@
-// Package webhook posts events to those who asked to be told: over HTTPS, signed, and never to an address inside the network that the service runs in,
+// Package webhook posts events, and what package alert has it post, to those who asked to be told: over HTTPS, signed, and never to an address inside the network that the service runs in,
 // unless it is allowed.
 //
 // What is sent and how it is signed is that of Standard Webhooks (https://www.standardwebhooks.com), so that its libraries verify it.
@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -53,6 +54,7 @@ type Config struct {
 
 // Sender sends messages. It may be used by many at once.
 type Sender struct {
+	dialer *net.Dialer
 	client *http.Client
 	agent  string
 	clock  clock.Clock
@@ -75,8 +77,9 @@ func NewSender(c Config) *Sender {
 	// The address is checked where it is dialled, after its name was looked up: a check beforehand would be of another answer of the DNS.
 	dialer := &net.Dialer{Timeout: 5 * time.Second, Control: func(network, address string, c syscall.RawConn) error { return guard.Safe(network, address, c) }}
 	return &Sender{
-		agent: "weir/" + c.Version,
-		clock: c.Clock,
+		dialer: dialer,
+		agent:  "weir/" + c.Version,
+		clock:  c.Clock,
 		client: &http.Client{
 			Transport: &http.Transport{
 				Proxy:                  nil, // a proxy would dial whatever it is asked to
@@ -95,34 +98,49 @@ func NewSender(c Config) *Sender {
 
 // Send posts a message, once. It takes no longer than the message's timeout.
 func (s *Sender) Send(ctx context.Context, m jobs.Message) jobs.Sent {
+	header, err := s.Headers(m.Secrets, m.EventID, m.Body)
+	if err != nil {
+		return jobs.Sent{Error: err.Error()}
+	}
+	return s.Post(ctx, m.URL, header, m.Body, m.Timeout)
+}
+
+// Headers are those of a signed message.
+func (s *Sender) Headers(secrets []string, id string, body []byte) (http.Header, error) {
+	now := s.clock.Now()
+	signatures, err := Sign(secrets, id, now, body)
+	return http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)}, "Webhook-Signature": {signatures}}, err
+}
+
+// Post posts JSON over HTTPS, once, and never into the private network. It takes no longer than the timeout.
+func (s *Sender) Post(ctx context.Context, address string, header http.Header, body []byte, timeout time.Duration) jobs.Sent {
 	began := s.clock.Now()
-	status, err := s.post(ctx, m)
+	status, err := s.post(ctx, address, header, body, timeout)
 	sent := jobs.Sent{Status: status, Duration: s.clock.Since(began)}
 	if err != nil {
-		sent.Error = explain(err, m.Timeout)
+		sent.Error = Explain(err, timeout)
 	}
 	return sent
 }
 
-func (s *Sender) post(ctx context.Context, m jobs.Message) (status int, err error) {
-	if u, err := url.Parse(m.URL); err != nil || u.Scheme != "https" {
+// DialContext connects to a public address, or one that is allowed, for a protocol other than HTTP.
+func (s *Sender) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.dialer.DialContext(ctx, network, address)
+}
+
+func (s *Sender) post(ctx context.Context, address string, header http.Header, body []byte, timeout time.Duration) (status int, err error) {
+	if u, err := url.Parse(address); err != nil || u.Scheme != "https" {
 		return 0, errors.New("the address is not one of HTTPS")
 	}
-	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, m.URL, bytes.NewReader(m.Body))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	now := s.clock.Now()
-	signatures, err := Sign(m.Secrets, m.EventID, now, m.Body)
-	if err != nil {
-		return 0, err
-	}
-	request.Header = http.Header{
-		"Content-Type": {"application/json"}, "User-Agent": {s.agent},
-		"Webhook-Id": {m.EventID}, "Webhook-Timestamp": {strconv.FormatInt(now.Unix(), 10)}, "Webhook-Signature": {signatures},
-	}
+	maps.Copy(request.Header, header)
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("User-Agent", s.agent)
 	answer, err := s.client.Do(request)
 	if err != nil {
 		return 0, err
@@ -139,8 +157,8 @@ func (s *Sender) post(ctx context.Context, m jobs.Message) (status int, err erro
 	}
 }
 
-// explain says in a line why sending failed. A client's error quotes the address, which may hold a password.
-func explain(err error, timeout time.Duration) string {
+// Explain says in a line why sending failed. A client's error quotes the address, which may hold a password.
+func Explain(err error, timeout time.Duration) string {
 	var wrapped *url.Error
 	var named *net.DNSError
 	switch {

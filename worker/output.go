@@ -37,11 +37,15 @@ type tail struct {
 	text    []byte
 	cut     bool
 	through io.Writer // nil: nowhere
+	log     io.Writer // nil: none
 }
 
 func (t *tail) Write(p []byte) (int, error) {
 	if t.through != nil {
 		_, _ = t.through.Write(p)
+	}
+	if t.log != nil {
+		_, _ = t.log.Write(p)
 	}
 	t.text = append(t.text, p...)
 	if len(t.text) > 16*t.limit {

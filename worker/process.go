@@ -68,9 +68,10 @@ func (r stopReason) String() string {
 	return [...]string{"not stopped", "job cancelled", "lease lost", "timed out", "shutting down", "cut short"}[r]
 }
 
-// run runs the program for a job until it ends, the deadline passes, or stop gives a reason to stop it.
-func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason) outcome {
-	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr}
+// run runs the program for a job until it ends, the deadline passes, or stop gives a reason to stop it. log gets its standard error too, unless
+// it is nil.
+func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason, log io.Writer) outcome {
+	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr, log: log}
 	cmd := &exec.Cmd{
 		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...),
 		Stdin: job.input(), Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,

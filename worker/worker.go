@@ -22,7 +22,7 @@ import (
 // shutdown.
 const tickInterval = 100 * time.Millisecond
 
-// Config is how a Worker is set up. Everything but Ephemeral and Version is required.
+// Config is how a Worker is set up. Everything but Ephemeral, Version and NoLogs is required.
 type Config struct {
 	Client *rest.Client
 	Logger *slog.Logger
@@ -37,6 +37,8 @@ type Config struct {
 	// Grace is how long running programs may go on after the worker is asked to stop.
 	Grace   time.Duration
 	Program Program
+	// NoLogs keeps what programs write to standard error out of the logs of their jobs.
+	NoLogs bool
 }
 
 // Worker runs a program for each job that it claims.
@@ -47,6 +49,7 @@ type Worker struct {
 	heartbeats   *heartbeats
 	acker        *acker
 	registration *registration
+	logs         *logs // nil: none
 
 	held    map[string]*heldJob // all, by token
 	queue   []*heldJob          // those that wait for a slot, in order
@@ -71,7 +74,7 @@ type runOutcome struct {
 
 // New makes a Worker; Run makes it work.
 func New(c Config) *Worker {
-	return &Worker{
+	w := &Worker{
 		Config:     c,
 		log:        c.Logger,
 		claimer:    newClaimer(c),
@@ -84,6 +87,10 @@ func New(c Config) *Worker {
 		starts:       make(chan *heldJob, c.Slots),
 		outcomes:     make(chan runOutcome, c.Slots),
 	}
+	if !c.NoLogs {
+		w.logs = newLogs(c.Client, c.Logger)
+	}
+	return w
 }
 
 // Run works until asked is done, and then until every job that it holds is acked, or cannot be. When insisted is done
@@ -144,8 +151,19 @@ func (w *Worker) Run(asked, insisted context.Context) error {
 func (w *Worker) slot() {
 	runtime.LockOSThread()
 	for h := range w.starts {
-		w.outcomes <- runOutcome{h, w.Program.run(h.job, h.deadline(), h.stop)}
+		w.outcomes <- runOutcome{h, w.runProgram(h)}
 	}
+}
+
+// runProgram runs the program for a job. Its last lines are sent before the outcome is known, because a job that has ended takes none.
+func (w *Worker) runProgram(h *heldJob) outcome {
+	if w.logs == nil {
+		return w.Program.run(h.job, h.deadline(), h.stop, nil)
+	}
+	log := w.logs.begin(h.job)
+	o := w.Program.run(h.job, h.deadline(), h.stop, log)
+	log.end(o.stopped)
+	return o
 }
 
 // tick does what is due at this time.

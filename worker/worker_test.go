@@ -56,6 +56,8 @@ func TestWorkerRunsAllJobsAndBatchesAcks(t *testing.T) {
 	if err := run.wait(t); err != nil || w.tally.done != 300 {
 		t.Errorf("it ended with %v and %+v", err, w.tally)
 	}
+	f.mu.Lock() // a claim that the worker gave up may still arrive
+	defer f.mu.Unlock()
 	for _, a := range f.acks {
 		if a.Outcome == complete && string(a.Result) != a.ID {
 			t.Errorf("the result of job %s is %s", a.ID, a.Result)

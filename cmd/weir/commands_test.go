@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -25,7 +26,7 @@ func leaves(t *testing.T, commands any) []*kong.Node {
 
 func TestEveryCommandThatPrintsAnAnswerPrintsJSON(t *testing.T) {
 	t.Parallel()
-	without := []string{"dev", "serve", "work", "openapi"} // openapi always prints JSON
+	without := []string{"dev", "serve", "work", "openapi", "completion", "complete", "top"} // openapi always prints JSON
 	for _, n := range leaves(t, &commands{}) {
 		if hasFlag(n, "json") == slices.Contains(without, n.Name) {
 			t.Errorf("%s: --json: %v", n.Path(), hasFlag(n, "json"))
@@ -47,6 +48,55 @@ func TestEveryDeletionCanBeConfirmed(t *testing.T) {
 	}
 	if found < 6 {
 		t.Errorf("found %d commands that delete", found)
+	}
+}
+
+// TestPageNamesCommandsThatExist parses the command lines of docs/cli.md.
+func TestPageNamesCommandsThatExist(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/cli.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, inside := 0, false
+	for line := range strings.Lines(string(page)) {
+		if strings.HasPrefix(line, "```") {
+			inside = strings.HasPrefix(line, "```sh")
+			continue
+		}
+		line, _, _ = strings.Cut(line, "#")
+		line, _, _ = strings.Cut(line, " | ")
+		words := strings.Fields(strings.NewReplacer("'", "", `"`, "").Replace(line))
+		if !inside || len(words) == 0 || words[0] != "weir" {
+			continue
+		}
+		found++
+		vars := kong.Vars{"default_data_dir": "", "default_concurrency": "1", "own_connections": "1"}
+		parser, err := kong.New(&commands{}, vars)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := parser.Parse(words[1:]); err != nil {
+			t.Errorf("%s: %v", strings.Join(words, " "), err)
+		}
+	}
+	if found == 0 {
+		t.Error("the page has no command lines")
+	}
+}
+
+// TestEveryNameCompletes: an argument that names something that exists says what, for the completion of shells.
+func TestEveryNameCompletes(t *testing.T) {
+	t.Parallel()
+	isNew := []string{"keys create", "schedules create", "webhooks add", "workflow signal"} // or of no list
+	for _, n := range leaves(t, &cli.Commands{}) {
+		for _, p := range n.Positional {
+			names := slices.Contains([]string{"name", "id", "a", "b", "tenant", "kind"}, p.Name)
+			path := strings.ReplaceAll(n.Path(), " (workflows)", "")
+			if names && p.Tag.Get("complete") == "" && p.Enum == "" && !slices.Contains(isNew, path) {
+				t.Errorf("weir %s %s: has no tag complete", path, p.Name)
+			}
+		}
 	}
 }
 

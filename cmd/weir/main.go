@@ -26,10 +26,11 @@ import (
 
 // commands is the command line.
 type commands struct {
-	Dev     devCommand     `cmd:"" help:"Run everything on this machine, with a private PostgreSQL."`
-	Serve   serveCommand   `cmd:"" help:"Run a node on an existing PostgreSQL."`
-	Migrate migrateCommand `cmd:"" help:"Bring a database to weir's schema, or back."`
-	Work    workCommand    `cmd:"" help:"Work jobs by running a program for each."`
+	Dev           devCommand            `cmd:"" help:"Run everything on this machine, with a private PostgreSQL."`
+	Serve         serveCommand          `cmd:"" help:"Run a node on an existing PostgreSQL."`
+	Migrate       migrateCommand        `cmd:"" help:"Bring a database to weir's schema, or back."`
+	Work          workCommand           `cmd:"" help:"Work jobs by running a program for each."`
+	EncryptionKey encryptionKeyCommands `cmd:"" help:"Make and rotate the keys that nodes encrypt with."`
 	cli.Commands
 	OpenAPI openapiCommand `cmd:"" name:"openapi" help:"Print the OpenAPI document of the REST API."`
 	Version versionCommand `cmd:"" help:"Print the version of this program."`
@@ -56,6 +57,7 @@ func (s streams) session() *cli.Session {
 		Token:    os.Getenv("WEIR_TOKEN"),
 		Paint:    terminal.Painter(cursor && os.Getenv("NO_COLOR") == "" && terminal.Is(s.out)),
 		Progress: cursor && terminal.Is(s.err),
+		Screen:   cursor && terminal.Is(s.out) && terminal.Is(s.in),
 	}
 	if u, err := user.Current(); err == nil {
 		session.User = u.Username

@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"time"
 
+	"github.com/weirhq/weir/encryption"
 	"github.com/weirhq/weir/node"
 	"github.com/weirhq/weir/webhook"
 )
@@ -33,7 +35,9 @@ type nodeFlags struct {
 	TLSClientCA        string   `name:"tls-client-ca" help:"PEM file of authorities: a client with a certificate of theirs is the one that weir keys create --certificate made." env:"WEIR_TLS_CLIENT_CA" type:"path" placeholder:"FILE"`
 	ShutdownSeconds    int      `help:"On shutdown, how long replies under way may take to finish." env:"WEIR_SHUTDOWN_SECONDS" default:"30"`
 	AuditRetentionDays int      `help:"How long the audit trail is kept, in days; months go as a whole." env:"WEIR_AUDIT_RETENTION_DAYS" default:"365"`
-	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
+	EncryptionKeyFile  string   `help:"File with keys that encrypt what encrypted queues store; weir encryption-key new makes one. It is read again when a key is needed." env:"WEIR_ENCRYPTION_KEY_FILE" type:"path" placeholder:"FILE"`
+	PublicURL          string   `help:"Where people reach this service, such as https://weir.example.com, for the links in messages about alerts. Defaults to the address that it listens on." env:"WEIR_PUBLIC_URL" placeholder:"URL"`
+	NoChores           bool     `help:"Leave the chores (roll-ups, retention, operations, webhooks, alerts) to other nodes. Jobs move without them." env:"WEIR_NO_CHORES"`
 	ssoFlags
 	webhookFlags
 	logFlags
@@ -60,10 +64,17 @@ func (f nodeFlags) Validate() error {
 		return errors.New("--tls-client-ca takes --tls-cert and --tls-key too")
 	case f.Insecure && (f.OIDCIssuer != "" || f.TLSClientCA != ""):
 		return errors.New("--insecure excludes --oidc-issuer and --tls-client-ca")
+	case f.PublicURL != "" && !isWebURL(f.PublicURL):
+		return errors.New("--public-url must be http:// or https:// with a host")
 	case f.ShutdownSeconds < 0:
 		return errors.New("--shutdown-seconds must not be negative")
 	}
 	return nil
+}
+
+func isWebURL(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && u.User == nil
 }
 
 // newNode makes a node from the flags. directURL reaches PostgreSQL itself, without a pooler.
@@ -78,6 +89,10 @@ func (f nodeFlags) newNode(
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	keys, err := f.encryptionKeys()
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	if f.TLSCert == "" && !onLoopback(listener.Addr()) {
 		log.Warn("others than this machine can call, without TLS: keys and jobs cross the network in the clear, unless a proxy in front "+
 			"ends TLS", "addr", listener.Addr().String())
@@ -86,11 +101,19 @@ func (f nodeFlags) newNode(
 		Listener: listener, DatabaseURL: databaseURL, DirectURL: directURL, Logger: log, Version: readBuild().version,
 		MaxConnections: f.MaxConnections, MaxBodyBytes: f.MaxBodyBytes, MaxBytesInFlight: f.MaxBytesInFlight,
 		MaxHTTPConnections: f.MaxHTTPConnections, MaxWaiting: f.MaxWaiting, MaxStreams: f.MaxStreams, AllowedHosts: f.allowedHosts(), NoChores: f.NoChores, Webhooks: webhooks,
-		AuditRetentionDays: f.AuditRetentionDays,
-		TLS:                node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
-		Issuer:             issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
+		AuditRetentionDays: f.AuditRetentionDays, Keys: keys, PublicURL: f.PublicURL,
+		TLS:    node.TLSFiles{Cert: f.TLSCert, Key: f.TLSKey, ClientCA: f.TLSClientCA},
+		Issuer: issuer, Auth: f.authenticates(listener.Addr()), Drain: drain, Shutdown: time.Duration(f.ShutdownSeconds) * time.Second,
 		KeepGC: os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "",
 	})
+}
+
+// encryptionKeys are those in the file; nil: none is given.
+func (f nodeFlags) encryptionKeys() (*encryption.Keys, error) {
+	if f.EncryptionKeyFile == "" {
+		return nil, nil
+	}
+	return encryption.OpenKeys(f.EncryptionKeyFile)
 }
 
 // authenticates says whether callers need a credential: where others than this machine can call, unless told otherwise,

@@ -20,6 +20,7 @@ type workCommand struct {
 	KillGraceSeconds float64  `help:"When a command is stopped, the time between SIGTERM and SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
 	Env              []string `help:"Names of variables that commands get beside those that all get, comma-separated. A * at the end of a name stands for any text." env:"WEIR_ENV" placeholder:"NAME,…"`
 	ShowStderr       bool     `help:"Copy the standard error of commands to that of weir." env:"WEIR_SHOW_STDERR"`
+	NoLogs           bool     `help:"Do not send the standard error of commands to the logs of their jobs." env:"WEIR_NO_LOGS"`
 	Command          []string `arg:"" passthrough:"" help:"The program and its arguments, after --."`
 	cli.ServiceFlags
 	logFlags
@@ -30,6 +31,11 @@ func (workCommand) Help() string {
 	return `weir starts the command once for each job. The command reads the job's args, JSON, from standard input. Its
 standard output is the result: JSON if it is valid JSON, otherwise a string. An exit status other than 0 fails
 the attempt, with the end of standard error as the reason, and the job is retried by its retry policy.
+
+What the command writes to standard error is the job's log, line by line (weir job logs ID --follow). A line that is
+a JSON object with a message may have a level and a time; its other members are the fields. The rest has the level
+info. Lines that cannot be sent in time are dropped and counted; the command never waits for them. --no-logs sends
+none.
 
 Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS,
 WEIR_JOB_TOKEN, WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
@@ -79,7 +85,7 @@ func (c *workCommand) Run(std streams, stop *stop) error {
 	w := worker.New(worker.Config{
 		Client: client, Logger: log, Name: name, Ephemeral: c.Worker == "", Version: readBuild().version,
 		Queues: c.Queue, Slots: c.Concurrency, LeaseSeconds: c.LeaseSeconds, Grace: cli.Seconds(c.GraceSeconds),
-		Program: program,
+		Program: program, NoLogs: c.NoLogs,
 	})
 	log.Info("working", "url", client.URL(), "queues", strings.Join(c.Queue, ","), "worker", name,
 		"concurrency", c.Concurrency)

@@ -2,6 +2,7 @@ package batch
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -36,7 +37,7 @@ func (g *Group[T, R]) tryAlone(c *call[T, R]) {
 			select {
 			case g.Aside <- struct{}{}:
 			case <-patient.C:
-				g.locks.give(keys, true)
+				g.locks.give(keys, keys)
 				g.count(-1)
 				g.answer(alone, nil, ErrLocked)
 				return
@@ -44,7 +45,7 @@ func (g *Group[T, R]) tryAlone(c *call[T, R]) {
 			results, err := g.attempt(alone)
 			<-g.Aside
 			locked := g.Locked(err)
-			g.locks.give(keys, locked)
+			g.locks.give(keys, g.blamed(keys, err))
 			if !locked {
 				g.count(-1)
 				g.answer(alone, results, err)
@@ -146,13 +147,30 @@ func (l *locks) take(keys []string, waited bool) (turn, time.Duration) {
 	return turnMine, 0
 }
 
-// give ends an attempt at some keys, and says whether it was refused.
-func (l *locks) give(keys []string, refused bool) {
+// blamed are those of some keys that a failed attempt is about: all, where the error does not tell.
+func (g *Group[T, R]) blamed(keys []string, err error) []string {
+	if !g.Locked(err) {
+		return nil
+	}
+	var blamed []string
+	for _, key := range keys {
+		if g.Blames != nil && g.Blames(err, key) {
+			blamed = append(blamed, key)
+		}
+	}
+	if blamed == nil {
+		return keys
+	}
+	return blamed
+}
+
+// give ends an attempt at some keys, which was refused because of some of them.
+func (l *locks) give(keys, refused []string) {
 	now := l.clock.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, key := range keys {
-		if refused {
+		if slices.Contains(refused, key) {
 			*l.keys[key] = lock{until: now.Add(lockedFor), next: now.Add(probePause)}
 		} else {
 			delete(l.keys, key)

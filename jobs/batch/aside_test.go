@@ -32,7 +32,7 @@ func lockable(g *group, key time.Duration) (unlock func()) {
 }
 
 func TestCallersBehindALockedKeyAreAnsweredInTimeAndDelayNoOther(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		const locked = time.Second
 		lockable(g, locked)
 		var callers sync.WaitGroup
@@ -73,7 +73,7 @@ func TestCallersBehindALockedKeyAreAnsweredInTimeAndDelayNoOther(t *testing.T) {
 }
 
 func TestCallersBehindALockShareABatchOnceItIsFree(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		const locked = time.Second
 		unlock := lockable(g, locked)
 		var callers sync.WaitGroup
@@ -95,7 +95,7 @@ func TestCallersBehindALockShareABatchOnceItIsFree(t *testing.T) {
 }
 
 func TestTooManyCallersBehindALockAreRefused(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		const locked = time.Second
 		lockable(g, locked)
 		g.MaxAside = 10
@@ -123,7 +123,7 @@ func TestTooManyCallersBehindALockAreRefused(t *testing.T) {
 }
 
 func TestCallsThatNeedALockWithoutANameAreAnsweredInTime(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		lockable(g, time.Second)
 		g.Keys = func(time.Duration) []string { return nil }
 		var callers sync.WaitGroup
@@ -135,6 +135,30 @@ func TestCallsThatNeedALockWithoutANameAreAnsweredInTime(t *testing.T) {
 				}
 			})
 		}
+		callers.Wait()
+	})
+}
+
+// TestALockedKeyHoldsUpOnlyItsOwn: an error that tells which of the keys of a call is locked does not keep calls aside that share another one.
+func TestALockedKeyHoldsUpOnlyItsOwn(t *testing.T) {
+	withGroup(t, func(g *group, sizes func() []int) {
+		const locked = time.Second
+		unlock := lockable(g, locked)
+		g.Keys = func(item time.Duration) []string { return []string{strconv.FormatInt(int64(item), 10), "shared"} }
+		g.Blames = func(_ error, key string) bool { return key != "shared" }
+		var callers sync.WaitGroup
+		callers.Go(func() {
+			if _, err := g.One(context.Background(), locked); err != nil {
+				t.Errorf("the locked call: %v", err)
+			}
+		})
+		time.Sleep(4 * lockTimeout) // it has been tried alone
+		before := len(sizes())
+		began := time.Now()
+		if _, err := g.One(context.Background(), time.Millisecond); err != nil || len(sizes()) != before+1 {
+			t.Errorf("a call that shares the other key did not go with a batch: %v after %s", err, time.Since(began))
+		}
+		unlock()
 		callers.Wait()
 	})
 }

@@ -58,6 +58,9 @@ type Config[T, R any] struct {
 	Keys func(T) []string
 	// Locked says whether an error means that a lock was not free in time. Each call of the batch is then tried alone.
 	Locked func(error) bool
+	// Blames says whether such an error concerns the lock that a key names. Where it concerns none of the keys of a call, it counts for all. Defaults
+	// to that.
+	Blames func(err error, key string) bool
 	// Away says whether an error concerns the database and not the items. Every call of the batch then gets it.
 	Away func(error) bool
 	// Aside bounds how many calls are tried apart from the batches at once. Groups that share connections share it.

@@ -20,8 +20,8 @@ const badItem = 1111 * time.Microsecond
 
 var errBadItem = errors.New("an item is bad")
 
-// withGroup runs a test with a clock that stands still while any goroutine works. sizes are those of the batches, not of what is tried aside.
-func withGroup(t *testing.T, test func(g *group, sizes *[]int)) {
+// withGroup runs a test with a clock that stands still while any goroutine works. sizes returns those of the batches, without what is tried aside.
+func withGroup(t *testing.T, test func(g *group, sizes func() []int)) {
 	t.Parallel()
 	synctest.Test(t, func(*testing.T) {
 		var mu sync.Mutex
@@ -44,13 +44,17 @@ func withGroup(t *testing.T, test func(g *group, sizes *[]int)) {
 				sizes = append(sizes, n)
 			},
 			Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		}), &sizes)
+		}), func() []int {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(sizes)
+		})
 		time.Sleep(time.Second) // all batches are done
 	})
 }
 
 func TestABadItemFailsAloneAndDelaysNoOther(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		var callers sync.WaitGroup
 		callers.Go(func() { _, _ = g.One(context.Background(), 5*time.Millisecond) }) // meanwhile the others gather
 		time.Sleep(time.Millisecond)
@@ -82,7 +86,7 @@ func TestABadItemFailsAloneAndDelaysNoOther(t *testing.T) {
 }
 
 func TestALoneItemGoesAtOnce(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		began := time.Now()
 		for range 10 {
 			if _, err := g.One(context.Background(), time.Millisecond); err != nil {
@@ -96,7 +100,7 @@ func TestALoneItemGoesAtOnce(t *testing.T) {
 }
 
 func TestCallersAnsweredTogetherShareTheNextBatch(t *testing.T) {
-	withGroup(t, func(g *group, sizes *[]int) {
+	withGroup(t, func(g *group, sizes func() []int) {
 		began := time.Now()
 		var callers sync.WaitGroup
 		for i := range 8 {
@@ -108,8 +112,8 @@ func TestCallersAnsweredTogetherShareTheNextBatch(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		if len(*sizes) > 12 || !slices.Contains(*sizes, 8) {
-			t.Errorf("the sizes of the batches of 8 callers with 10 items each: %v", *sizes)
+		if len(sizes()) > 12 || !slices.Contains(sizes(), 8) {
+			t.Errorf("the sizes of the batches of 8 callers with 10 items each: %v", sizes())
 		}
 		// 0.8 ms until all have called again, 1 ms for the batch; the first and the last of the line go alone.
 		if took := time.Since(began); took > 24*time.Millisecond {
@@ -119,7 +123,7 @@ func TestCallersAnsweredTogetherShareTheNextBatch(t *testing.T) {
 }
 
 func TestCallersThatDoNotCallAgainAreNotAwaitedForLong(t *testing.T) {
-	withGroup(t, func(g *group, sizes *[]int) {
+	withGroup(t, func(g *group, sizes func() []int) {
 		var callers sync.WaitGroup
 		for range 3 {
 			callers.Go(func() { _, _ = g.One(context.Background(), time.Millisecond) })
@@ -131,14 +135,14 @@ func TestCallersThatDoNotCallAgainAreNotAwaitedForLong(t *testing.T) {
 				t.Fatal(err)
 			}
 			if took := time.Since(began); took != want {
-				t.Errorf("it took %s, not %s; batches: %v", took, want, *sizes)
+				t.Errorf("it took %s, not %s; batches: %v", took, want, sizes())
 			}
 		}
 	})
 }
 
 func TestASlowBatchDoesNotKeepOthersFromLeaving(t *testing.T) {
-	withGroup(t, func(g *group, _ *[]int) {
+	withGroup(t, func(g *group, _ func() []int) {
 		began := time.Now()
 		var slow sync.WaitGroup
 		slow.Go(func() { _, _ = g.One(context.Background(), 200*time.Millisecond) })
@@ -152,7 +156,7 @@ func TestASlowBatchDoesNotKeepOthersFromLeaving(t *testing.T) {
 }
 
 func TestCallsOfSeveralItemsShareABatchWhileAllFlightsAreBusy(t *testing.T) {
-	withGroup(t, func(g *group, sizes *[]int) {
+	withGroup(t, func(g *group, sizes func() []int) {
 		g.Gathers = false
 		call := func(items int, item time.Duration) []time.Duration {
 			results, err := g.All(context.Background(), slices.Repeat([]time.Duration{item}, items))
@@ -176,14 +180,14 @@ func TestCallsOfSeveralItemsShareABatchWhileAllFlightsAreBusy(t *testing.T) {
 			time.Sleep(time.Microsecond)
 		}
 		callers.Wait()
-		if want := []int{30, 150, 99, 66}; !slices.Equal(*sizes, want) {
-			t.Errorf("batches of %v, not %v", *sizes, want)
+		if want := []int{30, 150, 99, 66}; !slices.Equal(sizes(), want) {
+			t.Errorf("batches of %v, not %v", sizes(), want)
 		}
 	})
 }
 
 func TestABadCallFailsAloneWithAllItsItems(t *testing.T) {
-	withGroup(t, func(g *group, sizes *[]int) {
+	withGroup(t, func(g *group, sizes func() []int) {
 		g.Gathers = false
 		var callers sync.WaitGroup
 		for range 2 {
@@ -202,8 +206,8 @@ func TestABadCallFailsAloneWithAllItsItems(t *testing.T) {
 			})
 		}
 		callers.Wait()
-		if !slices.Contains(*sizes, 8) {
-			t.Errorf("they did not share a batch: %v", *sizes)
+		if !slices.Contains(sizes(), 8) {
+			t.Errorf("they did not share a batch: %v", sizes())
 		}
 	})
 }
@@ -215,7 +219,7 @@ func TestADefectOfABatchIsAnErrorAndIsNotRepeated(t *testing.T) {
 		"a panic":         func([]time.Duration) []time.Duration { panic("a defect") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			withGroup(t, func(g *group, _ *[]int) {
+			withGroup(t, func(g *group, _ func() []int) {
 				g.Gathers = false
 				g.Flights = 1
 				runs := 0

@@ -36,6 +36,8 @@ type Config struct {
 	Engine      *jobs.Engine
 	// Sender posts to webhooks. Defaults to none: events wait until a node has one.
 	Sender Sender
+	// Alerts tells the targets of alerts. Defaults to none: messages wait until a node has one.
+	Alerts AlertSender
 	// Logger defaults to slog.Default().
 	Logger *slog.Logger
 	// Clock defaults to this machine's.
@@ -49,6 +51,7 @@ type Chores struct {
 	pool   *pgxpool.Pool
 	client *river.Client[pgx.Tx]
 	posts  bool // this node posts to webhooks
+	alerts bool // and tells the targets of alerts
 	log    *slog.Logger
 	runner *loop.Runner
 }
@@ -81,11 +84,16 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 	if c.Sender != nil {
 		queues[webhookQueue] = river.QueueConfig{MaxWorkers: deliveriesAtOnce}
 	}
+	river.AddWorker(workers, &alertsWorker{engine: c.Engine})
+	river.AddWorker(workers, &alertSendWorker{engine: c.Engine, sender: c.Alerts, clock: c.Clock})
+	if c.Alerts != nil {
+		queues[alertQueue] = river.QueueConfig{MaxWorkers: alertSendsAtOnce}
+	}
 	client, err := river.NewClient(riverpgxv5.New(pool), &river.Config{
 		Schema:            migrations.RiverSchema,
 		Queues:            queues,
 		Workers:           workers,
-		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod(), sealPeriod()},
+		PeriodicJobs:      []*river.PeriodicJob{retentionPeriod(), rollupPeriod(), sealPeriod(), alertsPeriod()},
 		FetchPollInterval: 5 * time.Second,
 		// At Info River reports every start and stop of its parts. Its warnings are for our readers too.
 		Logger: slog.New(atLeast{c.Logger.Handler(), slog.LevelWarn}),
@@ -95,7 +103,7 @@ func Open(ctx context.Context, c Config) (*Chores, error) {
 		return nil, fmt.Errorf("setting up River: %w", err)
 	}
 	runner := &loop.Runner{Clock: c.Clock, Log: c.Logger, Observe: func(string, time.Duration, error) {}}
-	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, posts: c.Sender != nil, log: c.Logger, runner: runner}, nil
+	return &Chores{engine: c.Engine, ending: ending, pool: pool, client: client, posts: c.Sender != nil, alerts: c.Alerts != nil, log: c.Logger, runner: runner}, nil
 }
 
 // Run works chores until ctx ends, and then lets those under way finish for up to ten seconds. While River cannot start it tries again; the
@@ -109,6 +117,9 @@ func (c *Chores) Run(ctx context.Context) {
 	loops := []loop.Loop{{Name: "operations", Step: c.findOperations}}
 	if c.posts {
 		loops = append(loops, loop.Loop{Name: "deliveries", Step: c.noteDeliveries})
+	}
+	if c.alerts {
+		loops = append(loops, loop.Loop{Name: "alerts", Step: c.sendAlerts})
 	}
 	c.runner.Run(ctx, loops...)
 	close(c.ending)
@@ -151,4 +162,22 @@ func (h atLeast) WithAttrs(attrs []slog.Attr) slog.Handler {
 
 func (h atLeast) WithGroup(name string) slog.Handler {
 	return atLeast{h.Handler.WithGroup(name), h.level}
+}
+
+// hand gives River what is due, in the transaction that takes it from an outbox, and returns how much that was.
+func (c *Chores) hand(ctx context.Context, due func(*db.Queries) ([]river.JobArgs, error)) (handed int, err error) {
+	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
+		args, err := due(db.New(tx))
+		if err != nil || len(args) == 0 {
+			return err
+		}
+		handed = len(args)
+		params := make([]river.InsertManyParams, len(args))
+		for i, a := range args {
+			params[i].Args = a
+		}
+		_, err = c.client.InsertManyTx(ctx, tx, params)
+		return err
+	})
+	return handed, err
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/riverqueue/river"
 
 	"github.com/weirhq/weir/db"
@@ -131,19 +130,12 @@ func (c *Chores) noteDeliveries(ctx context.Context) (wait time.Duration, err er
 	if err != nil {
 		return deliveriesEvery, err
 	}
-	var handed int
-	err = pgx.BeginFunc(ctx, c.pool, func(tx pgx.Tx) error {
-		due, err := db.New(tx).DispatchDeliveries(ctx, deliveriesBatch)
-		if err != nil || len(due) == 0 {
-			return err
+	handed, err := c.hand(ctx, func(q *db.Queries) (args []river.JobArgs, err error) {
+		due, err := q.DispatchDeliveries(ctx, deliveriesBatch)
+		for _, d := range due {
+			args = append(args, deliveryArgs{ID: jobs.ID(d.ID).String(), Take: int(d.Take)})
 		}
-		handed = len(due)
-		params := make([]river.InsertManyParams, len(due))
-		for i, d := range due {
-			params[i].Args = deliveryArgs{ID: jobs.ID(d.ID).String(), Take: int(d.Take)}
-		}
-		_, err = c.client.InsertManyTx(ctx, tx, params)
-		return err
+		return args, err
 	})
 	if behind || handed == deliveriesBatch {
 		return 0, err

@@ -19,6 +19,7 @@ type Refusal string
 const (
 	RefusedPaused     Refusal = "paused"
 	RefusedDraining   Refusal = "draining"
+	RefusedTaken      Refusal = "taken"       // another caller registered a worker of this name
 	RefusedAtCapacity Refusal = "at_capacity" // it has as many jobs as it may, or another claim of it is being decided
 )
 
@@ -137,7 +138,9 @@ func (c *claimer) appendWorkers(names []string) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, w := range slices.Concat(c.waiting, c.refused) {
-		names = append(names, w.worker)
+		if w.refusal != RefusedTaken {
+			names = append(names, w.worker)
+		}
 	}
 	return names
 }

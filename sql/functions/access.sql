@@ -20,20 +20,24 @@ comment on function weir.login_id() is 'Internal. The role that began the sessio
 create or replace function weir.permitted() returns table (access text, function_name text, to_limited boolean)
 language sql immutable as $$
   select a.access, f.name, a.to_limited from (values
-    ('producer', true, '{enqueue,enqueue_many,submit_workflow,timeline,why}'::text[]),
+    ('producer', true, '{dry_run,enqueue,enqueue_many,submit_workflow,timeline,why}'::text[]),
     ('worker', true, '{claim,complete,complete_many,fail,fail_many,snooze,snooze_many,release,release_many,heartbeat,
-      assert_lease,park,unpark}'),
-    ('worker', false, '{register_worker,worker_heartbeat,claim_refusal}'),
-    ('reader', true, '{timeline,why,percentile,merge_histograms,time_bucket}'),
-    ('reader', false, '{workflow_timeline,dependencies,preview_schedule,worker_history,worker_stats,pending_failures,
-      pending_rollup,current_policy,rate_burst,line_tenant,line_key,schedule_definition,iso,local_iso,utc_offset}'),
-    ('operator', true, '{pause_queue,resume_queue,purge_queue,count_waiting,delete_queue,cancel,retry,edit,redrive,
-      purge_dead,timeline,why}'),
-    ('operator', false, '{set_queue,set_limit,set_breaker,delete_breaker,trip_breaker,reset_breaker,pin_breaker,
-      report_breaker,set_schedule,edit_schedule,delete_schedule,pause_schedule,resume_schedule,trigger_schedule,
-      preview_schedule,preview_definition,register_worker,edit_worker,pause_worker,resume_worker,drain_worker,
-      remove_worker,claim_refusal,worker_history,worker_stats,cancel_workflow,retry_workflow,fork_workflow,signal,
-      workflow_timeline,dependencies,count_dead,count_jobs,start_operation,cancel_operation}')
+      log,assert_lease,park,unpark,register_worker,worker_heartbeat,claim_refusal,report_breaker}'),
+    ('reader', true, '{timeline,why,why_queue,forecast_queue,similar_jobs,compare,evaluate_alerts,percentile,
+      merge_histograms,time_bucket,preview_schedule,schedule_definition,iso,local_iso,utc_offset,current_policy}'),
+    ('reader', false, '{workflow_timeline,dependencies,worker_history,worker_stats,pending_failures,
+      pending_rollup,count_work,rate_burst,line_tenant,line_key}'),
+    ('reader', false, '{job_facets,preset_filter}'),
+    ('operator', true, '{pause_queue,resume_queue,purge_queue,count_waiting,delete_queue,cancel,retry,replay,edit,
+      redrive,purge_dead,timeline,why,similar_jobs,compare,set_schedule,edit_schedule,delete_schedule,pause_schedule,
+      resume_schedule,trigger_schedule,preview_schedule,preview_definition,schedule_definition,iso,local_iso,
+      utc_offset,register_worker,edit_worker,pause_worker,resume_worker,drain_worker,remove_worker,set_breaker,
+      delete_breaker,
+      trip_breaker,reset_breaker,pin_breaker,report_breaker,current_policy,set_alert_rule,delete_alert_rule,
+      mute_alert_rule,unmute_alert_rule,acknowledge_alert,evaluate_alerts}'),
+    ('operator', false, '{set_queue,set_limit,claim_refusal,worker_history,worker_stats,cancel_workflow,retry_workflow,
+      fork_workflow,signal,workflow_timeline,dependencies,count_dead,count_jobs,start_operation,cancel_operation,
+      set_tenant_quota,delete_tenant_quota,job_facets,preset_filter,set_preset,delete_preset}')
   ) a (access, to_limited, names) cross join unnest(a.names) f(name)
 $$;
 comment on function weir.permitted() is
@@ -62,6 +66,15 @@ begin
 end $$;
 comment on function weir.login_as(text) is 'Internal. The access of this kind of the session''s login. Errors: 42501.';
 
+create or replace function weir.viewer_tenant() returns text language plpgsql stable set enable_seqscan = off as $$
+begin
+  return case when not weir.is_owner() then (select min(a.tenant) from weir_auth.sql_access a
+    where a.role = weir.login_id() and a.name = session_user and a.access <> 'worker'
+    having count(*) = count(a.tenant) and min(a.tenant) = max(a.tenant)) end;
+end $$;
+comment on function weir.viewer_tenant() is
+  'Internal. The tenant whose jobs alone the session''s login reads; null: it reads others too, or is the owner.';
+
 create or replace function weir.login_tenant() returns text language plpgsql stable as $$
 begin
   return case when not weir.is_owner() then (weir.login_as('producer')).tenant end;
@@ -84,10 +97,22 @@ begin
     return;
   end if;
   a := weir.login_as(wanted);
-  perform weir.refuse_queue(q) from unnest(queues) q where (q like any (a.patterns)) is not true;
+  perform weir.refuse_queue(n.name) from unnest(queues) n(name) left join weir.queue q on q.name = n.name
+  where (n.name like any (a.patterns)) is not true or a.tenant is not null
+    and not weir.reaches_queue(a, n.name, q.tenant);
 end $$;
 comment on function weir.require_queues(text, text[]) is
   'Internal. Raises WR011 queue_not_found for a queue that the session''s login has no access to.';
+
+-- For access to all that is in a queue, as workers and operators have it: by its name in a queue that tenants share, by
+-- its tenant in one that belongs to a tenant.
+create or replace function weir.reaches_queue(a weir_auth.sql_access, queue text, tenant text) returns boolean
+language sql immutable as $$
+  select queue like any (a.patterns) and (a.tenant is null or case when tenant is null
+    then queue like any (array(select p from unnest(a.patterns) p where p !~ '^%+$')) else tenant = a.tenant end)
+$$;
+comment on function weir.reaches_queue(weir_auth.sql_access, text, text) is
+  'Internal. Whether an access is to all jobs of a queue, which belongs to this tenant or to none.';
 
 create or replace function weir.sees_job(job_id bigint, wanted text[]) returns boolean language plpgsql stable
   set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -97,10 +122,24 @@ begin
       on a.role = weir.login_id() and a.name = session_user and a.access = any (wanted)
     where j.id = sees_job.job_id and q.name like any (a.patterns)
       -- the queue is the boundary of a worker
-      and (a.tenant is null or a.tenant = j.tenant or a.access = 'worker'));
+      and case when a.access = 'worker' then weir.reaches_queue(a, q.name, q.tenant)
+        else a.tenant is null or a.tenant = j.tenant end);
 end $$;
 comment on function weir.sees_job(bigint, text[]) is
   'Internal. Whether the session''s login has an access of these kinds to a job.';
+
+create or replace function weir.sees_one_tenant(job_id bigint) returns boolean language plpgsql stable
+  set enable_seqscan = off as $$
+begin
+  return not weir.is_owner() and not exists (
+    select from weir.job j join weir.queue q on q.id = j.queue_id join weir_auth.sql_access a
+      on a.role = weir.login_id() and a.name = session_user
+    where j.id = sees_one_tenant.job_id and q.name like any (a.patterns)
+      and case when a.access = 'worker' then weir.reaches_queue(a, q.name, q.tenant)
+        else a.tenant is null or a.tenant = q.tenant end);
+end $$;
+comment on function weir.sees_one_tenant(bigint) is
+  'Internal. Whether the session''s login may know of the jobs of one tenant alone in the queue of a job.';
 
 create or replace function weir.require_job(job_id bigint, wanted text[]) returns void language plpgsql stable as $$
 begin
@@ -119,7 +158,8 @@ end $$;
 comment on function weir.refuse_unknown_job(bigint) is 'Internal. Raises WR002 job_not_found.';
 
 -- A value that is no job is left for enqueue_batch to refuse.
-create or replace function weir.impose_on_jobs(jobs jsonb) returns jsonb language plpgsql stable as $$
+create or replace function weir.impose_on_jobs(jobs jsonb, place text default 'jobs') returns jsonb
+language plpgsql stable as $$
 declare
   a weir_auth.sql_access;
 begin
@@ -127,9 +167,7 @@ begin
     return jobs;
   end if;
   a := weir.login_as('producer');
-  if jsonb_path_exists(jobs, 'lax $[*].principal') then
-    perform weir.refuse_argument('principal', 'is no field of a job');  -- nodes alone write it
-  end if;
+  perform weir.refuse_forged(e -> 'args', 'args') from jsonb_array_elements(jobs) e where jsonb_typeof(e) = 'object';
   perform weir.refuse_queue(coalesce(e ->> 'queue', 'default')) from jsonb_array_elements(jobs) e
     where jsonb_typeof(e) = 'object' and (coalesce(e ->> 'queue', 'default') like any (a.patterns)) is not true;
   if a.tenant is null then
@@ -137,10 +175,11 @@ begin
   end if;
   return (select coalesce(jsonb_agg(case when jsonb_typeof(e.job) = 'object'
     then e.job || jsonb_build_object('tenant', a.tenant) else e.job end order by e.n), '[]')
-    from jsonb_array_elements(jobs) with ordinality e(job, n));
+    from jsonb_array_elements(weir.own_breakers(a.tenant, jobs, place)) with ordinality e(job, n));
 end $$;
-comment on function weir.impose_on_jobs(jsonb) is
-  'Internal. Jobs as the session''s login may enqueue them: with its tenant, whatever they say. Errors: WR011.';
+comment on function weir.impose_on_jobs(jsonb, text) is
+  'Internal. Jobs as the session''s login may enqueue them: with its tenant, whatever they say, and with circuit '
+  'breakers of that tenant. place: the name of the array. Errors: WR010, WR011.';
 
 create or replace function weir.impose_on_workflow(definition jsonb) returns jsonb language plpgsql stable as $$
 begin
@@ -152,7 +191,7 @@ begin
     select coalesce(jsonb_agg(case when jsonb_typeof(e.step -> 'workflow') = 'object'
       then e.step || jsonb_build_object('workflow', weir.impose_on_workflow(e.step -> 'workflow'))
       else e.step end order by e.n), '[]')
-    from jsonb_array_elements(weir.impose_on_jobs(definition -> 'steps')) with ordinality e(step, n)));
+    from jsonb_array_elements(weir.impose_on_jobs(definition -> 'steps', 'steps')) with ordinality e(step, n)));
 end $$;
 comment on function weir.impose_on_workflow(jsonb) is
   'Internal. weir.impose_on_jobs for the steps of a workflow, and of those in its steps.';
@@ -191,10 +230,6 @@ begin
     perform weir.refuse_argument('queues', 'must be 1 to 100 names of queues, in which * stands for any characters');
   elsif weir.label_problem(to_jsonb(tenant)) is not null then
     perform weir.refuse_argument('tenant', weir.label_problem(to_jsonb(tenant)));
-  elsif tenant is not null and access in ('worker', 'operator') and exists (select from unnest(queues) q
-    where q ~ '^[*]+$') then
-    perform weir.refuse_argument('queues', 'must be named for a worker or an operator of a tenant',
-      'It can do as it likes with all jobs of its queues, whatever their tenant.');
   end if;
   insert into weir_auth.sql_access as x (role, name, access, queues, patterns, tenant)
   values (login, role, access, queues,
@@ -251,7 +286,9 @@ begin
     union select format('select on %s', c.oid::regclass) from pg_class c
       where c.relnamespace = 'weir_read'::regnamespace and exists (select from held h
         where h.access = 'reader' and not h.limited
-          or c.relname in ('jobs', 'running', 'dead_letters', 'queue_depth'))
+          or c.relname in ('jobs', 'running', 'dead_letters', 'queue_depth', 'job_logs')
+          or h.access in ('reader', 'operator') and c.relname in ('schedules', 'schedule_runs', 'webhooks', 'workers',
+            'breakers', 'breaker_events', 'alerts', 'alert_rules'))
     union select 'usage on schema ' || n from unnest('{weir,weir_read}'::text[]) n where exists (select from held)
   loop
     execute format('grant %s to %s', o.what, name);

@@ -4,12 +4,17 @@
 --   WR001 stale_token          WR002 job_not_found        WR003 job_ended              WR004 job_not_editable
 --   WR005 job_not_retryable    WR006 idempotency_mismatch
 --   WR010 invalid_argument     WR011 queue_not_found      WR012 queue_not_empty        WR013 queue_full
---   WR014 dead_letter_not_found WR015 worker_not_found
---   WR020 operation_not_found  WR021 operation_ended
+--   WR014 dead_letter_not_found WR015 worker_not_found      WR016 too_many_names
+--   WR017 quota_not_found      WR018 tenant_mismatch      WR019 quota_exceeded
+--   WR020 operation_not_found  WR021 operation_ended      WR023 queue_encrypted
+--   WR024 worker_taken
 --   WR030 schedule_not_found   WR031 schedule_exists
 --   WR040 webhook_not_found    WR041 webhook_exists
 --   WR050 workflow_not_found   WR051 workflow_ended       WR052 workflow_not_failed    WR054 not_a_step
 --   WR065 breaker_not_found    WR066 breaker_in_use       WR067 breaker_pinned
+--   WR093 preset_not_found     WR094 preset_builtin       WR095 preset_exists
+--   WR100 alert_rule_not_found WR101 alert_not_found      WR102 alert_target_not_found
+--   WR103 alert_rule_exists    WR104 alert_target_exists  WR105 alert_resolved       WR106 alert_target_in_use
 
 create or replace function weir.refuse_argument(field text, problem text, hint text default null) returns void
 language plpgsql as $$
@@ -93,8 +98,15 @@ create or replace function weir.name_problem(value jsonb) returns text language 
       then 'must be 1 to 128 letters, digits or _ . : -' end
 $$;
 comment on function weir.name_problem(jsonb) is
-  'Internal. What is wrong with a JSON value that should be absent or the name of a queue or a circuit breaker, or '
-  'null.';
+  'Internal. What is wrong with a JSON value that should be absent or the name of a queue, or null.';
+
+create or replace function weir.reference_problem(value jsonb) returns text language sql immutable as $$
+  select case when value is null or jsonb_typeof(value) = 'null' then null
+    when jsonb_typeof(value) <> 'string' or not weir.is_breaker_reference(value #>> '{}')
+      then 'must be 1 to 128 letters, digits or _ . : -' end
+$$;
+comment on function weir.reference_problem(jsonb) is
+  'Internal. What is wrong with a JSON value that should be absent or the reference of a circuit breaker, or null.';
 
 create or replace function weir.names_problem(names jsonb, longest int) returns text language sql immutable as $$
   select case

@@ -8,9 +8,9 @@
 --      └──────────────────────────────── enough probes succeed ──────────────────────────┘
 --
 -- A breaker is gated while it is open or half_open, and after it closed until the jobs that it held are back. Claims
--- check gated breakers only (breaker_policy.sql). Each change of state holds a transaction-level advisory lock on the
--- breaker, taken with a try: one session makes the change, and no other waits for it. The lock is short, because
--- samples are evaluated by a trigger at commit, however long the transaction was.
+-- check gated breakers only (breaker_policy.sql). Each change of state locks the breaker's row, skip locked: one
+-- session makes the change, and no other waits for it. The lock is short, because samples are evaluated by a trigger at
+-- commit, however long the transaction was.
 
 create or replace function weir.refuse_breaker(name text) returns void language plpgsql as $$
 begin
@@ -19,62 +19,91 @@ begin
 end $$;
 comment on function weir.refuse_breaker(text) is 'Internal. Raises WR065 breaker_not_found.';
 
-create or replace function weir.breaker_key(id int) returns bigint language sql immutable as $$
-  select hashtextextended('weir.breaker ' || id, 0)
-$$;
-comment on function weir.breaker_key(int) is 'Internal. The advisory lock of a breaker; transaction level only.';
-
 -- Called by enqueues. Like weir.ensure_queues, it takes no lock on a breaker that exists.
-create or replace function weir.ensure_breakers(names text[]) returns void language plpgsql as $$
-begin
-  if (select count(*) from weir.breaker b where b.name = any (names) and b.deleted_at is null) < cardinality(names) then
-    insert into weir.breaker as b (name, failure_threshold)
-    select n, 5 from unnest(names) n where not exists (select from weir.breaker x
-      where x.name = n and x.deleted_at is null) order by n
-    on conflict (name) do update set deleted_at = null, created_at = clock_timestamp() where b.deleted_at is not null;
-  end if;
-end $$;
-comment on function weir.ensure_breakers(text[]) is
-  'Internal. Creates the breakers of these distinct names that do not exist.';
-
-create or replace function weir.breaker_by_name(name text) returns weir.breaker language plpgsql
-  set enable_seqscan = off as $$
+create or replace function weir.ensure_breakers(names text[], declared boolean default false,
+  jobs jsonb default null) returns void language plpgsql as $$
 declare
+  missing text[];
+  most int;
+  place text;
+begin
+  if (select count(*) from weir.breaker b where b.name = any (names) and b.deleted_at is null) = cardinality(names) then
+    return;
+  end if;
+  missing := array(select n from unnest(names) n where not exists (select from weir.breaker x where x.name = n
+    and x.deleted_at is null) order by n);
+  if not ensure_breakers.declared then
+    most := weir.database_setting('max_implicit_breakers', 10000);
+    place := (select format('jobs[%s].breaker', e.n - 1) from jsonb_array_elements(jobs) with ordinality e(job, n)
+      where e.job ->> 'breaker' = any (missing) order by e.n limit 1);
+    perform weir.refuse_new_names('breaker', array(select weir.breaker_label(n) from unnest(missing) n),
+      (select count(*) from (select from weir.breaker b where not b.declared and b.deleted_at is null limit most) x),
+      most, place);
+    -- A tenant has a tenth of them at most, so that it leaves names to others.
+    perform weir.refuse_new_names('breaker', t.labels, (select count(*) from weir.breaker b
+      where not b.declared and b.deleted_at is null and starts_with(b.name, t.tenant || '/')
+        and weir.breaker_tenant(b.name) = t.tenant), (most + 9) / 10, place)
+    from (select weir.breaker_tenant(n) as tenant, array_agg(weir.breaker_label(n)) as labels from unnest(missing) n
+      where weir.breaker_tenant(n) is not null group by 1) t;
+  end if;
+  insert into weir.breaker as b (name, failure_threshold, declared)
+  select n, 5, ensure_breakers.declared from unnest(missing) n
+  on conflict (name) do update set deleted_at = null, created_at = clock_timestamp(), declared = excluded.declared
+    where b.deleted_at is not null;
+end $$;
+comment on function weir.ensure_breakers(text[], boolean, jsonb) is
+  'Internal. Creates the breakers of these distinct names that do not exist: by an operator (declared), or as these '
+  'jobs name them. Errors: WR016.';
+
+create or replace function weir.breaker_by_name(name text, wanted text[] default '{operator}') returns weir.breaker
+language plpgsql set enable_seqscan = off as $$
+declare
+  reference text := weir.own_breaker(weir.breaker_caller(wanted), breaker_by_name.name);
   b weir.breaker;
 begin
-  select * into b from weir.breaker x where x.name = breaker_by_name.name and x.deleted_at is null;
+  select * into b from weir.breaker x where x.name = reference and x.deleted_at is null;
   if not found then
     perform weir.refuse_breaker(breaker_by_name.name);
   end if;
   return b;
 end $$;
-comment on function weir.breaker_by_name(text) is 'Internal. The breaker of this name. Errors: WR065.';
+comment on function weir.breaker_by_name(text, text[]) is
+  'Internal. The breaker that the caller means by this name. wanted: as of weir.caller_bounds. Errors: 42501, WR065.';
 
 -- For changes by hand: waits for a session that is changing the breaker.
-create or replace function weir.lock_breaker(name text) returns weir.breaker language plpgsql as $$
+create or replace function weir.lock_breaker(name text) returns weir.breaker language plpgsql
+  set enable_seqscan = off as $$
+declare
+  reference text := weir.own_breaker(weir.breaker_caller(), lock_breaker.name);
 begin
-  perform pg_advisory_xact_lock(weir.breaker_key((weir.breaker_by_name(lock_breaker.name)).id));
+  perform from weir.breaker x where x.name = reference and x.deleted_at is null for no key update;
   return weir.breaker_by_name(lock_breaker.name);
 end $$;
 comment on function weir.lock_breaker(text) is
-  'Internal. The breaker of this name, locked until the transaction ends. Errors: WR065.';
+  'Internal. The breaker that the caller means by this name, locked until the transaction ends. Errors: 42501, WR065.';
 
--- Locks: the breaker (advisory), then its row.
+-- Locks: the turn set_routes, where jobs go to another queue; then the breaker's row.
 create or replace function weir.set_breaker(name text, settings jsonb default '{}', replace boolean default false,
   by text default null) returns void language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
+  caller text := weir.breaker_caller();
+  reference text := weir.own_breaker(caller, set_breaker.name);
   problem text[] := weir.breaker_problem(settings);
   b weir.breaker;
   now_at timestamptz := clock_timestamp();
 begin
-  if weir.is_queue_name(set_breaker.name) is not true then
+  if weir.is_breaker_reference(reference) is not true then
     perform weir.refuse_argument('name', 'must be 1 to 128 letters, digits or _ . : -');
   elsif problem is not null then
     perform weir.refuse_argument(problem[1], problem[2], 'Nothing was changed. docs/breakers.md lists the settings.');
   end if;
+  perform weir.refuse_forged(settings #> '{while_open,result}', 'while_open.result');
   perform weir.check_by_and_reason(by, null);
-  perform weir.ensure_breakers(array[set_breaker.name]);
+  if settings -> 'while_open' ->> 'policy' = 'reroute' then
+    perform weir.take_turn('set_routes');
+  end if;
+  perform weir.ensure_breakers(array[reference], declared => true);
   b := weir.lock_breaker(set_breaker.name);
   if replace then
     settings := '{"failure_threshold": 5, "failure_ratio": null, "min_calls": 10, "window_seconds": 60,
@@ -101,16 +130,19 @@ begin
   if b.max_open_seconds < b.open_seconds then
     perform weir.refuse_argument('max_open_seconds', format('must be at least open_seconds, %s', b.open_seconds));
   end if;
-  update weir.breaker x set failure_threshold = b.failure_threshold, failure_ratio = b.failure_ratio,
+  update weir.breaker x set declared = true, failure_threshold = b.failure_threshold, failure_ratio = b.failure_ratio,
     min_calls = b.min_calls, window_seconds = b.window_seconds, open_seconds = b.open_seconds,
     max_open_seconds = b.max_open_seconds, half_open_probes = b.half_open_probes, close_after = b.close_after,
     counts = b.counts, while_open = b.while_open, ramp_per_second = b.ramp_per_second, ramp_factor = b.ramp_factor,
     release_from = case when x.state = 'open' then now_at else x.release_from end,
     released = case when x.state = 'open' then 0 else x.released end
   where x.id = b.id;
-  if b.while_open ->> 'policy' = 'reroute' then
-    perform pg_advisory_xact_lock(hashtext('weir'), hashtext('reroute'));
-    perform weir.ensure_queues(array[b.while_open ->> 'queue']);
+  if settings -> 'while_open' ->> 'policy' = 'reroute' then
+    perform weir.ensure_queues(array[b.while_open ->> 'queue'], declared => caller is null);
+    if exists (select from weir.queue q where q.name = b.while_open ->> 'queue'
+      and q.tenant <> coalesce(weir.breaker_tenant(b.name), '')) then
+      perform weir.refuse_argument('while_open.queue', 'belongs to another tenant');
+    end if;
     perform weir.refuse_reroute_cycle('while_open.queue');
   end if;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, detail)
@@ -122,7 +154,7 @@ comment on function weir.set_breaker(text, jsonb, boolean, text) is
   'pattern, except_types}, while_open: {policy: hold, reroute {queue}, complete_last_result {result}, '
   'complete_default {result}, degraded, throttle {per_second} or postpone {delay_seconds}, each except hold with '
   'until or for_seconds}}. A setting that is not named keeps its value; with replace => true it gets its default. '
-  'Errors: WR010.';
+  'name: of a tenant''s breaker `tenant/name`; a login with a tenant names its own. Errors: WR010, WR016.';
 
 create or replace function weir.delete_breaker(name text, by text default null) returns void language plpgsql
   set enable_seqscan = off as $$
@@ -133,11 +165,11 @@ begin
   b := weir.lock_breaker(delete_breaker.name);
   if b.state <> 'closed' or b.gated or exists (select from weir.queue q where q.breaker_id = b.id)
      or exists (select from weir.job_held h where h.reason = 'breaker' and h.key = b.name) then
-    raise exception using errcode = 'WR066', message = format('breaker %L is in use', b.name),
+    raise exception using errcode = 'WR066', message = format('breaker %L is in use', delete_breaker.name),
       hint = 'A breaker can be deleted when it is closed, holds no jobs and belongs to no queue.';
   end if;
-  update weir.breaker x set deleted_at = clock_timestamp(), pinned = null, pinned_until = null, openings = 0,
-    failure_threshold = 5, failure_ratio = null, min_calls = default, window_seconds = default,
+  update weir.breaker x set deleted_at = clock_timestamp(), declared = default, pinned = null, pinned_until = null,
+    openings = 0, failure_threshold = 5, failure_ratio = null, min_calls = default, window_seconds = default,
     open_seconds = default, max_open_seconds = default, half_open_probes = default, close_after = default,
     counts = default, while_open = default, ramp_per_second = default, ramp_factor = default
   where x.id = b.id;

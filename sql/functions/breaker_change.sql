@@ -10,9 +10,9 @@ begin
     perform weir.refuse_argument('open_seconds', 'must be from 0.1 to 31536000');
   end if;
   b := weir.lock_breaker(trip_breaker.name);
-  perform weir.refuse_pinned(b);
+  perform weir.refuse_pinned(b, trip_breaker.name);
   perform weir.set_breaker_state(b, 'open', by, coalesce(reason, 'by hand'), null, open_seconds);
-  perform weir.record_change('tripBreaker', 'breakers/' || b.name, jsonb_build_object('state', b.state),
+  perform weir.record_change('tripBreaker', weir.breaker_path(b.name), jsonb_build_object('state', b.state),
     jsonb_strip_nulls(jsonb_build_object('state', 'open', 'reason', reason, 'open_seconds', open_seconds)));
 end $$;
 comment on function weir.trip_breaker(text, text, text, float8) is
@@ -26,8 +26,8 @@ declare
 begin
   perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(reset_breaker.name);
-  perform weir.refuse_pinned(b);
-  perform weir.record_change('resetBreaker', 'breakers/' || b.name, jsonb_build_object('state', b.state),
+  perform weir.refuse_pinned(b, reset_breaker.name);
+  perform weir.record_change('resetBreaker', weir.breaker_path(b.name), jsonb_build_object('state', b.state),
     jsonb_strip_nulls(jsonb_build_object('state', 'closed', 'reason', reason)));
   b := weir.set_breaker_state(b, 'closed', by, coalesce(reason, 'by hand'));
   update weir.breaker x set openings = 0 where x.id = b.id;
@@ -36,15 +36,15 @@ comment on function weir.reset_breaker(text, text, text) is
   'Closes a breaker by hand, with an author and a reason. Earlier samples no longer count, and held jobs come back at '
   'its ramp. Errors: WR010, WR065, WR067.';
 
-create or replace function weir.refuse_pinned(b weir.breaker) returns void language plpgsql as $$
+create or replace function weir.refuse_pinned(b weir.breaker, name text) returns void language plpgsql as $$
 begin
   if b.pinned is not null and (b.pinned_until > clock_timestamp()) is not false then
-    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', b.name, b.pinned),
+    raise exception using errcode = 'WR067', message = format('breaker %L is pinned %s', name, b.pinned),
       hint = 'Unpin it first: weir.pin_breaker(name, ''none''), the same over REST, or weir breakers pin NAME none.';
   end if;
 end $$;
-comment on function weir.refuse_pinned(weir.breaker) is
-  'Internal. Raises WR067 breaker_pinned if the breaker is pinned.';
+comment on function weir.refuse_pinned(weir.breaker, text) is
+  'Internal. Raises WR067 breaker_pinned if the breaker, which the caller names so, is pinned.';
 
 create or replace function weir.pin_breaker(name text, state text, by text default null, reason text default null,
   for_seconds float8 default null) returns void language plpgsql set enable_seqscan = off as $$
@@ -62,7 +62,7 @@ begin
   perform weir.check_by_and_reason(by, reason);
   b := weir.lock_breaker(pin_breaker.name);
   was := b.state;
-  perform weir.record_change('pinBreaker', 'breakers/' || b.name,
+  perform weir.record_change('pinBreaker', weir.breaker_path(b.name),
     jsonb_strip_nulls(jsonb_build_object('state', b.state, 'pinned', b.pinned, 'pinned_until', b.pinned_until)),
     jsonb_strip_nulls(jsonb_build_object('pinned', state, 'for_seconds', for_seconds, 'reason', reason)));
   if state = 'none' then

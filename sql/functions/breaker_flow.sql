@@ -3,9 +3,9 @@
 --   open: the wait is over ─▶ half_open: probes ─▶ closed: the ramp ─▶ no longer gated
 --     └── policy throttle: some at a rate
 --
--- A session does this for a breaker while it holds the breaker's advisory lock, taken with a try, until its transaction
--- ends. If the session dies, nothing has happened, and the next one does it. Jobs are let through by priority and
--- place, marked with the breaker's version (breaker_policy.sql).
+-- A session does this for a breaker while it holds the lock of the breaker's row, taken with skip locked, until its
+-- transaction ends. If the session dies, nothing has happened, and the next one does it. Jobs are let through by
+-- priority and place, marked with the breaker's version (breaker_policy.sql).
 
 -- A probe is lost if its job is neither available nor running nor held for its version, and no outcome was recorded.
 create or replace function weir.send_probes(b weir.breaker) returns int language plpgsql
@@ -73,16 +73,28 @@ end $$;
 comment on function weir.release_at_rate(weir.breaker, int) is
   'Internal. Releases the jobs that are due at the rate of a ramp or throttle. Returns how many.';
 
--- Locks: the breaker (advisory, with a try), its row, then rows of its jobs, skip locked.
+-- An open breaker that waits to be probed is left alone: there may be many, several times a second.
+create or replace function weir.waits_to_be_probed(b weir.breaker) returns boolean language sql volatile as $$
+  select b.state = 'open' and b.gated and (b.pinned_until <= clock_timestamp()) is not true
+    and (b.pinned is not null or b.next_probe_at <= clock_timestamp()) is not true
+$$;
+comment on function weir.waits_to_be_probed(weir.breaker) is
+  'Internal. Whether a breaker is open, and neither its wait nor a pin is over.';
+
+-- Locks: the breaker's row, then rows of its jobs, all skip locked.
 create or replace function weir.tick_breaker(breaker_id int, most int) returns int language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
   b weir.breaker;
 begin
-  if not pg_try_advisory_xact_lock(weir.breaker_key(tick_breaker.breaker_id)) then
+  select * into b from weir.breaker x where x.id = tick_breaker.breaker_id;
+  if weir.waits_to_be_probed(b) and b.while_open ->> 'policy' = 'hold' then
     return 0;
   end if;
-  select * into b from weir.breaker x where x.id = tick_breaker.breaker_id;
+  select * into b from weir.breaker x where x.id = tick_breaker.breaker_id for no key update skip locked;
+  if not found then
+    return 0;
+  end if;
   if b.pinned_until <= clock_timestamp() then
     perform weir.unpin_breaker(b, null, 'the pin expired');
     select * into b from weir.breaker x where x.id = b.id;
@@ -186,10 +198,11 @@ end $$;
 comment on function weir.requeue_failed_probes(bigint[], bigint[], jsonb[], boolean[], weir.event_kind[]) is
   'Internal. Makes failed probes available again without losing an attempt. Returns their ids.';
 
-create or replace function weir.breaker_reason(name text, queue_id int, out code text, out message text,
+create or replace function weir.breaker_reason(name text, queue_id int, viewer text, out code text, out message text,
   out detail jsonb) language plpgsql stable as $$
 declare
   b weir.breaker;
+  shown text;
 begin
   select * into b from weir.breaker x where x.gated and x.id = case
     when breaker_reason.name is not null then (select n.id from weir.breaker n where n.name = breaker_reason.name)
@@ -197,15 +210,16 @@ begin
   if b.id is null then
     return;
   end if;
+  shown := weir.shown_breaker(b.name, viewer);
   code := 'held_breaker';
-  message := format('its circuit breaker %s ', b.name) || case b.state
+  message := format('its circuit breaker %s ', shown) || case b.state
     when 'open' then 'is open' || coalesce(format(' and is probed next at %s',
       to_char(b.next_probe_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"')), ', and is pinned')
     when 'half_open' then 'is half-open and waits for its probes'
       else 'has closed, and its held jobs come back one after the other' end;
-  detail := jsonb_strip_nulls(jsonb_build_object('key', b.name, 'breaker', b.name, 'state', b.state, 'since',
+  detail := jsonb_strip_nulls(jsonb_build_object('key', shown, 'breaker', shown, 'state', b.state, 'since',
     b.changed_at, 'next_probe_at', b.next_probe_at, 'pinned', b.pinned,
     'policy', weir.current_policy(b) -> 'policy'));
 end $$;
-comment on function weir.breaker_reason(text, int) is
-  'Internal, for weir.why: what the gated breaker of a job does to it, or null.';
+comment on function weir.breaker_reason(text, int, text) is
+  'Internal, for weir.why: what the gated breaker of a job does to it, or null. viewer: as of weir.shown_breaker.';

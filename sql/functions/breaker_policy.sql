@@ -6,10 +6,12 @@
 -- nevertheless (probes, and jobs that come back at a rate) carry the breaker's version in job_ready.let_through, which
 -- is void after the next change of state.
 
-create or replace function weir.job_fingerprint(kind text, args jsonb) returns uuid language sql immutable as $$
-  select md5(kind || ' ' || args::text)::uuid
+create or replace function weir.job_fingerprint(tenant text, kind text, args jsonb) returns uuid
+language sql immutable as $$
+  select md5(coalesce(to_jsonb(tenant)::text, '') || kind || ' ' || args::text)::uuid
 $$;
-comment on function weir.job_fingerprint(text, jsonb) is 'Internal. Equal for jobs with the same kind and args.';
+comment on function weir.job_fingerprint(text, text, jsonb) is
+  'Internal. Equal for jobs with the same tenant, kind and args.';
 
 create or replace function weir.record_results(job_ids bigint[], breaker_ids int[]) returns void language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
@@ -21,7 +23,7 @@ begin
     select o.job_id from weir.job_outcome o where o.job_id = any (job_ids) and o.job_id between lowest and highest
       and o.result is not null
   ), facts as materialized (
-    select j.id, weir.job_fingerprint(j.kind, j.args) as fingerprint from weir.job j
+    select j.id, weir.job_fingerprint(j.tenant, j.kind, j.args) as fingerprint from weir.job j
       where j.id = any (job_ids) and j.id between lowest and highest
   )
   insert into weir.breaker_result (breaker_id, fingerprint, job_id)
@@ -133,10 +135,8 @@ begin
     select coalesce(array_agg(u.tid), '{}') as tids, coalesce(array_agg(u.id), '{}') as ids, array_agg(u.seq) as seqs,
       array_agg((u.attempt + 1)::smallint) as attempts,
       array_agg(u.priority) as priorities, array_agg(u.id) filter (where u.gate = -1) as weak into stay
-    from (
-      select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.priorities, decisions)
-        u(tid, id, seq, attempt, priority, gate)
-      where u.gate <= 0 limit share - cardinality(ids)) u;
+    from (select * from unnest(seen.tids, seen.ids, seen.seqs, seen.attempts, seen.priorities, decisions)
+      u(tid, id, seq, attempt, priority, gate) where u.gate <= 0 limit share - cardinality(ids)) u;
     if holding or sifting then
       delete from weir.job_ready r where r.ctid = any (stay.tids
         || array(select u.tid from unnest(seen.tids, decisions) u(tid, gate) where u.gate > 0));
@@ -256,14 +256,14 @@ begin
   elsif policy ->> 'policy' in ('complete_default', 'complete_last_result') then
     results := array_fill(policy -> 'result', array[cardinality(ids)]);
     if policy ->> 'policy' = 'complete_last_result' then
-      -- For each, the newest job of the same kind and args that has a result.
+      -- For each, the newest job of the same tenant, kind and args that has a result.
       select array_agg(f.source order by u.n), array_agg(coalesce(f.result, policy -> 'result') order by u.n)
         into sources, results
       from unnest(ids) with ordinality u(id, n) cross join lateral (
         select max(s.job_id) as source, (array_agg(s.result))[1] as result from (
           select o.job_id, o.result from weir.breaker_result r join weir.job_outcome o on o.job_id = r.job_id
           where r.breaker_id = divert_jobs.breaker_id and r.fingerprint
-            = (select weir.job_fingerprint(j.kind, j.args) from weir.job j where j.id = u.id)
+            = (select weir.job_fingerprint(j.tenant, j.kind, j.args) from weir.job j where j.id = u.id)
             and o.result is not null and (o.result_until > clock_timestamp()) is not false
           order by r.job_id desc limit 1) s) f;
     end if;

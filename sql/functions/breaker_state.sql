@@ -37,6 +37,7 @@ begin
     changed_at = b.changed_at, release_from = b.release_from, released = b.released,
     release_after = b.release_after, openings = b.openings, opened_at = b.opened_at, next_probe_at = b.next_probe_at,
     pinned = b.pinned, pinned_until = b.pinned_until,
+    deleted_at = null,  -- jobs that name it may wait while it is hidden: see name.sql
     changes = x.changes + 1, times_opened = x.times_opened + case when b.state = 'open' then 1 else 0 end
   where x.id = b.id;
   insert into weir.breaker_event (breaker_id, breaker, event, from_state, state, by, reason, detail)
@@ -64,12 +65,42 @@ comment on function weir.is_counted_failure(jsonb, jsonb) is
   'Internal. Whether an error counts as a failure: it has one of the types or matches the pattern, if either is set, '
   'and has none of except_types. A lost lease counts only if types has lost.';
 
+-- Acks of many callers share a transaction, and a hostile pattern may take tens of milliseconds for one message. So all
+-- patterns of a statement together have a tenth of a second, and one match more.
+create or replace function weir.counted_failures(breaker_ids int[], errors jsonb[]) returns boolean[] language plpgsql
+set jit = off as $$
+declare
+  told jsonb := (select jsonb_object_agg(b.id, b.counts) from weir.breaker b where b.id = any (breaker_ids));
+  until_at timestamptz;
+  counts jsonb;
+  error jsonb;
+  counted boolean[] := '{}';
+begin
+  foreach error in array errors loop
+    until_at := coalesce(until_at, clock_timestamp() + interval '100 ms');
+    counts := told -> breaker_ids[cardinality(counted) + 1]::text;
+    counted := counted || weir.is_counted_failure(case when clock_timestamp() > until_at
+      then counts - '{pattern,types}'::text[] else counts end, error);
+  end loop;
+  return counted;
+end $$;
+comment on function weir.counted_failures(int[], jsonb[]) is
+  'Internal. weir.is_counted_failure for each of these breakers and errors. When a tenth of a second is over, it '
+  'counts the rest without patterns and types: each is a failure, unless except_types has its type or it is a lost '
+  'lease.';
+
 -- Called in the transaction that ends attempts whose leases name a breaker. It appends rows. Locks: rows of
 -- breaker_probe of these jobs.
 create or replace function weir.record_breaker_outcomes(job_ids bigint[], breaker_ids int[],
   errors jsonb[] default null) returns void language plpgsql
 set jit = off set enable_seqscan = off as $$
+declare
+  counted boolean[];
 begin
+  if errors is not null and exists (select from weir.breaker b where b.id = any (breaker_ids)
+    and b.counts ? 'pattern') then
+    counted := weir.counted_failures(breaker_ids, errors);
+  end if;
   if errors is null and not exists (select from weir.breaker_probe) then
     insert into weir.breaker_sample (breaker_id, ok, failed)
     select u.breaker_id, count(*), 0 from unnest(breaker_ids) u(breaker_id) group by u.breaker_id;
@@ -83,8 +114,10 @@ begin
     select c.breaker_id, count(*) filter (where c.failed is null), count(*) filter (where c.failed), p.version
     from (
       select u.job_id, u.breaker_id,
-        case when errors is not null then weir.is_counted_failure(b.counts, u.error) end as failed
-      from unnest(job_ids, breaker_ids, errors) u(job_id, breaker_id, error) join told b on b.id = u.breaker_id) c
+        case when counted is not null then counted[u.n]
+          when errors is not null then weir.is_counted_failure(b.counts, u.error) end as failed
+      from unnest(job_ids, breaker_ids, errors) with ordinality u(job_id, breaker_id, error, n)
+      join told b on b.id = u.breaker_id) c
     left join probes p on p.job_id = c.job_id and p.breaker_id = c.breaker_id
     where c.failed is not false
     group by c.breaker_id, p.version;
@@ -97,50 +130,67 @@ end $$;
 comment on function weir.record_breaker_outcomes(bigint[], int[], jsonb[]) is
   'Internal. Records for their breakers how attempts of these jobs ended: completed, or with these errors.';
 
--- A change must rest on what is committed, so there is none in stricter isolation levels. Locks: the breaker
--- (advisory), with a try.
+-- Reads the breaker as the caller's statement sees it. Of a change that is not called for, all columns are null.
+create or replace function weir.change_called_for(b weir.breaker, out state text, out reason text, out detail jsonb)
+language plpgsql set jit = off set enable_seqscan = off as $$
+declare
+  since timestamptz;
+  ok bigint;
+  failed bigint;
+begin
+  if b.pinned is not null or b.state = 'open' then
+    return;
+  elsif b.state = 'half_open' then
+    select coalesce(sum(s.ok), 0), coalesce(sum(s.failed), 0) into ok, failed from weir.breaker_sample s
+    where s.breaker_id = b.id and s.at >= b.changed_at and s.version = b.version;
+    if failed > 0 then
+      state := 'open';
+      reason := 'a probe failed';
+    elsif ok >= b.close_after then
+      state := 'closed';
+      reason := format('%s %s succeeded', ok, case ok when 1 then 'probe' else 'probes' end);
+    end if;
+  else
+    -- a variable, because an index cannot be searched for a volatile value
+    since := greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at);
+    select coalesce(sum(s.ok), 0), coalesce(sum(s.failed), 0) into ok, failed from weir.breaker_sample s
+      where s.breaker_id = b.id and s.at > since and s.version is null;
+    if failed >= b.failure_threshold
+       or failed > 0 and ok + failed >= b.min_calls and failed >= b.failure_ratio * (ok + failed) then
+      state := 'open';
+      reason := format('%s of %s calls failed within %s seconds', failed, ok + failed, b.window_seconds);
+    end if;
+  end if;
+  detail := case when state is not null then jsonb_build_object('ok', ok, 'failed', failed) end;
+end $$;
+comment on function weir.change_called_for(weir.breaker) is
+  'Internal. The state that the samples of a breaker call for, if it is not the one that it has, and why.';
+
+-- A change must rest on what is committed, so there is none in stricter isolation levels. Locks: the breaker's row,
+-- skip locked, and only where a change is called for: most samples call for none, and write nothing.
 create or replace function weir.evaluate_breaker(breaker_id int) returns boolean language plpgsql
 set jit = off set enable_seqscan = off as $$
 declare
   b weir.breaker;
-  seen record;
-  since timestamptz;
+  change record;
 begin
-  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted')
-    or not pg_try_advisory_xact_lock(weir.breaker_key(evaluate_breaker.breaker_id)) then
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
     return false;
   end if;
   select * into b from weir.breaker x where x.id = evaluate_breaker.breaker_id;
-  if b.pinned is not null or b.state = 'open' then
-    return false;
-  elsif b.state = 'half_open' then
-    select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s
-    where s.breaker_id = b.id and s.at >= b.changed_at and s.version = b.version;
-    if seen.failed > 0 then
-      perform weir.set_breaker_state(b, 'open', null, 'a probe failed',
-        jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
-      return true;
-    elsif seen.ok >= b.close_after then
-      perform weir.set_breaker_state(b, 'closed', null,
-        format('%s %s succeeded', seen.ok, case seen.ok when 1 then 'probe' else 'probes' end),
-        jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
-      return true;
-    end if;
+  if (weir.change_called_for(b)).state is null then
     return false;
   end if;
-  -- a variable, because an index cannot be searched for a volatile value
-  since := greatest(clock_timestamp() - make_interval(secs => b.window_seconds), b.changed_at);
-  select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed into seen from weir.breaker_sample s
-    where s.breaker_id = b.id and s.at > since and s.version is null;
-  if seen.failed >= b.failure_threshold
-     or seen.failed > 0 and seen.ok + seen.failed >= b.min_calls
-       and seen.failed >= b.failure_ratio * (seen.ok + seen.failed) then
-    perform weir.set_breaker_state(b, 'open', null,
-      format('%s of %s calls failed within %s seconds', seen.failed, seen.ok + seen.failed, b.window_seconds),
-      jsonb_build_object('ok', seen.ok, 'failed', seen.failed));
-    return true;
+  select * into b from weir.breaker x where x.id = evaluate_breaker.breaker_id for no key update skip locked;
+  if not found then
+    return false;
   end if;
-  return false;
+  change := weir.change_called_for(b);
+  if change.state is null then
+    return false;
+  end if;
+  perform weir.set_breaker_state(b, change.state, null, change.reason, change.detail);
+  return true;
 end $$;
 comment on function weir.evaluate_breaker(int) is
   'Internal. Opens or closes a breaker if its samples call for it, and no other session is changing it. Returns '
@@ -158,7 +208,7 @@ create or replace function weir.report_breaker(name text, outcome text, error js
   returns text language plpgsql set enable_seqscan = off as $$
 #variable_conflict use_variable
 declare
-  b weir.breaker := weir.breaker_by_name(report_breaker.name);
+  b weir.breaker := weir.breaker_by_name(report_breaker.name, '{operator,worker}');
   counted boolean;
 begin
   if outcome is null or outcome not in ('success', 'failure') then

@@ -65,9 +65,10 @@ declare
   lowest bigint;
   highest bigint;
   now_at timestamptz;
+  taken text[];  -- refusals because of owners
   refusals text[];
   counted boolean[];
-  login oid := case when session_user <> current_user and not weir.is_owner() then weir.login_id() end;
+  caller_login oid := case when session_user <> current_user and not weir.is_owner() then weir.login_id() end;
   gated boolean := exists (select from weir.breaker b where b.gated);
   weak bigint[] := '{}';  -- jobs to be worked on without what their breakers stand for
   sift int;            -- how many jobs of open breakers it moves out of its way, in each queue and round,
@@ -75,7 +76,13 @@ declare
   moved int := 0;      -- and how many it has moved
 begin
   if exists (select from weir.worker w where w.name = any (workers)
-    and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null)) then
+    and (w.capacity is not null or w.paused_at is not null or w.draining_at is not null
+      or w.principal <> any (principals) or w.login is distinct from caller_login)) then
+    if exists (select from weir.worker w where w.name = any (workers)
+      and (w.principal <> any (principals) or w.login is distinct from caller_login)) then
+      select o.owned, o.allowed, o.refusals into workers, counts, taken
+      from weir.own_slots(workers, counts, principals, caller_login) o;
+    end if;
     select a.allowed, a.refusals, a.counted into counts, refusals, counted from weir.admit_claims(workers, counts) a;
     wanted := (select sum(c) from unnest(counts) c);
   end if;
@@ -160,8 +167,8 @@ begin
     return next;
   end if;
   if refusals is not null then
-    for slot, refusal in select r.n, r.refusal from unnest(refusals) with ordinality r(refusal, n)
-      where r.refusal is not null loop
+    for slot, refusal in select r.n, coalesce(r.taken, r.refusal) from unnest(taken, refusals) with ordinality
+      r(taken, refusal, n) where coalesce(r.taken, r.refusal) is not null loop
       return next;
     end loop;
   end if;
@@ -199,7 +206,7 @@ begin
       worker, result_ttl_seconds, counted, followed, line, breaker_id, principal, login)
     select k.id, k.token, now_at, now_at + make_interval(secs => least(k.lease, k.timeout_seconds)), k.queue_id,
       k.lease, k.priority, k.attempt, workers[k.slot], k.result_ttl_seconds, counted[k.slot], k.followed, k.line,
-      k.breaker_id, nullif(principals[k.slot], 0), login
+      k.breaker_id, nullif(principals[k.slot], 0), caller_login
     from picked k
   )
   select k.id, k.token, k.kind, k.queue_name, k.args, k.attempt, k.max_attempts, k.timeout_seconds,
@@ -215,9 +222,9 @@ end $$;
 comment on function weir.claim_batch(text[], text[], int[], int[], bigint, bigint[], int, int[]) is
   'Internal, for a node that claims for many workers at once: counts[i] jobs for workers[i] with leases of leases[i] '
   'seconds (null or 0: the queue''s). slot names the worker. A row with a refusal has no job (null): it says why the '
-  'slot gets fewer jobs than it asked for (draining, paused or at_capacity), or that the claim ended early because '
-  'it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, for '
-  'priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has '
+  'slot gets fewer jobs than it asked for (taken, draining, paused or at_capacity), or that the claim ended early '
+  'because it had to move many jobs of open circuit breakers out of its way (sifting). after_positions (ten a queue, '
+  'for priority 1 to 10) may be passed where the last claim answered with the same tick: places behind which it has '
   'claimed everything. looks: how many times it looks again where it met nothing but such jobs, about 2000 each '
   'time. principals[i]: who claims for workers[i] (weir.principal.id, or 0).';
 
@@ -242,6 +249,9 @@ begin
   if session_user <> current_user then
     perform weir.require_queues('worker', queues);
   end if;
+  if exists (select from weir.queue q where q.encrypted and q.name = any (queues)) then
+    perform weir.refuse_encrypted_queues(queues);
+  end if;
   perform weir.touch_workers(array[worker]);
   return query select c.job_id, c.token, c.kind, c.queue, c.args, c.attempt, c.max_attempts, c.timeout_seconds,
     c.lease_expires_at, c.priority, c.tags, c.metadata, c.created_at, c.dependencies, c.degraded
@@ -255,4 +265,4 @@ comment on function weir.claim(text[], text, int, int) is
   'queue''s, 30). Never waits for another claim. A step of a workflow comes with the results of those that it '
   'depends on, by name (dependencies; null for a plain job). A worker that is paused, draining or at capacity '
   'gets none: weir.claim_refusal says why. degraded: its circuit breaker is open, and the job should run '
-  'without that dependency. Errors: WR010.';
+  'without that dependency. Errors: WR010, WR023.';

@@ -13,6 +13,7 @@ begin
   end if;
   if session_user <> current_user then
     token := (weir.own_tokens(array[job_id], array[token]))[1];
+    perform weir.refuse_forged(result, 'result');
   end if;
   perform from weir.complete_batch(array[job_id], array[token], case when result is not null then array[result] end) c
   where c.refusal is null;
@@ -22,7 +23,7 @@ begin
 end $$;
 comment on function weir.complete(bigint, bigint, jsonb) is
   'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in '
-  'it happen exactly once. Errors: WR001, WR002, WR010.';
+  'it happen exactly once. Errors: WR001, WR002, WR010, WR023.';
 
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null)
@@ -30,12 +31,13 @@ returns setof bigint language plpgsql as $$
 begin
   if session_user <> current_user then
     tokens := weir.own_tokens(job_ids, tokens);
+    perform weir.refuse_forged(r, 'results') from unnest(results) r where weir.is_encrypted(r);
   end if;
   return query select c.job_id from weir.complete_batch(job_ids, tokens, results) c where c.refusal is null;
 end $$;
 comment on function weir.complete_many(bigint[], bigint[], jsonb[]) is
   'Completes each of these jobs whose lease is held with the token at the same place, and returns the ids that were '
-  'accepted. The others change nothing. Results are at most 1 MiB each. Errors: WR010.';
+  'accepted. The others change nothing. Results are at most 1 MiB each. Errors: WR010, WR023.';
 
 -- Locks: the job_lease rows, in the order of their ids; then what weir.on_jobs_ended locks, if a step of a workflow
 -- is among them.
@@ -83,7 +85,12 @@ begin
     select array_agg(f.job_id) as ids, array_agg(f.job_id) filter (where f.followed) as followed,
       array_agg((f.queue_id, f.job_id, f.line, false)::weir.line_exit) filter (where f.line is not null) as exits,
       array_agg(f.job_id) filter (where f.breaker_id is not null) as heard,
-      array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers into done from freed f;
+      array_agg(f.breaker_id) filter (where f.breaker_id is not null) as breakers,
+      array_agg(f.token) filter (where f.queue_id = any (array(select q.id from weir.queue q where q.encrypted)))
+        as encrypted into done from freed f;
+    if done.encrypted is not null then
+      perform weir.refuse_readable_results(done.encrypted, tokens, results);
+    end if;
   end if;
   if done.heard is not null then
     perform weir.record_breaker_outcomes(done.heard, done.breakers);

@@ -13,6 +13,7 @@ declare
   lowest bigint := (select min(i) from unnest(route_dead.job_ids) i);
   highest bigint := (select max(i) from unnest(route_dead.job_ids) i);
   names text[];
+  tenanted bigint[];
 begin
   lock table weir.job_ready in row exclusive mode;
   with facts as materialized (
@@ -38,8 +39,12 @@ begin
     insert into weir.job_event (job_id, kind, attempt, detail)
     select c.dead_id, 'routed', c.attempt, jsonb_build_object('job_id', c.id::text, 'queue', c.queue) from copies c
   )
-  select array_agg(distinct c.queue) into names from copies c;
+  select array_agg(distinct c.queue), array_agg(c.id) filter (where c.tenant is not null) into names, tenanted
+  from copies c;
   update weir.queue q set deleted_at = null where q.deleted_at is not null and q.name = any (names);
+  if tenanted is not null then
+    perform weir.note_jobs_of_tenants(tenanted);
+  end if;
   perform weir.wake(names);
 end $$;
 comment on function weir.route_dead(bigint[]) is
@@ -65,7 +70,8 @@ begin
   if weir.requester_problem(redrive.by) is not null then
     perform weir.refuse_argument('by', weir.requester_problem(redrive.by));
   end if;
-  perform weir.run_again(array[redrive.job_id], 'redriven', not keep_attempts, redrive.by);
+  perform weir.run_again(weir.charge_again(weir.fitting_jobs(array[redrive.job_id], false), false), 'redriven',
+    not keep_attempts, redrive.by);
   if not found then
     perform weir.refuse_unknown_dead_letter(redrive.job_id);
   end if;
@@ -75,7 +81,8 @@ begin
 end $$;
 comment on function weir.redrive(bigint, text, boolean) is
   'Runs a dead letter again now: same id, attempts from 0 unless keep_attempts. `by` (1 to 200 characters) is kept '
-  'as an event. Returns available. Errors: WR010, WR014.';
+  'as an event. Returns available. Errors: WR010, WR014, WR019, '
+  'WR018.';
 
 -- Locks: the job_dead rows, in the order of their ids.
 create or replace function weir.purge_dead_letters(job_ids bigint[], by text) returns int language plpgsql
@@ -124,7 +131,17 @@ declare
   q record;
   swept int := 0;
 begin
-  for q in select x.id, now() - make_interval(secs => x.dead_retention_seconds) as bound from weir.queue x loop
+  -- Queues with letters: a loose scan, from one id to the next in the index.
+  for q in
+    with recursive lettered (id) as (
+      (select d.queue_id from weir.job_dead d order by d.queue_id limit 1)
+      union all
+      select (select d.queue_id from weir.job_dead d where d.queue_id > h.id order by d.queue_id limit 1)
+        from lettered h where h.id is not null
+    )
+    select x.id, now() - make_interval(secs => x.dead_retention_seconds) as bound
+    from lettered h join weir.queue x on x.id = h.id
+  loop
     swept := swept + weir.purge_dead_letters(array(
       select d.job_id from weir.job_dead d where d.queue_id = q.id and d.died_at < q.bound order by d.died_at
         limit most - swept for update skip locked), 'retention');

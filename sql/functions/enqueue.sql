@@ -24,7 +24,7 @@ comment on function weir.enqueue(text, jsonb, text, int, timestamptz, int, text,
   'Enqueues one job in the caller''s transaction and returns its id. A job with a unique_key that an unfinished job '
   'has is not enqueued; that job''s id is returned. Priority 1 to 10, 10 first. options takes the other fields of '
   'weir.enqueue_batch: delay_seconds, timeout_seconds, retry, unique, idempotency_key, tenant, concurrency_key, '
-  'tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
+  'tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013, WR016, WR018, WR019, WR023.';
 
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.enqueue_many(jobs jsonb) returns setof bigint language plpgsql as $$
@@ -35,36 +35,25 @@ begin
   return query select b.job_id from weir.enqueue_batch(jobs) b;
 end $$;
 comment on function weir.enqueue_many(jsonb) is
-  'weir.enqueue_batch, returning only the ids, in order. Errors: WR006, WR010, WR013.';
+  'weir.enqueue_batch, returning only the ids, in order. Errors: WR006, WR010, WR013, WR016, WR018, WR019, WR023.';
 
--- Locks: weir.queue rows that are new; then those of weir.take_keys. The other parameters are internal. With
--- workflow_id, weir.store_steps calls it and has checked the jobs: each carries its name (step) and whether it starts
--- held. schedules and slots go with the jobs at the same places.
+-- Locks: weir.queue rows that are new; then those of weir.take_keys and of weir.charge_jobs. The other parameters are
+-- internal. With workflow_id, weir.store_steps calls it and has checked the jobs: each carries its name (step) and
+-- whether it starts held. schedules and slots go with the jobs at the same places, and so do principals
+-- (weir.principal.id, 0: unknown), unless there is only one of them, who enqueues all.
 create or replace function weir.enqueue_batch(jobs jsonb, workflow_id bigint default null,
-  schedules text[] default null,
-  slots timestamptz[] default null)
+  schedules text[] default null, slots timestamptz[] default null, principals int[] default null)
 returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
-  run_at timestamptz, created_at timestamptz, state text) language plpgsql set jit = off as $$
+  run_at timestamptz, created_at timestamptz, state text, imposed text) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
-  named int;
-  first_name text;
-  last_name text;
-  keyed boolean;
-  bare boolean;
-  plain boolean;
-  stamped boolean := coalesce(jsonb_typeof(jobs -> 0) = 'object' and jobs -> 0 ? 'principal', false);
-  bare_fields text[] := case when stamped then '{kind,args,queue,priority,principal}'
-    else '{kind,args,queue,priority}' end;
-  names text[];
-  known text[];  -- the same names in order, and what goes with each
-  queue_ids int[];
-  priorities smallint[];
-  attempts smallint[];
-  timeouts int[];
-  line_bys smallint[];
-  bounded boolean;
-  governed boolean;
+  named int; first_name text; last_name text;  -- queues that the jobs name
+  keyed boolean; bare boolean; plain boolean; largest int;  -- what the jobs are; the bytes of the largest, as stored
+  enqueuer int := case when cardinality(principals) = 1 then nullif(principals[1], 0) end;  -- of all jobs
+  names text[]; known text[];  -- of the queues; known: in order, and what goes with each
+  queue_ids int[]; priorities smallint[]; attempts smallint[]; timeouts int[]; line_bys smallint[];
+  bounded boolean; governed boolean; encrypted boolean; owned boolean;  -- whether one of the queues is
+  charged boolean := false;
   now_at timestamptz;
 begin
   if jsonb_typeof(jobs) is distinct from 'array' then
@@ -75,46 +64,54 @@ begin
     return;
   end if;
   -- Most jobs are plain, and one expression shows it; the others are checked one by one. Bare jobs have only these
-  -- four fields, and a principal where a node with authentication stamps them all; plain ones may also have a
-  -- concurrency key and a tenant.
+  -- four fields; plain ones may also have a concurrency key and a tenant.
   select count(e.job ->> 'queue'), min(e.job ->> 'queue' collate "C"), max(e.job ->> 'queue' collate "C"),
     bool_or(e.rest ->> 'unique' is not null or e.rest ->> 'idempotency_key' is not null), bool_and(e.rest = '{}'),
-    bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant,principal}'::text[] = '{}'
-        and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null
-        and coalesce(jsonb_typeof(e.rest -> 'principal') = 'number', true))
-      and (not stamped or coalesce(jsonb_typeof(e.job -> 'principal') = 'number', true))
+    bool_and(((e.rest = '{}' or e.rest - '{concurrency_key,tenant}'::text[] = '{}'
+        and weir.label_problem(e.rest -> 'concurrency_key') is null and weir.label_problem(e.rest -> 'tenant') is null)
       and jsonb_typeof(e.job -> 'kind') = 'string' and length(e.job ->> 'kind') between 1 and 200
       and coalesce(jsonb_typeof(e.job -> 'queue') = 'string', true) and pg_column_size(e.job) <= 65536
-      and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true)
-    into named, first_name, last_name, keyed, bare, plain
-  from (select x as job, case when jsonb_typeof(x) = 'object' then x - bare_fields
+      and coalesce(e.job -> 'priority' = any ('{1,2,3,4,5,6,7,8,9,10}'::jsonb[]), true)) is true),
+    max(pg_column_size(e.job))
+    into named, first_name, last_name, keyed, bare, plain, largest
+  from (select x as job, case when jsonb_typeof(x) = 'object' then x - '{kind,args,queue,priority}'::text[]
     else '{"": 0}' end as rest
     from jsonb_array_elements(jobs) x offset 0) e;
   if not plain then
     perform weir.refuse_bad_jobs(jobs) where enqueue_batch.workflow_id is null;
     perform weir.ensure_breakers(array(select distinct e ->> 'breaker' from jsonb_array_elements(jobs) e
-      where e ->> 'breaker' is not null));
-  elsif jobs @? 'lax $[*].args.** ? (@ < 1e-20 || @ > 1e30)'  -- weir.has_odd_number
-    or jobs @? 'lax $[*].args.**{100}' then  -- weir.is_deep
+      where e ->> 'breaker' is not null), jobs => case when enqueue_batch.workflow_id is null then jobs end);
+  elsif weir.may_have_odd_args(jobs, largest) then
     perform weir.refuse_large_args(jobs);
   end if;
   names := case when named = 0 then '{default}'
     when named = jsonb_array_length(jobs) and first_name = last_name then array[first_name]
     else array(select distinct coalesce(e ->> 'queue', 'default') from jsonb_array_elements(jobs) e) end;
+  -- Before a number is drawn and the time is taken (frontier.sql), and before the queues are read (queue_tenant.sql).
+  lock table weir.job_ready in row exclusive mode;
   for attempt in 1..2 loop
     -- Parallel arrays, not a join: its order could change, and numbers are drawn in the order of the jobs.
     select array_agg(q.name order by q.name), array_agg(q.id order by q.name), array_agg(q.priority order by q.name),
       array_agg(q.max_attempts order by q.name), array_agg(q.timeout_seconds order by q.name),
-        array_agg(q.line_by order by q.name),
-      bool_or(q.max_depth is not null), bool_or(q.governed)
-      into known, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed
+      array_agg(q.line_by order by q.name),
+      bool_or(q.max_depth is not null), bool_or(q.governed), bool_or(q.tenant is not null), bool_or(q.encrypted)
+      into known, queue_ids, priorities, attempts, timeouts, line_bys, bounded, governed, owned, encrypted
     from weir.queue q where q.name = any (names) and q.deleted_at is null;
     exit when cardinality(known) = cardinality(names);
     perform weir.refuse_bad_jobs(jobs) where plain and enqueue_batch.workflow_id is null;  -- a new name may be none
-    perform weir.ensure_queues(names);
+    perform weir.ensure_queues(names, jobs => case when enqueue_batch.workflow_id is null then jobs end);
   end loop;
-  lock table weir.job_ready in row exclusive mode;  -- before a number is drawn and the time is taken: see frontier.sql
-  if plain and not bounded and not governed and enqueue_batch.workflow_id is null and schedules is null then
+  if encrypted and schedules is null then
+    perform weir.refuse_readable_args(jobs, names);
+  end if;
+  if owned then
+    jobs := weir.impose_queue_tenants(jobs, case when enqueue_batch.workflow_id is null then 'jobs' end);
+    bare := false;
+  end if;
+  if not bare then
+    charged := exists (select from weir.tenant_quota) and weir.has_quota(jobs);  -- after the lock: see scan_for_tenant
+  end if;
+  if plain and not (bounded or governed or charged) and enqueue_batch.workflow_id is null and schedules is null then
     now_at := clock_timestamp();
     return query
     with facts as (
@@ -122,32 +119,37 @@ begin
         concurrency_key, principal)
       select nextval('weir.job_id_seq'), now_at, queue_ids[e.q], timeouts[e.q],
         coalesce((e.job ->> 'priority')::numeric::smallint, priorities[e.q]), attempts[e.q], e.job ->> 'kind',
-          coalesce(e.job -> 'args', '{}'),
+        coalesce(e.job -> 'args', '{}'),
         case when not bare then e.job ->> 'tenant' end, case when not bare then e.job ->> 'concurrency_key' end,
-        case when stamped or not bare then (e.job -> 'principal')::int end
-      from (select x.job, case when cardinality(known) = 1 then 1
+        coalesce(enqueuer, nullif(principals[e.n], 0))
+      from (select x.job, x.n, case when cardinality(known) = 1 then 1
         else array_position(known, coalesce(x.job ->> 'queue', 'default')) end as q
-        from jsonb_array_elements(jobs) x(job)) e
-      returning id, queue_id, priority, max_attempts, timeout_seconds
+        from jsonb_array_elements(jobs) with ordinality x(job, n)) e
+      returning id, queue_id, priority, max_attempts, timeout_seconds, tenant
     ), ready as (
       insert into weir.job_ready (queue_id, priority, seq) select f.queue_id, f.priority, f.id from facts f
     )
-    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at, 'available'
-      from facts f;
+    select f.id, false, f.priority, f.max_attempts, f.timeout_seconds, null::timestamptz, now_at, 'available',
+      case when owned then f.tenant end from facts f;
   else
-    return query select * from weir.store_jobs(jobs,
-      (known, queue_ids, priorities, attempts, timeouts, line_bys, bounded)::weir.queue_settings,
-      plain, keyed, enqueue_batch.workflow_id, schedules, slots);
+    return query select s.job_id, s.duplicate, s.priority, s.max_attempts, s.timeout_seconds, s.run_at, s.created_at,
+      s.state, case when owned then jobs -> (s.n - 1)::int ->> 'tenant' end
+    from weir.store_jobs(jobs,
+      (known, queue_ids, priorities, attempts, timeouts, line_bys, bounded)::weir.queue_settings, plain, keyed, charged,
+      enqueue_batch.workflow_id, schedules, slots, principals) with ordinality
+      s(job_id, duplicate, priority, max_attempts, timeout_seconds, run_at, created_at, state, n);
   end if;
   perform weir.wake(names);
 end $$;
-comment on function weir.enqueue_batch(jsonb, bigint, text[], timestamptz[]) is
+comment on function weir.enqueue_batch(jsonb, bigint, text[], timestamptz[], int[]) is
   'Enqueues an array of up to 10,000 jobs, all or none, and returns a row for each in the same order: its id, what '
-  'its queue''s defaults filled in, and its state (available, scheduled or held). duplicate: its unique or '
+  'its queue''s defaults filled in, its state (available, scheduled or held), and the tenant that it has from its '
+  'queue (imposed). duplicate: its unique or '
   'idempotency key was taken, job_id is the job that has it, and the rest of the row is null or means nothing. '
   'Fields of a job: kind, args, queue, priority, run_at or delay_seconds, max_attempts, timeout_seconds, retry '
   '{strategy, base_seconds, max_seconds, jitter}, unique {key, scope, ttl_seconds}, idempotency_key, tenant, '
-  'concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013.';
+  'concurrency_key, tags, metadata, parent_id, result_ttl_seconds, breaker. Errors: WR006, WR010, WR013, WR016, '
+  'WR018, WR019, WR023.';
 
 -- In a session's time zone a time could print with seconds in its offset, or in the year 10000.
 create or replace function weir.print_time(at timestamptz) returns text language sql immutable as $$
@@ -216,10 +218,10 @@ comment on function weir.refuse_full(weir.queue, int) is
   'lines.';
 
 -- Stores jobs of any kind: with keys, in queues with limits or a bound, for a time, as steps. Its one statement names
--- for each job the table that it goes to. Locks: those of take_keys.
+-- for each job the table that it goes to. charged: a tenant of them has a quota. Locks: those of take_keys, then those
+-- of charge_jobs.
 create or replace function weir.store_jobs(jobs jsonb, queues weir.queue_settings, plain boolean, keyed boolean,
-  workflow_id bigint,
-  schedules text[], slots timestamptz[])
+  charged boolean, workflow_id bigint, schedules text[], slots timestamptz[], principals int[])
 returns table (job_id bigint, duplicate boolean, priority smallint, max_attempts smallint, timeout_seconds int,
   run_at timestamptz, created_at timestamptz, state text) language plpgsql set jit = off as $$
 #variable_conflict use_column
@@ -231,22 +233,29 @@ declare
   timeouts int[] := queues.timeouts;
   line_bys smallint[] := queues.line_bys;
   is_step boolean := store_jobs.workflow_id is not null;
+  enqueuer int := case when cardinality(principals) = 1 then nullif(principals[1], 0) end;  -- of all jobs
   ids bigint[];
   owners bigint[];
   now_at timestamptz;
 begin
-  if keyed then
+  perform weir.refuse_foreign_breakers(jobs, 'jobs') where not plain and not is_step;
+  if keyed or charged then
     ids := array(select nextval('weir.job_id_seq') from generate_series(1, jsonb_array_length(jobs)));
+  end if;
+  if keyed then
     owners := weir.take_keys(jobs, ids);
   end if;
   now_at := clock_timestamp();
   if queues.bounded then
     perform weir.refuse_full(q, (select count(*)::int from jsonb_array_elements(jobs) with ordinality e(job, n)
-      where coalesce(e.job ->> 'queue', 'default') = q.name and owners[e.n] is not distinct from ids[e.n]
+      where coalesce(e.job ->> 'queue', 'default') = q.name and (owners is null or owners[e.n] = ids[e.n])
         and coalesce((e.job ->> 'delay_seconds')::float8, 0) <= 0
           and coalesce((e.job ->> 'run_at')::timestamptz <= now_at, true)
         and (not is_step or e.job -> 'held' is null)))
     from weir.queue q where q.name = any (names) and q.max_depth is not null;
+  end if;
+  if charged then
+    perform weir.charge_jobs(jobs, ids, owners);
   end if;
   return query
   with given as (  -- more: what a plain job cannot have; q: its queue's place in the arrays
@@ -280,7 +289,7 @@ begin
       (i.more ->> 'result_ttl_seconds')::numeric::int, case when i.run_at > now_at then i.run_at end,
       store_jobs.workflow_id, case when is_step then i.more ->> 'step' end, i.more ->> 'breaker', schedules[i.n],
         slots[i.n],
-      i.job ->> 'concurrency_key', (i.job -> 'principal')::int
+      i.job ->> 'concurrency_key', coalesce(enqueuer, nullif(principals[i.n], 0))
     from input i where not i.duplicate
   ), ready as (
     insert into weir.job_ready (queue_id, priority, seq)
@@ -310,5 +319,6 @@ begin
       else i.place end
   from input i order by i.n;
 end $$;
-comment on function weir.store_jobs(jsonb, weir.queue_settings, boolean, boolean, bigint, text[], timestamptz[]) is
+comment on function weir.store_jobs(jsonb, weir.queue_settings, boolean, boolean, boolean, bigint, text[],
+  timestamptz[], int[]) is
   'Internal. Stores jobs that weir.enqueue_batch has checked, and returns its rows.';

@@ -56,7 +56,8 @@ begin
       (select w.tenant from weir.workflow w where w.id = e.workflow_id)
     from weir.workflow_event e where e.at > low and e.at <= until_at
     union all
-    select w.finished_at, 'workflow_' || w.state, w.failure, w.id, null, w.tenant from weir.workflow w where w.finished_at > low
+    select w.finished_at, 'workflow_' || w.state, w.failure, w.id, null, w.tenant from weir.workflow w
+      where w.finished_at > low
       and w.finished_at <= until_at
   ), passing as (
     select m.at, m.event, m.job_id, q.name as queue, j.kind, m.attempt, m.worker, m.run_at, m.error, j.workflow_id,
@@ -71,7 +72,8 @@ begin
     union all
     select w.at, w.event, null, null, null, null, null, null, w.error, w.workflow_id, w.step, w.tenant
     from of_workflows w
-    where of_jobs and (bounds is null or w.tenant = bounds ->> 'tenant') and (among is null or w.event = any (among)) and (of_workflow is null or w.workflow_id = of_workflow)
+    where of_jobs and (bounds is null or w.tenant = bounds ->> 'tenant') and (among is null or w.event = any (among))
+      and (of_workflow is null or w.workflow_id = of_workflow)
   ), page as (
     select p.*, concat_ws(' ', coalesce(p.job_id, p.workflow_id), p.event, coalesce(p.attempt, 0),
       p.step) collate "C" as key from passing p
@@ -91,6 +93,7 @@ comment on function weir.events_since(timestamptz, bigint, int, timestamptz, tex
   '(while it still runs), completed, cancelled, dead, or a weir.event_kind; and to workflows (then there is no job): '
   'workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled, or one of weir.workflow_event. '
   'Of a caller of a node who is bound to queues, no events of workflows. '
-  'filter: {queue, kind, job_id, workflow_id, events, bounds (of such a caller)}, all optional. It returns at most `most` rows, and ends early '
+  'filter: {queue, kind, job_id, workflow_id, events, bounds (of such a caller)}, all optional. It returns at most '
+  '`most` rows, and ends early '
   'after most_bytes of errors; null: no bound. To go on from a row, pass its time and, as after_key, its job (or '
   'else workflow), event, attempt (or else 0) and step (if it has one) with spaces between.';

@@ -5,15 +5,21 @@ create or replace function weir.export_time(at timestamptz) returns text languag
 $$;
 comment on function weir.export_time(timestamptz) is 'Internal. A time in the format of exports.';
 
--- Writes at most about 8 MiB, but at least one line. A cell that a spreadsheet would run as a formula begins with an
--- apostrophe. last: the id of the last job written.
+-- A cell that a spreadsheet would run as a formula gets an apostrophe in front: one that begins with = + - @, also in
+-- full width, or with a tab or the end of a line. A number is no formula.
+create or replace function weir.csv_cell(cell text) returns text language sql immutable as $$
+  select '"' || case when cell ~ '^[-=+@\t\r\n\uff1d\uff0b\uff0d\uff20]'
+    and cell !~ '^-[0-9]+([.][0-9]+)?([eE][-+]?[0-9]+)?$' then '''' else '' end || replace(cell, '"', '""') || '"'
+$$;
+comment on function weir.csv_cell(text) is 'Internal. A cell of an export in CSV, quoted.';
+
+-- Writes at most about 8 MiB, but at least one line. last: the id of the last job written.
 create or replace function weir.export_lines(job_ids bigint[], format text, out lines text, out exported int,
   out last bigint) language plpgsql stable set jit = off set enable_seqscan = off as $$
 begin
   with rows as materialized (
     select j.id, case when format = 'csv' then
-      (select string_agg('"' || case when c ~ '^[-=+@\t\r]' then '''' else '' end || replace(c, '"', '""') || '"',
-          ',' order by n)
+      (select string_agg(weir.csv_cell(c), ',' order by n)
         from unnest(array[j.id::text, j.kind, j.queue, j.state::text, j.priority::text, j.attempt::text,
         j.max_attempts::text,
         weir.export_time(j.created_at), coalesce(weir.export_time(j.run_at), ''),

@@ -34,6 +34,7 @@ begin
       kind)
   ), ended as materialized (
     select f.*, g.error, g.kind, q.dead_letter_queue_id,
+      q.encrypted and g.kind = 'failed' and weir.is_readable_error(g.error) as readable,
       case when f.cancel_requested_at is not null then 'cancelled'::weir.job_state
         when not g.retry or f.attempt >= facts.max_attempts then 'dead'
         when coalesce(g.wait, d.delay) > interval '0' then 'retryable'
@@ -72,8 +73,11 @@ begin
     array_agg(e.job_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as heard,
     array_agg(e.breaker_id) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as breakers,
       array_agg(e.error) filter (where e.breaker_id is not null and e.new_state <> 'cancelled') as failures,
-    array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed into done
-      from ended e;
+    array_agg(e.job_id) filter (where e.new_state = 'dead' and e.dead_letter_queue_id is not null) as routed,
+    array_agg(e.job_id) filter (where e.readable) as readable into done from ended e;
+  if done.readable is not null then
+    perform weir.refuse_readable(done.readable[1], 'error');
+  end if;
   if done.routed is not null then
     perform weir.route_dead(done.routed);
   end if;
@@ -100,13 +104,16 @@ create or replace function weir.bounded_error(error jsonb) returns jsonb languag
   select case
     when jsonb_typeof(error) is distinct from 'object' then jsonb_build_object('message',
       left(coalesce(error #>> '{}', 'failed'), 8192))
+    when weir.is_encrypted(error -> 'encrypted') then jsonb_strip_nulls(jsonb_build_object('message', '(encrypted)',
+      'type', left(error ->> 'type', 200), 'encrypted', error -> 'encrypted'))
     else case when pg_column_size(error) <= 8192 and weir.size_problem(error, 131072) is null then error else '{}' end
       || jsonb_strip_nulls(jsonb_build_object('message', left(coalesce(error ->> 'message', 'failed'), 8192),
         'type', left(error ->> 'type', 200), 'stack', left(error ->> 'stack', 16384)))
   end
 $$;
 comment on function weir.bounded_error(jsonb) is
-  'Internal. An error as it is kept: an object with a message, at most 24 KiB of message, type and stack.';
+  'Internal. An error as it is kept: an object with a message, at most 24 KiB of message, type and stack. What a node '
+  'encrypted of it stays whole.';
 
 create or replace function weir.fail_batch(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[],
   retries boolean[])
@@ -148,13 +155,14 @@ returns table (job_id bigint, state weir.job_state, run_at timestamptz) language
 begin
   if session_user <> current_user then
     tokens := weir.own_tokens(job_ids, tokens);
+    perform weir.refuse_forged(e -> 'encrypted', 'errors') from unnest(errors) e where jsonb_typeof(e) = 'object';
   end if;
   return query select f.job_id, f.state, f.run_at
     from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f where f.refusal is null;
 end $$;
 comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
   'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is '
-  'retryable. Errors: WR010.';
+  'retryable. Errors: WR010, WR023.';
 
 create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null,
   retry boolean default true)
@@ -176,4 +184,4 @@ end $$;
 comment on function weir.fail(bigint, bigint, jsonb, interval, boolean) is
   'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry '
   'policy says; with retry => false, or after max_attempts, it is dead. Returns its new state: retryable, available '
-  '(no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010.';
+  '(no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010, WR023.';

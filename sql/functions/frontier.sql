@@ -31,6 +31,7 @@ declare
   low bigint;
   low_since timestamptz;
   moved int;
+  waiting int[];
   mine boolean;
   era record;  -- the epoch, and what it was set on
 begin
@@ -73,7 +74,7 @@ begin
     left join unnest(last.holders, last.holder_seqs, last.holder_since) o(name, seq, since) on o.name = n.name;
   end if;
 
-  select m.moved, m.passed into moved, passed from weir.move_frontiers(last, now_seq, low) m;
+  select m.moved, m.passed, m.waiting into moved, passed, waiting from weir.move_frontiers(last, now_seq, low) m;
 
   select last.epoch, last.wal_timeline, last.origin into era;
   if (last.wal_timeline, last.origin) <> (weir.wal_timeline(), weir.database_origin()) then
@@ -89,10 +90,10 @@ begin
     end if;
     delete from weir.watermark w where w.tick = last.tick;
     insert into weir.watermark (tick, at, seq, settled_at, late_tick, epoch, wal_timeline, origin, holders,
-      holder_seqs, holder_since)
+      holder_seqs, holder_since, waiting)
     values (tick, now_at, now_seq, least(now_at, (select min(s) from unnest(now_since) s)), late_tick, era.epoch,
       era.wal_timeline, era.origin,
-      now_holders, now_seqs, now_since);
+      now_holders, now_seqs, now_since, waiting);
   end if;
 end $$;
 comment on function weir.advance_frontier(interval) is
@@ -102,29 +103,58 @@ comment on function weir.advance_frontier(interval) is
   'that was seen by this call (fresh) or by an earlier one, and by how many places, at most, a frontier moved. '
   'Errors: WR010 in a REPEATABLE READ transaction.';
 
+-- There may be many more queues than are in use. Where few numbers were drawn since the last tick, only these queues
+-- can have a frontier that moves: where something waited, and where something has come, as a new job or as one that
+-- came back. Null: look at all, as every 300th tick does in any case.
+create or replace function weir.queues_to_look_at(last weir.watermark, now_seq bigint, low bigint) returns int[]
+language plpgsql as $$
+declare
+  bound bigint := least(last.seq, low);
+begin
+  if last.waiting is null or now_seq - bound > 2000 or last.tick % 300 = 0 then
+    return null;
+  end if;
+  return array(
+    select u.id from unnest(last.waiting) u(id)
+    union select u.id from weir.queue x cross join unnest(array[x.id, x.admitted_id]) u(id) where x.governed
+    union select j.queue_id from weir.job j where j.id > bound
+    union select r.queue_id from weir.job_ready r where r.seq > bound and coalesce(r.job_id, 0) > 0);
+end $$;
+comment on function weir.queues_to_look_at(weir.watermark, bigint, bigint) is
+  'Internal. The queues (job_ready.queue_id) whose frontiers may move; null: all.';
+
 create or replace function weir.move_frontiers(last weir.watermark, now_seq bigint, low bigint, out moved int,
-  out passed bigint) language plpgsql as $$
+  out passed bigint, out waiting int[]) language plpgsql as $$
 declare
   gone tid[];
   ids int[];
   positions text[];
+  few int[] := weir.queues_to_look_at(last, now_seq, low);
 begin
   -- Read first, and written only if something moved: no other session writes to this table. A frontier in which nothing
   -- waits any more passed all that was drawn.
-  select count(*), array_agg(x.tid), array_agg(x.id), array_agg(x.seen::text),
+  select count(*) filter (where x.moved), array_agg(x.tid) filter (where x.moved),
+    array_agg(x.id) filter (where x.moved), array_agg(x.seen::text) filter (where x.moved),
     coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))
-      from unnest(x.seen, x.positions) u(seen, before))), 0)
-    into moved, gone, ids, positions, passed
+      from unnest(x.seen, x.positions) u(seen, before))) filter (where x.moved), 0),
+    case when count(*) filter (where x.waits) <= 1000
+      then coalesce(array_agg(x.id) filter (where x.waits), '{}') end
+    into moved, gone, ids, positions, passed, waiting
   from (
-    select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
-      and r.priority = p
-      and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
-        from generate_series(1, 10) p) as seen
-    -- of a governed queue also where its admitted jobs stand
-    from (select x.id from weir.queue x union all select x.admitted_id from weir.queue x where x.governed) q
-    left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id
-      order by x.tick desc limit 1) f on true) x
-  where coalesce(x.positions, array_fill(null::bigint, array[10])) is distinct from x.seen;
+    select y.*, y.seen <> array_fill(null::bigint, array[10]) as waits,
+      coalesce(y.positions, array_fill(null::bigint, array[10])) is distinct from y.seen as moved
+    from (
+      select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
+        and r.priority = p
+        and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
+          from generate_series(1, 10) p) as seen
+      -- of a governed queue also where its admitted jobs stand
+      from (select x.id from weir.queue x where few is null
+        union all select x.admitted_id from weir.queue x where x.governed and few is null
+        union all select u.id from unnest(few) u(id)) q
+      left join lateral (select x.ctid as tid, x.positions from weir.frontier x where x.queue_id = q.id
+        order by x.tick desc limit 1) f on true offset 0) y) x
+  where x.moved or x.waits;
   if moved > 0 then
     delete from weir.frontier f where f.ctid = any (gone);
     insert into weir.frontier (queue_id, tick, positions) select u.id, last.tick + 1, u.seen::bigint[]
@@ -132,5 +162,6 @@ begin
   end if;
 end $$;
 comment on function weir.move_frontiers(weir.watermark, bigint, bigint) is
-  'Internal. Looks up the frontier of every queue again. low: what bounds the entries of transactions that have ended '
-  'since the last tick. Returns how many frontiers moved, and by how many places at most.';
+  'Internal. Looks up the frontier of every queue in use again. low: what bounds the entries of transactions that have '
+  'ended since the last tick. Returns how many frontiers moved, by how many places at most, and where something waits '
+  '(null: in too many queues to note).';

@@ -15,7 +15,7 @@ end $$;
 comment on function weir.record_health(text, text, boolean, float8, text) is
   'Internal. Records a check of a component, and deletes all but its last hundred.';
 
--- Locks: one session at a time (advisory, transaction level).
+-- Locks: the turn check_health, with a try.
 create or replace function weir.check_health(every interval default '9 s') returns boolean language plpgsql
 set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
@@ -24,7 +24,8 @@ declare
   leader boolean;
   b record;
 begin
-  if not pg_try_advisory_xact_lock(hashtext('weir'), hashtext('check_health'))
+  if exists (select from weir.health_check h where h.component = 'frontier' and h.node = '' and h.at > now_at - every)
+     or not weir.try_turn('check_health')
      or exists (select from weir.health_check h where h.component = 'frontier' and h.node = ''
        and h.at > now_at - every) then
     return false;
@@ -56,8 +57,8 @@ begin
     perform weir.record_health('chores', '', leader, null,
       'no node runs the chores: statistics are not rolled up, and retention waits');
   end if;
-  for b in select x.name, x.state, x.pinned from weir.breaker x where x.deleted_at is null order by x.name
-    limit 1000 loop
+  for b in select x.name, x.state, x.pinned from weir.breaker x where x.deleted_at is null
+    order by x.state = 'closed', x.name limit 100 loop
     perform weir.record_health('breaker:' || b.name, '', b.state = 'closed', null, 'it is '
       || replace(b.state, '_', '-') || case when b.pinned is not null then ', and pinned' else '' end);
   end loop;

@@ -53,7 +53,7 @@ comment on function weir.parent_problem(jsonb, text) is
 create or replace function weir.job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
   known constant text[] := '{idempotency_key,priority,run_at,delay_seconds,max_attempts,timeout_seconds,retry,unique,
-    tenant,concurrency_key,tags,metadata,parent_id,result_ttl_seconds,breaker,principal}';
+    tenant,concurrency_key,tags,metadata,parent_id,result_ttl_seconds,breaker}';
   rest jsonb;
 begin
   if jsonb_typeof(job) <> 'object' then
@@ -91,10 +91,9 @@ begin
       ('tags', weir.tags_problem(rest -> 'tags')),
       ('metadata', case when rest ->> 'metadata' is not null and jsonb_typeof(rest -> 'metadata') <> 'object'
         then 'must be an object of at most 64 KiB' else weir.size_problem(rest -> 'metadata', 65536) end),
-      ('breaker', weir.name_problem(rest -> 'breaker')),
+      ('breaker', weir.reference_problem(rest -> 'breaker')),
       ('result_ttl_seconds', weir.integer_problem(rest -> 'result_ttl_seconds', 1, 31536000)),
-      ('parent_id', weir.parent_problem(rest -> 'parent_id', rest ->> 'tenant')),
-      ('principal', weir.integer_problem(rest -> 'principal', 1, 2147483647))
+      ('parent_id', weir.parent_problem(rest -> 'parent_id', rest ->> 'tenant'))
     ) p(field, problem) where problem is not null limit 1);
 end $$;
 comment on function weir.job_problem(jsonb) is

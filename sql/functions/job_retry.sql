@@ -73,7 +73,8 @@ begin
     perform weir.record_change('retryJob', 'jobs/' || retry.job_id, null, changed);
     return 'available';
   end if;
-  perform weir.run_again(array[retry.job_id], 'retried', reset_attempts);
+  perform weir.run_again(weir.charge_again(weir.fitting_jobs(array[retry.job_id], false), false), 'retried',
+    reset_attempts);
   if not found then
     raise exception using errcode = 'WR005', message = format('job %s neither ended nor waits for a time',
       retry.job_id),
@@ -84,4 +85,4 @@ begin
 end $$;
 comment on function weir.retry(bigint, boolean) is
   'Runs a job again now that ended or waits for a time; same id; its attempts so far are kept unless reset_attempts. '
-  'Returns available. Errors: WR002, WR005.';
+  'Returns available. Errors: WR002, WR005, WR018, WR019.';

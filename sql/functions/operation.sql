@@ -28,10 +28,9 @@ language sql stable as $$
       then array['format', 'must be ndjson or csv']
     when weir.integer_problem(options -> 'limit', 1, 1000000) is not null
       then array['limit', weir.integer_problem(options -> 'limit', 1, 1000000)]
-    when filter ->> 'state' is not null and kind in ('bulk_cancel', 'bulk_reprioritise')
-      and filter ->> 'state' <> all (weir.bulk_states(kind))
-      or kind = 'bulk_retry' and filter ->> 'state' not in ('dead', 'cancelled', 'completed', 'scheduled',
-        'retryable') then
+    when not weir.texts_of(filter -> 'state') <@ case when kind in ('bulk_cancel', 'bulk_reprioritise')
+      then weir.bulk_states(kind) when kind = 'bulk_retry' then '{dead,cancelled,completed,scheduled,retryable}' end
+      then
       array['filter.state', 'is not a state in which jobs can be ' || case kind when 'bulk_cancel' then 'cancelled'
         when 'bulk_retry' then 'run again' else 'given another priority' end]
   end
@@ -76,38 +75,37 @@ begin
     counted.total, counted.exact,
     coalesce(pg_sequence_last_value('weir.job_id_seq'), 0))
   returning o.id into new_id;
-  -- q looks for a text in args and errors
+  -- q, error and args look for a text in args and errors
   perform weir.record_change(case kind when 'redrive_dead' then 'redriveDeadLetters'
     when 'purge_dead' then 'purgeDeadLetters' when 'export_jobs' then 'exportJobs' else 'changeJobs' end,
     'operations/' || new_id, null, jsonb_strip_nulls(jsonb_build_object(
-    'kind', kind, 'filter', filter - '{q,bounds}'::text[], 'options', options, 'keep_attempts', keep_attempts,
-    'rate_per_second', rate_per_second, 'by', by, 'total', counted.total)));
+    'kind', kind, 'filter', filter - '{q,error,args,bounds}'::text[], 'options', options,
+    'keep_attempts', keep_attempts, 'rate_per_second', rate_per_second, 'by', by, 'total', counted.total)));
   return new_id;
 end $$;
 comment on function weir.start_operation(text, jsonb, float8, boolean, text, jsonb) is
   'Starts work on many rows, which the service does in the background, oldest first, at up to rate_per_second rows a '
   'second. redrive_dead, purge_dead: dead letters that match a filter (see weir.count_dead) and died before now. '
-  'bulk_cancel, bulk_retry (options {reset_attempts}; without a state in the filter: dead and cancelled jobs), '
+  'bulk_cancel, bulk_retry (options {reset_attempts}; without a state in the filter: dead and cancelled jobs; no '
+  'dead ones whose letter was purged or routed), '
   'bulk_reprioritise (options {priority}), export_jobs (options {format: ndjson or csv, limit}): jobs that exist now '
   'and match a filter (see weir.count_jobs). Returns the id of its row in weir.operation, which shows its progress. '
   'Errors: WR010.';
 
--- A batch of an operation on jobs. A job that moves meanwhile is left as it is: it counts as failed at the end. The
--- savepoint of each (a PL/pgSQL block with an exception) is why batches are of at most fifty. Locks: those of
--- weir.cancel, weir.retry and weir.edit, one job after the other.
+-- A batch of an operation on jobs. A job that moves meanwhile is left as it is: it counts as failed at the end.
+-- Locks: those of the function for its kind.
 create or replace function weir.run_job_batch(op weir.operation, most int, out did int, out passed bigint)
 language plpgsql as $$
 declare
   seen bigint[] := weir.scan_job_ids(op.filter, op.cursor_id, op.until_id, 500);
   states text[] := case when op.filter ->> 'state' is null then weir.bulk_states(op.kind) end;
   ids bigint[];
-  one bigint;
-  written record;
+  steps bigint[];
 begin
   did := 0;
   passed := seen[cardinality(seen)];
-  most := least(most, case when op.kind = 'export_jobs' then least(500,
-    coalesce((op.options ->> 'limit')::numeric, 1000000) - op.done) else 50 end);
+  most := least(most, 500, case when op.kind = 'export_jobs' then
+    coalesce((op.options ->> 'limit')::numeric, 1000000) - op.done end);
   if passed is null or most <= 0 then
     passed := null;
     return;
@@ -116,42 +114,80 @@ begin
   if cardinality(ids) = most then
     passed := ids[most];
   end if;
+  if op.kind = 'bulk_retry' then
+    ids := weir.bulk_retryable(ids);
+  end if;
   if op.kind = 'export_jobs' then
-    if ids <> '{}' then
-      select * into written from weir.export_lines(ids, coalesce(op.options ->> 'format', 'ndjson'));
-      did := coalesce(written.exported, 0);
-      if did < cardinality(ids) and written.last is not null then
-        passed := written.last;
-      end if;
-      if written.lines is not null then
-        insert into weir.operation_result (operation_id, n, body) values (op.id, op.pieces + 1, written.lines);
-        update weir.operation o set pieces = op.pieces + 1 where o.id = op.id;
-      end if;
-    end if;
-    return;
-  end if;
-  if op.kind <> 'bulk_retry' then
+    select * into did, passed from weir.run_export_batch(op, ids, passed);
+  elsif op.kind = 'bulk_reprioritise' then
     perform weir.lock_workflows_of(ids);  -- of steps, in lock order
+    did := weir.reprioritise_jobs(ids, (op.options ->> 'priority')::numeric::int);
+  else
+    -- What happens to one step of a workflow can decide about the next: they are done one by one, up to fifty.
+    steps := array(select s.id from weir.job s where s.id = any (ids) and s.id between ids[1] and passed
+      and s.workflow_id is not null order by s.id limit 51);
+    if cardinality(steps) > 50 then
+      passed := steps[51] - 1;
+      steps := steps[:50];
+    end if;
+    ids := array(select i from unnest(ids) i where i <= passed and i <> all (steps) order by i);
+    did := weir.run_step_batch(op, steps) + case when op.kind = 'bulk_cancel' then weir.cancel_jobs(ids)
+      else weir.retry_jobs(ids, coalesce((op.options ->> 'reset_attempts')::boolean, false)) end;
   end if;
-  foreach one in array ids loop
-    begin
-      if op.kind = 'bulk_cancel' then
-        perform weir.cancel(one);
-      elsif op.kind = 'bulk_retry' then
-        perform weir.retry(one, coalesce((op.options ->> 'reset_attempts')::boolean, false));
-      -- the others keep their place
-      elsif (select j.priority from weir.jobs j where j.id = one) <> (op.options ->> 'priority')::numeric then
-        perform weir.edit(one, jsonb_build_object('priority', op.options -> 'priority'));
-      end if;
-      did := did + 1;
-    exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR004' or sqlstate 'WR005'
-      or serialization_failure then
-      null;  -- it has changed state
-    end;
-  end loop;
 end $$;
 comment on function weir.run_job_batch(weir.operation, int) is
   'Internal. Runs the next batch of an operation on jobs. passed: the id that it has reached; null: nothing is left.';
+
+create or replace function weir.run_export_batch(op weir.operation, ids bigint[], up_to bigint, out did int,
+  out passed bigint) language plpgsql as $$
+declare
+  written record;
+begin
+  did := 0;
+  passed := up_to;
+  if ids = '{}' then
+    return;
+  end if;
+  select * into written from weir.export_lines(ids, coalesce(op.options ->> 'format', 'ndjson'));
+  did := coalesce(written.exported, 0);
+  if did < cardinality(ids) and written.last is not null then
+    passed := written.last;
+  end if;
+  if written.lines is not null then
+    insert into weir.operation_result (operation_id, n, body) values (op.id, op.pieces + 1, written.lines);
+    update weir.operation o set pieces = op.pieces + 1 where o.id = op.id;
+  end if;
+end $$;
+comment on function weir.run_export_batch(weir.operation, bigint[], bigint) is
+  'Internal. Exports these jobs, as many as fit into a piece. passed: the id that it has reached.';
+
+-- The savepoint of each (a PL/pgSQL block with an exception) is why a batch has fifty at most. Locks: the workflows of
+-- the steps if it cancels them, then those of weir.cancel or weir.retry, one step after the other.
+create or replace function weir.run_step_batch(op weir.operation, steps bigint[]) returns int language plpgsql as $$
+declare
+  one bigint;
+  did int := 0;
+begin
+  if op.kind = 'bulk_cancel' then
+    perform weir.lock_workflows_of(steps);
+  end if;
+  foreach one in array steps loop
+    begin
+      if op.kind = 'bulk_cancel' then
+        perform weir.cancel(one);
+      else
+        perform weir.retry(one, coalesce((op.options ->> 'reset_attempts')::boolean, false));
+      end if;
+      did := did + 1;
+    exception when sqlstate 'WR002' or sqlstate 'WR003' or sqlstate 'WR005' or sqlstate 'WR019' or sqlstate 'WR018'
+      or serialization_failure then
+      null;  -- it has changed state, its tenant is at its quota, or its queue is another tenant's now
+    end;
+  end loop;
+  return did;
+end $$;
+comment on function weir.run_step_batch(weir.operation, bigint[]) is
+  'Internal. Cancels or retries steps of workflows. Returns how many.';
 
 -- A batch of an operation on dead letters. Locks: the rows of the letters.
 create or replace function weir.run_dead_letter_batch(op weir.operation, most int, out did int,
@@ -176,7 +212,8 @@ begin
     ordinality u(id, n) on u.id = p.id order by u.n limit most);
   last := case when cardinality(ids) = most then array_position(looked.ids, ids[most]) else looked.n end;
   if op.kind = 'redrive_dead' then
-    did := (select count(*) from weir.run_again(ids, 'redriven', not op.keep_attempts, op.requested_by));
+    did := (select count(*) from weir.run_again(weir.charge_again(weir.fitting_jobs(ids, true), true), 'redriven',
+      not op.keep_attempts, op.requested_by));
   else
     did := weir.purge_dead_letters(ids, op.requested_by);
   end if;

@@ -1,5 +1,5 @@
--- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id
--- finds one partition of each.
+-- Partitions of job, job_outcome, job_event and the logs of jobs, and of the tables of workflows. They share their
+-- bounds, so an id finds one partition of each.
 --
 -- A partition has room for 2^32 ids, more than it ever holds: number = id >> 32. When the current one is old enough,
 -- the sequence jumps to the first id of the next. So each partition covers a span of time, and none can fill up between
@@ -41,7 +41,7 @@ end $$;
 comment on function weir.make_partition(int) is
   'Internal. Makes and attaches partition `number` of each of these tables where it is not there.';
 
--- The caller holds the advisory lock of keep_partitions: two at once could move the sequence back.
+-- The caller has the turn keep_partitions: two at once could move the sequence back.
 create or replace function weir.open_next_partition() returns void language plpgsql as $$
 declare
   next int := (select s.last_value >> 32 from weir.job_id_seq s) + 1;
@@ -54,7 +54,7 @@ begin
 end $$;
 comment on function weir.open_next_partition() is 'Internal. Moves the sequence to the first id of the next partition.';
 
--- One session at a time (advisory lock, transaction level); the others return at once.
+-- One session at a time (turn.sql); the others return at once.
 create or replace function weir.keep_partitions(roll_after interval default '5 hours', ahead int default 2)
 returns text language plpgsql set lock_timeout = '3s' as $$
 declare

@@ -56,7 +56,7 @@ comment on function weir.retained_ids(int, int) is
 
 -- Locks: the tables of the partition, ACCESS EXCLUSIVE, while it writes the rows that are kept. It waits half a second
 -- at most for the lock. Claims wait for it in turn, so only a few rows may be kept. It does not lock the parents, so
--- enqueues continue.
+-- enqueues continue. The lines of logs, which may be long, follow in weir.retain_logs.
 create or replace function weir.retain_partition(number int, keep_at_most int default 1000) returns text
 language plpgsql set lock_timeout = '500ms' as $$
 declare
@@ -69,7 +69,7 @@ begin
   if cardinality(weir.retained_ids(retain_partition.number, keep_at_most + 1)) > keep_at_most then
     return 'kept';
   end if;
-  for part in select * from weir.partitioned_tables() loop
+  for part in select * from weir.partitioned_tables() t where t.name <> 'job_log' loop
     execute format('lock table weir.%I in access exclusive mode', part.name || '_p' || retain_partition.number);
   end loop;
   ids := weir.retained_ids(retain_partition.number, keep_at_most + 1);  -- again, now that nothing can change
@@ -80,7 +80,7 @@ begin
     and cardinality(ids) > 0 then
     return 'rewritten before';
   end if;
-  for part in select * from weir.partitioned_tables() loop
+  for part in select * from weir.partitioned_tables() t where t.name <> 'job_log' loop
     execute format('create temporary table weir_kept on commit drop as select * from weir.%I where %I = any ($1)',
       part.name || '_p' || retain_partition.number, part.key) using ids;
     execute format('truncate weir.%I', part.name || '_p' || retain_partition.number);
@@ -94,6 +94,30 @@ comment on function weir.retain_partition(int, int) is
   'Rewrites an old partition so that only what must be kept remains (not ended, dead letters, ended within their '
   'queue''s retention), if that is at most keep_at_most jobs. Returns emptied, rewritten, rewritten before, kept '
   '(too many) or in use. Fails with lock_timeout if the partition is busy; try again.';
+
+-- Locks: the lines of the partition, ACCESS EXCLUSIVE. It waits half a second at most for the lock. Only readers and
+-- writers of these logs wait for it.
+create or replace function weir.retain_logs(number int) returns boolean language plpgsql
+  set lock_timeout = '500ms' as $$
+declare
+  part text := 'job_log_p' || retain_logs.number;
+begin
+  if not exists (select from weir.job_partition p where p.number = retain_logs.number
+    and p.kept is not null and p.logs_kept is distinct from p.kept) then
+    return false;
+  end if;
+  execute format('lock table weir.%I in access exclusive mode', part);
+  execute format('create temporary table weir_kept on commit drop as select l.* from weir.%I l
+    where exists (select from weir.%I j where j.id = l.job_id)', part, 'job_p' || retain_logs.number);
+  execute format('truncate weir.%I', part);
+  execute format('insert into weir.%I select * from weir_kept', part);
+  drop table weir_kept;
+  update weir.job_partition p set logs_kept = p.kept where p.number = retain_logs.number;
+  return true;
+end $$;
+comment on function weir.retain_logs(int) is
+  'Removes the lines of logs whose jobs retain_partition removed: rewrites those of a partition, if it has not since. '
+  'Returns whether it did. Fails with lock_timeout if they are in use; try again.';
 
 -- Locks: the parents, ACCESS EXCLUSIVE, for a moment. It waits a fifth of a second at most, and enqueues wait behind
 -- it.
@@ -111,7 +135,7 @@ begin
     execute format('lock table weir.%I in access exclusive mode', part || '_p' || drop_partition.number);
     execute format('select exists (select from weir.%I)', part || '_p' || drop_partition.number) into used;
     if used then
-      update weir.job_partition p set kept = null where p.number = drop_partition.number;
+      update weir.job_partition p set kept = null, logs_kept = null where p.number = drop_partition.number;
       return false;
     end if;
   end loop;

@@ -1,6 +1,6 @@
--- Roll-ups: counts of each minute, by queue and kind, made once from the append-only tables. Throughput, latency and
--- failures are read from them instead of from a million rows. A chore calls weir.roll_up. The views add what is not
--- rolled up yet, so they are correct without the chore, only slower.
+-- Roll-ups: counts of each minute, by queue, kind and tenant, made once from the append-only tables. Throughput,
+-- latency and failures are read from them instead of from a million rows. A chore calls weir.roll_up. The views add
+-- the minutes since the last roll-up, so they are correct without the chore, only slower.
 --
 -- An attempt or a job counts in the minute in which it ended. A minute is always counted as a whole and its row
 -- replaced, so it can be counted again. That happens once all of it is visible (weir.settled). If a transaction stays
@@ -27,16 +27,20 @@ begin
   end if;
   with counted as (
     insert into weir.rollup as r select * from weir.count_ends(from_at, until_at)
+    union all select * from weir.count_ends(from_at, until_at, null, true) where weir.has_tenants()
     on conflict on constraint rollup_pkey do update set completed = excluded.completed,
       completed_later = excluded.completed_later, dead = excluded.dead, cancelled = excluded.cancelled,
       failed = excluded.failed, timed_out = excluded.timed_out, lost = excluded.lost, snoozed = excluded.snoozed,
         released = excluded.released, rerun = excluded.rerun,
       wait_seconds = excluded.wait_seconds, wait_longest = excluded.wait_longest, waits = excluded.waits,
       run_seconds = excluded.run_seconds, run_longest = excluded.run_longest, runs = excluded.runs
-    returning r.completed + r.dead + r.cancelled + r.failed + r.timed_out + r.lost + r.snoozed + r.released as n
+    returning r.tenant, r.completed + r.dead + r.cancelled + r.failed + r.timed_out + r.lost + r.snoozed + r.released
+      as n
   )
-  select coalesce(sum(c.n), 0) into rows from counted c;
+  select coalesce(sum(c.n), 0) into rows from counted c where c.tenant = '';
   insert into weir.rollup_failure select * from weir.count_failures(from_at, until_at);
+  perform weir.sum_rollups(from_at, until_at);
+  perform weir.roll_up_work(from_at, until_at);
   return rows;
 end $$;
 comment on function weir.roll_up_minutes(timestamptz, timestamptz, boolean) is
@@ -44,16 +48,18 @@ comment on function weir.roll_up_minutes(timestamptz, timestamptz, boolean) is
   'the number of ends and attempts.';
 
 create or replace function weir.add_enqueued(counted jsonb, sign int) returns void language sql as $$
-  insert into weir.rollup as r (at, queue_id, kind, enqueued)
-  select x.at, x.queue_id, x.kind, sign * x.enqueued from jsonb_to_recordset(counted) x(at timestamptz, queue_id int,
-    kind text, enqueued bigint)
-  on conflict on constraint rollup_pkey do update set enqueued = r.enqueued + excluded.enqueued
+  insert into weir.rollup as r (at, queue_id, kind, tenant, enqueued)
+  select x.at, x.queue_id, x.kind, coalesce(x.tenant, ''), sign * sum(x.enqueued)
+  from jsonb_to_recordset(counted) x(at timestamptz, queue_id int, kind text, tenant text, enqueued bigint)
+  group by x.at, x.queue_id, x.kind, grouping sets ((), (x.tenant)) having grouping(x.tenant) = 1 or x.tenant <> ''
+  on conflict on constraint rollup_pkey do update set enqueued = r.enqueued + excluded.enqueued;
+  select weir.sum_enqueued(counted, sign)
 $$;
 comment on function weir.add_enqueued(jsonb, int) is
   'Internal. Adds enqueued jobs to their minutes, or subtracts them with sign -1.';
 
 -- One step of bounded size: the next range of ids; or else the next minutes; or else one range or minute that was not
--- settled before. One session at a time (advisory lock, transaction level). READ COMMITTED only: after it has read up
+-- settled before. One session at a time (turn.sql). READ COMMITTED only: after it has read up
 -- to where all is visible, it must see all that was committed by then.
 create or replace function weir.roll_up(patience interval default '30 s', most int default 500000, out did text,
   out counted bigint, out until timestamptz)
@@ -86,10 +92,10 @@ begin
   high := case when c.seq < settled_seq then settled_seq when c.seq < drawn_seq and settled_at <= now_at - patience
     then drawn_seq end;
   if high is not null then
-    select coalesce(jsonb_agg(jsonb_build_object('at', e.at, 'queue_id', e.queue_id, 'kind', e.kind, 'enqueued',
-      e.enqueued)), '[]'),
-      coalesce(sum(e.enqueued), 0), case when sum(e.enqueued) >= most then max(e.highest) else high end
+    select coalesce(jsonb_agg(to_jsonb(e)), '[]'), coalesce(sum(e.enqueued), 0),
+      case when sum(e.enqueued) >= most then max(e.highest) else high end
       into tally, counted, high from weir.count_enqueued(c.seq, high, most) e;
+    tally := weir.name_tally(tally);
     perform weir.add_enqueued(tally, 1);
     if high > settled_seq then
       insert into weir.rollup_unsettled_ids (low, high, counted) values (c.seq, high, tally);
@@ -132,7 +138,7 @@ begin
     perform weir.add_enqueued(late.counted, -1);
     select coalesce(jsonb_agg(to_jsonb(e)), '[]'), coalesce(sum(e.enqueued), 0) into tally, counted
       from weir.count_enqueued(late.low, late.high) e;
-    perform weir.add_enqueued(tally, 1);
+    perform weir.add_enqueued(weir.name_tally(tally), 1);
     return;
   end if;
   did := 'nothing';
@@ -160,11 +166,12 @@ begin
       delete from weir.rollup r where r.seconds = 60 and r.at >= hour and r.at < hour + interval '1 hour' returning r.*
     )
     insert into weir.rollup as r
-    select hour, 3600, g.queue_id, g.kind, sum(g.enqueued), sum(g.completed), sum(g.completed_later), sum(g.dead),
+    select hour, 3600, g.queue_id, g.kind, g.tenant, sum(g.enqueued), sum(g.completed), sum(g.completed_later),
+      sum(g.dead),
       sum(g.cancelled), sum(g.failed), sum(g.timed_out), sum(g.lost),
       sum(g.snoozed), sum(g.released), sum(g.rerun), sum(g.wait_seconds), max(g.wait_longest),
         weir.merge_histograms(g.waits), sum(g.run_seconds), max(g.run_longest), weir.merge_histograms(g.runs)
-    from gone g group by g.queue_id, g.kind
+    from gone g group by g.queue_id, g.kind, g.tenant
     on conflict on constraint rollup_pkey do update set enqueued = r.enqueued + excluded.enqueued,
       completed = r.completed + excluded.completed,
       completed_later = r.completed_later + excluded.completed_later, dead = r.dead + excluded.dead,
@@ -178,10 +185,16 @@ begin
         runs = weir.add_histograms(r.runs, excluded.runs);
     folded := folded + 1;
   end loop;
-  delete from weir.rollup_failure f where f.at < bound;
+  perform weir.fold_failures(bound);
+  delete from weir.rollup_failure_hour f where f.at < now() - hours_for;
   delete from weir.rollup r where r.seconds = 3600 and r.at < now() - hours_for;
+  delete from weir.rollup_sum s where s.seconds = 60 and s.at < bound;
+  delete from weir.rollup_sum s where s.seconds = 3600 and s.at < now() - hours_for;
+  delete from weir.rollup_worker w where w.seconds = 60 and w.at < bound;
+  delete from weir.rollup_worker w where w.seconds = 3600 and w.at < now() - hours_for;
+  delete from weir.rollup_name n where n.seen_at < now() - interval '7 days';
   return folded;
 end $$;
 comment on function weir.sweep_rollups(interval, interval, int) is
-  'Folds minutes older than minutes_for into hours, up to `most` hours, and removes hours older than hours_for, and '
-  'failures older than minutes_for. Returns how many hours were folded.';
+  'Folds minutes older than minutes_for into hours, up to `most` hours, and failures older than minutes_for into '
+  'hours by class; removes hours older than hours_for. Returns how many hours were folded.';

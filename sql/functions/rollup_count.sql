@@ -2,9 +2,11 @@
 
 -- One pass over what ended in a time. Facts and earlier events are looked up one by one, which OFFSET 0 holds the
 -- planner to: a join might begin with all facts there are.
-create or replace function weir.count_ends(from_at timestamptz, until_at timestamptz, of_queue int default null)
-returns setof weir.rollup language plpgsql stable
+create or replace function weir.count_ends(from_at timestamptz, until_at timestamptz, of_queue int default null,
+  of_tenants boolean default false) returns setof weir.rollup language plpgsql stable
 set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set enable_sort = off as $$
+declare
+  full_of text[] := weir.names_full();
 begin
   return query
   with ends as (
@@ -21,7 +23,10 @@ begin
     from weir.job_event e where e.at >= from_at and e.at < until_at
       and e.kind in ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'retried', 'redriven')
   ), times as (
-    select date_bin('1 minute', x.ended_at, 'epoch') as at, j.queue_id, j.kind, x.what, x.attempt,
+    select date_bin('1 minute', x.ended_at, 'epoch') as at, j.queue_id,
+      case when full_of = '{}' then j.kind else weir.rollup_name('kind', j.kind, full_of) end as kind,
+      case when not of_tenants then '' when full_of = '{}' then j.tenant
+        else weir.rollup_name('tenant', j.tenant, full_of) end as tenant, x.what, x.attempt,
       case when x.what = 'completed' then greatest(date_part('epoch', x.ended_at - x.started_at), 0) end as run,
       -- Every attempt that failed has its event, so the outcomes of dead and cancelled jobs add no wait.
       case when x.what in ('completed', 'failed', 'timed_out', 'lost', 'snoozed', 'released')
@@ -31,14 +36,14 @@ begin
             and coalesce(e.run_at, e.at) <= x.started_at
              and e.kind in ('failed', 'timed_out', 'lost', 'snoozed', 'released', 'retried', 'redriven', 'edited')),
           j.run_at, j.created_at)), 0) end as wait
-    from ends x cross join lateral (select f.queue_id, f.kind, f.run_at, f.created_at from weir.job f
+    from ends x cross join lateral (select f.queue_id, f.kind, f.tenant, f.run_at, f.created_at from weir.job f
       where f.id = x.job_id offset 0) j
-    where of_queue is null or j.queue_id = of_queue
+    where (of_queue is null or j.queue_id = of_queue) and (not of_tenants or j.tenant is not null)
     offset 0
   ), sized as (
     select t.*, weir.time_bucket(t.wait) as wait_bucket, weir.time_bucket(t.run) as run_bucket from times t
   ), summed as (
-    select s.at, s.queue_id, s.kind, s.wait_bucket, s.run_bucket, grouping(s.wait_bucket) as no_wait,
+    select s.at, s.queue_id, s.kind, s.tenant, s.wait_bucket, s.run_bucket, grouping(s.wait_bucket) as no_wait,
       grouping(s.run_bucket) as no_run, count(*) as n,
       count(*) filter (where s.what = 'completed') as completed,
         count(*) filter (where s.what = 'completed' and s.attempt > 1) as completed_later,
@@ -50,10 +55,10 @@ begin
       coalesce(sum(s.wait), 0) as wait_seconds, coalesce(max(s.wait), 0) as wait_longest,
         coalesce(sum(s.run), 0) as run_seconds, coalesce(max(s.run), 0) as run_longest
     from sized s
-    group by grouping sets ((s.at, s.queue_id, s.kind), (s.at, s.queue_id, s.kind, s.wait_bucket),
-      (s.at, s.queue_id, s.kind, s.run_bucket))
+    group by s.at, s.queue_id, s.kind, s.tenant, grouping sets ((), (s.wait_bucket), (s.run_bucket))
   )
-  select s.at, 60::smallint, s.queue_id, s.kind, 0::bigint, max(s.completed), max(s.completed_later), max(s.dead),
+  select s.at, 60::smallint, s.queue_id, s.kind, s.tenant, 0::bigint, max(s.completed), max(s.completed_later),
+    max(s.dead),
     max(s.cancelled), max(s.failed), max(s.timed_out), max(s.lost),
     max(s.snoozed), max(s.released), max(s.rerun),
     max(s.wait_seconds), max(s.wait_longest), weir.histogram(array_agg(s.wait_bucket) filter (where s.no_wait = 0
@@ -62,65 +67,78 @@ begin
     max(s.run_seconds), max(s.run_longest), weir.histogram(array_agg(s.run_bucket) filter (where s.no_run = 0
       and s.run_bucket is not null),
       array_agg(s.n::int) filter (where s.no_run = 0 and s.run_bucket is not null))
-  from summed s group by s.at, s.queue_id, s.kind;
+  from summed s group by s.at, s.queue_id, s.kind, s.tenant;
 end $$;
-comment on function weir.count_ends(timestamptz, timestamptz, int) is
-  'Internal. Counts what ended from one time until before another, by minute, queue and kind.';
+comment on function weir.count_ends(timestamptz, timestamptz, int, boolean) is
+  'Internal. Counts what ended from one time until before another, by minute, queue and kind. of_tenants: only the '
+  'jobs of tenants, and by tenant as well.';
 
 create or replace function weir.count_failures(from_at timestamptz, until_at timestamptz, of_queue int default null)
 returns setof weir.rollup_failure language plpgsql stable
 set jit = off set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+  full_of text[] := weir.names_full();
 begin
   return query
   with failures as (
-    select date_bin('1 minute', e.at, 'epoch') as at, j.queue_id, j.kind, e.kind as event,
+    select date_bin('1 minute', e.at, 'epoch') as at, j.queue_id, weir.rollup_name('kind', j.kind, full_of) as kind,
+      weir.rollup_name('tenant', j.tenant, full_of) as tenant, e.kind as event,
       coalesce(left(e.detail ->> 'type', 100), '') as type,
       coalesce(left(e.detail ->> 'message', 200), '') as message, count(*) as attempts, max(e.at) as last_at,
         max(e.job_id) as last_job_id
-    from weir.job_event e cross join lateral (select f.queue_id, f.kind from weir.job f
+    from weir.job_event e cross join lateral (select f.queue_id, f.kind, f.tenant from weir.job f
       where f.id = e.job_id offset 0) j
     where e.at >= from_at and e.at < until_at and e.kind in ('failed', 'timed_out', 'lost')
       and (of_queue is null or j.queue_id = of_queue)
-    group by 1, 2, 3, 4, 5, 6
+    group by 1, 2, 3, 4, 5, 6, 7
   ), ranked as (
-    select f.*, row_number() over (partition by f.at, f.queue_id order by f.attempts desc,
+    select f.*, row_number() over (partition by f.at, f.queue_id, f.tenant order by f.attempts desc,
       f.last_job_id desc) > 50 as rare from failures f
   )
-  select r.at, r.queue_id, r.kind, r.event, case when r.rare then '' else r.type end, case when r.rare then '(others)'
+  select r.at, r.queue_id, r.kind, r.tenant, r.event, case when r.rare then '' else r.type end,
+    case when r.rare then '(others)'
     else r.message end,
     sum(r.attempts)::bigint, max(r.last_at), max(r.last_job_id)
-  from ranked r group by 1, 2, 3, 4, 5, 6;
+  from ranked r group by 1, 2, 3, 4, 5, 6, 7;
 end $$;
 comment on function weir.count_failures(timestamptz, timestamptz, int) is
-  'Internal. Counts the attempts that failed from one time until before another, by minute, queue, kind and error.';
+  'Internal. Counts the attempts that failed from one time until before another, by minute, queue, kind, tenant '
+  'and error.';
 
 create or replace function weir.count_enqueued(low bigint, high bigint, most int default null,
   of_queue int default null)
-returns table (at timestamptz, queue_id int, kind text, enqueued bigint, highest bigint) language plpgsql stable
+returns table (at timestamptz, queue_id int, kind text, tenant text, enqueued bigint, highest bigint)
+language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
 begin
   return query
-  select date_bin('1 minute', j.created_at, 'epoch'), j.queue_id, j.kind, count(*), max(j.id)
-  from (select x.id, x.created_at, x.queue_id, x.kind from weir.job x where x.id > count_enqueued.low
+  select date_bin('1 minute', j.created_at, 'epoch'), j.queue_id, j.kind, coalesce(j.tenant, ''), count(*), max(j.id)
+  from (select x.id, x.created_at, x.queue_id, x.kind, x.tenant from weir.job x where x.id > count_enqueued.low
     and x.id <= count_enqueued.high order by x.id limit most) j
   where of_queue is null or j.queue_id = of_queue
-  group by 1, 2, 3;
+  group by 1, 2, 3, 4;
 end $$;
 comment on function weir.count_enqueued(bigint, bigint, int, int) is
-  'Internal. Counts the jobs with ids above low and up to high, the first `most` of them, by minute, queue and kind.';
+  'Internal. Counts the jobs with ids above low and up to high, the first `most` of them, by minute, queue, '
+  'kind and tenant.';
 
-create or replace function weir.pending_rollup(of_queue int default null) returns setof weir.rollup
-language plpgsql stable as $$
+create or replace function weir.pending_rollup(of_queue int default null, of_tenants boolean default false)
+returns setof weir.rollup language plpgsql stable as $$
 declare
   c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  full_of text[] := weir.names_full();
 begin
-  return query select * from weir.count_ends(c.until, 'infinity', of_queue);
-  return query select e.at, 60::smallint, e.queue_id, e.kind, e.enqueued, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
+  return query select * from weir.count_ends(c.until, 'infinity', of_queue, of_tenants);
+  return query select e.at, 60::smallint, e.queue_id, weir.rollup_name('kind', e.kind, full_of),
+    case when of_tenants then weir.rollup_name('tenant', e.tenant, full_of) else '' end, e.enqueued,
+    0::bigint, 0::bigint, 0::bigint, 0::bigint,
     0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,
     0::float8, 0::float8, '{}'::int[], 0::float8, 0::float8, '{}'::int[]
-      from weir.count_enqueued(c.seq, 9223372036854775807, null, of_queue) e;
+      from weir.count_enqueued(c.seq, 9223372036854775807, null, of_queue) e
+      where not of_tenants or e.tenant <> '';
 end $$;
-comment on function weir.pending_rollup(int) is 'Internal. The minutes since the last roll-up, counted now.';
+comment on function weir.pending_rollup(int, boolean) is
+  'Internal. The minutes since the last roll-up, counted now; of_tenants: only the jobs of tenants, by tenant.';
 
 -- For one queue, and without the kind and the wait of the jobs, which only their facts and events tell: it reads just
 -- the outcomes, about ten times as fast as weir.count_ends.

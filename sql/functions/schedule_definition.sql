@@ -3,7 +3,7 @@
 create or replace function weir.schedule_job_problem(job jsonb) returns text[] language plpgsql stable as $$
 declare
   problem text[] := case when job is not null then weir.job_problem(job) end;
-  single constant text[] := '{idempotency_key,run_at,parent_id}';  -- meant for one job, not for each run
+  single constant text[] := '{idempotency_key,run_at,parent_id,principal}';  -- meant for one job, not for each run
 begin
   if problem is null and jsonb_typeof(job) = 'object' and job ?| single then
     problem := array[
@@ -92,7 +92,10 @@ begin
     ('at', case when s.at <= now_at and s.at is distinct from base.at then 'must not be in the past'
       when s.at >= weir.last_slot_before() then 'must be before 9999-12-31 in UTC' end),
     ('job', case when needs_job and s.job is null and s.workflow is null then 'is required: what each slot makes' end),
-    ('workflow', case when s.workflow is not null and s.job is not null then 'and job exclude each other' end),
+    ('workflow', case when s.workflow is not null and s.job is not null then 'and job exclude each other'
+      -- nodes alone write it
+      when exists (select from weir.all_steps(s.workflow) a where jsonb_typeof(a) = 'object' and a ? 'principal')
+        then 'has a step with a principal, which is no field of a step' end),
     ((weir.schedule_job_problem(s.job))[1], (weir.schedule_job_problem(s.job))[2])
   ) f(field, problem) where f.problem is not null limit 1;
   if found then
@@ -106,7 +109,7 @@ comment on function weir.check_schedule(weir.schedule, jsonb, weir.schedule, boo
 -- Parses a definition. `base` is the schedule that it replaces, or null fields. Its progress is kept, and so is its
 -- anchor where the definition has none, so that applying one definition again does not shift the interval.
 create or replace function weir.parse_schedule(name text, definition jsonb, base weir.schedule,
-  needs_job boolean default true)
+  needs_job boolean default true, tenant text default null)
 returns weir.schedule language plpgsql stable as $$
 #variable_conflict use_variable
 declare
@@ -128,12 +131,14 @@ begin
   perform weir.check_schedule_fields(d);
 
   s.name := name;
+  s.tenant := coalesce(base.tenant, tenant);
   s.cron := d ->> 'cron';
   s.every_seconds := (d ->> 'every_seconds')::numeric::int;
   s.at := (d ->> 'at')::timestamptz;
   s.timezone := coalesce(d ->> 'timezone', 'UTC');
-  s.job := d -> 'job';
+  s.job := (d -> 'job') || case when s.tenant is null then '{}' else jsonb_build_object('tenant', s.tenant) end;
   s.workflow := d -> 'workflow';
+  s.queues := weir.schedule_queues(s.job, s.workflow);
   s.jitter_seconds := coalesce((d ->> 'jitter_seconds')::numeric::int, 0);
   s.starts_at := (d ->> 'starts_at')::timestamptz;
   s.ends_at := (d ->> 'ends_at')::timestamptz;
@@ -157,8 +162,29 @@ begin
   s.fields := weir.check_schedule(s, d, base, needs_job);
   return s;
 end $$;
-comment on function weir.parse_schedule(text, jsonb, weir.schedule, boolean) is
-  'Internal. The schedule that a definition describes. Raises WR010.';
+comment on function weir.parse_schedule(text, jsonb, weir.schedule, boolean, text) is
+  'Internal. The schedule that a definition describes, of a tenant. Raises WR010.';
+
+create or replace function weir.all_steps(workflow jsonb) returns setof jsonb language sql immutable as $$
+  with recursive step as (
+    select s from jsonb_array_elements(case when jsonb_typeof(workflow -> 'steps') = 'array'
+      then workflow -> 'steps' else '[]' end) s
+    union all
+    select n from step cross join jsonb_array_elements(case when jsonb_typeof(s #> '{workflow,steps}') = 'array'
+      then s #> '{workflow,steps}' else '[]' end) n
+  )
+  select s from step
+$$;
+comment on function weir.all_steps(jsonb) is 'Internal. The steps of a workflow, and of the workflows in them.';
+
+-- A step without a worker waits in no queue.
+create or replace function weir.schedule_queues(job jsonb, workflow jsonb) returns text[] language sql immutable as $$
+  select case when jsonb_typeof(job) = 'object' then array[coalesce(job ->> 'queue', 'default')]
+    else array(select distinct coalesce(s ->> 'queue', 'default') from weir.all_steps(workflow) s
+      where coalesce(s ->> 'kind', s ->> 'queue') is not null) end
+$$;
+comment on function weir.schedule_queues(jsonb, jsonb) is
+  'Internal. The queues of the job of a schedule, or of all steps of its workflow.';
 
 -- Raises the errors of weir.check_workflow, with the field's place in the schedule.
 create or replace function weir.check_schedule_workflow(workflow jsonb) returns void language plpgsql stable as $$

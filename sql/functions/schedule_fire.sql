@@ -97,6 +97,7 @@ begin
   f.due_at := weir.slot_due(s, s.next_slot_at);
   f.is_workflow := s.job is null;
   f.definition := weir.fill_template(coalesce(s.job, s.workflow), s, s.next_slot_at, s.runs + 1);
+  f.tenant := s.tenant;
   f.punctual := s.tries = 0 and s.waiting_for is null;
   f.misfires_checked_at := s.misfires_checked_at;
   f.detail := case
@@ -171,11 +172,12 @@ $$;
 comment on function weir.save_progress(weir.schedule) is 'Internal. Writes the progress of a locked schedule.';
 
 -- All jobs go into one enqueue_batch. If that refuses, or if one of the firings is a workflow, each is made
--- separately, so that a full queue stops only its own schedules. Errors of the moment rather than of the job (locks,
--- connections, resources) go to the caller.
+-- separately, so that a full queue, a tenant at its quota or a lock that another transaction holds (of a unique key, or
+-- of a tenant's quota) stops only its own schedules. Other errors of the moment rather than of the job (connections,
+-- resources) go to the caller.
 create or replace function weir.enqueue_firings(firings weir.firing[])
 returns table (schedule_id bigint, job_id bigint, workflow_id bigint, duplicate boolean, error text)
-language plpgsql as $$
+language plpgsql set lock_timeout = '200ms' as $$
 #variable_conflict use_column
 declare
   ids bigint[];
@@ -190,7 +192,7 @@ begin
         schedules => array(select x.name from unnest(firings) x),
           slots => array(select x.slot_at from unnest(firings) x)) e) b;
     exception when others then
-      if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
+      if left(sqlstate, 2) in ('08', '25', '40', '53', '57') then
         raise;
       end if;
       ids := null;
@@ -204,9 +206,9 @@ begin
   foreach f in array firings loop
     begin
       return query select f.schedule_id, r.job_id, r.workflow_id, r.duplicate, null::text
-        from weir.start_run(f.is_workflow, f.definition, f.name, f.slot_at) r;
+        from weir.start_run(f.is_workflow, f.definition, f.name, f.slot_at, f.tenant) r;
     exception when others then
-      if left(sqlstate, 2) in ('08', '25', '40', '53', '55', '57') then
+      if left(sqlstate, 2) in ('08', '25', '40', '53', '57') then
         raise;
       end if;
       return query select f.schedule_id, null::bigint, null::bigint, false,

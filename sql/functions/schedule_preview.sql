@@ -9,21 +9,22 @@ end $$;
 comment on function weir.check_preview_count(int) is
   'Internal. Raises WR010 unless a preview may have this many slots.';
 
-create or replace function weir.preview_schedule(name text, count int default 20, "from" timestamptz default null)
+create or replace function weir.preview_schedule(name text, count int default 20, "from" timestamptz default null,
+  tenant text default null)
 returns table (slot_at timestamptz, local text, due_at timestamptz, skipped boolean, note text)
 language plpgsql stable as $$
 declare
   s weir.schedule;
 begin
   perform weir.check_preview_count(preview_schedule.count);
-  select x.* into s from weir.schedule x where x.name = preview_schedule.name and x.deleted_at is null;
-  if not found then
-    perform weir.refuse_unknown_schedule(preview_schedule.name);
-  end if;
+  select x.* into s from weir.schedule x where x.name = preview_schedule.name and x.deleted_at is null
+    and coalesce(x.tenant, '') = coalesce(weir.owner_of(weir.caller_bounds('{operator,reader}'),
+      preview_schedule.tenant), '');
+  perform weir.require_schedule(s, preview_schedule.name, preview_schedule.tenant, '{operator,reader}');
   return query select * from weir.describe_slots(s, preview_schedule.count,
     coalesce(preview_schedule.from, s.next_slot_at, clock_timestamp()) - interval '1 us');
 end $$;
-comment on function weir.preview_schedule(text, int, timestamptz) is
+comment on function weir.preview_schedule(text, int, timestamptz, text) is
   'The next slots of a schedule, from its next one or from a time: in UTC and in local time, when each fires with its '
   'jitter, and a note where DST moves, skips or repeats it. A skipped one does not fire. Errors: WR010, WR030.';
 

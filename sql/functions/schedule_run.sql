@@ -1,7 +1,8 @@
 -- Runs: the job or workflow that one slot makes.
 
 -- Placeholders stand for names and times, which need no escaping. One without a value becomes null, or an empty string
--- inside a longer text.
+-- inside a longer text. A job has the tenant of its schedule, even one that looks like a placeholder; a workflow gets
+-- it when it is stored.
 create or replace function weir.fill_template(template jsonb, s weir.schedule, slot timestamptz, run int) returns jsonb
 language plpgsql stable as $$
 declare
@@ -28,18 +29,19 @@ begin
       filled := replace(filled, '{{' || placeholder || '}}', value);
     end if;
   end loop;
-  return filled::jsonb;
+  return filled::jsonb || case when s.tenant is null or s.job is null then '{}'
+    else jsonb_build_object('tenant', s.tenant) end;
 end $$;
 comment on function weir.fill_template(jsonb, weir.schedule, timestamptz, int) is
   'Internal. The job or workflow of a slot, with its placeholders filled in.';
 
 -- The facts of a workflow's steps are written a second time, to name the schedule. No other session can see them yet.
 create or replace function weir.start_run(is_workflow boolean, definition jsonb, schedule text, slot timestamptz,
-  out job_id bigint, out workflow_id bigint, out duplicate boolean) language plpgsql
+  tenant text, out job_id bigint, out workflow_id bigint, out duplicate boolean) language plpgsql
 set jit = off set enable_seqscan = off as $$
 begin
   if is_workflow then
-    workflow_id := weir.submit_workflow(definition);
+    select w.workflow_id into workflow_id from weir.store_workflow(definition, tenant => start_run.tenant) w;
     duplicate := false;
     update weir.job j set schedule = start_run.schedule, slot = start_run.slot
     where j.id > start_run.workflow_id
@@ -50,30 +52,32 @@ begin
       schedules => array[start_run.schedule], slots => array[start_run.slot]) b;
   end if;
 end $$;
-comment on function weir.start_run(boolean, jsonb, text, timestamptz) is
+comment on function weir.start_run(boolean, jsonb, text, timestamptz, text) is
   'Internal. Makes the job, or submits the workflow, of one slot.';
 
-create or replace function weir.trigger_schedule(name text) returns bigint language plpgsql as $$
+create or replace function weir.trigger_schedule(name text, tenant text default null) returns bigint
+language plpgsql as $$
 #variable_conflict use_column
 declare
   s weir.schedule;
   slot timestamptz := clock_timestamp();
   run record;
 begin
-  select x.* into s from weir.schedule x where x.name = trigger_schedule.name and x.deleted_at is null;
-  if not found then
-    perform weir.refuse_unknown_schedule(trigger_schedule.name);
-  end if;
+  select x.* into s from weir.schedule x where x.name = trigger_schedule.name and x.deleted_at is null
+    and coalesce(x.tenant, '') = coalesce(weir.owner_of(weir.caller_bounds(), trigger_schedule.tenant), '');
+  perform weir.require_schedule(s, trigger_schedule.name, trigger_schedule.tenant);
   select r.* into run
-  from weir.start_run(s.job is null, weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs), s.name, slot) r;
+  from weir.start_run(s.job is null, weir.fill_template(coalesce(s.job, s.workflow), s, slot, s.runs), s.name, slot,
+    s.tenant) r;
   insert into weir.schedule_slot (schedule_id, slot_at, manual, outcome, due_at, fired_at, job_id, workflow_id)
   values (s.id, slot, true, case when run.duplicate then 'duplicate' else 'enqueued' end, slot, slot,
     run.job_id, run.workflow_id);
-  perform weir.record_change('triggerSchedule', 'schedules/' || trigger_schedule.name, null, jsonb_strip_nulls(
+  perform weir.record_change('triggerSchedule', weir.object_path('schedules', s.name, s.tenant), null,
+    jsonb_strip_nulls(
     jsonb_build_object('job_id', run.job_id::text, 'workflow_id', run.workflow_id::text)));
   return coalesce(run.job_id, run.workflow_id);
 end $$;
-comment on function weir.trigger_schedule(text) is
+comment on function weir.trigger_schedule(text, text) is
   'Makes a schedule''s job, or submits its workflow, now, even if it is paused or finished or its last run is '
   'active. Its slots and max_runs are not affected. Returns the id of the job or workflow. Errors: WR010, WR013, '
   'WR030.';

@@ -2,25 +2,29 @@
 -- they would slow down every enqueue. A function cannot build an index concurrently, so weir.seal_step returns the
 -- next statement for its caller to run, one index at a time.
 
-create or replace function weir.error_words(error jsonb) returns tsvector language sql immutable
-  return to_tsvector('pg_catalog.simple', coalesce(error ->> 'type', '') || ' ' || coalesce(error ->> 'message', ''));
-comment on function weir.error_words(jsonb) is
-  'The words of an error''s type and message, to search for with @@; sealed partitions of job_outcome and job_event '
-  'have an index of them.';
-
 create or replace function weir.search_indexes() returns table (parent text, name text, definition text)
 language sql immutable as $$
   values ('job', 'by_kind', '(kind, id)'), ('job', 'by_queue', '(queue_id, id)'),
-    ('job', 'by_tenant', '(tenant, id) where tenant is not null'),
+    ('job', 'by_tenant', '(tenant, id) where tenant is not null'), ('job', 'by_priority', '(priority)'),
+    ('job', 'created_at', 'using brin (created_at) with (pages_per_range = 16)'),
     ('job', 'tags', 'using gin (tags) where tags is not null'), ('job', 'args', 'using gin (args jsonb_path_ops)'),
+    ('job', 'words', 'using gin (weir.job_words(kind, args, tags))'),
+    ('job_outcome', 'by_state', $i$(state, job_id) where state <> 'completed'$i$),
+    ('job_outcome', 'by_worker', '(worker)'), ('job_outcome', 'attempts', '(attempt) where attempt > 1'),
+    ('job_outcome', 'run_time', '((finished_at - started_at))'),
+    ('job_outcome', 'started_at', 'using brin (started_at) with (pages_per_range = 16)'),
+    ('job_outcome', 'error_type', $i$((error ->> 'type')) where (error ->> 'type') is not null$i$),
     ('job_outcome', 'error_words', 'using gin (weir.error_words(error)) where error is not null'),
+    ('job_event', 'error_type', $i$((detail ->> 'type')) where kind in ('failed', 'timed_out', 'lost')
+      and (detail ->> 'type') is not null$i$),
     ('job_event', 'error_words', $i$using gin (weir.error_words(detail))
       where kind in ('failed', 'timed_out', 'lost')$i$)
 $$;
 comment on function weir.search_indexes() is 'Internal. The indexes of a sealed partition, by its parent table.';
 
 -- An invalid index was interrupted while it was built, unless another session is building it now. Partitions that
--- retention has rewritten are small and need no index. Locks: the row of the partition.
+-- retention has rewritten are small and need no index. Locks: the row of the partition, and for its statistics the
+-- partition, SHARE UPDATE EXCLUSIVE.
 create or replace function weir.seal_step(out partition int, out statement text) language plpgsql set jit = off as $$
 #variable_conflict use_column
 declare
@@ -52,6 +56,12 @@ begin
         statement := format('drop index concurrently weir.%I', i.index_name);
       end if;
       return;
+    end loop;
+    -- Of an expression there are statistics only when its index has been analysed.
+    for i in select distinct s.parent || '_p' || p.number as child from weir.search_indexes() s
+      where (s.parent = 'job') = p.facts
+    loop
+      execute format('analyze weir.%I', i.child);
     end loop;
     if p.facts then
       update weir.job_partition x set sealed_at = clock_timestamp() where x.number = p.number;

@@ -6,6 +6,8 @@ create or replace function weir.timeline(job_id bigint)
 returns table (at timestamptz, event text, attempt smallint, worker text, cause text, run_at timestamptz, detail jsonb)
 language plpgsql stable set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
+declare
+  viewer text := weir.viewer_tenant();
 begin
   perform weir.require_job(timeline.job_id, '{producer,reader,operator}');
   if not exists (select from weir.job j where j.id = timeline.job_id) then
@@ -17,7 +19,7 @@ begin
       coalesce(e.detail, '{}') as detail,
       max(e.at) filter (where e.kind not in ('routed', 'purged')) over (order by e.at rows between unbounded preceding
         and 1 preceding) as before
-    from weir.job_event e where e.job_id = timeline.job_id
+    from weir.job_event e where e.job_id = timeline.job_id and e.kind <> 'replayed'
   ), steps as materialized (
     -- place: the position of a step. An end comes after the event that caused it, whichever was written first. The
     -- redrive or purge of a dead letter comes after the end.
@@ -68,6 +70,9 @@ begin
     select x.* from (select distinct on (o.started_at) o.started_at, 4, o.started_at, 'started', o.attempt, o.worker,
       null::text, null::timestamptz, '{}'::jsonb
       from ordered o where o.started_at is not null order by o.started_at) x
+    union all  -- it changes nothing for the job
+    select e.at, 5, e.at, 'replayed', e.attempt, null, null, null, e.detail
+    from weir.job_event e where e.job_id = timeline.job_id and e.kind = 'replayed'
     union all
     select o.place, 6, o.at, 'available', o.made, null, o.kind, null, '{}' from ordered o where o.becomes = 'available'
     union all  -- a step is released in the transaction that ends the last of its dependencies
@@ -87,7 +92,8 @@ begin
     select o.run_at, 3, o.run_at, 'available', o.made, null, 'due', null, '{}' from ordered o
       where o.run_at <= least(coalesce(o.next_at, 'infinity'), clock_timestamp())
   )
-  select m.at, m.kind, m.attempt::smallint, m.worker, m.cause, m.run_at, nullif(jsonb_strip_nulls(m.detail), '{}')
+  select m.at, m.kind, m.attempt::smallint, m.worker, m.cause, m.run_at,
+    nullif(weir.shown_detail(jsonb_strip_nulls(m.detail), viewer), '{}')
     from moments m order by m.place, m.rank;
 end $$;
 comment on function weir.timeline(bigint) is

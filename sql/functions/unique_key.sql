@@ -35,7 +35,9 @@ comment on function weir.take_unique_key(jsonb, text, bigint, bigint[]) is
 create or replace function weir.take_idempotency_key(job jsonb, tenant text, candidate bigint) returns bigint
 language plpgsql set jit = off set enable_seqscan = off as $$
 declare
-  mark text := md5((job - '{idempotency_key,principal}'::text[])::text);
+  -- Of the same args each encryption is another one.
+  mark text := md5((job - case when weir.is_encrypted(job -> 'args') then '{idempotency_key,principal,args}'::text[]
+    else '{idempotency_key,principal}' end)::text);
   taken weir.job_idempotency;
 begin
   loop

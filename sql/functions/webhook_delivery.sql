@@ -1,32 +1,36 @@
 -- Deliveries: one for each event that a webhook receives, with the attempts to send it.
 
 create or replace function weir.event_body(id text, event text, at timestamptz, job_id bigint, queue text, kind text,
-  attempt int, worker text, run_at timestamptz, error jsonb) returns jsonb
+  attempt int, worker text, run_at timestamptz, error jsonb, error_text boolean) returns jsonb
 language sql stable as $$
   select jsonb_strip_nulls(jsonb_build_object('id', id, 'event', event, 'at',
     to_char(at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), 'job_id', job_id::text, 'queue', queue,
     'kind', kind, 'attempt', attempt, 'worker', worker, 'run_at',
       to_char(run_at at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-    'error', jsonb_build_object('message', left(error ->> 'message', 200), 'type', left(error ->> 'type', 200))))
+    'error', jsonb_build_object('message', case when error_text then left(error ->> 'message', 200) end,
+      'type', left(error ->> 'type', 200))))
       - case when error is null then 'error' else '' end
 $$;
-comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb) is
-  'Internal. An event as webhooks receive it. Of an error they get the first 200 characters: weir work puts what a '
-  'command wrote to standard error behind its exit status.';
+comment on function weir.event_body(text, text, timestamptz, bigint, text, text, int, text, timestamptz, jsonb,
+  boolean) is
+  'Internal. An event as webhooks receive it. Of an error they get the type and, with error_text, the first 200 '
+  'characters of its message: weir work puts what a command wrote to standard error behind its exit status.';
 
-create or replace function weir.test_webhook(name text) returns bigint language plpgsql as $$
+create or replace function weir.test_webhook(name text, tenant text default null) returns bigint language plpgsql as $$
 declare
+  w weir.webhook := weir.lock_webhook(test_webhook.name, test_webhook.tenant);
   new_id bigint;
 begin
   insert into weir.webhook_delivery as d (webhook_id, event_id, event, body)
-  select w.id, e.id, 'test', weir.event_body(e.id, 'test', clock_timestamp(), null, null, null, null, null, null, null)
-  from (select weir.webhook_id(test_webhook.name) as id) w, (select 'test-' || gen_random_uuid() as id) e
+  select w.id, e.id, 'test',
+    weir.event_body(e.id, 'test', clock_timestamp(), null, null, null, null, null, null, null, false)
+  from (select 'test-' || gen_random_uuid() as id) e
   returning d.id into new_id;
-  perform weir.record_change('testWebhook', 'webhooks/' || test_webhook.name, null,
+  perform weir.record_change('testWebhook', weir.object_path('webhooks', w.name, w.tenant), null,
     jsonb_build_object('delivery', new_id::text));
   return new_id;
 end $$;
-comment on function weir.test_webhook(text) is
+comment on function weir.test_webhook(text, text) is
   'Sends a webhook an event named test, even while it is disabled. Returns the id of its row in '
   'weir.webhook_delivery, which shows the result. Errors: WR040.';
 
@@ -91,9 +95,10 @@ begin
       and e.kind = any (event_kinds)
   ), matching as (
     select m.*, q.name as queue, j.kind from moments m
-    cross join lateral (select f.queue_id, f.kind from weir.job f where f.id = m.job_id offset 0) j
+    cross join lateral (select f.queue_id, f.kind, f.tenant from weir.job f where f.id = m.job_id offset 0) j
     join weir.queue q on q.id = j.queue_id
     where (w.queues = '{}' or q.name = any (w.queues)) and (w.kinds = '{}' or j.kind = any (w.kinds))
+      and (w.tenant is null or j.tenant = w.tenant)
     order by m.at fetch first (most) rows with ties
   ), enqueued as (
     select j.created_at as at, 'enqueued' as event, j.id as job_id, 0::smallint as attempt, null::text as worker,
@@ -101,10 +106,11 @@ begin
     from weir.job j join weir.queue q on q.id = j.queue_id
     where j.id > w.cursor_seq and j.id <= to_seq and 'enqueued' = any (w.events)
       and (w.queues = '{}' or q.name = any (w.queues)) and (w.kinds = '{}' or j.kind = any (w.kinds))
+      and (w.tenant is null or j.tenant = w.tenant)
   ), told as (
     insert into weir.webhook_delivery (webhook_id, event_id, event, job_id, body)
     select w.id, x.id, x.event, x.job_id, weir.event_body(x.id, x.event, x.at, x.job_id, x.queue, x.kind, x.attempt,
-      x.worker, x.run_at, x.error)
+      x.worker, x.run_at, x.error, w.error_text)
     from (select a.*, format('%s-%s-%s-%s', a.job_id, a.event, a.attempt,
       (date_part('epoch', a.at) * 1000000)::bigint) as id
           from (select * from enqueued union all select m.at, m.event, m.job_id, m.attempt, m.worker, m.run_at,
@@ -172,11 +178,12 @@ begin
   select * into w from weir.webhook x where x.id = d.webhook_id;
   if record_delivery_attempt.status = 410 then
     perform weir.act_as_engine();
-    perform weir.disable_webhook(w.name, 'the receiver answered 410: gone');
+    perform weir.disable_webhook(w.name, 'the receiver answered 410: gone', w.tenant);
   elsif w.failing_since + make_interval(secs => w.disable_after_seconds) <= clock_timestamp() then
     perform weir.act_as_engine();
     perform weir.disable_webhook(w.name, left(format('every attempt has failed since %s; the last one: %s',
-      to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), record_delivery_attempt.error), 500));
+      to_char(w.failing_since at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'), record_delivery_attempt.error), 500),
+      w.tenant);
   end if;
 end $$;
 comment on function weir.record_delivery_attempt(bigint, boolean, int, text, float8, interval) is

@@ -40,6 +40,22 @@ comment on function weir.recently_claimed(int, text) is
   'Internal. Whether a worker waits for jobs of a queue, holds one, or ended one in the last five minutes.';
 
 create or replace function weir.why(job_id bigint) returns table (code text, message text, detail jsonb)
+language plpgsql stable as $$
+begin
+  perform weir.require_job(why.job_id, '{producer,reader,operator}');
+  return query select w.code, w.message, w.detail from weir.why_job(why.job_id, weir.sees_one_tenant(why.job_id),
+    weir.viewer_tenant()) w;
+end $$;
+comment on function weir.why(bigint) is
+  'The reasons why a job does not run now, the most specific first. code: scheduled, retry_wait, held_dependency, '
+  'held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, backlog_ahead (detail: '
+  'ahead, counted up to 100,000, or_more), no_worker; next: nothing holds it back; running and ended. New codes may '
+  'be added. A login with a tenant is not told how many jobs come before it, or are in flight. Errors: WR002.';
+
+-- of_tenant: the caller may know only of one tenant, so it is told no numbers of jobs, which may be of others. viewer:
+-- the tenant that the caller is bound to, so it is told no tenant of its circuit breaker.
+create or replace function weir.why_job(job_id bigint, of_tenant boolean, viewer text default null)
+returns table (code text, message text, detail jsonb)
 language plpgsql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
@@ -52,12 +68,11 @@ declare
   gate record;
   in_words constant text := 'YYYY-MM-DD HH24:MI:SS "UTC"';
 begin
-  perform weir.require_job(why.job_id, '{producer,reader,operator}');
   select j.id, j.state::text as state, j.held_reason, j.attempt, j.max_attempts, j.priority, j.queue_id, j.run_at,
     j.worker, j.started_at, j.finished_at, j.lease_expires_at, j.breaker
-    into job from weir.jobs j where j.id = why.job_id;
+    into job from weir.jobs j where j.id = why_job.job_id;
   if not found then
-    perform weir.refuse_stale(why.job_id);
+    perform weir.refuse_stale(why_job.job_id);
   end if;
   select * into q from weir.queue x where x.id = job.queue_id;
 
@@ -85,11 +100,13 @@ begin
       jsonb_strip_nulls(jsonb_build_object('key', h.key, 'held_at', h.held_at))
     from weir.job_held h where h.job_id = job.id and h.reason in ('dependency', 'signal', 'timer', 'workflow');
     if coalesce(job.held_reason, 'line') = 'line' then
-      return query select 'held_line', coalesce(l.message, 'it waits for its turn in a line'), l.detail
-        from weir.why_line(job.id) l;
+      return query select 'held_line',
+        coalesce(case when not of_tenant then l.message end, 'it waits for its turn in a line'),
+        case when not of_tenant then l.detail else l.detail - '{ahead,or_more,limit,allowed,in_flight}'::text[] end
+      from weir.why_line(job.id) l;
     end if;
   end if;
-  select * into gate from weir.breaker_reason(job.breaker, job.queue_id);
+  select * into gate from weir.breaker_reason(job.breaker, job.queue_id, viewer);
   if gate.code is not null then
     return query select gate.code, gate.message, gate.detail;
   elsif job.state = 'held' and job.held_reason = 'breaker' then
@@ -111,7 +128,9 @@ begin
   if job.state = 'available' then
     place := coalesce((select r.seq from weir.job_ready r where r.job_id = job.id), job.id);
     ahead := weir.count_ahead(q.ready_id, job.priority, place);
-    if ahead > 0 then
+    if ahead > 0 and of_tenant then
+      return query select 'backlog_ahead', 'other jobs of its queue come before it', null::jsonb;
+    elsif ahead > 0 then
       return query select 'backlog_ahead', format('%s%s of its queue come before it', case ahead when 1 then '1 job'
         else ahead || ' jobs' end, case when ahead >= 100000 then ' or more' else '' end),
         jsonb_build_object('ahead', ahead, 'or_more', ahead >= 100000);
@@ -125,8 +144,4 @@ begin
     return query select 'next', 'nothing holds it back: the next claim takes it', null::jsonb;
   end if;
 end $$;
-comment on function weir.why(bigint) is
-  'The reasons why a job does not run now, the most specific first. code: scheduled, retry_wait, held_dependency, '
-  'held_line, held_breaker, held_signal, held_timer, held_workflow, no_node, queue_paused, backlog_ahead (detail: '
-  'ahead, counted up to 100,000, or_more), no_worker; next: nothing holds it back; running and ended. New codes may '
-  'be added. Errors: WR002.';
+comment on function weir.why_job(bigint, boolean, text) is 'Internal, for weir.why: the reasons. Errors: WR002.';

@@ -23,9 +23,9 @@ $$;
 comment on function weir.count_leases(text[], timestamptz[]) is
   'Internal. The number of counted leases of each of these workers.';
 
--- Called by a claim for all of its slots at once if one of the workers has a capacity, is paused or drains. Locks: a
--- try-lock (advisory, transaction level) on the name of each worker with a capacity. If another session has it, the
--- worker gets nothing this time.
+-- Called by a claim for all of its slots at once if one of the workers has a capacity, is paused or drains. Locks: the
+-- worker_turn row of each worker with a capacity, skip locked. If another session has it, the worker gets nothing this
+-- time.
 create or replace function weir.admit_claims(workers text[], counts int[], out allowed int[], out refusals text[],
   out counted boolean[])
 language plpgsql set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off
@@ -40,7 +40,8 @@ begin
   select array_agg(w.name), array_agg(w.capacity), array_agg(w.capped_at), array_agg(case
       when w.draining_at is not null then 'draining'
       when w.paused_at is not null then 'paused'
-      when not pg_try_advisory_xact_lock(weir.worker_lock(w.name)) then 'at_capacity' end)
+      when w.capacity is not null and (select t.name from weir.worker_turn t where t.name = w.name
+        for update skip locked) is null then 'at_capacity' end)
     into names, capacities, capped_ats, halts
   from weir.worker w where w.name = any (workers) and (w.capacity is not null or w.paused_at is not null
     or w.draining_at is not null);
@@ -69,10 +70,13 @@ comment on function weir.admit_claims(text[], int[]) is
 
 create or replace function weir.claim_refusal(worker text) returns text language sql stable as $$
   select case
+    when not weir.may_claim_as(w.principal, w.login, null, case when not weir.is_owner() then weir.login_id() end)
+      then 'taken'
     when w.draining_at is not null then 'draining'
     when w.paused_at is not null then 'paused'
     when w.capacity <= (weir.count_leases(array[w.name], array[w.capped_at]))[1] then 'at_capacity' end
   from weir.worker w where w.name = claim_refusal.worker
 $$;
 comment on function weir.claim_refusal(text) is
-  'Why a claim by this worker gets nothing now: draining, paused, at_capacity, or null: it is not refused.';
+  'Why a claim by this worker gets nothing now: taken (another registered it), draining, paused, at_capacity, or null: '
+  'it is not refused.';

@@ -99,8 +99,7 @@ begin
   select s.workflow_id, s.name, 'was released before its condition held'
   from s join d on d.job_id = s.job_id
   where s.reason is distinct from 'dependency' and s.ended_as is distinct from 'cancelled'
-    and case s.needs when 'completed' then d.failed + d.open > 0 when 'ended' then d.open > 0
-      else d.completed = 0 end
+    and case s.needs when 'completed' then d.failed + d.open > 0 when 'ended' then d.open > 0 else d.completed = 0 end
     -- unless it, or a step that it depends on, was retried alone
     and not exists (select from weir.job_event e
       where e.job_id = any (s.depends_on || s.job_id) and e.kind in ('retried', 'redriven'))

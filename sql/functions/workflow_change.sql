@@ -170,7 +170,7 @@ begin
   if weir.requester_problem(retry_workflow.by) is not null then
     perform weir.refuse_argument('by', weir.requester_problem(retry_workflow.by));
   end if;
-  if not weir.resume_workflow(retry_workflow.workflow_id, retry_workflow.by) then
+  if not weir.resume_workflow(retry_workflow.workflow_id, retry_workflow.by, true) then
     raise exception using errcode = 'WR052',
       message = format('workflow %s has no step that failed or was cancelled', retry_workflow.workflow_id),
       hint = 'A retry runs only steps that did not complete. weir.fork_workflow also runs completed steps again, in a '
@@ -184,12 +184,13 @@ comment on function weir.retry_workflow(bigint, text) is
   'Runs all steps of a workflow again that did not complete or were compensated, and those that depend on them. '
   'Attempts count from 0 and the deadline starts again. Completed steps keep their results, the workflow keeps its '
   'id. `by` (1 to 200 characters) is kept as an event. Returns its state. Errors: WR010, WR050, WR051 (it is '
-  'stopping), WR052 (there is nothing to run again).';
+  'stopping), WR018, WR019, WR052 (there is nothing to run again).';
 
 -- False: there is nothing to run again.
 -- Locks: the workflow and its ancestors; then the dead letters and outcomes of its steps, skip locked: a session that
 -- has locked one of them is retrying that step alone, and waits for the workflow.
-create or replace function weir.resume_workflow(workflow_id bigint, by text) returns boolean language plpgsql
+create or replace function weir.resume_workflow(workflow_id bigint, by text, charged boolean) returns boolean
+language plpgsql
 set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off
 set enable_mergejoin = off as $$
 #variable_conflict use_variable
@@ -220,12 +221,16 @@ begin
     ids := ids || weir.lock_outcomes(array(select s.job_id from weir.workflow_step s
       where s.workflow_id = w.id and s.compensates is not null));
   end if;
+  if charged then
+    perform weir.charge_again(weir.fitting_jobs(ids, false), false);
+  end if;
   perform weir.reopen_steps(ids, by);
   perform weir.reactivate_workflow(w.id, 'retried', null, jsonb_strip_nulls(jsonb_build_object('by', by)));
   return true;
 end $$;
-comment on function weir.resume_workflow(bigint, text) is
-  'Internal. Does what weir.retry_workflow does. False: there is nothing to run again.';
+comment on function weir.resume_workflow(bigint, text, boolean) is
+  'Internal. Does what weir.retry_workflow does. charged: the quotas of tenants are kept. False: there is nothing to '
+  'run again.';
 
 -- Locks: the dead letters and outcomes, skip locked.
 create or replace function weir.lock_outcomes(job_ids bigint[]) returns bigint[] language plpgsql
@@ -257,6 +262,7 @@ begin
   )
   insert into weir.job_held (job_id, queue_id, priority, attempt, reason)
   select r.job_id, r.queue_id, j.priority, 0, 'dependency' from reopened r join weir.job j on j.id = r.job_id;
+  perform weir.note_jobs_of_tenants(job_ids);
 end $$;
 comment on function weir.reopen_steps(bigint[], text) is
   'Internal. Puts ended steps back into the state held, for their dependencies.';

@@ -54,13 +54,10 @@ comment on function weir.workflow_problem(jsonb) is
   'Internal. What is wrong with a workflow apart from its steps: its field and why, or null.';
 
 create or replace function weir.max_workflow_steps() returns int language sql stable as $$
-  select coalesce((select split_part(c, '=', 2)::int from pg_db_role_setting s cross join unnest(s.setconfig) c
-    where s.setrole = 0 and s.setdatabase = (select d.oid from pg_database d where d.datname = current_database())
-      and c like 'weir.max_steps=%'), 10000)
+  select weir.database_setting('max_steps', 10000)
 $$;
 comment on function weir.max_workflow_steps() is
-  'Internal. How many steps a workflow may have: the setting weir.max_steps of the database, or 10,000. What a session '
-  'sets for itself does not count.';
+  'Internal. How many steps a workflow may have: the setting weir.max_steps of the database, or 10,000.';
 
 -- Checks steps that are submitted as the array `field`, or added to workflow w by the step added_by. w is null for a
 -- definition that is only checked. Returns their graph.
@@ -75,7 +72,8 @@ begin
     perform weir.refuse_argument(field, 'must be an array of at least one step');
   elsif coalesce(w.steps, 0) + jsonb_array_length(definitions) > weir.max_workflow_steps() then
     perform weir.refuse_argument(field, format('would make more than %s steps', weir.max_workflow_steps()),
-      'Give each step more work, or move steps into child workflows. The database''s setting weir.max_steps is the limit.');
+      'Give each step more work, or move steps into child workflows. The database''s setting weir.max_steps is the '
+      'limit.');
   end if;
   g := weir.check_step_fields(definitions, field);
   if g.special then

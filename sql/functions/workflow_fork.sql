@@ -59,7 +59,8 @@ begin
 end $$;
 comment on function weir.fork_workflow(bigint, text[], text) is
   'Submits a copy of a workflow in which the steps named, all that did not complete, and all that depend on those run '
-  'again. The others have the results that they had. Returns the id of the new workflow. Errors: WR010, WR050.';
+  'again. The others have the results that they had. Returns the id of the new workflow. Errors: WR010, WR019, '
+  'WR018, WR050.';
 
 -- Step old_ids[i] becomes new_ids[i]. again: the old steps that run again; the others are copied as completed.
 create or replace function weir.copy_steps(new_id bigint, old_ids bigint[], new_ids bigint[], again bigint[])
@@ -78,6 +79,8 @@ begin
     new_ids[array_position(old_ids, s.compensates)], s.delay_seconds, s.run_at, s.wait_for, s.workflow,
     new_ids[array_position(old_ids, s.added_by)], case when s.job_id <> all (again) then s.job_id end
   from unnest(old_ids, new_ids) m(old, new) join weir.workflow_step s on s.job_id = m.old;
+  perform weir.fitting_jobs(old_ids, false);
+  perform weir.charge_copies(old_ids, new_ids, again);
   insert into weir.job (id, queue_id, timeout_seconds, priority, max_attempts, kind, args, retry, tags, metadata,
     tenant, parent_id, result_ttl_seconds, workflow_id, step, concurrency_key, breaker, principal)
   select m.new, j.queue_id, j.timeout_seconds, j.priority, j.max_attempts, j.kind, j.args, j.retry, j.tags,

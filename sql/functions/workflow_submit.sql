@@ -10,13 +10,14 @@ comment on function weir.submit_workflow(jsonb) is
   'Stores a workflow with all its steps inside the caller''s transaction and returns its id: {name, steps, '
   'on_failure, deadline_seconds, metadata, idempotency_key}. A step: {name, kind, args, depends_on, needs, '
   'on_failure, compensation, and the options of a job}, or wait_for or workflow in place of the kind. Unknown names, '
-  'duplicate names and cycles are refused before anything is stored. Errors: WR006, WR010, WR013.';
+  'duplicate names and cycles are refused before anything is stored. Errors: WR006, WR010, WR013, WR016, WR018, WR019.';
 
 -- parent_job_id, ancestors: of a child workflow, the step that waits for it and the workflows around it. It has their
 -- tenant and principal. tenant: of all its steps, whatever they say; null: the one that they agree on, if they do.
 -- Locks: weir.job_ready against advance_frontier; an idempotency key; then as enqueue_batch.
 create or replace function weir.store_workflow(definition jsonb, parent_job_id bigint default null,
-  ancestors bigint[] default null, tenant text default null, principal int default null, out workflow_id bigint, out duplicate boolean)
+  ancestors bigint[] default null, tenant text default null, principal int default null, out workflow_id bigint,
+    out duplicate boolean)
 language plpgsql as $$
 declare
   w weir.workflow;
@@ -75,14 +76,14 @@ comment on function weir.tenant_of_steps(jsonb) is 'Internal. The tenant that al
 
 -- What is no step is left for check_steps to refuse.
 create or replace function weir.stamp_steps(w weir.workflow, steps jsonb) returns jsonb language sql immutable as $$
-  select case when w.tenant is null and w.principal is null or jsonb_typeof(steps) is distinct from 'array' then steps
+  select case when w.tenant is null or jsonb_typeof(steps) is distinct from 'array' then steps
     else (select coalesce(jsonb_agg(case when jsonb_typeof(s.step) <> 'object' then s.step
-        else s.step || jsonb_strip_nulls(jsonb_build_object('tenant', w.tenant, 'principal', w.principal)) end
+        else s.step || jsonb_build_object('tenant', w.tenant) end
         order by s.n), '[]')
       from jsonb_array_elements(steps) with ordinality s(step, n)) end
 $$;
 comment on function weir.stamp_steps(weir.workflow, jsonb) is
-  'Internal. Steps with the tenant and the principal of their workflow, whatever they say.';
+  'Internal. Steps with the tenant of their workflow, whatever they say.';
 
 -- Locks: the job_lease row, for key share; the workflow and its ancestors; then as store_steps.
 create or replace function weir.add_steps(job_id bigint, token bigint, steps jsonb) returns setof bigint
@@ -121,8 +122,8 @@ end $$;
 comment on function weir.add_steps(bigint, bigint, jsonb) is
   'A running step (its job and token) adds steps to its own workflow. It may complete afterwards in the same '
   'transaction. The new steps may depend on it, on each other and on any other step. Returns the ids of their jobs '
-  'in the order given. Errors: WR001, WR002, WR010, WR013, WR051 (the workflow is stopping), WR054 (the job is not a '
-  'step).';
+  'in the order given. Errors: WR001, WR002, WR010, WR013, WR016, WR018, WR019, WR051 (the workflow is stopping), '
+  'WR054 (the job is not a step).';
 
 -- Checks steps, then stores them for a workflow that is locked or not stored yet. added_by: the step that adds them.
 -- Returns what the workflow's row must know: how many steps there are (compensations not counted), how many of them are
@@ -138,9 +139,14 @@ set jit = off set plan_cache_mode = force_generic_plan set enable_nestloop = off
 declare
   definitions jsonb := weir.stamp_steps(w, given);
   g weir.step_graph := weir.check_steps(w, definitions, 'steps', added_by);
-  ids bigint[] := weir.enqueue_steps(w.id, definitions, g);  -- of the steps in the order of the definitions
+  ids bigint[];  -- of the steps in the order of the definitions
   counts record;
 begin
+  if exists (select from weir.queue q where q.tenant is not null) then
+    definitions := weir.impose_queue_tenants(definitions, 'steps');
+  end if;
+  perform weir.refuse_foreign_breakers(definitions, 'steps');
+  ids := weir.enqueue_steps(w, definitions, g);
   select * into counts from weir.insert_steps(w, definitions, g, ids, added_by);
   steps := counts.steps;
   last_steps := counts.last_steps;
@@ -168,7 +174,7 @@ comment on function weir.has_dependencies(jsonb) is 'Internal. The definition of
 
 -- Enqueues the jobs of checked steps in the order of their dependencies, so that each has a higher id than those it
 -- depends on. Returns the ids in the order of the definitions.
-create or replace function weir.enqueue_steps(workflow_id bigint, definitions jsonb, g weir.step_graph) returns bigint[]
+create or replace function weir.enqueue_steps(w weir.workflow, definitions jsonb, g weir.step_graph) returns bigint[]
 language plpgsql as $$
 declare
   batch constant int := 10000;  -- as many as enqueue_batch takes
@@ -189,17 +195,17 @@ begin
       weir.has_dependencies(d.step) or d.step ->> 'kind' is null or d.n = any (compensations) as held
     from jsonb_array_elements(definitions) with ordinality d(step, n)) s;
   if cardinality(ranks) <= batch then
-    ids := array(select b.job_id from weir.enqueue_batch(jobs, enqueue_steps.workflow_id) b);
+    ids := array(select b.job_id from weir.enqueue_batch(jobs, w.id, principals => array[w.principal]) b);
   else
     for i in 0..(cardinality(ranks) - 1) / batch loop
       ids := ids || array(select b.job_id from weir.enqueue_batch(
         (select jsonb_agg(j.job order by j.n) from jsonb_array_elements(jobs) with ordinality j(job, n)
-          where j.n > i * batch and j.n <= (i + 1) * batch), enqueue_steps.workflow_id) b);
+          where j.n > i * batch and j.n <= (i + 1) * batch), w.id, principals => array[w.principal]) b);
     end loop;
   end if;
   return array(select ids[r.rank] from unnest(ranks) with ordinality r(rank, n) order by r.n);
 end $$;
-comment on function weir.enqueue_steps(bigint, jsonb, weir.step_graph) is
+comment on function weir.enqueue_steps(weir.workflow, jsonb, weir.step_graph) is
   'Internal. Enqueues the jobs of checked steps. Returns their ids in the order of the definitions.';
 
 -- ids: of the jobs of these steps, in the order of the definitions.

@@ -83,7 +83,7 @@ begin
   if child_state = 'running' then
     return;
   elsif child_state in ('failed', 'cancelled') then
-    if weir.resume_workflow(child_id, null) then
+    if weir.resume_workflow(child_id, null, false) then
       return;
     end if;
   end if;
@@ -164,7 +164,7 @@ end $$;
 comment on function weir.start_workflow(bigint, bigint, jsonb) is
   'A running step (its job and token) starts a child workflow and ends when that ends. Its attempt is over, and it is '
   'held (reason workflow) until then. Its result is {workflow_id, state, results: those of the last steps by name}. '
-  'Returns the id of the workflow. Errors: WR001, WR002, WR010, WR013, WR051, WR054.';
+  'Returns the id of the workflow. Errors: WR001, WR002, WR010, WR013, WR018, WR019, WR051, WR054.';
 
 -- Ends a step that waits, if it is held for this reason. Its workflow is locked; the caller settles it.
 create or replace function weir.end_held_step(job_id bigint, reason text, state weir.job_state, result jsonb,
@@ -244,6 +244,7 @@ begin
   elsif weir.size_problem(payload, 1048576) is not null then
     perform weir.refuse_argument('payload', weir.size_problem(payload, 1048576));
   end if;
+  perform weir.refuse_forged(payload, 'payload');
   lock table weir.job_ready in row exclusive mode;
   w := weir.lock_workflow(workflow_id);
   if w.finished_at is not null then

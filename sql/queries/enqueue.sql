@@ -1,5 +1,5 @@
 -- name: EnqueueBatch :many
 select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::smallint, timeout_seconds::int,
   greatest(run_at) as run_at,
-  created_at::timestamptz, coalesce(state, '')::text as state
-from weir.enqueue_batch(sqlc.arg(jobs)::jsonb);
+  created_at::timestamptz, coalesce(state, '')::text as state, coalesce(imposed, '')::text as tenant
+from weir.enqueue_batch(sqlc.arg(jobs)::jsonb, principals => sqlc.narg(principals)::int[]);

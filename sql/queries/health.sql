@@ -32,3 +32,7 @@ select count(*) filter (where b.state = 'closed')::bigint as closed,
     and e.at > now() - interval '24 hours')::bigint as closed_last_day,
   (select count(*) from (select from weir.job_held h where h.reason = 'breaker' limit 10000) x)::bigint as held
 from weir.breaker b where b.deleted_at is null;
+
+-- name: ForgetNode :exec
+-- A node that ends in good order is not lost.
+delete from weir.health_check h where h.node = sqlc.arg(node)::text and h.node <> '';

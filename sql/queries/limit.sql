@@ -37,8 +37,10 @@ where l.queue = sqlc.arg(queue)::text and l.line = any (array(
 order by l.line;
 
 -- name: CountInFlight :many
-select q.name::text as queue, a.in_flight::bigint as in_flight, a.lines_waiting::bigint as lines_waiting,
-  a.admitted::bigint as admitted
-from weir.queue q
-cross join lateral (select x.* from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
-where q.governed;
+select case when d.n <= sqlc.arg(most)::int then d.name else '(other)' end::text as queue,
+  sum(d.in_flight)::bigint as in_flight, sum(d.lines_waiting)::bigint as lines_waiting
+from (select q.name, a.*, row_number() over (order by a.in_flight + a.lines_waiting desc, q.name) as n
+  from weir.queue q
+  cross join lateral (select x.* from weir.admission x where x.queue_id = q.id order by x.tick desc limit 1) a
+  where q.governed) d
+group by 1;

@@ -3,7 +3,7 @@
 with page as materialized (
   select array(select x.name from weir.queue x
     where x.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or x.name = sqlc.narg(name))
-      and x.deleted_at is null and weir.is_within(sqlc.narg(bounds)::jsonb, null, x.name, null)
+      and x.deleted_at is null and weir.is_within(sqlc.narg(bounds)::jsonb, x.tenant, x.name, null)
     order by x.name limit sqlc.arg(max_queues)::int) as names
 )
 select q.name::text as name, d.paused::boolean as paused, case when d.paused
@@ -12,19 +12,26 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused
     q.priority::smallint as priority,
   q.max_attempts::smallint as max_attempts, q.timeout_seconds::int as timeout_seconds,
     q.lease_seconds::int as lease_seconds,
-  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, q.retention_seconds::int as retention_seconds,
+  q.retry::jsonb as retry, coalesce(q.limits, '{}')::jsonb as limits, coalesce(q.tenant, '')::text as tenant,
+    q.retention_seconds::int as retention_seconds,
     q.dead_retention_seconds::int as dead_retention_seconds,
   coalesce((select x.name from weir.queue x where x.id = q.dead_letter_queue_id), '')::text as dead_letter_queue,
     coalesce((select b.name from weir.breaker b where b.id = q.breaker_id), '')::text as breaker,
   coalesce((select b.state from weir.breaker b where b.id = q.breaker_id), '')::text as breaker_state,
     coalesce(q.max_depth, 0)::int as max_depth, q.created_at::timestamptz as created_at,
-  d.available::bigint as available, d.running::bigint as running, d.scheduled::bigint as scheduled,
+  q.encrypted::boolean as encrypted, d.available::bigint as available, d.running::bigint as running,
+    d.scheduled::bigint as scheduled,
     d.retryable::bigint as retryable,
   d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue q join weir.queue_depth d on d.queue = q.name
 where q.name = any ((select p.names from page p)::text[]) and d.queue = any ((select p.names from page p)::text[])
 order by q.name;
+
+-- Those of these queues that belong to a tenant.
+-- name: TenantsOfQueues :many
+select q.name::text as name, q.tenant::text as tenant from weir.queue q
+where q.name = any (sqlc.arg(names)::text[]) and q.tenant is not null and q.deleted_at is null;
 
 -- name: SetQueue :exec
 select weir.set_queue(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb, sqlc.arg(replace)::boolean);
@@ -59,7 +66,7 @@ from (select m as minutes, date_bin('1 minute', clock_timestamp(), 'epoch') - ma
   from unnest(array[1, 5, 60]) m) w
 left join (
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs from weir.rollup r
-  where r.queue_id = weir.queue_id(sqlc.arg(name)::text) and r.seconds = 60
+  where r.queue_id = weir.queue_id(sqlc.arg(name)::text) and r.seconds = 60 and r.tenant = ''
     and r.at >= statement_timestamp() - interval '62 minutes'
   union all
   select r.at, r.completed, r.dead, r.cancelled, r.run_seconds, r.run_longest, r.runs
@@ -76,8 +83,19 @@ from (select * from weir.rollup_failure union all select *
 where f.queue_id = weir.queue_id(sqlc.arg(name)::text) and f.at >= statement_timestamp() - interval '1 day'
 group by f.kind, f.event, f.type, f.message order by sum(f.attempts) desc limit 20;
 
+-- The queues with the most jobs, and the sums of the others in one row, under a name that no queue can have.
 -- name: CountJobs :many
-select d.queue::text as queue, d.available::bigint as available, d.running::bigint as running,
-  d.scheduled::bigint as scheduled, d.retryable::bigint as retryable, d.held::bigint as held, d.dead::bigint as dead,
-  coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
-from weir.queue_depth d;
+select case when d.n <= sqlc.arg(most)::int then d.queue else '(other)' end::text as queue,
+  sum(d.available)::bigint as available, sum(d.running)::bigint as running, sum(d.scheduled)::bigint as scheduled,
+  sum(d.retryable)::bigint as retryable, sum(d.held)::bigint as held, sum(d.dead)::bigint as dead,
+  coalesce(extract(epoch from max(d.oldest_available)), 0)::float8 as oldest_available_seconds
+from (select x.*, row_number() over (order by x.available + x.running + x.scheduled + x.retryable + x.held + x.dead
+  desc,
+  x.queue) as n from weir.queue_depth x) d
+group by 1;
+
+-- name: WhyQueue :many
+select r.code::text as code, r.message::text as message, r.jobs::bigint as jobs, r.detail::jsonb as detail
+  from weir.queue_reasons(sqlc.arg(name)::text, sqlc.narg(tenant)::text) with ordinality
+    r(code, message, jobs, detail, n)
+  order by r.n;

@@ -6,12 +6,16 @@ select w.name::text as name, w.state::text as state, coalesce(w.hostname, '')::t
   coalesce(w.version, '')::text as version, w.queues::text[] as queues, w.labels::jsonb as labels,
   greatest(w.capacity) as capacity, w.running::bigint as running, greatest(w.load) as load,
     w.registered_at::timestamptz as registered_at, w.last_seen_at::timestamptz as last_seen_at,
-  greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at
+  greatest(w.paused_at) as paused_at, greatest(w.draining_at) as draining_at, coalesce(w.tenant, '')::text as tenant
 from weir.workers w
 where w.name > sqlc.arg(after)::text and (sqlc.narg(name)::text is null or w.name = sqlc.narg(name))
   and (sqlc.narg(state)::text is null or w.state = sqlc.narg(state))
   and (sqlc.narg(queue)::text is null or sqlc.narg(queue) = any (w.queues))
   and (sqlc.narg(hostname)::text is null or w.hostname = sqlc.narg(hostname))
+  -- one that is no more than a worker sees its own, and those without an owner unless it has a tenant
+  and case when sqlc.narg(worker)::int is null then weir.reaches(sqlc.narg(bounds)::jsonb, w.tenant, w.queues)
+    else w.principal = sqlc.narg(worker)
+      or w.principal is null and w.tenant is null and sqlc.narg(bounds)::jsonb ->> 'tenant' is null end
 order by w.name
 limit sqlc.arg(max_workers)::int;
 
@@ -19,14 +23,14 @@ limit sqlc.arg(max_workers)::int;
 select w.state::text as state, count(*)::bigint as workers from weir.workers w group by w.state;
 
 -- name: RegisterWorker :exec
-select weir.register_worker(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb);
+select weir.register_worker_as(sqlc.arg(name)::text, sqlc.arg(settings)::jsonb, sqlc.narg(caller)::jsonb);
 
 -- name: EditWorker :exec
 select weir.edit_worker(sqlc.arg(name)::text, sqlc.arg(changes)::jsonb);
 
 -- name: WorkerHeartbeat :one
 select state::text as state, greatest(capacity) as capacity, registered::boolean as registered
-  from weir.worker_heartbeat(sqlc.arg(name)::text, sqlc.narg(load)::float8);
+  from weir.worker_heartbeat_as(sqlc.arg(name)::text, sqlc.narg(load)::float8, sqlc.narg(caller)::jsonb);
 
 -- name: PauseWorker :exec
 select weir.pause_worker(sqlc.arg(name)::text);
@@ -44,13 +48,16 @@ select weir.remove_worker(sqlc.arg(name)::text)::int;
 select weir.sweep_workers()::int;
 
 -- name: RequireWorker :exec
-select weir.require_worker(sqlc.arg(name)::text);
+select weir.require_worker(sqlc.arg(name)::text, sqlc.narg(bounds)::jsonb);
 
 -- name: WorkerHistory :many
-select job_id::bigint, kind::text, queue::text, attempt::smallint, outcome::text, started_at::timestamptz,
-  ended_at::timestamptz, coalesce(error, '')::text as error
+select h.job_id::bigint as job_id, h.kind::text as kind, h.queue::text as queue, h.attempt::smallint as attempt,
+  h.outcome::text as outcome, h.started_at::timestamptz as started_at, h.ended_at::timestamptz as ended_at,
+  coalesce(h.error, '')::text as error,
+  (sqlc.narg(bounds)::jsonb is null or exists (select from weir.job j where j.id = h.job_id
+    and weir.is_within(sqlc.narg(bounds)::jsonb, j.tenant, h.queue, j.principal)))::boolean as within
 from weir.worker_history(sqlc.arg(worker)::text, sqlc.arg(since)::timestamptz, sqlc.arg(before)::timestamptz,
-  sqlc.narg(before_job)::bigint, sqlc.arg(max_rows)::int);
+  sqlc.narg(before_job)::bigint, sqlc.arg(max_rows)::int) h;
 
 -- name: OldestJob :one
 select coalesce((select j.created_at from weir.job j order by j.id limit 1),

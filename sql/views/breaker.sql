@@ -1,4 +1,4 @@
--- Views of circuit breakers and of their history.
+-- Views of circuit breakers and of their history. tenant: as weir.breaker_tenant has it, which readers may not call.
 
 create or replace view weir.breakers as
 select b.name as breaker, b.state, b.changed_at as since, b.state = 'closed' and b.gated as recovering,
@@ -11,7 +11,7 @@ select b.name as breaker, b.state, b.changed_at as since, b.state = 'closed' and
   array(select q.name from weir.queue q where q.breaker_id = b.id and q.deleted_at is null order by q.name) as queues,
   b.failure_threshold, b.failure_ratio, b.min_calls, b.window_seconds, b.open_seconds, b.max_open_seconds,
     b.half_open_probes, b.close_after, b.counts, b.while_open, b.ramp_per_second, b.ramp_factor,
-  b.created_at, b.times_opened, b.changes
+  b.created_at, b.times_opened, b.changes, substring(b.name from '^(.*)/') as tenant
 from weir.breaker b
 cross join lateral (
   select coalesce(sum(s.ok), 0) as ok, coalesce(sum(s.failed), 0) as failed from weir.breaker_sample s
@@ -19,7 +19,9 @@ cross join lateral (
 where b.deleted_at is null;
 comment on view weir.breakers is
   'One row for each circuit breaker: its state, the calls in its window, the jobs that it holds, and its settings.';
-comment on column weir.breakers.breaker is 'Its name.';
+comment on column weir.breakers.breaker is
+  'Its reference: its name, or of a tenant''s breaker `tenant/name`, as weir.job.breaker has it.';
+comment on column weir.breakers.tenant is 'The tenant that it belongs to; null: none.';
 comment on column weir.breakers.since is 'When it entered its state.';
 comment on column weir.breakers.recovering is 'It has closed, and held jobs are still coming back.';
 comment on column weir.breakers.window_ok is 'Successful calls in its window.';
@@ -31,8 +33,11 @@ comment on column weir.breakers.policy is 'The policy for its jobs at this momen
 comment on column weir.breakers.queues is 'The queues that have it as their breaker.';
 
 create or replace view weir.breaker_events as
-select e.id, e.at, e.breaker, e.event, e.from_state, e.state, e.by, e.reason, e.detail from weir.breaker_event e;
+select e.id, e.at, e.breaker, e.event, e.from_state, e.state, e.by, e.reason, e.detail,
+  substring(e.breaker from '^(.*)/') as tenant
+from weir.breaker_event e;
 comment on view weir.breaker_events is 'The history of circuit breakers: each change, its author and its reason.';
+comment on column weir.breaker_events.tenant is 'The tenant that the breaker belongs to; null: none.';
 
 do $do$
 declare

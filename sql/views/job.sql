@@ -30,7 +30,9 @@ select
   (select count(*) from weir.job_event e where e.job_id = j.id and e.kind = 'redriven')::int as redrives,
   (select e.detail ->> 'by' from weir.job_event e where e.job_id = j.id and e.kind = 'redriven' order by e.at desc
     limit 1) as redriven_by,
-  j.schedule, j.slot
+  j.schedule, j.slot,
+  (select (e.detail ->> 'replay_of')::bigint from weir.job_event e where e.job_id = j.id and e.kind = 'replayed'
+    and e.detail ? 'replay_of') as replay_of
 from weir.job j
 join weir.queue q on q.id = j.queue_id
 left join weir.job_outcome o on o.job_id = j.id
@@ -53,6 +55,7 @@ comment on column weir.jobs.result_until is 'When the result expires, if the job
 comment on column weir.jobs.redrives is
   'How many times it was a dead letter and was redriven; weir.job_event records each time.';
 comment on column weir.jobs.redriven_by is 'Who did that last, if they said.';
+comment on column weir.jobs.replay_of is 'The job that it is a copy of, if weir.replay made it.';
 comment on column weir.jobs.errors is
   'Failed attempts, oldest first: [{attempt, at, started_at, worker, kind, message, type, stack}].';
 
@@ -70,22 +73,5 @@ comment on column weir.jobs.lease_expires_at is 'When it is taken back unless a 
 comment on column weir.running.queue is 'The name of the job''s queue.';
 comment on column weir.running.running_for is 'How long this attempt has been running.';
 
--- A column of weir.jobs or weir.running that is a column of a table says what that one says.
-do $do$
-declare
-  c record;
-begin
-  for c in
-    select v.relname as view, a.attname as name, d.description
-    from pg_class v join pg_attribute a on a.attrelid = v.oid and a.attnum > 0
-    cross join lateral (
-      select col_description(t.oid, b.attnum) as description
-      from unnest(array['weir.job', 'weir.job_lease', 'weir.job_outcome', 'weir.job_held',
-        'weir.job_event']::regclass[]) with ordinality u(oid, n)
-      join pg_class t on t.oid = u.oid join pg_attribute b on b.attrelid = t.oid and b.attname = a.attname
-      order by u.n limit 1) d
-    where v.oid in ('weir.jobs'::regclass, 'weir.running'::regclass) and col_description(v.oid, a.attnum) is null
-  loop
-    execute format('comment on column weir.%I.%I is %L', c.view, c.name, c.description);
-  end loop;
-end $do$;
+select weir.describe_columns(v, 'weir.job', 'weir.job_lease', 'weir.job_outcome', 'weir.job_held', 'weir.job_event')
+from unnest('{weir.jobs,weir.running}'::text[]) v;

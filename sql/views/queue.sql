@@ -12,7 +12,7 @@ select q.name as queue, q.paused_at is not null and (q.resume_at > clock_timesta
   case when (q.resume_at > clock_timestamp()) is not false then q.pause_reason end as pause_reason,
   case when q.resume_at > clock_timestamp() then q.resume_at end as resume_at,
   a.count < 100000 and g.count < 100000 and d.count < 100000
-    and sc.total < 200000 and hc.total < 200000 as exact
+    and sc.total < 200000 and hc.total < 200000 as exact, q.tenant
 from weir.queue q
 cross join lateral (
   select count(*) from (select from weir.job_ready r where r.queue_id = q.ready_id limit 100000) x) a
@@ -63,5 +63,6 @@ comment on column weir.queue_depth.oldest_running is 'Age of the longest-running
 comment on column weir.queue_depth.next_run_at is 'When the next scheduled job becomes available.';
 comment on column weir.queue_depth.pause_reason is 'Why it is paused, if a reason was given.';
 comment on column weir.queue_depth.resume_at is 'When the pause ends automatically, if it does.';
+comment on column weir.queue_depth.tenant is 'The tenant that the queue belongs to; null: tenants share it.';
 comment on column weir.queue_depth.exact is
   'Whether the counts are exact. If not, a count stopped at its bound: there are at least as many jobs.';

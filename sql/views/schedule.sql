@@ -23,7 +23,9 @@ select
   s.created_at,
   s.updated_at,
   weir.schedule_definition(s) as definition,
-  s.id
+  s.id,
+  s.tenant,
+  s.queues
 from weir.schedule s
 where s.deleted_at is null;
 comment on view weir.schedules is 'One row a schedule: when it fires next, its progress, and what delays it.';
@@ -46,6 +48,8 @@ comment on column weir.schedules.created_at is 'When it was created.';
 comment on column weir.schedules.updated_at is 'When its definition last changed.';
 comment on column weir.schedules.definition is 'The definition given to weir.set_schedule, with defaults.';
 comment on column weir.schedules.id is 'weir.schedule.id';
+comment on column weir.schedules.tenant is 'Whose it is, within whose names it has its name; null: no tenant''s.';
+comment on column weir.schedules.queues is 'The queues of its job, or of the steps of its workflow.';
 
 create or replace view weir.schedule_runs as
 select
@@ -60,7 +64,9 @@ select
   r.until_at,
   r.detail,
   r.workflow_id,
-  r.schedule_id
+  r.schedule_id,
+  s.tenant,
+  s.queues
 from weir.schedule_slot r
 join weir.schedule s on s.id = r.schedule_id
 where s.deleted_at is null;
@@ -80,3 +86,5 @@ comment on column weir.schedule_runs.until_at is 'Of missed slots: the row stand
 comment on column weir.schedule_runs.detail is 'Why it made no job, or what else it did.';
 comment on column weir.schedule_runs.workflow_id is 'The workflow that it submitted.';
 comment on column weir.schedule_runs.schedule_id is 'weir.schedule.id';
+comment on column weir.schedule_runs.tenant is 'Tenant of the schedule.';
+comment on column weir.schedule_runs.queues is 'The queues of the schedule.';

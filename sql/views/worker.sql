@@ -10,7 +10,7 @@ select n.name,
   w.hostname, w.version, coalesce(w.queues, '{}') as queues, coalesce(w.labels, '{}') as labels, w.capacity,
     coalesce(l.running, 0) as running, s.load,
   coalesce(least(w.registered_at, s.first_seen_at), x.last_seen_at) as registered_at, x.last_seen_at, w.paused_at,
-    w.draining_at
+    w.draining_at, w.principal, w.tenant
 from (select k.name from weir.worker k union select k.name from weir.worker_seen k) n
 left join weir.worker w on w.name = n.name
 left join weir.worker_seen s on s.name = n.name

@@ -22,30 +22,30 @@ func login(t *testing.T, d *weirtest.Database, name string, grants ...string) *w
 
 // What each kind of access may call, and what of that a login may not that is limited to some queues or to a tenant.
 var functions = map[string]struct{ all, onlyUnlimited string }{
-	"producer": {"enqueue enqueue_many submit_workflow timeline why", ""},
+	"producer": {"dry_run enqueue enqueue_many submit_workflow timeline why", ""},
 	"worker": {
-		"assert_lease claim complete complete_many fail fail_many heartbeat park release release_many snooze snooze_many unpark",
-		"claim_refusal register_worker worker_heartbeat",
+		"assert_lease claim claim_refusal complete complete_many fail fail_many heartbeat log park register_worker release release_many report_breaker snooze snooze_many unpark worker_heartbeat", "",
 	},
 	"reader": {
-		"merge_histograms percentile time_bucket timeline why",
-		"current_policy dependencies iso line_key line_tenant local_iso pending_failures pending_rollup preview_schedule rate_burst schedule_definition utc_offset " +
+		"compare current_policy evaluate_alerts forecast_queue iso local_iso merge_histograms percentile preview_schedule schedule_definition similar_jobs time_bucket timeline utc_offset why why_queue",
+		"count_work dependencies job_facets line_key line_tenant pending_failures pending_rollup preset_filter rate_burst " +
 			"worker_history worker_stats workflow_timeline",
 	},
 	"operator": {
-		"cancel count_waiting delete_queue edit pause_queue purge_dead purge_queue redrive resume_queue retry timeline why",
-		"cancel_operation cancel_workflow claim_refusal count_dead count_jobs delete_breaker delete_schedule dependencies drain_worker edit_schedule edit_worker fork_workflow " +
-			"pause_schedule pause_worker pin_breaker preview_definition preview_schedule register_worker remove_worker report_breaker reset_breaker resume_schedule " +
-			"resume_worker retry_workflow set_breaker set_limit set_queue set_schedule signal start_operation trigger_schedule trip_breaker worker_history worker_stats workflow_timeline",
+		"acknowledge_alert cancel compare count_waiting current_policy delete_alert_rule delete_breaker delete_queue delete_schedule drain_worker edit edit_schedule edit_worker evaluate_alerts iso local_iso mute_alert_rule pause_queue pause_schedule pause_worker pin_breaker preview_definition preview_schedule purge_dead purge_queue " +
+			"redrive register_worker remove_worker replay report_breaker reset_breaker resume_queue resume_schedule resume_worker retry schedule_definition set_alert_rule set_breaker set_schedule similar_jobs timeline trigger_schedule trip_breaker unmute_alert_rule utc_offset why",
+		"cancel_operation cancel_workflow claim_refusal count_dead count_jobs delete_preset delete_tenant_quota dependencies fork_workflow job_facets " +
+			"preset_filter retry_workflow set_limit set_preset set_queue set_tenant_quota signal start_operation worker_history worker_stats workflow_timeline",
 	},
 }
 
 // What each kind of access may read.
 const (
-	limitedViews = "weir_read.dead_letters weir_read.jobs weir_read.queue_depth weir_read.running"
-	allViews     = "weir_read.breaker_events weir_read.breakers weir_read.dead_letters weir_read.failures weir_read.health weir_read.horizon weir_read.jobs weir_read.latency " +
-		"weir_read.limits weir_read.lines weir_read.queue_depth weir_read.running weir_read.schedule_runs weir_read.schedules weir_read.settled weir_read.throughput " +
-		"weir_read.webhooks weir_read.workers weir_read.workflow_steps weir_read.workflows"
+	limitedViews = "weir_read.dead_letters weir_read.job_logs weir_read.jobs weir_read.queue_depth weir_read.running"
+	ownedViews   = " weir_read.alert_rules weir_read.alerts weir_read.breaker_events weir_read.breakers weir_read.schedule_runs weir_read.schedules weir_read.webhooks weir_read.workers"
+	allViews     = "weir_read.alert_rules weir_read.alert_targets weir_read.alerts weir_read.breaker_events weir_read.breakers weir_read.dead_letters weir_read.failure_classes weir_read.failures weir_read.health weir_read.horizon weir_read.job_logs weir_read.jobs weir_read.latency " +
+		"weir_read.limits weir_read.lines weir_read.presets weir_read.queue_depth weir_read.running weir_read.schedule_runs weir_read.schedules weir_read.settled weir_read.tenant_throughput weir_read.tenants weir_read.throughput " +
+		"weir_read.webhooks weir_read.worker_throughput weir_read.workers weir_read.workflow_steps weir_read.workflows"
 )
 
 const spaces = "('weir', 'weir_auth', 'weir_read', 'weir_river')"
@@ -62,9 +62,12 @@ func TestRightsOfLogins(t *testing.T) {
 				args += ", '{mail.*}', 'acme'"
 			} else {
 				allowed = append(allowed, strings.Fields(f.onlyUnlimited)...)
-				if access == "reader" {
-					views = allViews
-				}
+			}
+			switch {
+			case access == "reader" && !limited:
+				views = allViews
+			case access == "reader", access == "operator":
+				views += ownedViews
 			}
 			before := rightsOf(t, d, roleOf(l))
 			weirtest.Exec(t, d, fmt.Sprintf("select weir.grant_access('%s', %s)", roleOf(l), args))
@@ -320,7 +323,7 @@ func TestGrantAccessRefuses(t *testing.T) {
 	l := stranger(t, d, "app")
 	for args, field := range map[string]string{
 		"'nobody_here', 'producer'": "role", "current_user, 'producer'": "role", "'%s', 'owner'": "access", "'%s', null": "access", "'%s', 'worker', '{}'": "queues", "'%s', 'worker', '{a,%%}'": "queues",
-		"'%s', 'worker', '{*}', 'acme'": "queues", "'%s', 'operator', '{a,**}', 'acme'": "queues", "'%s', 'producer', '{a}', ''": "tenant", "'%s', 'producer', null": "queues",
+		"'%s', 'producer', '{a}', ''": "tenant", "'%s', 'producer', null": "queues",
 	} {
 		if strings.Contains(args, "%s") {
 			args = fmt.Sprintf(args, roleOf(l))

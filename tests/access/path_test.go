@@ -87,7 +87,7 @@ func TestNothingRunsWhatAnotherRolePlanted(t *testing.T) {
 		"select check_health('0')", "select enqueue('k', priority => 3, unique_key => 'u', max_attempts => 4, run_at => now())", "select enqueue('k', options => '{\"tenant\": \"t\"}')",
 		"select set_queue('q', '{\"retry\": {\"strategy\": \"linear\"}, \"limits\": {\"concurrency\": 2, \"rate\": {\"per_second\": 5}}}')",
 		"select enqueue_many('[{\"kind\": \"a\", \"queue\": \"q\"}, {\"kind\": \"b\", \"queue\": \"r\", \"metadata\": {\"a\": 1}}]')",
-		"select complete(job_id, token, '1') from claim('{default}', 'w')", "select admit('q')", "select fail(job_id, token, '{\"message\": \"m\"}') from claim('{q,r,default}', 'w', 10)",
+		"select log(job_id, token, '[{\"message\": \"m\", \"level\": \"warn\", \"fields\": {\"a\": 1}}]') from claim('{default}', 'w')", "select * from job_logs", "select complete(job_id, token, '1') from claim('{default}', 'w')", "select admit('q')", "select fail(job_id, token, '{\"message\": \"m\"}') from claim('{q,r,default}', 'w', 10)",
 		"select set_schedule('s', '{\"cron\": \"* * * * *\", \"job\": {\"kind\": \"k\"}}')", "select fire_due()", "select * from preview_schedule('s')",
 		"select set_breaker('b', '{\"failure_threshold\": 1}')", "select trip_breaker('b')", "select report_breaker('b', 'failure')",
 		"select submit_workflow('{\"name\": \"w\", \"steps\": [{\"name\": \"a\", \"kind\": \"k\"}, {\"name\": \"b\", \"kind\": \"k\", \"depends_on\": [\"a\"]}]}')",

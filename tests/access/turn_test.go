@@ -14,9 +14,13 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"limits": {"concurrency": 5}}')`)
 	weirtest.Exec(t, d, `select weir.enqueue('k', queue => 'q')`)
 	conn := stranger(t, d, "locker").Connect()
-	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up"} {
+	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up", "dead_letter_queue", "reroute", "check_health", "seal"} {
 		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir'), hashtext($1))", name)
 	}
+	for _, name := range []string{"breaker 1", "breaker 2", "breaker 3", "worker w", "worker sign w"} {
+		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtextextended('weir.' || $1, 0))", name)
+	}
+	weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir.schedule'), hashtext('s'))")
 	for _, l := range []*weirtest.Database{login(t, d, "operator", "'operator'", "'worker'", "'reader'", "'producer'"), stranger(t, d, "nobody")} {
 		for _, table := range weirtest.Values[string](t, d, "select oid::regclass::text from pg_class where relnamespace in ('weir'::regnamespace, 'weir_auth'::regnamespace) and relkind in ('r', 'p', 'v')") {
 			for _, mode := range []string{"access share", "exclusive"} {
@@ -46,6 +50,30 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	if did := weirtest.Value[string](t, owner, "select weir.keep_partitions()"); did == "busy" {
 		t.Error("no partitions are made")
 	}
+	for _, c := range []struct{ what, query string }{
+		{"dead letter queues are set", `select true from weir.set_queue('q', '{"dead_letter_queue": "lost"}')`},
+		{"queues get breakers", `select true from weir.set_queue('q', '{"breaker": "b"}')`},
+		{"breakers send jobs to other queues", `select true from weir.set_breaker('b', '{"failure_threshold": 1, "while_open": {"policy": "reroute", "queue": "spare"}}')`},
+		{"breakers are changed by hand", `select true from weir.trip_breaker('b')`},
+		{"breakers are made", `select true from weir.set_breaker('d', '{"failure_threshold": 1, "open_seconds": 0.1, "max_open_seconds": 0.1}')`},
+		{"a failure is reported", `select weir.report_breaker('d', 'failure') = 'closed'`},
+		{"a breaker opens at the commit of a failure", `select state = 'open' from weir.breaker where name = 'd'`},
+		{"schedules are made", `select weir.set_schedule('s', '{"every_seconds": 60, "job": {"kind": "k"}}') is not null`},
+		{"schedules are changed", `select weir.edit_schedule('s', '{"every_seconds": 30}') is not null`},
+		{"workers are registered", `select true from weir.register_worker('w', '{"capacity": 5}')`},
+		{"workers are seen", `select exists (select from weir.worker_seen where name = 'w')`},
+		{"workers with a capacity claim", `select count(*) = 1 from (select weir.enqueue('k', queue => 'plain')) e, weir.admit_claims('{w}', '{1}') a where a.allowed = '{1}'`},
+		{"health is checked", `select weir.check_health('0 s')`},
+		{"partitions are sealed", `select weir.try_turn('seal')`},
+	} {
+		if !weirtest.Value[bool](t, owner, c.query) {
+			t.Errorf("not so: %s", c.what)
+		}
+	}
+	weirtest.Eventually(t, "breakers that have waited are probed", func() bool {
+		weirtest.Exec(t, owner, "select weir.tick_breakers()")
+		return weirtest.Value[bool](t, owner, "select state = 'half_open' from weir.breaker where name = 'd'")
+	})
 }
 
 // TestAFrontierThatStandsStillIsSeen keeps the turn of the frontier from all nodes, as a defect might.

@@ -14,8 +14,8 @@ import (
 type obj = weirtest.Object
 
 // hot are the operations that leave no entry: the work on jobs, what workers say of themselves, and a preview.
-var hot = strings.Fields(`enqueueJob enqueueJobs submitWorkflow claimJobs ackJobs completeJob failJob snoozeJob releaseJob heartbeatJob addSteps
-	startWorkflow registerWorker heartbeatWorker reportToBreaker previewDefinition`)
+var hot = strings.Fields(`enqueueJob enqueueJobs dryRunJob submitWorkflow claimJobs ackJobs completeJob failJob snoozeJob releaseJob heartbeatJob logJob addSteps
+	startWorkflow registerWorker heartbeatWorker reportToBreaker previewDefinition evaluateAlerts`)
 
 // entry is one of the audit trail.
 type entry struct {
@@ -82,6 +82,9 @@ func steps(ids map[string]string) []step {
 		{"pauseQueue", "POST /v1/queues/mail/pause", obj{"reason": "repairs"}, "queues/mail", `{}`, ""},
 		{"resumeQueue", "POST /v1/queues/mail/resume", nil, "queues/mail", "", `{}`},
 		{"purgeQueue", "POST /v1/queues/purged/purge", obj{"state": "available"}, "queues/purged", "", `{"state": "available", "purged": 1}`},
+		{"putTenant", "PUT /v1/tenants/t1", obj{"max_waiting": 3}, "tenants/t1", "", `{"max_waiting": 3}`},
+		{"putTenant", "PUT /v1/tenants/t1", obj{"max_waiting": 4}, "tenants/t1", `{"max_waiting": 3}`, `{"max_waiting": 4}`},
+		{"deleteTenant", "DELETE /v1/tenants/t1", nil, "tenants/t1", `{"max_waiting": 4}`, ""},
 		{"putKeyLimit", "PUT /v1/queues/mail/limits/keys/k1", obj{"concurrency": 3}, "queues/mail/limits/keys/k1", "", `{"concurrency": 3}`},
 		{"deleteKeyLimit", "DELETE /v1/queues/mail/limits/keys/k1", nil, "queues/mail/limits/keys/k1", `{"concurrency": 3}`, ""},
 		{"putTenantLimit", "PUT /v1/queues/mail/limits/tenants/t1", obj{"concurrency": 2}, "queues/mail/limits/tenants/t1", "", `{"concurrency": 2}`},
@@ -96,6 +99,10 @@ func steps(ids map[string]string) []step {
 		{"resetBreaker", "POST /v1/breakers/b1/reset", obj{}, "breakers/b1", `{"state": "open"}`, `{"state": "closed"}`},
 		{"pinBreaker", "POST /v1/breakers/b2/pin", obj{"state": "closed"}, "breakers/b2", `{"state": "closed"}`, `{"pinned": "closed"}`},
 		{"deleteBreaker", "DELETE /v1/breakers/b3", nil, "breakers/b3", "", ""},
+
+		{"createPreset", "POST /v1/presets", obj{"name": "p1", "title": "P", "filter": obj{"state": "dead", "q": canary, "error": canary, "args": obj{"x": canary}}}, "presets/p1", "", `{"title": "P", "filter": {"state": "dead"}}`},
+		{"putPreset", "PUT /v1/presets/p1", obj{"title": "P2", "filter": obj{"state": "dead"}}, "presets/p1", "", ""},
+		{"deletePreset", "DELETE /v1/presets/p1", nil, "presets/p1", `{"title": "P2", "filter": {"state": "dead"}}`, ""},
 
 		{"createSchedule", "POST /v1/schedules", obj{"name": "s1", "every_seconds": 3600, "job": job}, "schedules/s1", "", ""},
 		{"putSchedule", "PUT /v1/schedules/s1", obj{"every_seconds": 7200, "job": job}, "schedules/s1", `{"every_seconds": 3600}`, `{"every_seconds": 7200}`},
@@ -113,6 +120,19 @@ func steps(ids map[string]string) []step {
 		{"enableWebhook", "POST /v1/webhooks/h1/enable", nil, "webhooks/h1", "", ""},
 		{"deleteWebhook", "DELETE /v1/webhooks/h1", nil, "webhooks/h1", "", ""},
 
+		{"createAlertTarget", "POST /v1/alert-targets", obj{"name": "t1", "kind": "slack", "url": "https://example.com/in?token=" + canary}, "alert-targets/t1", "", ""},
+		{"editAlertTarget", "PATCH /v1/alert-targets/t1", obj{"url": "https://example.com/other?token=" + canary}, "alert-targets/t1", "", ""},
+		{"testAlertTarget", "POST /v1/alert-targets/t1/test", nil, "alert-targets/t1", "", ""},
+		{"createAlertTarget", "POST /v1/alert-targets", obj{"name": "t2", "kind": "pagerduty", "routing_key": canary}, "alert-targets/t2", "", ""},
+		{"deleteAlertTarget", "DELETE /v1/alert-targets/t2", nil, "alert-targets/t2", "", ""},
+		{"createAlertRule", "POST /v1/alert-rules", obj{"name": "r1", "condition": "queue_depth", "threshold": 5, "notify": []string{"t1"}}, "alert-rules/r1", "", ""},
+		{"putAlertRule", "PUT /v1/alert-rules/r1", obj{"condition": "queue_depth", "threshold": 6, "notify": []string{"t1"}}, "alert-rules/r1", `{"threshold": 5}`, `{"threshold": 6}`},
+		{"editAlertRule", "PATCH /v1/alert-rules/r1", obj{"severity": "critical"}, "alert-rules/r1", `{"severity": "warning"}`, `{"severity": "critical"}`},
+		{"muteAlertRule", "POST /v1/alert-rules/r1/mute", obj{"seconds": 60}, "alert-rules/r1", `{}`, ""},
+		{"unmuteAlertRule", "POST /v1/alert-rules/r1/unmute", nil, "alert-rules/r1", "", `{}`},
+		{"acknowledgeAlert", "POST /v1/alerts/1/acknowledge", obj{"note": "seen"}, "alerts/1", `{"state": "open"}`, `{"state": "acknowledged", "note": "seen"}`},
+		{"deleteAlertRule", "DELETE /v1/alert-rules/r1", nil, "alert-rules/r1", "", ""},
+
 		{"editWorker", "PATCH /v1/workers/w1", obj{"capacity": 4}, "workers/w1", `{"capacity": 3}`, `{"capacity": 4}`},
 		{"pauseWorker", "POST /v1/workers/w1/pause", nil, "workers/w1", "", ""},
 		{"resumeWorker", "POST /v1/workers/w1/resume", nil, "workers/w1", "", ""},
@@ -120,6 +140,7 @@ func steps(ids map[string]string) []step {
 		{"removeWorker", "DELETE /v1/workers/w1", nil, "workers/w1", "", ""},
 
 		{"editJob", "PATCH /v1/jobs/" + ids["edit"], obj{"priority": 9}, "jobs/" + ids["edit"], `{"priority": 5}`, `{"priority": 9}`},
+		{"replayJob", "POST /v1/jobs/" + ids["retry"] + "/replay", nil, "jobs/" + ids["retry"], "", ""},
 		{"retryJob", "POST /v1/jobs/" + ids["retry"] + "/retry", nil, "jobs/" + ids["retry"], "", ""},
 		{"cancelJob", "POST /v1/jobs/" + ids["cancel"] + "/cancel", nil, "jobs/" + ids["cancel"], `{"state": "available"}`, `{"state": "cancelled"}`},
 		{"redriveDeadLetter", "POST /v1/dead/" + ids["redrive"] + "/redrive", nil, "dead/" + ids["redrive"], "", ""},
@@ -149,6 +170,8 @@ func TestEveryOperationLeavesOneEntry(t *testing.T) {
 	s := weirtest.StartNodeWithAuth(t)
 	ids := setUp(t, s)
 	s.Exec("select weir.set_breaker('b2'), weir.set_breaker('b3')")
+	s.Exec("select weir.set_alert_rule('alerting', '{\"condition\": \"database_size\", \"threshold\": 1}')")
+	s.EvaluateAlerts()
 	var tried []string
 	last, secrets := s.Count("select coalesce(max(id), 0) from weir.audit"), []string{canary, "whsec_", "weir_"}
 	for _, c := range steps(ids) {

@@ -125,7 +125,7 @@ func breakerFollowsItsDependencySQL(t *testing.T) {
 	const failures = "select count(*)::int from weir.job_event where kind = 'failed'"
 	before := weirtest.Value[int](t, d, failures)
 	well = false // it flaps: down again before all jobs have returned
-	weirtest.Exec(t, d, "select weir.set_breaker('stripe', '{\"ramp_per_second\": 20}')")
+	weirtest.Exec(t, d, "select weir.set_breaker('stripe', '{\"ramp_per_second\": 2}')")
 	weirtest.Eventually(t, "some come back", func() bool { weirtest.Exec(t, d, "select weir.tick_breakers()"); return work() > 0 })
 	weirtest.Eventually(t, "it opens again", func() bool {
 		weirtest.Exec(t, d, "select weir.tick_breakers()")

@@ -195,10 +195,10 @@ func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 				hand := d.Tx() // another session changes it by hand, so no session judges the probe's success
 				weirtest.Exec(t, hand, "select weir.lock_breaker('b')")
 				s.Post("/v1/jobs/"+probe.ID+"/complete", obj{"token": probe.Token}).Want(http.StatusOK)
-				row := d.Tx()
-				weirtest.Exec(t, row, "select from weir.breaker where name = 'b' for update")
+				history := d.Tx()
+				weirtest.Exec(t, history, "lock table weir.breaker_event in share mode")
 				weirtest.Commit(t, hand)
-				return func() { weirtest.Commit(t, row) }
+				return func() { weirtest.Commit(t, history) }
 			},
 			done: "select max(e.at) from weir.breaker_events e where e.event = 'closed'",
 		},
@@ -220,10 +220,8 @@ func TestNodeTakesOverBreakerOfKilledNode(t *testing.T) {
 			release := c.stop(d, first, probes[0])
 			holder := func() int {
 				pids := weirtest.Values[int](t, d, `select l.pid from pg_locks l join pg_stat_activity a on a.pid = l.pid
-					cross join (select weir.breaker_key(b.id) as key from weir.breaker b) k
-					where l.locktype = 'advisory' and l.granted and l.database = (select oid from pg_database where datname = current_database())
-						and l.classid::bigint = (k.key >> 32) & 4294967295 and l.objid::bigint = k.key & 4294967295 and l.objsubid = 1
-						and a.application_name = 'weir loops' and exists (select from pg_locks w where w.pid = l.pid and not w.granted)`)
+					join weir.breaker b on b.xmax = l.transactionid
+					where l.locktype = 'transactionid' and l.mode = 'ExclusiveLock' and l.granted and a.application_name = 'weir loops' and exists (select from pg_locks w where w.pid = l.pid and not w.granted)`)
 				if len(pids) == 0 {
 					return 0
 				}

@@ -11,6 +11,7 @@ import (
 )
 
 func TestManyJobsAreCancelled(t *testing.T) {
+	weirtest.Long(t, "it changes thousands of jobs")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.Exec("select weir.enqueue(case when i % 3 = 0 then 'other' else 'k' end, queue => 'q', options => jsonb_build_object('delay_seconds', i % 2 * 1000, 'tags', jsonb_build_array('t' || i % 2))) from generate_series(1, 600) i")
@@ -44,6 +45,7 @@ func TestManyJobsAreCancelled(t *testing.T) {
 }
 
 func TestManyJobsAreRetried(t *testing.T) {
+	weirtest.Long(t, "it changes thousands of jobs")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.KillMany("q", 120)
@@ -69,6 +71,7 @@ func TestManyJobsAreRetried(t *testing.T) {
 }
 
 func TestManyJobsGetAnotherPriority(t *testing.T) {
+	weirtest.Long(t, "it changes thousands of jobs")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.Exec("select weir.enqueue('k', queue => 'q', priority => 1 + i % 3) from generate_series(1, 300) i")

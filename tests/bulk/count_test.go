@@ -22,8 +22,8 @@ func TestCountThatWasCutShortSaysSo(t *testing.T) {
 	weirtest.Long(t, "its counts run into their time limit")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
-	const jobs = 5000
-	s.Exec("select weir.enqueue_many((select jsonb_agg(jsonb_build_object('kind', 'k', 'queue', 'q')) from generate_series(1, 5000)))")
+	const jobs = 2500
+	s.Exec("select weir.enqueue_many((select jsonb_agg(jsonb_build_object('kind', 'k', 'queue', 'q')) from generate_series(1, 2500)))")
 	s.Exec("select weir.cancel(id) from weir.job")
 	request := weirtest.Object{"action": "retry", "filter": weirtest.Object{"queue": "q"}, "dry_run": true}
 	if o := weirtest.Decode[counted](s.Post("/v1/jobs/bulk", request).Want(http.StatusOK)); o.Total != jobs || !o.TotalExact {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -64,7 +65,7 @@ func TestJobsAreExported(t *testing.T) {
 	}
 
 	// Large exports come in pieces and are removed after a day.
-	s.Exec(`select weir.enqueue('large', jsonb_build_object('x', (select string_agg(md5(i || '-' || n), '') from generate_series(1, 30000) n)), queue => 'large') from generate_series(1, 25) i`)
+	s.Exec(`select weir.enqueue('large', jsonb_build_object('x', (select string_agg(md5(n::text), '') from generate_series(1, 30000) n)), queue => 'large') from generate_series(1, 25) i`)
 	o = s.WaitForOperation(s.StartOperation("/v1/jobs/export", obj{"filter": obj{"kind": "large"}}).ID)
 	if n := s.Count("select count(*) from weir.operation_result where operation_id = $1::bigint", o.ID); n < 2 || o.Done != 25 {
 		t.Errorf("25 MB came in %d pieces: %+v", n, o)
@@ -84,27 +85,40 @@ func TestJobsAreExported(t *testing.T) {
 	s.Get(fmt.Sprintf("/v1/operations/%d/result", s.Count("select max(id) from weir.operation"))).Want(http.StatusConflict)
 }
 
-// A spreadsheet runs a cell that begins like a formula, and producers decide what is in the cells.
+// A spreadsheet runs a cell that begins like a formula, and producers decide what is in the cells. A number is no
+// formula, so a program that reads the file finds it as it was.
 func TestCSVHasNoFormulas(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
-	formulas := []string{"=HYPERLINK(\"http://evil.example\")", "+1+cmd|' /C calc'!A0", "-1", "@SUM(1)"}
+	formulas := []string{"=HYPERLINK(\"http://evil.example\")", "+1+cmd|' /C calc'!A0", "-1+1", "-1e", "@SUM(1)", "\uff1d1+1", "\uff0b1", "\uff0d1+1", "\uff20SUM(1)", "+1", "-"}
+	numbers := []string{"-1", "-2.5", "-1.5e-7"}
 	for _, f := range formulas {
-		s.Enqueue(obj{"kind": f, "queue": "q", "tenant": f, "tags": []string{f}, "args": -1})
+		s.Enqueue(obj{"kind": f, "queue": "q", "tenant": f, "tags": []string{f}, "args": f})
+	}
+	for _, n := range numbers {
+		s.Enqueue(obj{"kind": n, "queue": "q", "tags": []string{"plain"}, "args": json.RawMessage(n)})
 	}
 	o := s.WaitForOperation(s.StartOperation("/v1/jobs/export", obj{"filter": obj{"queue": "q"}, "format": "csv"}).ID)
 	table, err := csv.NewReader(strings.NewReader(string(s.Get("/v1/operations/" + o.ID + "/result").Want(http.StatusOK).Body))).ReadAll()
-	if err != nil || len(table) != len(formulas)+1 {
+	if err != nil || len(table) != len(formulas)+len(numbers)+1 {
 		t.Fatalf("%d rows: %v", len(table), err)
 	}
-	for _, row := range table[1:] {
-		for i, cell := range row {
-			if strings.IndexAny(cell, "=+-@\t\r") == 0 {
-				t.Errorf("the cell %s is %q", table[0][i], cell)
+	column := func(row []string, name string) string { return row[slices.Index(table[0], name)] }
+	for i, row := range table[1:] {
+		if i >= len(formulas) {
+			n, err := strconv.ParseFloat(column(row, "args"), 64)
+			if want, _ := strconv.ParseFloat(numbers[i-len(formulas)], 64); err != nil || n != want || column(row, "kind") != numbers[i-len(formulas)] {
+				t.Errorf("the number %s is %q in kind and %q in args", numbers[i-len(formulas)], column(row, "kind"), column(row, "args"))
+			}
+			continue
+		}
+		for _, name := range []string{"kind", "tenant", "tags"} {
+			if got := column(row, name); got != "'"+formulas[i] {
+				t.Errorf("the %s %q is %q", name, formulas[i], got)
 			}
 		}
-		if kind := row[slices.Index(table[0], "kind")]; !slices.Contains(formulas, strings.TrimPrefix(kind, "'")) {
-			t.Errorf("the kind is %q", kind)
+		if got, want := column(row, "args"), strconv.Quote(formulas[i]); got != want {
+			t.Errorf("the args %s are %q", want, got)
 		}
 	}
 }

@@ -13,7 +13,7 @@ func TestClaimIsBoundedInBytes(t *testing.T) {
 	weirtest.Long(t, "it claims tens of MiB")
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	const jobs, size = 48, 1_000_000
+	const jobs, size = 24, 1_000_000 // more than one answer may hold
 	s.Exec(`select weir.enqueue('k', to_jsonb(repeat('a', $1))) from generate_series(1, $2)`, size, jobs)
 	claimed := map[string]bool{}
 	for calls := 0; len(claimed) < jobs; calls++ {

@@ -13,7 +13,7 @@ func TestChecksIDs(t *testing.T) {
 	t.Parallel()
 	settings := []string{"WEIR_URL=http://127.0.0.1:1"}
 	for _, command := range []string{
-		"job ?", "job show ?", "job timeline ?", "job why ?", "job wait ?", "job children ?", "job cancel 1 ?",
+		"job ?", "job show ?", "job timeline ?", "job logs ?", "job why ?", "job wait ?", "job children ?", "job cancel 1 ?",
 		"job retry ?", "dead show ?", "dead redrive ?", "dead purge 1 ? --yes", "operations watch ?", "operations cancel ?",
 		"workflow show ?", "workflow cancel ?", "workflow retry ?", "workflow fork ? a", "workflow signal ? s",
 		"workflow timeline ?",

@@ -87,8 +87,8 @@ func TestCommandsDescribeThemselves(t *testing.T) {
 		}
 	}
 	for _, command := range []string{
-		"dev", "serve", "migrate up", "migrate down", "migrate status", "work", "enqueue", "job", "job show", "job timeline", "job why", "job wait", "job children", "job cancel", "job retry", "queue",
-		"queue list", "queue show", "queue pause", "queue resume", "queue purge", "queue set", "queues", "dead list", "dead show",
+		"dev", "serve", "migrate up", "migrate down", "migrate status", "work", "enqueue", "job", "job show", "job timeline", "job logs", "job why", "job wait", "job children", "job cancel", "job retry", "queue",
+		"queue list", "queue show", "queue pause", "queue resume", "queue purge", "queue set", "queue forecast", "queues", "dead list", "dead show",
 		"dead redrive", "dead purge", "operations list", "operations watch", "operations cancel", "schedules list", "schedules show", "schedules create", "schedules apply",
 		"schedules preview", "schedules runs", "schedules pause", "schedules resume", "schedules trigger", "schedules delete", "openapi", "version",
 	} {
@@ -126,6 +126,7 @@ func TestCommandsShowLifeOfJob(t *testing.T) {
 	s.CLI("job", "retry", id, "--reset-attempts").Says(0, "job "+id, "available")
 	s.CLI("job", "cancel", id, child).Says(0, "job "+id, "job "+child, "cancelled")
 	s.CLI("job", "timeline", id).Says(0, "retried", "●", "cancelled")
+	s.CLI("job", "logs", id).Says(0, "There are no such lines.")
 	s.CLI("job", "cancel", id).Says(1, "has ended")
 	s.CLI("job", "retry", "4711").Says(1, "4711")
 	s.CLI("job", "cancel").Says(2, "id")

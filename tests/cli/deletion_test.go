@@ -27,6 +27,14 @@ func TestDeletionAsksFirst(t *testing.T) {
 			s.Post("/v1/schedules", schedule).Want(http.StatusCreated)
 			return "nightly"
 		}},
+		{"alerts rules delete", "/v1/alert-rules/", func() string {
+			s.Do(http.MethodPut, "/v1/alert-rules/deep", weirtest.Object{"condition": "queue_depth"})
+			return "deep"
+		}},
+		{"alerts targets delete", "/v1/alert-targets/", func() string {
+			s.Post("/v1/alert-targets", weirtest.Object{"name": "team", "kind": "slack", "url": "https://example.com"})
+			return "team"
+		}},
 		{"breakers delete", "/v1/breakers/", func() string {
 			s.Do(http.MethodPut, "/v1/breakers/smtp", weirtest.Object{"failure_threshold": 3})
 			return "smtp"

@@ -58,6 +58,7 @@ func own(t *testing.T, d *weirtest.Database, role string) {
 
 // TestSettingsOfARoleChangeNothing serves with a role each of whose settings changes what a statement, or its text, means.
 func TestSettingsOfARoleChangeNothing(t *testing.T) {
+	weirtest.Long(t, "it serves with many settings")
 	t.Parallel()
 	d := weirtest.New(t)
 	settings := []string{

@@ -98,6 +98,7 @@ func TestFirstRedriveOfLetterWins(t *testing.T) {
 }
 
 func TestDeadLettersAreRedrivenByFilter(t *testing.T) {
+	weirtest.Long(t, "it redrives many dead letters")
 	t.Parallel()
 	s := weirtest.StartNodeWithChores(t)
 	s.KillMany("q", 1200)

@@ -17,13 +17,17 @@ func TestWorkersThatCannotBeCountedAreNotZero(t *testing.T) {
 	}
 }
 
-func TestMetricsShowEveryBreaker(t *testing.T) {
+func TestMetricsCountEveryBreaker(t *testing.T) {
+	weirtest.Long(t, "metrics of breakers are counted every ten seconds")
 	t.Parallel()
 	s := weirtest.StartNode(t)
-	const breakers = 1100
 	s.Exec("select weir.set_breaker('b' || i) from generate_series(1, 1100) i")
-	text := string(s.Get("/metrics").Want(http.StatusOK).Body)
-	if n := strings.Count(text, `weir_breaker_held_jobs{`); n != breakers {
-		t.Errorf("the metrics show %d of %d circuit breakers", n, breakers)
+	s.Exec("select weir.trip_breaker('b1099')")
+	scraped := s.Get("/metrics").Want(http.StatusOK)
+	if n := strings.Count(string(scraped.Body), `weir_breaker_held_jobs{`); n != 501 {
+		t.Errorf("the metrics show %d circuit breakers, want 500 and the others in one", n)
+	}
+	if closed, open := s.MetricIn(scraped, "weir_breaker_state", `state="closed"`), s.MetricIn(scraped, "weir_breaker_state", `breaker="b1099"`, `state="open"`); closed != 1099 || open != 1 {
+		t.Errorf("%v breakers are closed, and the open one is %v", closed, open)
 	}
 }

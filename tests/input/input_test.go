@@ -169,7 +169,7 @@ func TestIDsAreAnsweredAsTheyWereAsked(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)
 	for path, code := range map[string]string{
-		"/v1/jobs/%s": "job_not_found", "/v1/jobs/%s/timeline": "job_not_found", "/v1/jobs/%s/why": "job_not_found", "/v1/dead/%s": "dead_letter_not_found",
+		"/v1/jobs/%s": "job_not_found", "/v1/jobs/%s/timeline": "job_not_found", "/v1/jobs/%s/logs": "job_not_found", "/v1/jobs/%s/why": "job_not_found", "/v1/dead/%s": "dead_letter_not_found",
 		"/v1/operations/%s": "operation_not_found", "/v1/workflows/%s": "workflow_not_found", "/v1/workflows/%s/graph": "workflow_not_found",
 	} {
 		for _, id := range []string{"123456", "9223372036854775807", "9223372036854775808", "99999999999999999999"} {
@@ -229,6 +229,26 @@ func TestOptionalBodyMayBeAbsentOrNull(t *testing.T) {
 		}
 		if r := s.Post("/v1/jobs", sent); r.Status != http.StatusBadRequest && r.Status != http.StatusUnprocessableEntity {
 			t.Errorf("a job of %q: %v", body, r)
+		}
+	}
+}
+
+// Bounds are written as people write them, not as 3.1536e+07.
+func TestBoundsOfNumbersAreWrittenOut(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	for _, c := range []struct{ call, body, bound string }{
+		{"POST /v1/jobs", `{"kind": "k", "result_ttl_seconds": 1000000000}`, "31536000"},
+		{"POST /v1/jobs", `{"kind": "k", "delay_seconds": 1e12}`, "315360000"},
+		{"GET /v1/stats/throughput?window_seconds=99999999", "", "7776000"},
+	} {
+		method, path, _ := strings.Cut(c.call, " ")
+		var body any
+		if c.body != "" {
+			body = c.body
+		}
+		if p := s.Do(method, path, body).Problem(http.StatusUnprocessableEntity, "invalid_argument"); !strings.HasSuffix(p.Errors[0].Message, " "+c.bound) {
+			t.Errorf("%s %s: %q, want the bound %s", c.call, c.body, p.Errors[0].Message, c.bound)
 		}
 	}
 }

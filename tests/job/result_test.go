@@ -142,6 +142,7 @@ func TestManyResultsAreWipedInBatches(t *testing.T) {
 
 // A result may have 1 MiB as text, and nothing of a refused result is kept.
 func TestResultIsAtMostOneMebibyte(t *testing.T) {
+	weirtest.Long(t, "it stores large results")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 3)")

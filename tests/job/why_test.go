@@ -173,6 +173,7 @@ func TestJobsAheadAreCounted(t *testing.T) {
 }
 
 func TestCountOfJobsAheadIsBounded(t *testing.T) {
+	weirtest.Long(t, "it counts a hundred thousand jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.enqueue_many((select jsonb_agg('{"kind": "a", "queue": "q"}'::jsonb) from generate_series(1, 10000))) from generate_series(1, 11)`)

@@ -7,6 +7,7 @@ import (
 )
 
 func TestTenantsShareByWeight(t *testing.T) {
+	weirtest.Long(t, "it works many jobs")
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.SetLimits(t, d, "q", `{"concurrency": 20, "tenants": {"weights": {"b": 3}}}`)

@@ -60,7 +60,15 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	id := weirtest.Decode[weirtest.Job](check("post /v1/jobs", s.Post("/v1/jobs", full)).Want(http.StatusCreated)).ID
 	check("post /v1/jobs", s.Post("/v1/jobs", full)).Want(http.StatusOK)
 	check("post /v1/jobs/batch", s.Post("/v1/jobs/batch", obj{"jobs": []obj{full, {"kind": "k", "args": 7}, {"kind": "k", "queue": "q", "args": "text"}}})).Want(http.StatusCreated)
+	check("post /v1/jobs/dry-run", s.Post("/v1/jobs/dry-run", full)).Want(http.StatusOK)
+	check("post /v1/jobs/dry-run", s.Post("/v1/jobs/dry-run", obj{"kind": "k", "delay_seconds": 60, "retry": obj{"strategy": "fixed"}})).Want(http.StatusOK)
+	check("post /v1/jobs/dry-run", s.Post("/v1/jobs/dry-run", obj{"kind": ""})).Want(http.StatusUnprocessableEntity)
 	check("patch /v1/jobs/{id}", s.Do(http.MethodPatch, job(id, ""), `{"priority": 10}`)).Want(http.StatusOK)
+	check("post /v1/jobs/{id}/replay", s.Post(job(id, "replay"), `{"dry_run": true}`)).Want(http.StatusOK)
+	check("post /v1/jobs/{id}/replay", s.Post(job(id, "replay"), `{"queue": "again", "args": null}`)).Want(http.StatusCreated)
+	check("get /v1/jobs/{id}/similar", s.Get(job(id, "similar?limit=3"))).Want(http.StatusOK)
+	check("get /v1/jobs/{id}/compare/{other}", s.Get(job(id, "compare/"+s.Enqueue(obj{"kind": "k", "queue": "parts", "metadata": obj{"a": 1}})))).Want(http.StatusOK)
+	check("post /v1/jobs/{id}/replay", s.Post(job("123456", "replay"), nil)).Want(http.StatusNotFound)
 	s.Settle()
 	token := weirtest.Decode[weirtest.ClaimedJobs](check("post /v1/claims", s.Post("/v1/claims", `{"worker": "w", "queues": ["q"]}`)).Want(http.StatusOK)).Jobs[0].Token
 	check("post /v1/claims", s.Post("/v1/claims", `{"worker": "w", "queues": ["empty"]}`)).Want(http.StatusOK)
@@ -68,6 +76,9 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	s.Enqueue(obj{"kind": "part", "queue": "parts", "tenant": "acme", "parent_id": id, "result_ttl_seconds": 60})
 	check("get /v1/jobs/{id}/children", s.Get(job(id, "children"))).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/heartbeat", s.Post(job(id, "heartbeat"), obj{"token": token, "progress": obj{"percent": 33.3, "message": "a third"}})).Want(http.StatusOK)
+	check("post /v1/jobs/{id}/logs", s.Post(job(id, "logs"), obj{"token": token, "lines": []obj{{"message": "m"}, {"message": "m", "level": "warn", "fields": obj{"a": 1}}}})).Want(http.StatusOK)
+	check("get /v1/jobs/{id}/logs", s.Get(job(id, "logs"))).Want(http.StatusOK)
+	check("get /v1/jobs/{id}/logs", s.Get(job(id, "logs?limit=1&level=info&attempt=1"))).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/cancel", s.Post(job(id, "cancel"), nil)).Want(http.StatusOK)
 	check("get /v1/jobs/{id}", s.Get(job(id, ""))).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/fail", s.Post(job(id, "fail"), obj{"token": token, "error": obj{"message": "m", "type": "T", "stack": "s"}})).Want(http.StatusOK)
@@ -99,6 +110,11 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	check("get /v1/jobs/{id}/timeline", s.Get(job(j.ID, "timeline?limit=2"))).Want(http.StatusOK)
 	check("get /v1/jobs", s.Get("/v1/jobs?limit=2")).Want(http.StatusOK)
 	check("get /v1/jobs", s.Get("/v1/jobs?limit=1000")).Want(http.StatusOK)
+	check("get /v1/stats", s.Get("/v1/stats?compare=previous")).Want(http.StatusOK)
+	for _, name := range []string{"throughput", "wait-times", "run-times", "failures", "distribution", "peaks", "retries", "tenants", "workers", "schedules", "workflows"} {
+		check("get /v1/stats/"+name, s.Get("/v1/stats/"+name+"?compare=previous")).Want(http.StatusOK)
+	}
+	check("get /v1/queues/{name}/forecast", s.Get("/v1/queues/q/forecast")).Want(http.StatusOK)
 	check("get /v1/queues", s.Get("/v1/queues?limit=1")).Want(http.StatusOK)
 	check("get /v1/queues", s.Get("/v1/queues")).Want(http.StatusOK)
 	check("get /v1/queues/{name}", s.Get("/v1/queues/q")).Want(http.StatusOK)

@@ -92,11 +92,21 @@ func TestCallsThatWaitAreBounded(t *testing.T) {
 	id := s.Enqueue(`{"kind": "k", "queue": "other"}`)
 	ctx, hangUp := context.WithCancel(t.Context())
 	defer hangUp()
-	go func() {
-		_, _ = s.Send(ctx, http.MethodPost, "/v1/claims", `{"worker": "w", "queues": ["q"], "wait_seconds": 60}`)
-	}()
-	go func() { _, _ = s.Send(ctx, http.MethodGet, "/v1/jobs/"+id+"?wait_seconds=60", nil) }()
-	go func() { _, _ = s.Send(ctx, http.MethodGet, "/v1/events", nil) }()
+	for _, call := range []struct {
+		method, path string
+		body         any
+	}{
+		{http.MethodPost, "/v1/claims", `{"worker": "w", "queues": ["q"], "wait_seconds": 60}`},
+		{http.MethodGet, "/v1/jobs/" + id + "?wait_seconds=60", nil},
+	} {
+		go func() {
+			if answer, err := s.Send(ctx, call.method, call.path, call.body); ctx.Err() == nil {
+				t.Errorf("%s %s did not wait: %v, %v", call.method, call.path, answer, err)
+			}
+		}()
+	}
+	_, leave := s.WatchEvents("", "")
+	defer leave()
 	s.Eventually("all three wait", func() bool { return s.Metric("weir_http_requests_in_flight") >= 4 })
 	s.Post("/v1/claims", `{"worker": "v", "queues": ["q"], "wait_seconds": 1}`).Problem(http.StatusServiceUnavailable, "overloaded")
 	s.Get("/v1/jobs/"+id+"?wait_seconds=1").Problem(http.StatusServiceUnavailable, "overloaded")

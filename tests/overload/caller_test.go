@@ -50,13 +50,13 @@ func TestClaimsForManySetsOfQueuesPollSeldom(t *testing.T) {
 		})
 	}
 	s.Eventually("all claims wait", func() bool { return s.Metric("weir_claims_waiting") == sets })
-	time.Sleep(5 * time.Second) // each has parked, and claimed once more
-	before := s.Metric("weir_claim_batch_jobs_count")
-	const seconds = 5
-	time.Sleep(seconds * time.Second)
-	if polls := s.Metric("weir_claim_batch_jobs_count") - before; polls > seconds*250 {
-		t.Errorf("%v polls in %d s", polls, seconds)
-	}
+	// At first each parks and claims once more, which takes a busy machine many seconds. If each polled once a second, no window would be quiet.
+	s.Eventually("the node polls seldom", func() bool {
+		const window, most = 3 * time.Second, 3 * 250
+		before := s.Metric("weir_claim_batch_jobs_count")
+		time.Sleep(window)
+		return s.Metric("weir_claim_batch_jobs_count")-before <= most
+	})
 	s.Enqueue(weirtest.Object{"kind": "k", "queue": "q7"}) // notifications do not wait for a poll
 	s.Eventually("the job is claimed", func() bool { return s.Count("select count(*) from weir.job_lease") == 1 })
 	cancel()

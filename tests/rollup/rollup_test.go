@@ -10,37 +10,6 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// rollUp rolls up until nothing is left, and returns the steps.
-func rollUp(t *testing.T, q weirtest.Querier, patience string) []string {
-	t.Helper()
-	weirtest.Tick(t, q)
-	var steps []string
-	for range 500 {
-		did := weirtest.Value[string](t, q, "select did from weir.roll_up($1::text::interval)", patience)
-		if did == "nothing" {
-			return steps
-		}
-		steps = append(steps, did)
-	}
-	t.Fatalf("there is always something left to roll up: %q", steps[:20])
-	return nil
-}
-
-// age moves everything, and the cursor of the roll-ups, some minutes into the past.
-func age(t *testing.T, q weirtest.Querier, minutes int) {
-	t.Helper()
-	for _, sql := range []string{
-		"update weir.job set created_at = created_at - make_interval(mins => $1), run_at = run_at - make_interval(mins => $1)",
-		"update weir.job_outcome set started_at = started_at - make_interval(mins => $1), finished_at = finished_at - make_interval(mins => $1)",
-		"update weir.job_event set at = at - make_interval(mins => $1), started_at = started_at - make_interval(mins => $1), run_at = run_at - make_interval(mins => $1)",
-		`update weir.job_event set detail = detail || jsonb_build_object('started_at', (detail ->> 'started_at')::timestamptz - make_interval(mins => $1),
-			'finished_at', (detail ->> 'finished_at')::timestamptz - make_interval(mins => $1)) where detail ? 'finished_at'`,
-		"update weir.rollup_cursor set until = date_bin('1 minute', now() - make_interval(mins => $1 + 5), 'epoch')",
-	} {
-		weirtest.Exec(t, q, sql, minutes)
-	}
-}
-
 const rollupTotals = `select concat_ws(' ', queue, kind, sum(enqueued), sum(completed), sum(completed_later), sum(dead), sum(cancelled), sum(failed), sum(lost), sum(snoozed), sum(released), sum(rerun))
 	from weir.throughput group by queue, kind order by 1`
 
@@ -67,6 +36,30 @@ func mixedWork(t *testing.T, d *weirtest.Database) []string {
 	return []string{"q a 10 5 1 1 1 2 0 1 1 2", "q b 3 0 0 0 0 0 0 0 0 0"}
 }
 
+// unequalSums are the rows of weir.rollup_sum that differ from the roll-ups that they sum up.
+const unequalSums = `with rows as (
+		select r.at, l.seconds, r.queue_id, r.kind, r.enqueued, r.completed, r.dead, r.cancelled, r.failed, r.waits, r.runs, r.wait_longest from weir.rollup r
+		cross join (values (60), (3600)) l(seconds) where r.seconds <= l.seconds
+	), wanted as (
+		select date_bin(make_interval(secs => seconds), at, 'epoch') as at, seconds, coalesce(queue_id, 0) as queue_id, coalesce(kind, '') as kind,
+			concat_ws(' ', sum(enqueued), sum(completed), sum(dead), sum(cancelled), sum(failed), weir.merge_histograms(waits), weir.merge_histograms(runs), max(wait_longest)) as numbers
+		from rows group by grouping sets ((1, 2), (1, 2, queue_id), (1, 2, kind))
+	), have as (
+		select at, seconds, queue_id, kind, concat_ws(' ', enqueued, completed, dead, cancelled, failed, waits, runs, wait_longest) as numbers from weir.rollup_sum
+	)
+	select concat_ws(' | ', at, seconds, queue_id, kind, h.numbers, w.numbers) from have h full join wanted w using (at, seconds, queue_id, kind)
+	where h.numbers is distinct from w.numbers order by 1`
+
+func checkSums(t *testing.T, q weirtest.Querier, when string) {
+	t.Helper()
+	for _, row := range weirtest.Values[string](t, q, unequalSums) {
+		t.Errorf("%s a sum of roll-ups is wrong: %s", when, row)
+	}
+	if weirtest.Value[int](t, q, "select count(*) from weir.rollup_sum") == 0 {
+		t.Errorf("%s there are no sums of roll-ups", when)
+	}
+}
+
 func TestRollUpsCountEverythingOnce(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
@@ -84,10 +77,11 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 		}
 	}
 	check("before a roll-up")
-	age(t, d, 30)
+	weirtest.Age(t, d, 30)
 	check("half an hour later")
-	steps := rollUp(t, d, "0 s")
+	steps := weirtest.RollUp(t, d, "0 s")
 	check("after a roll-up")
+	checkSums(t, d, "after a roll-up")
 	if !slices.Contains(steps, "jobs") || !slices.Contains(steps, "minutes") {
 		t.Errorf("the steps were %q", steps)
 	}
@@ -95,12 +89,13 @@ func TestRollUpsCountEverythingOnce(t *testing.T) {
 		t.Errorf("%d rows are still counted by a reader", n)
 	}
 	before := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r")
-	rollUp(t, d, "0 s")
+	weirtest.RollUp(t, d, "0 s")
 	weirtest.Exec(t, d, "select weir.roll_up_minutes(now() - interval '1 hour', now(), true)")
 	if after := weirtest.Value[string](t, d, "select string_agg(r::text, ';' order by r::text) from weir.rollup r"); after != before {
 		t.Errorf("counted again it is\n%s\nand was\n%s", after, before)
 	}
 	check("counted again")
+	checkSums(t, d, "counted again")
 }
 
 // A transaction that commits after its minute was rolled up is counted anyway, and nothing waits for it.
@@ -117,22 +112,23 @@ func TestRollUpsCountLateCommits(t *testing.T) {
 	jobs[2].Call(t, late, `fail($1, $2, '{"message": "broken"}', '1 hour')`)
 	weirtest.Exec(t, d, "select weir.enqueue('early', queue => 'q')") // draws an id above those of the open transaction
 	// Everything happens two minutes earlier, in the open transaction too.
-	age(t, d, 2)
+	weirtest.Age(t, d, 2)
 	weirtest.Exec(t, late, "update weir.job set created_at = created_at - interval '2 min' where kind = 'late'")
 	weirtest.Exec(t, late, "update weir.job_outcome set finished_at = finished_at - interval '2 min', started_at = started_at - interval '2 min' where job_id = $1", jobs[1].ID)
 	weirtest.Exec(t, late, "update weir.job_event set at = at - interval '2 min', started_at = started_at - interval '2 min'")
 	weirtest.Exec(t, d, "update weir.watermark set settled_at = settled_at - interval '2 min', at = at - interval '2 min', holder_since = array(select x - interval '2 min' from unnest(holder_since) x)")
 
-	rollUp(t, d, "0 s")
+	weirtest.RollUp(t, d, "0 s")
 	rolled := `select concat_ws(' ', kind, sum(enqueued), sum(completed), sum(failed)) from weir.rollup group by kind order by 1`
 	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 1 0"}; !slices.Equal(got, want) {
 		t.Errorf("while the transaction is open the roll-up is %q, want %q", got, want)
 	}
 	weirtest.Commit(t, late)
-	steps := rollUp(t, d, "0 s")
+	steps := weirtest.RollUp(t, d, "0 s")
 	if got, want := weirtest.Values[string](t, d, rolled), []string{"early 5 2 1", "late 2 0 0"}; !slices.Equal(got, want) {
 		t.Errorf("when it has committed the roll-up is %q, want %q (steps: %q)", got, want, steps)
 	}
+	checkSums(t, d, "with late rows")
 	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup_unsettled) + (select count(*) from weir.rollup_unsettled_ids)"); n != 0 {
 		t.Errorf("%d things are still thought to be unsettled", n)
 	}
@@ -147,7 +143,7 @@ func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "select weir.enqueue('k', queue => 'q') from generate_series(1, 1000) i")
 	weirtest.Complete(t, d, weirtest.Claim(t, d, "q", 600)...)
-	age(t, d, 7*24*60)
+	weirtest.Age(t, d, 7*24*60)
 	weirtest.Tick(t, d)
 	var largest int64
 	steps := 0
@@ -165,6 +161,7 @@ func TestRollUpsCatchUpInBoundedSteps(t *testing.T) {
 	if steps > 100 { // 10,085 minutes, most of them empty
 		t.Errorf("catching up took %d steps", steps)
 	}
+	checkSums(t, d, "after catching up")
 	if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed)) from weir.rollup"); got != "1000 600" {
 		t.Errorf("rolled up are %s", got)
 	}
@@ -174,12 +171,16 @@ func TestOldMinutesBecomeHours(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	mixedWork(t, d)
-	age(t, d, 4*24*60)
-	rollUp(t, d, "0 s")
+	weirtest.Age(t, d, 4*24*60)
+	weirtest.RollUp(t, d, "0 s")
 	before := weirtest.Values[string](t, d, rollupTotals)
 	latency := weirtest.Value[string](t, d, "select weir.merge_histograms(waits)::text || sum(attempts) from weir.latency")
 	if n := weirtest.Value[int](t, d, "select weir.sweep_rollups()"); n != 1 && n != 2 { // the jobs may lie on both sides of an hour
 		t.Errorf("folded %d hours", n)
+	}
+	checkSums(t, d, "folded")
+	if got := weirtest.Values[string](t, d, "select concat_ws(' ', kind, event, type, attempts) from weir.rollup_failure_hour"); !slices.Equal(got, []string{"a failed T 2"}) {
+		t.Errorf("folded, the failures are %q", got)
 	}
 	if n := weirtest.Value[int](t, d, "select count(*) from weir.rollup where seconds <> 3600 or at <> date_bin('1 hour', at, 'epoch')"); n != 0 {
 		t.Errorf("%d rows are not of an hour", n)
@@ -191,7 +192,7 @@ func TestOldMinutesBecomeHours(t *testing.T) {
 		t.Errorf("folded, the latency is %s, and was %s", got, latency)
 	}
 	weirtest.Exec(t, d, "select weir.sweep_rollups(hours_for => '1 day')")
-	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup) + (select count(*) from weir.rollup_failure)"); n != 0 {
+	if n := weirtest.Value[int](t, d, "select (select count(*) from weir.rollup) + (select count(*) from weir.rollup_failure) + (select count(*) from weir.rollup_sum) + (select count(*) from weir.rollup_failure_hour)"); n != 0 {
 		t.Errorf("%d rows are kept for ever", n)
 	}
 }

@@ -135,6 +135,7 @@ func TestJobsNameTheSubjectAndARevokedOneIsRefused(t *testing.T) {
 }
 
 func TestRotatedKeysAreFoundAndTheIssuerMayBeAway(t *testing.T) {
+	weirtest.Long(t, "it waits for keys to be read again")
 	t.Parallel()
 	i := newIssuer(t)
 	i.setAway(true)

@@ -70,7 +70,7 @@ func TestJobsOfOthersAreNotFound(t *testing.T) {
 		sees(t, b.Node, "/v1/jobs?tenant=a")
 		sees(t, b.Node, "/v1/jobs?parent_id="+parent)
 		sees(t, a.Node, "/v1/jobs/"+parent+"/children", child)
-		for _, path := range []string{"", "/timeline", "/why", "/children", "/dependencies", "?wait_seconds=1"} {
+		for _, path := range []string{"", "/timeline", "/logs", "/why", "/children", "/dependencies", "?wait_seconds=1"} {
 			hidden := b.Get("/v1/jobs/"+parent+path).Problem(http.StatusNotFound, "job_not_found")
 			missing := b.Get("/v1/jobs/999999"+path).Problem(http.StatusNotFound, "job_not_found")
 			if strings.ReplaceAll(hidden.Detail, parent, "999999") != missing.Detail {
@@ -210,4 +210,29 @@ func TestAcksOfOthersJobsAreNotFound(t *testing.T) {
 			t.Errorf("its own second ack is %s", got)
 		}
 	})
+}
+
+// TestWhyTellsNoNumbersOfOthersJobs: a caller with a tenant learns that jobs come before its own, but not how many.
+func TestWhyTellsNoNumbersOfOthersJobs(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithAuth(t)
+	a := s.AsNew("a", obj{"tenant": "a"}, "producer")
+	for range 3 {
+		s.Enqueue(obj{"kind": "k", "queue": "shared", "tenant": "b"})
+	}
+	id := a.Enqueue(obj{"kind": "k", "queue": "shared"})
+	weirtest.Exec(t, s.DB, `select weir.set_queue('lines', '{"limits": {"concurrency": 1}}')`)
+	for range 3 {
+		s.Enqueue(obj{"kind": "k", "queue": "lines", "tenant": "b"})
+	}
+	inLine := a.Enqueue(obj{"kind": "k", "queue": "lines"})
+	for job, code := range map[string]string{id: "backlog_ahead", inLine: "held_line"} {
+		s.Eventually("an admin sees how many", func() bool {
+			return strings.Contains(string(s.Get("/v1/jobs/"+job+"/why").Want(http.StatusOK).Body), `"ahead":`)
+		})
+		text := string(a.Get("/v1/jobs/" + job + "/why").Want(http.StatusOK).Body)
+		if !strings.Contains(text, code) || strings.Contains(text, "3 jobs") || strings.Contains(text, `"ahead"`) || strings.Contains(text, "flight") {
+			t.Errorf("a caller with a tenant is told %s", text)
+		}
+	}
 }

@@ -26,7 +26,9 @@ func plant(s *weirtest.Node) (names []string) {
 	s.Post("/v1/jobs/"+done+"/complete", obj{"token": s.ClaimOne("done").Token, "result": obj{"r": secret}}).Want(http.StatusOK)
 	s.Post("/v1/jobs/"+dead+"/fail", obj{"token": s.ClaimOne("dead").Token, "retry": false, "error": failure}).Want(http.StatusOK)
 	s.Post("/v1/jobs/"+failed+"/fail", obj{"token": s.ClaimOne("failed").Token, "error": failure}).Want(http.StatusOK)
-	s.Post("/v1/jobs/"+running+"/heartbeat", obj{"token": s.ClaimOne("running").Token, "progress": obj{"percent": 1, "message": secret}}).Want(http.StatusOK)
+	token := s.ClaimOne("running").Token
+	s.Post("/v1/jobs/"+running+"/heartbeat", obj{"token": token, "progress": obj{"percent": 1, "message": secret}}).Want(http.StatusOK)
+	s.Post("/v1/jobs/"+running+"/logs", obj{"token": token, "lines": []obj{{"message": secret, "fields": obj{"f": secret}}}}).Want(http.StatusOK)
 	// By SQL an error may have any fields.
 	loose := s.Enqueue(job("loose"))
 	s.Exec("select weir.fail($1, $2::bigint, $3, retry => false)", loose, s.Count("select token from weir.claim('{loose}', 'w')"), `{"message": "`+secret+`", "code": "`+secret+`", "more": {"x": "`+secret+`"}}`)
@@ -96,7 +98,7 @@ func TestARedactedKeySeesNoPayloadsAndNoErrors(t *testing.T) {
 			t.Errorf("GET %s: a redacted key sees %s", path, hidden[path][max(0, at-200):at+len(secret)])
 		}
 	}
-	if shown < 13 {
+	if shown < 14 {
 		t.Errorf("only %d operations show the secret to others: %v", shown, len(whole))
 	}
 	for _, path := range []string{"/v1/jobs/{id}", "/v1/dead/{id}", "/v1/jobs/{id}/timeline", "/v1/workflows/{id}/steps"} {

@@ -9,18 +9,19 @@ import (
 
 // Breaker is a circuit breaker as clients see it.
 type Breaker struct {
-	Name, State, Policy string
-	Recovering, Pinned  bool
-	Held, Openings      int
-	Probes              int
-	TimesOpened         int        `json:"times_opened"`
-	WindowFailed        int        `json:"window_failed"`
-	FailureThreshold    int        `json:"failure_threshold"`
-	FailureRatio        float64    `json:"failure_ratio"`
-	WindowSeconds       int        `json:"window_seconds"`
-	NextProbeAt         *time.Time `json:"next_probe_at"`
-	Queues              []string
-	WhileOpen           Object `json:"while_open"`
+	Name, Tenant       string
+	State, Policy      string
+	Recovering, Pinned bool
+	Held, Openings     int
+	Probes             int
+	TimesOpened        int        `json:"times_opened"`
+	WindowFailed       int        `json:"window_failed"`
+	FailureThreshold   int        `json:"failure_threshold"`
+	FailureRatio       float64    `json:"failure_ratio"`
+	WindowSeconds      int        `json:"window_seconds"`
+	NextProbeAt        *time.Time `json:"next_probe_at"`
+	Queues             []string
+	WhileOpen          Object `json:"while_open"`
 }
 
 // Breaker returns a circuit breaker.

@@ -53,6 +53,7 @@ type ClaimedJob struct {
 	LeaseExpiresAt time.Time `json:"lease_expires_at"`
 	Metadata       json.RawMessage
 	Tags           []string
+	Dependencies   json.RawMessage
 }
 
 // ClaimedJobs is the answer to a claim.

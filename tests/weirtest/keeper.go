@@ -185,6 +185,9 @@ func keep(dir string) error {
 	if err != nil {
 		return errors.Join(err, writeFile(dir, errorFile, err.Error()))
 	}
+	if err := prepare(ctx, s.url); err != nil {
+		return errors.Join(err, writeFile(dir, errorFile, err.Error()), s.stop())
+	}
 	if err := writeFile(dir, addressFile, s.url); err != nil {
 		return errors.Join(err, s.stop())
 	}
@@ -195,6 +198,15 @@ func keep(dir string) error {
 		lock.Close()
 	}
 	return err
+}
+
+// prepare makes a new server ready for the tests.
+func prepare(ctx context.Context, address string) error {
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	return errors.Join(speedUpLogins(ctx, conn), conn.Close(ctx))
 }
 
 // waitForNoUsers returns the lock, with which no process can join any more, or nil if the keeper must stop at once.

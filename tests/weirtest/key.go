@@ -23,7 +23,12 @@ type Key struct {
 // StartNodeWithAuth starts a node in this process that asks every caller for an API key. It calls as an admin.
 func StartNodeWithAuth(t *testing.T) *Node {
 	t.Helper()
-	d := New(t)
+	return StartNodeWithAuthOn(t, New(t))
+}
+
+// StartNodeWithAuthOn is StartNodeWithAuth on a database.
+func StartNodeWithAuthOn(t *testing.T, d *Database) *Node {
+	t.Helper()
 	s := startAPI(t, d, jobs.Config{}, api.Config{Auth: true})
 	s.Key = Value[string](t, d, "select key from weir.create_key('admin of the test', '{admin}')")
 	return s

@@ -5,6 +5,7 @@ package weirtest
 import (
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 	"time"
 )
@@ -18,6 +19,10 @@ const (
 	// a dozen parallel tests to stay below max_connections.
 	poolSize = 20
 )
+
+// The memory of a test's process is small, so it collects garbage less often: with the race detector, a collection is
+// dear. This changes nothing in the programs that a test starts.
+func init() { debug.SetGCPercent(400) }
 
 // Main runs a package's tests, leaves the cluster, and ends the process.
 func Main(m *testing.M) {

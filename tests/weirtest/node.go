@@ -159,6 +159,9 @@ func (s *Node) SendRequest(r *http.Request) (*Response, error) {
 		return nil, err
 	}
 	defer answer.Body.Close()
+	if strings.HasPrefix(answer.Header.Get("Content-Type"), "text/event-stream") { // it ends only with its caller
+		return &Response{t: s.T, Request: asked, Status: answer.StatusCode, Header: answer.Header}, nil
+	}
 	text, err := io.ReadAll(answer.Body)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: the answer broke off: %w", asked, answer.Status, err)

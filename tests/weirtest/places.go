@@ -35,6 +35,7 @@ union all select format('job %s has come back and kept its first place', seq) fr
 union all select format('dead letter %s is not dead', d.job_id) from weir.job_dead d left join weir.job_outcome o on o.job_id = d.job_id where o.state is distinct from 'dead'
 union all select format('job %s is dead and no dead letter', o.job_id) from weir.job_outcome o where o.state = 'dead' and not exists (select from weir.job_dead d where d.job_id = o.job_id)
 	and not exists (select from weir.job_event e where e.job_id = o.job_id and e.kind in ('purged', 'routed') and e.at >= o.finished_at)
-union all select format('weir.jobs shows no state for job %s', id) from weir.jobs where state is null
-union all select format('weir.jobs shows %s jobs, weir.job holds %s', v.n, j.n) from (select count(*) as n from weir.jobs) v, (select count(*) as n from weir.job) j where v.n <> j.n
+union all select format('weir.jobs shows %s jobs, %s of them without a state; weir.job holds %s', v.n, v.stateless, j.n)
+	from (select count(*) as n, count(*) filter (where state is null) as stateless from weir.jobs) v, (select count(*) as n from weir.job) j
+	where v.n <> j.n or v.stateless > 0
 limit 20`

@@ -200,6 +200,13 @@ type Process struct {
 // StartProgram starts a program that Program built, with settings added to its environment.
 func StartProgram(t *testing.T, settings []string, path string, args ...string) *Process {
 	t.Helper()
+	c := newProcess(t, settings, path, args...)
+	c.Cmd.Stdout, c.Cmd.Stderr = c.Output, c.Output
+	c.start(c.Cmd.Start)
+	return c
+}
+
+func newProcess(t *testing.T, settings []string, path string, args ...string) *Process {
 	c := &Process{t: t, Cmd: exec.Command(path, args...), Output: newLog(t), Ended: make(chan struct{})}
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "WEIR_") {
@@ -207,13 +214,18 @@ func StartProgram(t *testing.T, settings []string, path string, args ...string) 
 		}
 	}
 	c.Cmd.Env = append(c.Cmd.Env, settings...)
-	c.Cmd.Stdout, c.Cmd.Stderr = c.Output, c.Output
+	return c
+}
+
+// start starts the program, and has the warden kill it if this process ends first.
+func (c *Process) start(start func() error) {
+	c.t.Helper()
 	w, err := warden()
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	if err := c.Cmd.Start(); err != nil {
-		t.Fatal(err)
+	if err := start(); err != nil {
+		c.t.Fatal(err)
 	}
 	pid := c.Cmd.Process.Pid
 	fmt.Fprintln(w, "+", pid)
@@ -222,8 +234,7 @@ func StartProgram(t *testing.T, settings []string, path string, args ...string) 
 		fmt.Fprintln(w, "-", pid)
 		close(c.Ended)
 	}()
-	t.Cleanup(c.Kill)
-	return c
+	c.t.Cleanup(c.Kill)
 }
 
 // StartServe starts `weir serve` as a process, with settings added to its environment, and returns when it is ready.

@@ -43,6 +43,9 @@ func newServer(t testing.TB, config embedded.Config) *embedded.Server {
 		t.Fatal(err)
 	}
 	defer conn.Close(ctx)
+	if err := speedUpLogins(ctx, conn); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := conn.Exec(ctx, "create database weir template template0"); err != nil {
 		t.Fatal(err)
 	}

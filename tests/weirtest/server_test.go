@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -52,5 +53,23 @@ func TestKilledServersFolderIsRemoved(t *testing.T) {
 	})
 	if _, err := os.Stat(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v for the folder, want that it does not exist", err)
+	}
+}
+
+// A login costs little, and a wrong password is still refused.
+func TestLoginsTakeOneIteration(t *testing.T) {
+	Long(t, "it starts a server")
+	t.Parallel()
+	s := NewServer(t)
+	conn, err := pgx.Connect(t.Context(), s.URL("weir"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(context.Background())
+	if stored := Value[string](t, conn, "select rolpassword from pg_authid where rolname = current_user"); !strings.HasPrefix(stored, "SCRAM-SHA-256$1:") {
+		t.Errorf("the server keeps %q", stored)
+	}
+	if _, err := pgx.Connect(t.Context(), s.URLFor("postgres", "wrong", "weir")); !HasSQLState(err, "28P01") {
+		t.Errorf("a wrong password: %v", err)
 	}
 }

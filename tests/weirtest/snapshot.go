@@ -7,15 +7,19 @@ import (
 	"strings"
 )
 
-// Snapshot returns every row of every table but the claimers' bookkeeping and what nodes write of themselves. A row that was rewritten with the same
-// values differs too.
+// Snapshot returns every row of every table but the claimers' bookkeeping and what nodes write of themselves. A row that
+// was rewritten with the same values differs too. Of a time zone it gives the name alone, as the rest is long.
 func (d *Database) Snapshot() string {
 	d.T.Helper()
 	tables := Values[string](d.T, d, `select c.relname from pg_class c where c.relnamespace = 'weir'::regnamespace
 		and c.relkind in ('r', 'p') and not c.relispartition and c.relname not in ('watermark', 'frontier', 'worker_seen', 'health_check') order by 1`)
 	var parts []string
 	for _, name := range tables {
-		parts = append(parts, fmt.Sprintf("select '%[1]s ' || x.xmin || ' ' || to_jsonb(x) as line from weir.%[1]s x", name))
+		row := "to_jsonb(x)"
+		if name == "time_zone" {
+			row = "x.name"
+		}
+		parts = append(parts, fmt.Sprintf("select '%[1]s ' || x.xmin || ' ' || %[2]s as line from weir.%[1]s x", name, row))
 	}
 	return Value[string](d.T, d, "select coalesce(string_agg(line, e'\n' order by line), '') from ("+strings.Join(parts, " union all ")+") s")
 }

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/weirhq/weir/migrations"
 	"github.com/weirhq/weir/sql"
 )
@@ -96,6 +98,9 @@ func (c *cluster) makeTemplate(ctx context.Context) (name string, err error) {
 	if err := migrations.Up(ctx, withDatabase(c.url, making)); err != nil {
 		return "", fmt.Errorf("making the template: %w", err)
 	}
+	if err := warm(ctx, withDatabase(c.url, making)); err != nil {
+		return "", fmt.Errorf("making the template: %w", err)
+	}
 	for _, order := range []string{
 		"alter database " + making + " allow_connections false",
 		"alter database " + making + " rename to " + name,
@@ -105,6 +110,16 @@ func (c *cluster) makeTemplate(ctx context.Context) (name string, err error) {
 		}
 	}
 	return name, nil
+}
+
+// warm connects to a database once: the first session writes PostgreSQL's cache of the catalog, which the databases that
+// are made from this one then have.
+func warm(ctx context.Context, address string) error {
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	return conn.Close(ctx)
 }
 
 // hashOf names sets of files by their names and contents, in twelve hexadecimal digits.

@@ -119,7 +119,13 @@ func (s *Node) RunChoresSendingTo(receivers ...*WebhookReceiver) (stop func()) {
 // RunChoresWith does a node's background work with this webhook sender.
 func (s *Node) RunChoresWith(sender chores.Sender) (stop func()) {
 	s.T.Helper()
-	c, err := chores.Open(s.T.Context(), chores.Config{DatabaseURL: s.DB.Direct, Engine: s.Engine, Sender: sender})
+	return s.runChores(chores.Config{Sender: sender})
+}
+
+func (s *Node) runChores(config chores.Config) (stop func()) {
+	s.T.Helper()
+	config.DatabaseURL, config.Engine = s.DB.Direct, s.Engine
+	c, err := chores.Open(s.T.Context(), config)
 	if err != nil {
 		s.T.Fatal(err)
 	}

@@ -1,0 +1,149 @@
+-- Numbers over time for dashboards: rows of roll-ups, for the queries of sql/queries/stats.sql to sum up.
+--
+-- The reader counts the time since the last roll-up while it is little. Where the service is behind, or very busy, the
+-- numbers end with the last roll-up instead, and weir.counted_until says so: a dashboard must not scan what happened.
+
+create or replace function weir.counted_until(most int default 10000) returns timestamptz
+language plpgsql stable set jit = off set enable_seqscan = off as $$
+declare
+  c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  n bigint;
+begin
+  select count(*) into n from (select from weir.job j where j.id > c.seq limit most + 1) x;
+  if n <= most then
+    select n + count(*) into n from (
+      select from weir.job_outcome o where o.finished_at >= c.until limit most + 1) x;
+  end if;
+  if n <= most then
+    select n + count(*) into n from (select from weir.job_event e where e.at >= c.until limit most + 1) x;
+  end if;
+  return case when n <= most then clock_timestamp() else c.until end;
+end $$;
+comment on function weir.counted_until(int) is
+  'Internal. Up to when numbers are complete: now, as at most `most` jobs, ends and events are not rolled up yet; or '
+  'the last roll-up.';
+
+create or replace function weir.bounded_queues(bounds jsonb, queue text) returns int[] language sql stable as $$
+  select case when bounds -> 'queues' is not null or (bounds ->> 'own')::boolean or queue is not null
+    then array(select q.id from weir.queue q
+      where (bounded_queues.queue is null or q.name = bounded_queues.queue)
+        and weir.is_within(bounds - 'tenant', null, q.name, null)) end
+$$;
+comment on function weir.bounded_queues(jsonb, text) is
+  'Internal. The queues within the bounds of a caller, whatever its tenant, or the one of them with this name; null: '
+  'all.';
+
+create or replace function weir.is_counted(bounds jsonb, queue text) returns boolean language sql stable as $$
+  select exists (select from weir.queue q where q.id = any (weir.bounded_queues(bounds, is_counted.queue))
+    and (bounds ->> 'tenant' is null or q.tenant = bounds ->> 'tenant' or exists (select from weir.rollup r
+      where r.tenant <> '' and r.tenant = bounds ->> 'tenant' and r.queue_id = q.id)))
+$$;
+comment on function weir.is_counted(jsonb, text) is
+  'Internal. Whether a caller may know of a queue: it is within its bounds, and its tenant owns it or has had jobs '
+  'in it.';
+
+-- The rows differ in what they sum up, but no two of one answer have anything in common. With groups, each row is of
+-- one queue, kind or tenant. whole_hours: hours are fine enough.
+create or replace function weir.stats_rows(since timestamptz, until timestamptz, whole_hours boolean, bounds jsonb,
+  queue text, kind text, tenant text default null, groups text default null) returns setof weir.rollup
+language plpgsql stable set jit = off as $$
+#variable_conflict use_variable
+declare
+  ids int[] := weir.bounded_queues(bounds, queue);
+  one text := coalesce(bounds ->> 'tenant', tenant);
+  grain int := case when whole_hours then 3600 else 60 end;
+  c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+begin
+  if one <> tenant then  -- it is not the caller's
+    return;
+  end if;
+  if groups = 'queue' and ids is null and one is null then
+    ids := array(select q.id from weir.queue q);
+  end if;
+  if groups = 'tenant' and one is null and (ids is not null or kind is not null) then
+    return query select r.* from weir.rollup r where r.tenant <> '' and (ids is null or r.queue_id = any (ids))
+      and (kind is null or r.kind = kind) and r.at >= since and r.at < until;
+  elsif groups = 'tenant' and one is null then
+    return query select r.* from weir.rollup_sum r where r.tenant <> '' and r.seconds = grain
+      and r.at >= since and r.at < until;
+  elsif one is not null and (ids is not null or kind is not null or groups <> 'tenant') then
+    return query select r.* from weir.rollup r where r.tenant <> '' and r.tenant = one
+      and (ids is null or r.queue_id = any (ids)) and (kind is null or r.kind = kind)
+      and r.at >= since and r.at < until;
+  elsif ids is not null and (kind is not null or groups = 'kind') then
+    return query select r.* from weir.rollup r where r.queue_id = any (ids) and (kind is null or r.kind = kind)
+      and r.tenant = '' and r.at >= since and r.at < until;
+  elsif groups = 'kind' then
+    return query select r.* from weir.rollup_sum r where r.queue_id = 0 and r.tenant = '' and r.seconds = grain
+      and (r.kind = kind or kind is null and r.kind <> '') and r.at >= since and r.at < until;
+  else
+    return query select r.* from weir.rollup_sum r where r.queue_id = any (coalesce(ids, '{0}'))
+      and r.kind = coalesce(stats_rows.kind, '') and r.tenant = coalesce(one, '') and r.seconds = grain
+      and r.at >= since and r.at < until;
+  end if;
+  if until > c.until and weir.counted_until() > c.until then
+    return query select p.* from weir.pending_rollup(case when cardinality(ids) = 1 then ids[1] end,
+        one is not null or groups is not distinct from 'tenant') p
+      where (ids is null or p.queue_id = any (ids)) and (kind is null or p.kind = kind)
+        and (one is null or p.tenant = one)
+        and p.at >= since and p.at < until;
+  end if;
+end $$;
+comment on function weir.stats_rows(timestamptz, timestamptz, boolean, jsonb, text, text, text, text) is
+  'Internal. The roll-ups and sums of roll-ups that make up a time, for a queue, a kind, a tenant or the bounds of a '
+  'caller, and the time since the last roll-up.';
+
+-- Summed up by class at once: a month may have a million rows.
+create or replace function weir.stats_failures(since timestamptz, until timestamptz, bounds jsonb, queue text,
+  kind text, tenant text default null) returns setof weir.rollup_failure_hour
+language plpgsql stable set jit = off as $$
+#variable_conflict use_variable
+declare
+  ids int[] := weir.bounded_queues(bounds, queue);
+  one text := coalesce(bounds ->> 'tenant', tenant);
+  c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+begin
+  if one <> tenant then  -- it is not the caller's
+    return;
+  end if;
+  return query select min(f.at), 0, f.kind, '', f.event, f.type, sum(f.attempts)::bigint, min(f.first_at),
+    max(f.last_at), (max(array[(date_part('epoch', f.last_at) * 1000000)::bigint, f.last_job_id]))[2]
+  from weir.rollup_failure_hour f where f.at >= since and f.at < until
+    and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
+    and (one is null or f.tenant = one)
+  group by f.kind, f.event, f.type;
+  return query select min(f.at), 0, f.kind, '', f.event,
+    case when f.message = '(others)' and f.type = '' then '(others)' else f.type end as class,
+    sum(f.attempts)::bigint, min(f.at), max(f.last_at),
+    (max(array[(date_part('epoch', f.last_at) * 1000000)::bigint, f.last_job_id]))[2]
+  from weir.rollup_failure f where f.at >= since and f.at < until
+    and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
+    and (one is null or f.tenant = one)
+  group by f.kind, f.event, class;
+  if until > c.until and weir.counted_until() > c.until then
+    return query select f.at, f.queue_id, f.kind, '', f.event,
+      case when f.message = '(others)' and f.type = '' then '(others)' else f.type end, f.attempts, f.at, f.last_at,
+      f.last_job_id
+    from weir.pending_failures(case when cardinality(ids) = 1 then ids[1] end) f where f.at >= since and f.at < until
+      and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
+      and (one is null or f.tenant = one);
+  end if;
+end $$;
+comment on function weir.stats_failures(timestamptz, timestamptz, jsonb, text, text, text) is
+  'Internal. The failed attempts of a time by class, for a queue, a kind, a tenant or the bounds of a caller; a class '
+  'may be in several rows.';
+
+create or replace function weir.stats_work(since timestamptz, until timestamptz, whole_hours boolean)
+returns setof weir.rollup_worker language plpgsql stable set jit = off as $$
+#variable_conflict use_variable
+declare
+  c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+begin
+  return query select w.* from weir.rollup_worker w where w.seconds = case when whole_hours then 3600 else 60 end
+    and w.at >= since and w.at < until;
+  if until > c.until and weir.counted_until() > c.until then
+    return query select w.* from weir.count_work(c.until, 'infinity') w where w.at >= since and w.at < until;
+  end if;
+end $$;
+comment on function weir.stats_work(timestamptz, timestamptz, boolean) is
+  'Internal. What workers did in a time; whole_hours: hours are fine enough.';
