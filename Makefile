@@ -32,10 +32,10 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated lint vuln prose race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated check-clients lint vuln prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test test-fast test-clean check $(CHECKS) generate release-schema pictures zones fmt tidy bench test-versions
+.PHONY: help run build test test-fast test-clean check $(CHECKS) generate generate-clients release-schema pictures zones fmt tidy bench test-versions
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ check-generated: generate
 		echo "sqlc found no type for these. Name the columns of a function call, and cast them: select c.job_id::bigint as job_id."; \
 		exit 1; }
 
+check-clients: generate-clients
+	@git diff --exit-code --stat -- client && [ -z "$$(git ls-files --others --exclude-standard -- client)" ] || { \
+		echo; git status --short -- client; \
+		echo "client/ differed from what the OpenAPI document gives, or has files that are not in git. It is up to date now: review and add it."; \
+		exit 1; }
+
 lint: ## run golangci-lint, with go vet's analyses (.golangci.yml)
 	@lint=golangci-lint; \
 	if [ "$$($$lint version --short 2>/dev/null)" != $(LINT_VERSION) ]; then \
@@ -133,6 +139,10 @@ fuzz: ## run every fuzz test, for FUZZ_SECONDS in all
 generate: ## generate db/ from sql/, with a throw-away PostgreSQL
 	@$(SETUP) postgres
 	go run ./cmd/with-postgres -- $(TOOL) sqlc generate
+
+generate-clients: ## generate the clients in client/ from the OpenAPI document (needs Node and Java)
+	@$(SETUP) node java
+	scripts/generate-clients
 
 release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
 	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
