@@ -3,6 +3,7 @@ package typescript
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,16 +17,17 @@ func TestMain(m *testing.M) { weirtest.Main(m) }
 func TestTypeScriptSDK(t *testing.T) {
 	weirtest.Long(t, "it starts several weirs, and works tens of thousands of jobs")
 	t.Parallel()
-	for _, program := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("%s is missing: run scripts/setup node", program)
-		}
+	if why := missing(t); why != "" {
+		t.Skip(why)
 	}
 	folder, err := filepath.Abs("../../../client/typescript")
 	if err != nil {
 		t.Fatal(err)
 	}
 	install(t, folder)
+	if err := os.RemoveAll(filepath.Join(folder, "build")); err != nil { // a test that was renamed would stay there
+		t.Fatal(err)
+	}
 	run(t, folder, "node", "node_modules/typescript/bin/tsc")
 	files, err := filepath.Glob(filepath.Join(folder, "build/test/*.test.js"))
 	if err != nil || len(files) == 0 {
@@ -33,6 +35,23 @@ func TestTypeScriptSDK(t *testing.T) {
 	}
 	// Two files at a time: each starts a PostgreSQL.
 	run(t, folder, "node", append([]string{"--test", "--test-reporter=spec", "--test-concurrency=2"}, files...)...)
+}
+
+// missing says what these tests need and this machine does not have.
+func missing(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("npm"); err != nil {
+		return "npm is missing: run scripts/setup node"
+	}
+	version, err := exec.CommandContext(t.Context(), "node", "--version").Output()
+	if err != nil {
+		return "node is missing: run scripts/setup node"
+	}
+	var major int
+	if _, err := fmt.Sscanf(string(version), "v%d.", &major); err != nil || major < 20 {
+		return fmt.Sprintf("the SDK needs Node 20 or newer; this is %s", version)
+	}
+	return ""
 }
 
 // install installs what the lock file says, unless that is there.
