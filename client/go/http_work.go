@@ -119,11 +119,15 @@ func (t *httpTransport) cancelJob(ctx context.Context, id ID) error {
 	return t.post(ctx, "/v1/jobs/"+id.String()+"/cancel", nil, nil)
 }
 
-func (t *httpTransport) submitWorkflow(ctx context.Context, definition []byte, key string) (ID, error) {
+func (t *httpTransport) submitWorkflow(ctx context.Context, w *Workflow, key string) (ID, error) {
+	definition, err := w.text("")
+	if err != nil {
+		return 0, err
+	}
 	var answer struct {
 		ID ID `json:"id"`
 	}
-	err := t.bounded(ctx, 0, http.MethodPost, "/v1/workflows", idempotency(key), json.RawMessage(definition), &answer)
+	err = t.bounded(ctx, 0, http.MethodPost, "/v1/workflows", idempotency(key), json.RawMessage(definition), &answer)
 	return answer.ID, err
 }
 

@@ -20,9 +20,13 @@ func (t *sqlTransport) do(ctx context.Context, sql string, args ...any) error {
 	return sqlError(err)
 }
 
-// submitWorkflow finds the key in the definition.
-func (t *sqlTransport) submitWorkflow(ctx context.Context, definition []byte, _ string) (ID, error) {
-	return one[ID](ctx, t, "select weir.submit_workflow($1::jsonb)::text", string(definition))
+func (t *sqlTransport) submitWorkflow(ctx context.Context, w *Workflow, key string) (ID, error) {
+	definition, err := w.text(key)
+	if err != nil {
+		return 0, err
+	}
+	id, err := one[int64](ctx, t, "select weir.submit_workflow($1::jsonb)", string(definition))
+	return ID(id), err
 }
 
 func (t *sqlTransport) workflow(ctx context.Context, id ID) (*WorkflowState, error) {
@@ -53,7 +57,8 @@ func (t *sqlTransport) deleteSchedule(ctx context.Context, name string) error {
 }
 
 func (t *sqlTransport) triggerSchedule(ctx context.Context, name string) (ID, error) {
-	return one[ID](ctx, t, "select weir.trigger_schedule($1)::text", name)
+	id, err := one[int64](ctx, t, "select weir.trigger_schedule($1)", name)
+	return ID(id), err
 }
 
 func (t *sqlTransport) events(context.Context, EventFilter, func(Event) bool) error {

@@ -26,7 +26,7 @@ type transport interface {
 
 	job(ctx context.Context, id ID, wait time.Duration) (*JobState, error)
 	cancelJob(context.Context, ID) error
-	submitWorkflow(ctx context.Context, definition []byte, key string) (ID, error)
+	submitWorkflow(ctx context.Context, w *Workflow, key string) (ID, error)
 	workflow(context.Context, ID) (*WorkflowState, error)
 	signal(ctx context.Context, workflow ID, name string, payload json.RawMessage) error
 	setSchedule(ctx context.Context, name string, definition []byte) error

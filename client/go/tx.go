@@ -77,7 +77,7 @@ func EnqueueManyTx(ctx context.Context, tx Tx, jobs ...NewJob) ([]ID, error) {
 
 // SubmitTx stores a workflow in the application's transaction. Errors: *[Error].
 func SubmitTx(ctx context.Context, tx Tx, w *Workflow) (ID, error) {
-	definition, err := w.text()
+	definition, err := w.text(w.definition.key)
 	if err != nil {
 		return 0, err
 	}

@@ -24,7 +24,8 @@ type workflowDefinition struct {
 	OnFailure       string         `json:"on_failure,omitempty"`
 	DeadlineSeconds int            `json:"deadline_seconds,omitempty"`
 	Metadata        map[string]any `json:"metadata,omitempty"`
-	IdempotencyKey  string         `json:"idempotency_key,omitempty"`
+
+	key string
 }
 
 // step is a step of a workflow as weir takes it.
@@ -83,7 +84,7 @@ func WorkflowMetadata(name string, value any) WorkflowOption {
 // WorkflowIdempotencyKey makes a second submission with the same key answer with the first workflow, for 24 hours. Without it [Client.Submit] makes
 // one for each call.
 func WorkflowIdempotencyKey(key string) WorkflowOption {
-	return func(d *workflowDefinition) { d.IdempotencyKey = key }
+	return func(d *workflowDefinition) { d.key = key }
 }
 
 // NewWorkflow begins a workflow.
@@ -245,12 +246,15 @@ func AddWorkflow(w *Workflow, name string, child *Workflow, opts ...StepOption) 
 	return Step[ChildResult]{w, name}
 }
 
-// text is the definition as weir takes it.
-func (w *Workflow) text() ([]byte, error) {
+// text is the definition as weir takes it, with an idempotency key if there is one.
+func (w *Workflow) text(key string) ([]byte, error) {
 	if err := errors.Join(w.errs...); err != nil {
 		return nil, err
 	}
-	return json.Marshal(w.definition)
+	return json.Marshal(struct {
+		workflowDefinition
+		Key string `json:"idempotency_key,omitempty"`
+	}{w.definition, key})
 }
 
 // Submit stores a workflow and returns its id once it is committed. It tries again as [Client.Enqueue] does. Errors: *[Error], whose Field names the
@@ -263,17 +267,13 @@ func (c *Client) Submit(ctx context.Context, w *Workflow) (ID, error) {
 			}
 		}
 	}
-	if w.definition.IdempotencyKey == "" && c.retryFor > 0 {
-		w.definition.IdempotencyKey = rand.Text()
-	}
-	key := w.definition.IdempotencyKey
-	text, err := w.text()
-	if err != nil {
-		return 0, err
+	key := w.definition.key
+	if key == "" && c.retryFor > 0 {
+		key = rand.Text()
 	}
 	var id ID
-	err = c.again(ctx, isAway, func(ctx context.Context) (err error) {
-		id, err = c.t.submitWorkflow(ctx, text, key)
+	err := c.again(ctx, isAway, func(ctx context.Context) (err error) {
+		id, err = c.t.submitWorkflow(ctx, w, key)
 		return err
 	})
 	return id, err

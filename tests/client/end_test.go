@@ -10,6 +10,7 @@ import (
 	"time"
 
 	weir "github.com/weirhq/weir/client/go"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
 // gated is a handler that runs until its gate opens, whatever its context says.
@@ -88,11 +89,14 @@ func TestStoppedWorkerLeavesHandlerThatDoesNotReturn(t *testing.T) {
 }
 
 func TestWorkerThatIsRefusedEnds(t *testing.T) {
-	bothWays(t, func(t *testing.T, w *way) {
-		worker := weir.NewWorker(w.Client, weir.WorkerConfig{Queues: []string{"no such name, as it has spaces"}})
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	mailer := weirtest.Login(t, s.DB, "mailer", "'worker', queues => '{mail}'")
+	for code, c := range map[string]*weir.Client{"invalid_argument": overREST(t, s), "queue_not_found": overSQL(t, mailer.Pool)} {
+		worker := weir.NewWorker(c, weir.WorkerConfig{Queues: []string{"no name"}})
 		var e *weir.Error
-		if err := worker.Run(t.Context()); !errors.As(err, &e) || e.Code != "invalid_argument" && e.Code != "queue_not_found" {
-			t.Errorf("the error is %v", err)
+		if err := worker.Run(t.Context()); !errors.As(err, &e) || e.Code != code {
+			t.Errorf("the error is %v, want %s", err, code)
 		}
-	})
+	}
 }
