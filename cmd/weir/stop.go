@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,4 +35,14 @@ func newStop() *stop {
 		signal.Stop(signals)
 	}()
 	return &stop{asked: asked, insisted: insisted}
+}
+
+// withEndOf is this stop, or the end of a stream, which asks for an orderly shutdown as well.
+func (s *stop) withEndOf(stream io.Reader) *stop {
+	asked, ask := context.WithCancel(s.asked)
+	go func() {
+		defer ask()
+		_, _ = io.Copy(io.Discard, stream)
+	}()
+	return &stop{asked: asked, insisted: s.insisted}
 }
