@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -114,12 +115,11 @@ func isAway(err error) bool {
 		return false
 	case errors.As(err, &e) && e.Status != 0:
 		return e.Status == http.StatusTooManyRequests && e.Code != "queue_full" && e.Code != "quota_exceeded" || e.Status == http.StatusRequestTimeout || e.Status >= 500
-	case errors.Is(err, errBrokenOff), errors.As(err, &network), errors.As(err, &connecting), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errBrokenOff), errors.As(err, &network), errors.As(err, &connecting), errors.Is(err, context.DeadlineExceeded),
+		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), pgconn.SafeToRetry(err):
 		return true
 	}
 	switch state := sqlState(err); {
-	case state == "": // no answer of the server
-		return e == nil
 	case state == "57014", state == "25006", state == "40001", state == "40P01", state == "55P03":
 		return true
 	default:

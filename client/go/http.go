@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/weirhq/weir/client/go/rest"
 )
 
 // DefaultURL is where a node listens unless told otherwise.
@@ -44,28 +46,52 @@ func HTTP(address string, opts ...ClientOption) (*Client, error) {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("weir: the address of weir must be a URL without a user, such as %s", DefaultURL)
 	}
-	t := &httpTransport{base: strings.TrimSuffix(u.String(), "/"), client: s.http.client, token: s.http.token}
-	if t.client == nil {
+	t := &httpTransport{base: u.String(), http: s.http.client, token: s.http.token}
+	if t.http == nil {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.MaxIdleConnsPerHost, transport.MaxIdleConns = 100, 100
-		t.client = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+		t.http = &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	}
+	if t.rest, err = rest.NewClient(t.base, rest.WithHTTPClient(t.http), rest.WithRequestEditorFn(t.sign)); err != nil {
+		return nil, fmt.Errorf("weir: %w", err)
 	}
 	return newClient(t, s), nil
 }
 
-// httpTransport talks to nodes over HTTP.
+// httpTransport talks to nodes over HTTP, through the client that is generated from their document. It reads answers itself: what a claim or an ack
+// says is the same over SQL.
 type httpTransport struct {
-	base   string
-	client *http.Client
-	token  func(context.Context) (string, error)
+	base  string
+	http  *http.Client
+	rest  *rest.Client
+	token func(context.Context) (string, error)
 }
 
 const (
-	callIn = 30 * time.Second // a call takes no longer, on top of what it asks weir to wait
+	callIn   = 30 * time.Second // a call takes no longer, on top of what it asks weir to wait
+	jsonType = "application/json"
 )
 
+func (t *httpTransport) sign(ctx context.Context, r *http.Request) error {
+	r.Header.Set("User-Agent", "weir-go")
+	if t.token == nil {
+		return nil
+	}
+	token, err := t.token(ctx)
+	if err != nil {
+		return fmt.Errorf("weir: reading the token: %w", err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	return nil
+}
+
+// send is a call of the generated client.
+type send func(context.Context, io.Reader) (*http.Response, error)
+
 // call makes a call and decodes its answer, if that is wanted.
-func (t *httpTransport) call(ctx context.Context, method, path string, header http.Header, body, answer any) error {
+func (t *httpTransport) call(ctx context.Context, wait time.Duration, body, answer any, do send) error {
+	ctx, cancel := context.WithTimeout(ctx, wait+callIn)
+	defer cancel()
 	var text []byte
 	if body != nil {
 		var err error
@@ -73,7 +99,7 @@ func (t *httpTransport) call(ctx context.Context, method, path string, header ht
 			return fmt.Errorf("weir: encoding a request: %w", err)
 		}
 	}
-	response, err := t.send(ctx, method, path, header, text)
+	response, err := do(ctx, bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
@@ -94,54 +120,24 @@ func (t *httpTransport) call(ctx context.Context, method, path string, header ht
 	return nil
 }
 
-func (t *httpTransport) send(ctx context.Context, method, path string, header http.Header, body []byte) (*http.Response, error) {
-	r, err := http.NewRequestWithContext(ctx, method, t.base+path, bytes.NewReader(body))
-	if err != nil {
-		return nil, err
-	}
-	for name, values := range header {
-		r.Header[name] = values
-	}
-	if body != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	r.Header.Set("User-Agent", "weir-go")
-	if t.token != nil {
-		token, err := t.token(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("weir: reading the token: %w", err)
-		}
-		r.Header.Set("Authorization", "Bearer "+token)
-	}
-	return t.client.Do(r)
-}
-
 // problem reads an answer that refuses a call.
 func problem(response *http.Response, text []byte) error {
-	var p struct {
-		Code   string `json:"code"`
-		Title  string `json:"title"`
-		Detail string `json:"detail"`
-		Hint   string `json:"hint"`
-		Errors []struct {
-			Location string `json:"location"`
-			Message  string `json:"message"`
-		} `json:"errors"`
-	}
+	var p rest.Problem
 	e := &Error{Status: response.StatusCode}
 	if json.Unmarshal(text, &p) != nil || p.Code == "" {
 		e.Message = response.Status + " in a form that is not weir's: is the address right?"
 	} else {
-		e.Code, e.Message, e.Hint = p.Code, p.Detail, p.Hint
+		e.Code, e.Message, e.Hint = string(p.Code), p.Detail, value(p.Hint)
 		if e.Message == "" {
 			e.Message = p.Title
 		}
-		for i, wrong := range p.Errors {
+		for i, wrong := range value(p.Errors) {
+			place := strings.TrimPrefix(wrong.Location, "body.")
 			if i == 0 {
-				e.Field = strings.TrimPrefix(wrong.Location, "body.")
+				e.Field = place
 			}
 			if !strings.Contains(e.Message, wrong.Message) {
-				e.Message += "; " + strings.TrimPrefix(wrong.Location, "body.") + ": " + wrong.Message
+				e.Message += "; " + place + ": " + wrong.Message
 			}
 		}
 	}
@@ -151,32 +147,31 @@ func problem(response *http.Response, text []byte) error {
 	return e
 }
 
-func (t *httpTransport) post(ctx context.Context, path string, body, answer any) error {
-	return t.bounded(ctx, 0, http.MethodPost, path, nil, body, answer)
+func value[T any](p *T) (v T) {
+	if p != nil {
+		v = *p
+	}
+	return v
 }
 
-// bounded is call with a bound on its time, beside what it asks weir to wait.
-func (t *httpTransport) bounded(ctx context.Context, wait time.Duration, method, path string, header http.Header, body, answer any) error {
-	ctx, cancel := context.WithTimeout(ctx, wait+callIn)
-	defer cancel()
-	return t.call(ctx, method, path, header, body, answer)
-}
-
-func (t *httpTransport) close() { t.client.CloseIdleConnections() }
-
-func idempotency(key string) http.Header {
-	if key == "" {
+// given is a parameter, or nil for an empty one.
+func given(text string) *string {
+	if text == "" {
 		return nil
 	}
-	return http.Header{"Idempotency-Key": {key}}
+	return &text
 }
+
+func (t *httpTransport) close() { t.http.CloseIdleConnections() }
 
 func (t *httpTransport) enqueue(ctx context.Context, j *NewJob) (Enqueued, error) {
 	var job struct {
 		ID        ID   `json:"id"`
 		Duplicate bool `json:"duplicate"`
 	}
-	err := t.bounded(ctx, 0, http.MethodPost, "/v1/jobs", idempotency(j.idempotencyKey), j, &job)
+	err := t.call(ctx, 0, j, &job, func(ctx context.Context, body io.Reader) (*http.Response, error) {
+		return t.rest.EnqueueJobWithBody(ctx, &rest.EnqueueJobParams{IdempotencyKey: given(j.idempotencyKey)}, jsonType, body)
+	})
 	return Enqueued{ID: job.ID, Duplicate: job.Duplicate}, err
 }
 
@@ -184,7 +179,10 @@ func (t *httpTransport) enqueueMany(ctx context.Context, jobs []NewJob) ([]Enque
 	var answer struct {
 		IDs []ID `json:"ids"`
 	}
-	if err := t.post(ctx, "/v1/jobs/batch", map[string]any{"jobs": jobs}, &answer); err != nil {
+	err := t.call(ctx, 0, map[string]any{"jobs": jobs}, &answer, func(ctx context.Context, body io.Reader) (*http.Response, error) {
+		return t.rest.EnqueueJobsWithBody(ctx, jsonType, body)
+	})
+	if err != nil {
 		return nil, err
 	}
 	done := make([]Enqueued, len(answer.IDs))

@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"strings"
 	"time"
+
+	"github.com/weirhq/weir/client/go/rest"
 )
 
 const (
@@ -19,23 +19,21 @@ const (
 )
 
 func (t *httpTransport) events(ctx context.Context, f EventFilter, take func(Event) bool) error {
-	query := url.Values{}
-	set := func(name, value string) {
-		if value != "" && value != "0" {
-			query.Set(name, value)
-		}
+	params := rest.StreamEventsParams{Queue: given(f.Queue), Kind: given(f.Kind), LastEventID: given(f.After)}
+	if f.JobID != 0 {
+		params.JobID = given(f.JobID.String())
 	}
-	set("queue", f.Queue)
-	set("kind", f.Kind)
-	set("job_id", f.JobID.String())
-	set("workflow_id", f.WorkflowID.String())
-	set("event", strings.Join(f.Events, ","))
-	after := f.After
+	if f.WorkflowID != 0 {
+		params.WorkflowID = given(f.WorkflowID.String())
+	}
+	if len(f.Events) > 0 {
+		params.Event = &f.Events
+	}
 	for p := (pauses{}); ; {
-		done, err := t.stream(ctx, "/v1/events?"+query.Encode(), after, func(e Event) bool {
+		done, err := t.stream(ctx, &params, func(e Event) bool {
 			p = pauses{}
 			if e.Position != "" {
-				after = e.Position
+				params.LastEventID = &e.Position
 			}
 			return take(e)
 		})
@@ -51,16 +49,12 @@ func (t *httpTransport) events(ctx context.Context, f EventFilter, take func(Eve
 }
 
 // stream makes a call whose answer is a stream of events, and hands them on until it breaks off or done: no more are wanted.
-func (t *httpTransport) stream(ctx context.Context, path, after string, take func(Event) bool) (done bool, err error) {
+func (t *httpTransport) stream(ctx context.Context, params *rest.StreamEventsParams, take func(Event) bool) (done bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	silence := time.AfterFunc(maxSilence, cancel)
 	defer silence.Stop()
-	header := http.Header{"Accept": {"text/event-stream"}}
-	if after != "" {
-		header.Set("Last-Event-ID", after)
-	}
-	response, err := t.send(ctx, http.MethodGet, path, header, nil)
+	response, err := t.rest.StreamEvents(ctx, params)
 	if err != nil {
 		return false, fmt.Errorf("weir: %w: %w", errBrokenOff, err)
 	}

@@ -31,7 +31,7 @@ type workflowDefinition struct {
 // step is a step of a workflow as weir takes it.
 type step struct {
 	Name         string              `json:"name"`
-	Kind         string              `json:"kind,omitempty"`
+	Kind         string              `json:"-"`
 	Job          NewJob              `json:"-"`
 	DependsOn    []string            `json:"depends_on,omitempty"`
 	Needs        string              `json:"needs,omitempty"`
@@ -41,7 +41,7 @@ type step struct {
 	Workflow     *workflowDefinition `json:"workflow,omitempty"`
 }
 
-// MarshalJSON writes the members of the job beside those of the step.
+// MarshalJSON writes the members of the job beside those of the step. A step that waits, or is a workflow, has no kind.
 func (s *step) MarshalJSON() ([]byte, error) {
 	type plain step
 	own, err := json.Marshal((*plain)(s))
