@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto'
 import createClient, { type Client } from 'openapi-fetch'
 
 import { Backoff, pause } from './backoff.js'
-import { isPassing, isStale, Problem } from './problem.js'
+import { isPassing, Problem } from './problem.js'
 import type { paths } from './rest.js'
 import type {
   Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport,
@@ -23,9 +23,6 @@ export interface HttpOptions {
 
 /** How long a call may take, beside the time that it asks weir to wait. */
 const callSeconds = 30
-
-/** How many heartbeats are under way at once. */
-const beatsAtOnce = 16
 
 interface Answer<T> {
   data?: T
@@ -122,25 +119,11 @@ export class Http implements Transport {
   }
 
   async heartbeat(beats: readonly Beat[], leaseSeconds: number): Promise<BeatResult[]> {
-    const results: BeatResult[] = beats.map(() => 'unknown')
-    const waiting = beats.entries()
-    const sender = async () => {
-      for (const [place, beat] of waiting) results[place] = await this.#beat(beat, leaseSeconds)
-    }
-    await Promise.all(Array.from({ length: Math.min(beatsAtOnce, beats.length) }, sender))
-    return results
-  }
-
-  async #beat({ id, token, progress }: Beat, leaseSeconds: number): Promise<BeatResult> {
-    const body = { token, lease_seconds: leaseSeconds, ...(progress && { progress }) }
-    try {
-      const answer = await this.#once((signal) =>
-        this.rest.POST('/v1/jobs/{id}/heartbeat', { params: { path: { id } }, body, signal }),
-      )
-      return answer.cancel_requested ? 'cancelled' : 'held'
-    } catch (error) {
-      return isStale(error) ? 'lost' : 'unknown'
-    }
+    const heartbeats = beats.map(({ id, token, progress }) => ({ id, token, ...(progress && { progress }) }))
+    const { results } = await this.#once((signal) =>
+      this.rest.POST('/v1/heartbeats', { body: { lease_seconds: leaseSeconds, heartbeats }, signal }),
+    )
+    return results.map(({ status, cancel_requested }) => (status === 'lost' ? 'lost' : cancel_requested ? 'cancelled' : 'held'))
   }
 
   async log(id: string, token: string, lines: readonly LogLine[]): Promise<number> {

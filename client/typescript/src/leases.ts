@@ -56,14 +56,11 @@ export class Leases {
     }
     this.#underWay = false
     for (const [i, held] of due.entries()) {
-      const result = results[i] ?? 'unknown'
-      if (result === 'lost') {
-        this.handling.lost(held)
-        continue
-      }
+      const result = results[i]
       // While weir is out of reach, handlers go on: other workers cannot reach it either, or their acks are refused.
-      held.beatAt = Date.now() + (result === 'unknown' ? Math.min(this.interval / 2, tryAgainAfter) : this.interval)
-      if (result === 'unknown') continue
+      held.beatAt = Date.now() + (result ? this.interval : Math.min(this.interval / 2, tryAgainAfter))
+      if (result === 'lost') this.handling.lost(held)
+      if (!result || result === 'lost') continue
       if (held.progress === progress[i]) held.progress = undefined
       else this.soon(held)
       if (result === 'cancelled') this.handling.cancelled(held)

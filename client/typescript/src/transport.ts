@@ -31,8 +31,8 @@ export interface Beat {
   progress?: Progress | undefined
 }
 
-/** held: cancelled says that somebody asked for its end. lost: another worker has the job, or it has ended. unknown: no answer. */
-export type BeatResult = 'held' | 'cancelled' | 'lost' | 'unknown'
+/** cancelled: the lease is held, and somebody asked for the end of the job. lost: another worker has it, or it has ended. */
+export type BeatResult = 'held' | 'cancelled' | 'lost'
 
 export interface CallOptions {
   signal?: AbortSignal | undefined

@@ -1,4 +1,4 @@
-// Package typescript runs the tests of client/typescript, which are in TypeScript, against nodes of their own.
+// Package typescript runs the tests of client/typescript and of its example, which are in TypeScript, against nodes of their own.
 package typescript
 
 import (
@@ -14,27 +14,51 @@ import (
 
 func TestMain(m *testing.M) { weirtest.Main(m) }
 
+const (
+	sdk     = "../../../client/typescript"
+	example = "../../../examples/image-pipeline"
+)
+
 func TestTypeScriptSDK(t *testing.T) {
-	weirtest.Long(t, "it starts several weirs, and works tens of thousands of jobs")
+	prepare(t)
 	t.Parallel()
-	if why := missing(t); why != "" {
-		t.Skip(why)
-	}
-	folder, err := filepath.Abs("../../../client/typescript")
-	if err != nil {
-		t.Fatal(err)
-	}
-	install(t, folder)
-	if err := os.RemoveAll(filepath.Join(folder, "build")); err != nil { // a test that was renamed would stay there
-		t.Fatal(err)
-	}
-	run(t, folder, "node", "node_modules/typescript/bin/tsc")
-	files, err := filepath.Glob(filepath.Join(folder, "build/test/*.test.js"))
+	compile(t, sdk)
+	files, err := filepath.Glob(filepath.Join(sdk, "build/test/*.test.js"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("there are no compiled tests: %v", err)
 	}
+	for i, file := range files {
+		files[i] = filepath.Join("build/test", filepath.Base(file))
+	}
 	// Two files at a time: each starts a PostgreSQL.
-	run(t, folder, "node", append([]string{"--test", "--test-reporter=spec", "--test-concurrency=2"}, files...)...)
+	run(t, sdk, "node", append([]string{"--test", "--test-reporter=spec", "--test-concurrency=2"}, files...)...)
+}
+
+// The example in examples/image-pipeline as its README describes it. One of the workers is killed in the middle.
+func TestImagePipeline(t *testing.T) {
+	prepare(t)
+	t.Parallel()
+	install(t, example)
+	compile(t, example)
+	run(t, example, "node", "--test", "--test-reporter=spec", "build/pipeline.test.js")
+}
+
+// built says that the SDK is built. Tests begin one after the other, so it needs no lock.
+var built bool
+
+// prepare installs and builds the SDK, or skips the test where its programs are missing.
+func prepare(t *testing.T) {
+	t.Helper()
+	weirtest.Long(t, "it starts several weirs, and works tens of thousands of jobs")
+	if why := missing(t); why != "" {
+		t.Skip(why)
+	}
+	if built {
+		return
+	}
+	install(t, sdk)
+	run(t, sdk, "npm", "run", "build")
+	built = true
 }
 
 // missing says what these tests need and this machine does not have.
@@ -66,9 +90,18 @@ func install(t *testing.T, folder string) {
 		return
 	}
 	run(t, folder, "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	if err := os.WriteFile(installed, want, 0o644); err != nil {
+	if err := os.WriteFile(installed, want, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func compile(t *testing.T, folder string) {
+	t.Helper()
+	// A test that was renamed would stay there.
+	if err := os.RemoveAll(filepath.Join(folder, "build")); err != nil {
+		t.Fatal(err)
+	}
+	run(t, folder, "node", "node_modules/typescript/bin/tsc")
 }
 
 func run(t *testing.T, folder, program string, args ...string) {
