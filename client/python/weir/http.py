@@ -1,0 +1,238 @@
+"""The REST transport."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
+from urllib.parse import quote, urlencode
+
+import urllib3
+
+import weir_rest
+
+from .client import Ack, Client, Line
+from .codec import dumps
+from .error import Seconds, StaleToken, Unavailable, WeirError, seconds
+from .event import Event, follow
+
+PATIENCE = 10.0  # seconds that an answer may take beyond what the call waits for
+
+
+class HTTP(Client):
+    """A client of the service's REST API.
+
+    ``rest`` is the generated client with the same address and key: ``weir_rest.QueuesApi(client.rest)`` and the others
+    have every operation there is. This class goes beneath its models, to its connections, for what they cannot carry:
+    args and results are any JSON with whole numbers of any size, claims come by the thousand, and waits end early.
+    """
+
+    def __init__(self, url: str = "http://127.0.0.1:8080", *, key: Optional[str] = None, ca_file: Optional[str] = None,
+                 retry_for: Seconds = 10.0, timeout: Seconds = PATIENCE) -> None:
+        super().__init__(retry_for)
+        self.url, self.key, self.timeout = url.rstrip("/"), key, seconds(timeout)
+        self._ca_file = ca_file
+        self.rest = self._generated()
+
+    def _generated(self) -> weir_rest.ApiClient:
+        configuration = weir_rest.Configuration(host=self.url)
+        configuration.ssl_ca_cert = self._ca_file
+        configuration.access_token = self.key
+        configuration.connection_pool_maxsize = 16
+        return weir_rest.ApiClient(configuration)
+
+    def call(self, method: str, path: str, body: Any = None, *, text: str = "", query: Optional[Mapping[str, Any]] = None,
+             headers: Optional[Mapping[str, str]] = None, wait: float = 0.0, pool: Any = None, stream: bool = False) -> Any:
+        """Makes one call, and returns the decoded answer, or the open response of a stream. ``text`` is a body that is
+        JSON already."""
+        every = {"Accept": "application/json", **(headers or {})}
+        if self.key:
+            every["Authorization"] = f"Bearer {self.key}"
+        if body is not None:
+            text = dumps(body)
+        if text:
+            every["Content-Type"] = "application/json"
+        url = self.url + path + ("?" + urlencode(query) if query else "")
+        timeout = urllib3.Timeout(connect=self.timeout, read=self.timeout + wait)
+        try:
+            answer = (pool or self.rest.rest_client.pool_manager).request(
+                method, url, body=text.encode() if text else None, headers=every, timeout=timeout, retries=False, preload_content=not stream)
+        except (urllib3.exceptions.HTTPError, OSError) as e:
+            raise Unavailable(f"{method} {path}: {e}", "unavailable") from e
+        if answer.status >= 300:
+            raise problem(answer.status, answer.data, answer.headers.get("Retry-After"))
+        if stream:
+            return answer
+        return json.loads(answer.data) if answer.data else None
+
+    def events(self, *, queue: Sequence[str] = (), kind: Sequence[str] = (), event: Sequence[str] = (), job_id: Optional[int] = None,
+               after: Optional[str] = None) -> Iterator[Event]:
+        """What happens to jobs and workers, as it happens, without an end. When the connection breaks it goes on after
+        the last event that came. ``after`` is the id of an event to go on from."""
+        query = {"queue": ",".join(queue), "kind": ",".join(kind), "event": ",".join(event), "job_id": job_id}
+        return follow(lambda headers: self.call("GET", "/v1/events", query={k: v for k, v in query.items() if v},
+                                                headers=headers, wait=45.0, stream=True), after)
+
+    def _enqueue(self, jobs: Sequence[Mapping[str, Any]], key: str) -> List[Tuple[int, bool]]:
+        headers = {"Idempotency-Key": key}
+        if len(jobs) == 1:
+            job = self.call("POST", "/v1/jobs", jobs[0], headers=headers)
+            return [(int(job["id"]), bool(job.get("duplicate")))]
+        if not jobs:
+            return []
+        stored = self.call("POST", "/v1/jobs/batch", {"jobs": jobs}, headers=headers, wait=20.0)
+        taken = set(stored.get("duplicate_indexes") or ())
+        return [(int(id), i in taken) for i, id in enumerate(stored["ids"])]
+
+    def _job(self, id: int, wait: float) -> Dict[str, Any]:
+        return self.call("GET", f"/v1/jobs/{id}", query={"wait_seconds": f"{wait:.3f}"} if wait > 0 else None, wait=wait)
+
+    def _cancel(self, id: int) -> str:
+        return self.call("POST", f"/v1/jobs/{id}/cancel")["state"]
+
+    def _submit(self, definition: Mapping[str, Any], key: str) -> int:
+        return int(self.call("POST", "/v1/workflows", definition, headers={"Idempotency-Key": key}, wait=20.0)["id"])
+
+    def _step_job(self, workflow_id: int, step: str) -> int:
+        cursor = None
+        while True:
+            query = {"limit": 1000, **({"cursor": cursor} if cursor else {})}
+            page = self.call("GET", f"/v1/workflows/{workflow_id}/steps", query=query)
+            for item in page["items"]:
+                if item["name"] == step:
+                    return int(item["job_id"])
+            cursor = page["next_cursor"]
+            if not cursor:
+                raise WeirError(f"workflow {workflow_id} has no step {step}", "not_found", status=404)
+
+    def _signal(self, workflow_id: int, name: str, payload: Any) -> None:
+        self.call("POST", f"/v1/workflows/{workflow_id}/signals/{quote(name, safe='')}", {"payload": payload})
+
+    def _set_schedule(self, name: str, definition: Mapping[str, Any]) -> None:
+        self.call("PUT", f"/v1/schedules/{quote(name, safe='')}", definition)
+
+    def _delete_schedule(self, name: str) -> None:
+        self.call("DELETE", f"/v1/schedules/{quote(name, safe='')}")
+
+    def open_line(self, worker: str) -> Line:
+        return _HTTPLine(self, worker)
+
+    def close(self) -> None:
+        self.rest.rest_client.pool_manager.clear()
+
+
+def problem(status: int, body: bytes, retry_after: Optional[str]) -> WeirError:
+    """The error that an answer stands for (RFC 9457)."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        told = {}
+    if not isinstance(told, dict):
+        told = {}
+    parts = [told.get("detail") or told.get("title") or f"status {status}", told.get("hint")]
+    parts += [f"{e.get('location')}: {e.get('message')}" for e in told.get("errors") or ()]
+    code = told.get("code") or ""
+    cls = StaleToken if code == "stale_token" else Unavailable if status == 503 else WeirError
+    after = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
+    return cls("; ".join(p for p in parts if p), code, status=status, retry_after=after, problem=told)
+
+
+class _Breakable:
+    """Connections that another thread can break. A claim waits for half a minute, and a worker that is asked to stop
+    does not: where the connection breaks, the service gives back what it has just claimed."""
+
+    def __init__(self, pool: Any) -> None:
+        self._open: Set[Any] = set()
+        self._lock, self._broken = threading.Lock(), False
+        watch = self._watch
+
+        def watched(base: Any) -> Any:
+            class Pool(base):
+                class ConnectionCls(base.ConnectionCls):
+                    def connect(self) -> None:
+                        super().connect()
+                        watch(self)
+            return Pool
+        pool.pool_classes_by_scheme = {name: watched(c) for name, c in pool.pool_classes_by_scheme.items()}
+        self.pool = pool
+
+    def _watch(self, connection: Any) -> None:
+        with self._lock:
+            self._open.add(connection)
+            if self._broken:
+                _shut(connection)
+
+    def break_all(self) -> None:
+        with self._lock:
+            self._broken = True
+            for connection in self._open:
+                _shut(connection)
+
+
+def _shut(connection: Any) -> None:
+    try:
+        connection.sock.shutdown(socket.SHUT_RDWR)
+    except (OSError, AttributeError):
+        pass  # it is closed already
+
+
+def _ack_text(a: Ack) -> str:
+    members: Dict[str, Any] = {"id": str(a.job.id), "token": a.job._token, "outcome": "release" if a.outcome == "cancel" else a.outcome}
+    if a.outcome == "fail":
+        members.update(error=a.error, retry=a.retry)
+        if a.delay is not None:
+            members["retry_in_seconds"] = a.delay
+    elif a.outcome == "snooze":
+        members["delay_seconds"] = a.delay
+    elif a.result is not None:
+        return dumps(members)[:-1] + ',"result":' + a.result + "}"
+    return dumps(members)
+
+
+class _HTTPLine(Line):
+    def __init__(self, http: HTTP, worker: str) -> None:
+        self._http, self._worker = http, worker
+        self._path = f"/v1/workers/{quote(worker, safe='')}"
+        self._claims = _Breakable(http._generated().rest_client.pool_manager)
+
+    def claim(self, queues: Sequence[str], most: int, lease: int, wait: float) -> List[Mapping[str, Any]]:
+        body = {"worker": self._worker, "queues": queues, "limit": min(most, 1000), "lease_seconds": lease, "wait_seconds": wait}
+        return self._http.call("POST", "/v1/claims", body, wait=wait, pool=self._claims.pool)["jobs"]
+
+    def ack(self, acks: Sequence[Ack]) -> List[Tuple[str, str]]:
+        for a in acks:
+            if a.outcome == "cancel":
+                try:
+                    self._http._cancel(a.job.id)
+                except WeirError as e:
+                    if e.is_passing:
+                        raise  # the others keep
+                    a.outcome, a.retry = "fail", False  # a key that may not cancel
+        answer = self._http.call("POST", "/v1/acks", text='{"acks":[' + ",".join(map(_ack_text, acks)) + "]}")
+        words = {"ok": "ok", "stale_token": "stale", "not_found": "stale", "invalid": "invalid"}
+        return [(words[r["status"]], (r.get("error") or {}).get("message", "")) for r in answer["results"]]
+
+    def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
+        beats = [{"id": str(j.id), "token": j._token, **({"progress": progress} if progress else {})} for j, progress in jobs]
+        answer = self._http.call("POST", "/v1/heartbeats", {"heartbeats": beats, "lease_seconds": lease})
+        return {int(r["id"]): bool(r.get("cancel_requested")) for r in answer["results"] if r["status"] == "ok"}
+
+    def log(self, job: Any, lines: Sequence[Mapping[str, Any]]) -> None:
+        self._http.call("POST", f"/v1/jobs/{job.id}/logs", {"token": job._token, "lines": lines})
+
+    def register(self, settings: Mapping[str, Any]) -> None:
+        self._http.call("PUT", self._path, settings)
+
+    def alive(self, load: float) -> Tuple[str, bool]:
+        answer = self._http.call("POST", self._path + "/heartbeat", {"load": load})
+        return answer["state"], answer["registered"]
+
+    def forget(self) -> None:
+        self._http.call("DELETE", self._path)
+
+    def interrupt(self) -> None:
+        self._claims.break_all()
+
+    def close(self) -> None:
+        self._claims.pool.clear()
