@@ -1,8 +1,8 @@
 package openapi
 
 import (
-	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +22,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 			if !ok {
 				t.Fatalf("OpenAPI %s has no %s", version, route)
 			}
-			described, ok := op.Responses[fmt.Sprint(r.Status)]
+			described, ok := op.Answer(r.Status)
 			if !ok {
 				t.Errorf("OpenAPI %s does not describe %v", version, r)
 				continue
@@ -38,6 +38,9 @@ func TestAnswersConformToDocuments(t *testing.T) {
 			}
 			if err := d.Conforms(content.Schema, weirtest.Decode[any](r)); err != nil {
 				t.Errorf("OpenAPI %s: %v\n%v", version, r, err)
+			}
+			if r.Status >= 400 && r.Header.Get("Content-Type") == "application/problem+json" && !slices.Contains(op.Problems, weirtest.Decode[obj](r)["code"].(string)) {
+				t.Errorf("OpenAPI %s does not name the problem of %v", version, r)
 			}
 		}
 		if r.Status < 300 {
