@@ -124,7 +124,7 @@ class Client:
         """Makes or replaces a schedule that enqueues a job, or submits a workflow, at set times. The other settings,
         such as ``timezone`` and ``overlap``, are those of docs/schedules.md."""
         what = {"job": job.fields()} if isinstance(job, NewJob) else {"workflow": job.definition()}
-        when = {"cron": cron, "every_seconds": None if every is None else seconds(every), "at": to_json(at)}
+        when = {"cron": cron, "every_seconds": None if every is None else round(seconds(every)), "at": to_json(at)}
         definition = {**what, **{k: v for k, v in when.items() if v is not None}, **to_json(settings)}
         self._again(lambda: self._set_schedule(name, definition))
 

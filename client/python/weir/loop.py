@@ -12,7 +12,7 @@ import random
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Sequence, Set, Tuple
 
 from .backoff import Backoff
 from .client import Ack, Line
@@ -92,7 +92,8 @@ class Loop:
         self.mailbox: "queue.SimpleQueue[Tuple[Any, ...]]" = queue.SimpleQueue()
         self._runner = make_runner(lambda held, ack: self.mailbox.put((self._take_end, held, ack)))
         self._reporter = Reporter(line, lease, settings, self.mailbox.put)
-        self._held: Dict[int, Held] = {}
+        self._held: Dict[int, Held] = {}  # by the job's id
+        self._active: Set[Held] = set()  # those whose handlers run, also where the lease is lost
         self._kinds_running: Dict[str, int] = {}
         self._unsent: List[Ack] = []
         self._unsent_since = self._ticked = 0.0
@@ -100,7 +101,6 @@ class Loop:
         self._fatal: Optional[WeirError] = None
         self._stopping = False
         self._kill_at = self._give_up_at = 0.0
-        self._left = 0  # handlers that did not stop
 
     def ask_to_stop(self, at_once: bool = False) -> None:
         self.mailbox.put((self._stop, at_once))
@@ -181,6 +181,9 @@ class Loop:
             log.warning("claiming fails; trying again in %.1f s: %s", lane.not_until - now, error)
         for c in claimed:
             held = Held(Job.from_claim(c, self._line), lane, now, now + self._lease / 3 * random.uniform(0.8, 1.0))
+            before = self._held.get(held.job.id)
+            if before in self._active:  # it was taken back, and comes again before a heartbeat has told
+                self._runner.stop(before, "lost")
             self._held[held.job.id] = held
             if self._stopping:
                 self._end(held, Ack(held.job, "release"))
@@ -201,6 +204,7 @@ class Loop:
                     continue
                 held.phase, held.started_at = "running", now
                 lane.running += 1
+                self._active.add(held)
                 self._kinds_running[kind] = self._kinds_running.get(kind, 0) + 1
                 self._runner.start(held)
             lane.waiting = kept
@@ -208,6 +212,7 @@ class Loop:
     def _take_end(self, held: Held, ack: Optional[Ack]) -> None:
         """A handler has ended."""
         self._runner.ended(held)
+        self._active.discard(held)
         held.lane.running -= 1
         self._kinds_running[held.job.kind] -= 1
         took = time.monotonic() - held.started_at
@@ -215,6 +220,9 @@ class Loop:
         if held.reported:
             if time.monotonic() > held.deadline + 1:
                 log.warning("the handler of job %d ended %.1f s after its timeout", held.job.id, time.monotonic() - held.deadline)
+        elif self._held.get(held.job.id) is not held:
+            log.warning("lost the lease of job %d; another worker may run it", held.job.id)
+            self._told(held.job, "lost")
         elif ack is not None:
             self._end(held, ack)
         else:
@@ -231,8 +239,11 @@ class Loop:
             del self._held[held.job.id]
         if outcome == "lost":
             log.warning("lost the lease of job %d; another worker may run it", held.job.id)
+        self._told(held.job, outcome)
+
+    def _told(self, job: Job[Any], outcome: str) -> None:
         try:
-            self._on_end(held.job, outcome)
+            self._on_end(job, outcome)
         except Exception:
             log.exception("the hook on_end failed")
 
@@ -290,9 +301,8 @@ class Loop:
             self._reporter.send_logs([h.job for h in self._held.values() if h.job._lines and h.phase == "running"])
         busy = sum(lane.running for lane in self._lanes) / sum(lane.slots for lane in self._lanes)
         self._reporter.say_alive(busy, now)
-        for held in list(self._held.values()):
-            if held.phase == "running" and not held.job._stopped and now >= held.deadline:
-                self._time_out(held)
+        for held in [h for h in self._active if not h.job._stopped and now >= h.deadline]:
+            self._time_out(held)
         for lane in self._lanes:
             for held in [h for h in lane.waiting if now - h.claimed_at > SLOT_WAIT]:
                 lane.mean = max(lane.mean, AHEAD)  # runs take longer than expected: claim fewer ahead
@@ -324,25 +334,20 @@ class Loop:
         if at_once:
             self._kill_at = min(self._kill_at, now)
 
-    def _running(self) -> List[Held]:
-        return [h for h in self._held.values() if h.phase == "running"]
-
     def _tick_shutdown(self, now: float) -> None:
         if now >= self._kill_at:
-            for held in self._running():
-                if not held.job._stopped:
-                    self._runner.stop(held, "shutdown")
+            for held in [h for h in self._active if not h.job._stopped]:
+                self._runner.stop(held, "shutdown")
         if now >= self._kill_at + LEFT_BEHIND:
-            for held in self._running():
+            for held in self._active:
                 # Its lease runs out by itself. A release would let another worker begin while this handler goes on.
-                log.error("the handler of job %d does not stop; its lease runs out", held.job.id)
-                self._left += 1
-                self._held.pop(held.job.id)
-        if not self._running() and not self._give_up_at:
+                log.error("the handler of job %d does not stop; it is left behind", held.job.id)
+            self._active.clear()
+        if not self._active and not self._give_up_at:
             self._give_up_at = now + LAST_ACKS
         if self._give_up_at and now >= self._give_up_at:
             self._reporter.give_up()
 
     def _finished(self) -> bool:
-        return (self._stopping and not any(lane.claiming for lane in self._lanes) and not self._running()
+        return (self._stopping and not any(lane.claiming for lane in self._lanes) and not self._active
                 and not self._unsent and not self._reporter.acking)
