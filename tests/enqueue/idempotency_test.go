@@ -93,7 +93,6 @@ func TestRepeatedBatchGetsFirstJobs(t *testing.T) {
 	}
 	post("k", `{"jobs": [{"kind": "a"}, {"kind": "c"}]}`).Problem(http.StatusConflict, "idempotency_mismatch")
 	post("k", `{"jobs": [{}]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument")
-	post("k2", `{"jobs": [{"kind": "a", "idempotency_key": "mine"}]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument")
 	// A key of a batch and one of a single job are apart.
 	single, err := s.EnqueueWithKey("k", `{"kind": "a"}`)
 	if err != nil {

@@ -64,6 +64,7 @@ class Proxy:
             def do_GET(self):
                 answer = backend.rest.rest_client.pool_manager.request("GET", url + self.path)
                 self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
                 self.send_header("Content-Length", str(len(answer.data)))
                 self.end_headers()
                 self.wfile.write(answer.data)
@@ -86,6 +87,7 @@ class Proxy:
                     self.connection.close()
                     return
                 self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
                 self.send_header("Content-Length", str(len(answer.data)))
                 self.end_headers()
                 self.wfile.write(answer.data)

@@ -94,6 +94,20 @@ def test_effects_commit_with_the_completion(server, connect, queue, transport):
         assert db.execute(f"select n from {table} order by n").fetchall() == [(1,), (2,)]
 
 
+def test_asyncio_handler_completes_in_its_transaction_and_keeps_its_log(server, queue):
+    @weir.job(queue=queue)
+    async def effect(job: weir.Job) -> int:
+        job.log("before the end")
+        async with await psycopg.AsyncConnection.connect(server.dsn) as connection:
+            await job.complete_in(connection, 7)
+        return 7
+
+    with server.sql() as client, weir.Worker(client, [effect], lease=5, middleware=()):
+        handle = client.enqueue(effect.new())
+        assert handle.wait(PATIENCE) == 7
+        assert [r["message"] for r in client.rows("select message from weir.job_logs where job_id = %s", [handle.id])] == ["before the end"]
+
+
 def test_stale_token_rolls_the_effects_back(server, connect, queue):
     runs, seen = [], []
 

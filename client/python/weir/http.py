@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from contextlib import contextmanager
 from typing import Any, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import urllib3
 
@@ -36,11 +37,8 @@ class HTTP(Client):
         self.rest = self._generated()
 
     def _generated(self) -> weir_rest.ApiClient:
-        configuration = weir_rest.Configuration(host=self.url)
-        configuration.ssl_ca_cert = self._ca_file
-        configuration.access_token = self.key
-        configuration.connection_pool_maxsize = 16
-        return weir_rest.ApiClient(configuration)
+        return weir_rest.ApiClient(weir_rest.Configuration(
+            host=self.url, access_token=self.key, ssl_ca_cert=self._ca_file, connection_pool_maxsize=16, timeout=self.timeout + 20))
 
     def call(self, method: str, path: str, body: Any = None, *, text: str = "", query: Optional[Mapping[str, Any]] = None,
              headers: Optional[Mapping[str, str]] = None, wait: float = 0.0, pool: Any = None, stream: bool = False) -> Any:
@@ -55,13 +53,11 @@ class HTTP(Client):
             every["Content-Type"] = "application/json"
         url = self.url + path + ("?" + urlencode(query) if query else "")
         timeout = urllib3.Timeout(connect=self.timeout, read=self.timeout + wait)
-        try:
+        with _surfaced():
             answer = (pool or self.rest.rest_client.pool_manager).request(
                 method, url, body=text.encode() if text else None, headers=every, timeout=timeout, retries=False, preload_content=not stream)
-        except (urllib3.exceptions.HTTPError, OSError) as e:
-            raise Unavailable(f"{method} {path}: {e}", "unavailable") from e
         if answer.status >= 300:
-            raise problem(answer.status, answer.data, answer.headers.get("Retry-After"))
+            raise problem(answer.status, _decoded(answer.data), answer.headers.get("Retry-After"))
         if stream:
             return answer
         return json.loads(answer.data) if answer.data else None
@@ -75,45 +71,48 @@ class HTTP(Client):
                                                 headers=headers, wait=45.0, stream=True), after)
 
     def _enqueue(self, jobs: Sequence[Mapping[str, Any]], key: str) -> List[Tuple[int, bool]]:
-        headers = {"Idempotency-Key": key}
-        if len(jobs) == 1:
-            job = self.call("POST", "/v1/jobs", jobs[0], headers=headers)
-            return [(int(job["id"]), bool(job.get("duplicate")))]
-        if not jobs:
-            return []
-        stored = self.call("POST", "/v1/jobs/batch", {"jobs": jobs}, headers=headers, wait=20.0)
-        taken = set(stored.get("duplicate_indexes") or ())
-        return [(int(id), i in taken) for i, id in enumerate(stored["ids"])]
+        api = weir_rest.JobsApi(self.rest)
+        with _surfaced():
+            if len(jobs) == 1:
+                job = api.enqueue_job(jobs[0], idempotency_key=key)
+                return [(int(job.id), bool(job.duplicate))]
+            return [(int(id), False) for id in api.enqueue_jobs({"jobs": jobs}, idempotency_key=key).ids]
 
     def _job(self, id: int, wait: float) -> Dict[str, Any]:
+        # As the service sends it: a result is any JSON, and this answer has the same names as a row of weir.jobs.
         return self.call("GET", f"/v1/jobs/{id}", query={"wait_seconds": f"{wait:.3f}"} if wait > 0 else None, wait=wait)
 
     def _cancel(self, id: int) -> str:
-        return self.call("POST", f"/v1/jobs/{id}/cancel")["state"]
+        with _surfaced():
+            return weir_rest.JobsApi(self.rest).cancel_job(str(id)).state
 
     def _submit(self, definition: Mapping[str, Any], key: str) -> int:
-        return int(self.call("POST", "/v1/workflows", definition, headers={"Idempotency-Key": key}, wait=20.0)["id"])
+        with _surfaced():
+            return int(weir_rest.WorkflowsApi(self.rest).submit_workflow(definition, idempotency_key=key).id)
 
     def _step_job(self, workflow_id: int, step: str) -> int:
-        cursor = None
+        api, cursor = weir_rest.WorkflowsApi(self.rest), None
         while True:
-            query = {"limit": 1000, **({"cursor": cursor} if cursor else {})}
-            page = self.call("GET", f"/v1/workflows/{workflow_id}/steps", query=query)
-            for item in page["items"]:
-                if item["name"] == step:
-                    return int(item["job_id"])
-            cursor = page["next_cursor"]
+            with _surfaced():
+                page = api.list_workflow_steps(str(workflow_id), limit=1000, cursor=cursor)
+            for item in page.items:
+                if item.name == step:
+                    return int(item.job_id)
+            cursor = page.next_cursor
             if not cursor:
                 raise WeirError(f"workflow {workflow_id} has no step {step}", "not_found", status=404)
 
     def _signal(self, workflow_id: int, name: str, payload: Any) -> None:
-        self.call("POST", f"/v1/workflows/{workflow_id}/signals/{quote(name, safe='')}", {"payload": payload})
+        with _surfaced():
+            weir_rest.WorkflowsApi(self.rest).signal_workflow(str(workflow_id), name, signal_request={"payload": payload})
 
     def _set_schedule(self, name: str, definition: Mapping[str, Any]) -> None:
-        self.call("PUT", f"/v1/schedules/{quote(name, safe='')}", definition)
+        with _surfaced():
+            weir_rest.SchedulesApi(self.rest).put_schedule(name, definition)
 
     def _delete_schedule(self, name: str) -> None:
-        self.call("DELETE", f"/v1/schedules/{quote(name, safe='')}")
+        with _surfaced():
+            weir_rest.SchedulesApi(self.rest).delete_schedule(name)
 
     def open_line(self, worker: str) -> Line:
         return _HTTPLine(self, worker)
@@ -122,20 +121,34 @@ class HTTP(Client):
         self.rest.rest_client.pool_manager.clear()
 
 
-def problem(status: int, body: bytes, retry_after: Optional[str]) -> WeirError:
-    """The error that an answer stands for (RFC 9457)."""
+@contextmanager
+def _surfaced() -> Iterator[None]:
+    """Turns the errors of the generated client, and of its connections, into weir's."""
     try:
-        told = json.loads(body)
-    except ValueError:
-        told = {}
-    if not isinstance(told, dict):
-        told = {}
+        yield
+    except weir_rest.ApiException as e:
+        raise problem(e.status, e.problem, e.headers.get("Retry-After")) from e
+    except (urllib3.exceptions.HTTPError, OSError) as e:
+        raise Unavailable(f"the service cannot be reached: {e}", "unavailable") from e
+
+
+def problem(status: int, told: Mapping[str, Any], retry_after: Optional[str]) -> WeirError:
+    """The error that an answer stands for (RFC 9457)."""
     parts = [told.get("detail") or told.get("title") or f"status {status}", told.get("hint")]
     parts += [f"{e.get('location')}: {e.get('message')}" for e in told.get("errors") or ()]
     code = told.get("code") or ""
     cls = StaleToken if code == "stale_token" else Unavailable if status == 503 else WeirError
     after = float(retry_after) if retry_after and retry_after.replace(".", "", 1).isdigit() else None
     return cls("; ".join(p for p in parts if p), code, status=status, retry_after=after, problem=told)
+
+
+def _decoded(body: bytes) -> Mapping[str, Any]:
+    """The problem in an answer; empty if a proxy answered with something else."""
+    try:
+        told = json.loads(body)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 class _Breakable:
@@ -193,7 +206,7 @@ def _ack_text(a: Ack) -> str:
 class _HTTPLine(Line):
     def __init__(self, http: HTTP, worker: str) -> None:
         self._http, self._worker = http, worker
-        self._path = f"/v1/workers/{quote(worker, safe='')}"
+        self._workers = weir_rest.WorkersApi(http.rest)
         self._claims = _Breakable(http._generated().rest_client.pool_manager)
 
     def claim(self, queues: Sequence[str], most: int, lease: int, wait: float) -> List[Mapping[str, Any]]:
@@ -215,21 +228,42 @@ class _HTTPLine(Line):
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
         beats = [{"id": str(j.id), "token": j._token, **({"progress": progress} if progress else {})} for j, progress in jobs]
-        answer = self._http.call("POST", "/v1/heartbeats", {"heartbeats": beats, "lease_seconds": lease})
+        try:
+            answer = self._http.call("POST", "/v1/heartbeats", {"heartbeats": beats, "lease_seconds": lease})
+        except WeirError as e:
+            if e.code not in ("not_found", "method_not_allowed"):
+                raise
+            return self._beat_apart(beats, lease)
         return {int(r["id"]): bool(r.get("cancel_requested")) for r in answer["results"] if r["status"] == "ok"}
 
+    def _beat_apart(self, beats: Sequence[Mapping[str, Any]], lease: int) -> Dict[int, bool]:
+        """For a node that does not take heartbeats together."""
+        held = {}
+        for b in beats:
+            body = {"token": b["token"], "lease_seconds": lease, **({"progress": b["progress"]} if "progress" in b else {})}
+            try:
+                held[int(b["id"])] = bool(self._http.call("POST", f"/v1/jobs/{b['id']}/heartbeat", body).get("cancel_requested"))
+            except WeirError as e:
+                if e.code not in ("stale_token", "job_not_found"):
+                    raise
+        return held
+
     def log(self, job: Any, lines: Sequence[Mapping[str, Any]]) -> None:
-        self._http.call("POST", f"/v1/jobs/{job.id}/logs", {"token": job._token, "lines": lines})
+        with _surfaced():
+            weir_rest.WorkApi(self._http.rest).log_job(str(job.id), {"token": job._token, "lines": lines})
 
     def register(self, settings: Mapping[str, Any]) -> None:
-        self._http.call("PUT", self._path, settings)
+        with _surfaced():
+            self._workers.register_worker(self._worker, settings)
 
     def alive(self, load: float) -> Tuple[str, bool]:
-        answer = self._http.call("POST", self._path + "/heartbeat", {"load": load})
-        return answer["state"], answer["registered"]
+        with _surfaced():
+            told = self._workers.heartbeat_worker(self._worker, worker_beat_request={"load": load})
+        return told.state, told.registered
 
     def forget(self) -> None:
-        self._http.call("DELETE", self._path)
+        with _surfaced():
+            self._workers.remove_worker(self._worker)
 
     def interrupt(self) -> None:
         self._claims.break_all()

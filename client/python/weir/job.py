@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
+import logging
 import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Dict, Generic, List, Mapping, Optional, TypeVar
 
-from .codec import _time, from_json, to_json
-from .error import JobStopped
+from .codec import _time, dumps, from_json, to_json
+from .error import JobStopped, WeirError
 
 A = TypeVar("A")
+
+log = logging.getLogger("weir")
 
 _current: contextvars.ContextVar["Job[Any]"] = contextvars.ContextVar("weir_job")
 
@@ -110,11 +114,33 @@ class Job(Generic[A]):
         """
         from . import sql
         self._completed_in = True  # before the statement: a heartbeat would wait for its transaction
+        if sql.is_async(connection):
+            return self._complete_in_async(connection, result)  # type: ignore[return-value]
+        self._flush()
         sql.complete(connection, self, result)
+
+    async def _complete_in_async(self, connection: Any, result: Any) -> None:
+        from . import sql
+        await asyncio.to_thread(self._flush)
+        await sql.complete(connection, self, result)  # type: ignore[func-returns-value]
 
     def _stop(self, reason: str) -> None:
         self._stopped = self._stopped or reason
         self._wake.set()
+
+    def _flush(self) -> None:
+        """Sends the lines of the log that wait. A job that has ended takes none, so this comes before its end."""
+        lines = self._take_lines() if self._lines else []
+        while lines:
+            some, size = [], 0
+            while lines and len(some) < 500 and size < 500_000:
+                size += len(dumps(lines[0]))
+                some.append(lines.pop(0))
+            try:
+                self._store.log(self, some)
+            except WeirError as e:
+                log.warning("%d lines of the log of job %d are lost: %s", len(some) + len(lines), self.id, e)
+                return
 
     def _take_lines(self) -> List[Dict[str, Any]]:
         with self._lock:

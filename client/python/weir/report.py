@@ -12,7 +12,6 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 from .backoff import Backoff
 from .client import Ack, Line
 from .error import WeirError
-from .runner import flush
 
 ALIVE = 10.0  # seconds between reports that the worker is alive
 
@@ -150,7 +149,7 @@ class Reporter:
 
         def call() -> None:
             for job in jobs:
-                flush(job)
+                job._flush()
             self._logs.busy = False
         self._logs.send(call)
 

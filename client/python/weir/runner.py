@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import logging
 import queue
 import threading
 import traceback
@@ -13,14 +12,12 @@ from typing import Any, Callable, ContextManager, Dict, Mapping, Optional, Seque
 
 from .client import Ack
 from .codec import dumps
-from .error import Cancel, DecodeError, Discard, JobStopped, RetryIn, Snooze, WeirError
+from .error import Cancel, DecodeError, Discard, JobStopped, RetryIn, Snooze
 from .job import Job, _current
 from .kind import Kind
 
 Middleware = Callable[[Job[Any]], ContextManager[Any]]
 Done = Callable[[Any, Optional[Ack]], None]
-
-log = logging.getLogger("weir")
 
 
 class Runner:
@@ -66,7 +63,7 @@ class Runner:
     def _slot(self) -> None:
         for held, kind in iter(self._work.get, None):
             ack = contextvars.copy_context().run(perform, held.job, kind, self._middleware)
-            flush(held.job)
+            held.job._flush()
             self._done(held, ack)
 
     def _event_loop(self) -> asyncio.AbstractEventLoop:
@@ -89,7 +86,7 @@ class Runner:
     async def _run_task(self, job: Job[Any], kind: Kind[Any, Any]) -> Optional[Ack]:
         ack = await perform_async(job, kind, self._middleware)
         if job._lines:
-            await asyncio.to_thread(flush, job)
+            await asyncio.to_thread(job._flush)
         return ack
 
     def _task_ended(self, held: Any, task: Any) -> None:
@@ -154,18 +151,3 @@ def failed_ack(job: Job[Any], e: BaseException) -> Optional[Ack]:
     error = {"type": "DecodeError" if isinstance(e, DecodeError) else named, "message": str(e) or type(e).__name__,
              "stack": "".join(traceback.format_exception(type(e), e, e.__traceback__))[-16_000:]}
     return Ack(job, "fail", error=error, retry=not isinstance(e, Discard), delay=e.delay if isinstance(e, RetryIn) else None)
-
-
-def flush(job: Job[Any]) -> None:
-    """Sends the lines of a job's log that wait. A job that has ended takes none, so this comes before its ack."""
-    lines = job._take_lines() if job._lines else []
-    while lines:
-        some, size = [], 0
-        while lines and len(some) < 500 and size < 500_000:
-            size += len(dumps(lines[0]))
-            some.append(lines.pop(0))
-        try:
-            job._store.log(job, some)
-        except WeirError as e:
-            log.warning("%d lines of the log of job %d are lost: %s", len(some) + len(lines), job.id, e)
-            return

@@ -71,10 +71,14 @@ def _surfaced() -> Iterator[None]:
         raise
 
 
+def is_async(connection: Any) -> bool:
+    return inspect.iscoroutinefunction(connection.commit)
+
+
 def _in(connection: Any, sql: str, args: Sequence[Any], read: Callable[[List[Tuple[Any, ...]]], T]) -> T:
     """Runs a statement in the connection's transaction. Of an asyncio connection it returns what is to be awaited."""
     cursor = connection.cursor()
-    if inspect.iscoroutinefunction(cursor.execute):
+    if is_async(connection):
         return _in_async(cursor, sql, args, read)  # type: ignore[return-value]
     with _surfaced():
         cursor.execute(sql, args)

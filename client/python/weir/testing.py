@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import json
 import os
@@ -14,11 +15,11 @@ import types
 from typing import Any, Iterable, List, Optional, Sequence, Tuple, Union
 
 from .client import Ack, Client
-from .error import Unavailable
+from .error import Unavailable, WeirError
 from .http import HTTP
 from .job import Job
 from .kind import Kind
-from .runner import flush, perform, perform_async
+from .runner import perform, perform_async
 from .sql import SQL
 from .worker import Worker
 
@@ -120,17 +121,16 @@ def work(client: Client, kinds: Iterable[Union[Kind[Any, Any], types.ModuleType]
                 break
             job: Job[Any] = Job.from_claim(claimed[0], line)
             ack = _perform(job, worker.kinds.get(job.kind))
-            flush(job)
+            job._flush()
             if ack is not None:
                 line.ack([ack])
             worked.append((job, ack.outcome if ack else "complete"))
             if raises and ack is not None and ack.outcome == "fail":
                 raise AssertionError(f"job {job.id} ({job.kind}) failed:\n{(ack.error or {}).get('stack') or ack.error}")
     finally:
-        try:
+        with contextlib.suppress(WeirError):  # it may not have been noted yet
             line.forget()
-        finally:
-            line.close()
+        line.close()
     return worked
 
 
