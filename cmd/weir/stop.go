@@ -38,7 +38,7 @@ func newStop() *stop {
 }
 
 // withEndOf is this stop, or the end of a stream, which asks for an orderly shutdown as well. The program at its other end
-// may have died, and nobody reads what this one writes then: that alone must not end it in the middle of the shutdown.
+// may have died, so that no program reads what this one writes: that alone must not end it in the middle of the shutdown.
 func (s *stop) withEndOf(stream io.Reader) *stop {
 	signal.Ignore(syscall.SIGPIPE)
 	asked, ask := context.WithCancel(s.asked)
