@@ -808,6 +808,24 @@ func (e HeldReason) Valid() bool {
 	}
 }
 
+// Defines values for JobBeatResultStatus.
+const (
+	JobBeatResultStatusLost JobBeatResultStatus = "lost"
+	JobBeatResultStatusOk   JobBeatResultStatus = "ok"
+)
+
+// Valid indicates whether the value is a known member of the JobBeatResultStatus enum.
+func (e JobBeatResultStatus) Valid() bool {
+	switch e {
+	case JobBeatResultStatusLost:
+		return true
+	case JobBeatResultStatusOk:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobSort.
 const (
 	JobSortAttempt          JobSort = "attempt"
@@ -4282,6 +4300,15 @@ type HealthCheck struct {
 // HealthStatus defines model for HealthStatus.
 type HealthStatus string
 
+// HeartbeatBatch defines model for HeartbeatBatch.
+type HeartbeatBatch struct {
+	// Heartbeats The jobs that the worker still has, each once.
+	Heartbeats []JobBeat `json:"heartbeats"`
+
+	// LeaseSeconds The new length of each lease, from now. Defaults to its current length.
+	LeaseSeconds *int32 `json:"lease_seconds,omitempty"`
+}
+
 // HeartbeatRequest defines model for HeartbeatRequest.
 type HeartbeatRequest struct {
 	// LeaseSeconds The new length of the lease, from now. Defaults to its current length.
@@ -4303,6 +4330,12 @@ type HeartbeatResult struct {
 
 	// LeaseExpiresAt When the job is taken back unless another heartbeat comes.
 	LeaseExpiresAt time.Time `json:"lease_expires_at"`
+}
+
+// HeartbeatResults defines model for HeartbeatResults.
+type HeartbeatResults struct {
+	// Results What the worker learns of each job, in the same order.
+	Results []JobBeatResult `json:"results"`
 }
 
 // HeldReason defines model for HeldReason.
@@ -4480,6 +4513,36 @@ type JobBatch struct {
 	// Jobs The jobs, in queue order. All are enqueued, or none.
 	Jobs []NewJob `json:"jobs"`
 }
+
+// JobBeat defines model for JobBeat.
+type JobBeat struct {
+	// ID The job.
+	ID string `json:"id"`
+
+	// Progress How far the job is. Defaults to the last value.
+	Progress *Progress `json:"progress,omitempty"`
+
+	// Token The token that came with it.
+	Token string `json:"token"`
+}
+
+// JobBeatResult defines model for JobBeatResult.
+type JobBeatResult struct {
+	// CancelRequested The job was cancelled: stop working on it.
+	CancelRequested *bool `json:"cancel_requested,omitempty"`
+
+	// ID The job.
+	ID string `json:"id"`
+
+	// LeaseExpiresAt With ok: when the job is taken back unless another heartbeat comes.
+	LeaseExpiresAt *time.Time `json:"lease_expires_at,omitempty"`
+
+	// Status lost: the lease is not held with this token. Stop working on the job.
+	Status JobBeatResultStatus `json:"status"`
+}
+
+// JobBeatResultStatus lost: the lease is not held with this token. Stop working on the job.
+type JobBeatResultStatus string
 
 // JobEdit defines model for JobEdit.
 type JobEdit struct {
@@ -9259,6 +9322,9 @@ type RedriveDeadLettersJSONRequestBody = DeadRedriveRequest
 // RedriveDeadLetterJSONRequestBody defines body for RedriveDeadLetter for application/json ContentType.
 type RedriveDeadLetterJSONRequestBody = RedriveRequest
 
+// HeartbeatJobsJSONRequestBody defines body for HeartbeatJobs for application/json ContentType.
+type HeartbeatJobsJSONRequestBody = HeartbeatBatch
+
 // EnqueueJobJSONRequestBody defines body for EnqueueJob for application/json ContentType.
 type EnqueueJobJSONRequestBody = NewJob
 
@@ -10124,6 +10190,24 @@ type ClientInterface interface {
 	//
 	// Corresponds with GET /v1/health/summary (the `GetResilience` operationId).
 	GetResilience(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeartbeatJobsWithBody Extend the leases of many jobs
+	//
+	// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+	//
+	// Takes any type of body and a specified content type.
+	//
+	// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+	HeartbeatJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// HeartbeatJobs Extend the leases of many jobs
+	//
+	// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+	//
+	// Takes a body of the `application/json` content type.
+	//
+	// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+	HeartbeatJobs(ctx context.Context, body HeartbeatJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// GetInfo Get node information
 	//
@@ -12612,6 +12696,44 @@ func (c *Client) GetHealth(ctx context.Context, params *GetHealthParams, reqEdit
 // Corresponds with GET /v1/health/summary (the `GetResilience` operationId).
 func (c *Client) GetResilience(ctx context.Context, reqEditors ...RequestEditorFn) (*http.Response, error) {
 	req, err := NewGetResilienceRequest(c.Server)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeartbeatJobsWithBody Extend the leases of many jobs
+//
+// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+//
+// Takes any type of body and a specified content type.
+//
+// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+func (c *Client) HeartbeatJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeartbeatJobsRequestWithBody(c.Server, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := c.applyEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return c.Client.Do(req)
+}
+
+// HeartbeatJobs Extend the leases of many jobs
+//
+// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+//
+// Takes a body of the `application/json` content type.
+//
+// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+func (c *Client) HeartbeatJobs(ctx context.Context, body HeartbeatJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewHeartbeatJobsRequest(c.Server, body)
 	if err != nil {
 		return nil, err
 	}
@@ -18689,6 +18811,46 @@ func NewGetResilienceRequest(server string) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	return req, nil
+}
+
+// NewHeartbeatJobsRequest calls the generic HeartbeatJobs builder with application/json body
+func NewHeartbeatJobsRequest(server string, body HeartbeatJobsJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewHeartbeatJobsRequestWithBody(server, "application/json", bodyReader)
+}
+
+// NewHeartbeatJobsRequestWithBody constructs an http.Request for the HeartbeatJobs method, with any body, and a specified content type
+func NewHeartbeatJobsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+
+	serverURL, err := url.Parse(server)
+	if err != nil {
+		return nil, err
+	}
+
+	operationPath := fmt.Sprintf("/v1/heartbeats")
+	if operationPath[0] == '/' {
+		operationPath = "." + operationPath
+	}
+
+	queryURL, err := serverURL.Parse(operationPath)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, queryURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
 
 	return req, nil
 }
@@ -27166,6 +27328,24 @@ type ClientWithResponsesInterface interface {
 	// Corresponds with GET /v1/health/summary (the `GetResilience` operationId).
 	GetResilienceWithResponse(ctx context.Context, reqEditors ...RequestEditorFn) (*GetResilienceResp, error)
 
+	// HeartbeatJobsWithBodyWithResponse Extend the leases of many jobs
+	//
+	// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+	//
+	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+	HeartbeatJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HeartbeatJobsResp, error)
+
+	// HeartbeatJobsWithResponse Extend the leases of many jobs
+	//
+	// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+	//
+	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+	//
+	// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+	HeartbeatJobsWithResponse(ctx context.Context, body HeartbeatJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*HeartbeatJobsResp, error)
+
 	// GetInfoWithResponse Get node information
 	//
 	// Versions and the start time of this node.
@@ -30764,6 +30944,54 @@ func (r GetResilienceResp) StatusCode() int {
 
 // ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
 func (r GetResilienceResp) ContentType() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Header.Get("Content-Type")
+	}
+	return ""
+}
+
+type HeartbeatJobsResp struct {
+	Body         []byte
+	HTTPResponse *http.Response
+	// JSON200 the response for an HTTP 200 `application/json` response
+	JSON200 *HeartbeatResults
+	// ApplicationProblemJSONDefault the response for an HTTP default `application/problem+json` response
+	ApplicationProblemJSONDefault *Problem
+}
+
+// GetJSON200 returns the response for an HTTP 200 `application/json` response
+func (r HeartbeatJobsResp) GetJSON200() *HeartbeatResults {
+	return r.JSON200
+}
+
+// GetApplicationProblemJSONDefault returns the response for an HTTP default `application/problem+json` response
+func (r HeartbeatJobsResp) GetApplicationProblemJSONDefault() *Problem {
+	return r.ApplicationProblemJSONDefault
+}
+
+// GetBody returns the raw response body bytes
+func (r HeartbeatJobsResp) GetBody() []byte {
+	return r.Body
+}
+
+// Status returns HTTPResponse.Status
+func (r HeartbeatJobsResp) Status() string {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.Status
+	}
+	return http.StatusText(0)
+}
+
+// StatusCode returns HTTPResponse.StatusCode
+func (r HeartbeatJobsResp) StatusCode() int {
+	if r.HTTPResponse != nil {
+		return r.HTTPResponse.StatusCode
+	}
+	return 0
+}
+
+// ContentType is a convenience method to retrieve the Content-Type value from the HTTP response headers
+func (r HeartbeatJobsResp) ContentType() string {
 	if r.HTTPResponse != nil {
 		return r.HTTPResponse.Header.Get("Content-Type")
 	}
@@ -37440,6 +37668,36 @@ func (c *ClientWithResponses) GetResilienceWithResponse(ctx context.Context, req
 	return ParseGetResilienceResp(rsp)
 }
 
+// HeartbeatJobsWithBodyWithResponse Extend the leases of many jobs
+//
+// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+//
+// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+func (c *ClientWithResponses) HeartbeatJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*HeartbeatJobsResp, error) {
+	rsp, err := c.HeartbeatJobsWithBody(ctx, contentType, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHeartbeatJobsResp(rsp)
+}
+
+// HeartbeatJobsWithResponse Extend the leases of many jobs
+//
+// Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+//
+// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
+//
+// Corresponds with POST /v1/heartbeats (the `HeartbeatJobs` operationId).
+func (c *ClientWithResponses) HeartbeatJobsWithResponse(ctx context.Context, body HeartbeatJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*HeartbeatJobsResp, error) {
+	rsp, err := c.HeartbeatJobs(ctx, body, reqEditors...)
+	if err != nil {
+		return nil, err
+	}
+	return ParseHeartbeatJobsResp(rsp)
+}
+
 // GetInfoWithResponse Get node information
 //
 // Versions and the start time of this node.
@@ -41347,6 +41605,39 @@ func ParseGetResilienceResp(rsp *http.Response) (*GetResilienceResp, error) {
 	switch {
 	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
 		var dest Resilience
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.JSON200 = &dest
+
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && true:
+		var dest Problem
+		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
+			return nil, err
+		}
+		response.ApplicationProblemJSONDefault = &dest
+
+	}
+
+	return response, nil
+}
+
+// ParseHeartbeatJobsResp parses an HTTP response from a HeartbeatJobsWithResponse call
+func ParseHeartbeatJobsResp(rsp *http.Response) (*HeartbeatJobsResp, error) {
+	bodyBytes, err := io.ReadAll(rsp.Body)
+	defer func() { _ = rsp.Body.Close() }()
+	if err != nil {
+		return nil, err
+	}
+
+	response := &HeartbeatJobsResp{
+		Body:         bodyBytes,
+		HTTPResponse: rsp,
+	}
+
+	switch {
+	case strings.Contains(rsp.Header.Get("Content-Type"), "json") && rsp.StatusCode == 200:
+		var dest HeartbeatResults
 		if err := json.Unmarshal(bodyBytes, &dest); err != nil {
 			return nil, err
 		}

@@ -1893,6 +1893,19 @@ class WorkApi:
             body=heartbeat_request,
         )
 
+    def heartbeat_jobs(self, heartbeat_batch: HeartbeatBatch) -> HeartbeatResults:
+        """Extend the leases of many jobs.
+
+        Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+        """
+        return self.client.call(
+            "POST", "/v1/heartbeats", "HeartbeatResults",
+            path={},
+            query={},
+            headers={},
+            body=heartbeat_batch,
+        )
+
     def log_job(self, id: str, log_request: LogRequest) -> LogResult:
         """Log about a job.
 

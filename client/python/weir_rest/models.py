@@ -1292,6 +1292,14 @@ class HealthCheck:
     message: Optional[str] = None  # What was wrong.
     seconds: Optional[float] = None  # How long the component took to answer, where that is measured.
 
+@body(heartbeats=("heartbeats", "list[JobBeat]"), lease_seconds=("lease_seconds", "int"))
+@dataclass
+class HeartbeatBatch:
+    """HeartbeatBatch of the REST API."""
+
+    heartbeats: list[JobBeat]  # The jobs that the worker still has, each once.
+    lease_seconds: Optional[int] = None  # The new length of each lease, from now. Defaults to its current length.
+
 @body(lease_seconds=("lease_seconds", "int"), progress=("progress", "Progress"), token=("token", "str"))
 @dataclass
 class HeartbeatRequest:
@@ -1308,6 +1316,13 @@ class HeartbeatResult:
 
     cancel_requested: bool  # The job was cancelled: stop working on it.
     lease_expires_at: datetime  # When the job is taken back unless another heartbeat comes.
+
+@body(results=("results", "list[JobBeatResult]"))
+@dataclass
+class HeartbeatResults:
+    """HeartbeatResults of the REST API."""
+
+    results: list[JobBeatResult]  # What the worker learns of each job, in the same order.
 
 @body(completed=("completed", "int"), enqueued=("enqueued", "int"), failed=("failed", "int"), hour=("hour", "int"))
 @dataclass
@@ -1381,6 +1396,25 @@ class JobBatch:
     """JobBatch of the REST API."""
 
     jobs: list[NewJob]  # The jobs, in queue order. All are enqueued, or none.
+
+@body(id=("id", "str"), progress=("progress", "Progress"), token=("token", "str"))
+@dataclass
+class JobBeat:
+    """JobBeat of the REST API."""
+
+    id: str  # The job.
+    token: str  # The token that came with it.
+    progress: Optional[Progress] = None  # How far the job is. Defaults to the last value.
+
+@body(cancel_requested=("cancel_requested", "bool"), id=("id", "str"), lease_expires_at=("lease_expires_at", "datetime"), status=("status", "str"))
+@dataclass
+class JobBeatResult:
+    """JobBeatResult of the REST API."""
+
+    id: str  # The job.
+    status: str  # lost: the lease is not held with this token. Stop working on the job.
+    cancel_requested: Optional[bool] = None  # The job was cancelled: stop working on it.
+    lease_expires_at: Optional[datetime] = None  # With ok: when the job is taken back unless another heartbeat comes.
 
 @body(max_attempts=("max_attempts", "int"), priority=("priority", "int"), run_at=("run_at", "datetime"), tags=("tags", "list[str]"), timeout_seconds=("timeout_seconds", "int"))
 @dataclass

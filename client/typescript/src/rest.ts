@@ -732,6 +732,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/heartbeats": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Extend the leases of many jobs
+         * @description Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+         */
+        post: operations["heartbeatJobs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/info": {
         parameters: {
             query?: never;
@@ -5355,6 +5375,15 @@ export interface components {
         };
         /** @enum {string} */
         HealthStatus: "ok";
+        HeartbeatBatch: {
+            /** @description The jobs that the worker still has, each once. */
+            heartbeats: components["schemas"]["JobBeat"][];
+            /**
+             * Format: int32
+             * @description The new length of each lease, from now. Defaults to its current length.
+             */
+            lease_seconds?: number;
+        };
         HeartbeatRequest: {
             /**
              * Format: int32
@@ -5377,6 +5406,10 @@ export interface components {
              * @description When the job is taken back unless another heartbeat comes.
              */
             lease_expires_at: string;
+        };
+        HeartbeatResults: {
+            /** @description What the worker learns of each job, in the same order. */
+            results: components["schemas"]["JobBeatResult"][];
         };
         /** @enum {string} */
         HeldReason: "dependency" | "line" | "breaker" | "signal" | "timer" | "workflow";
@@ -5560,6 +5593,30 @@ export interface components {
         JobBatch: {
             /** @description The jobs, in queue order. All are enqueued, or none. */
             jobs: components["schemas"]["NewJob"][];
+        };
+        JobBeat: {
+            /** @description The job. */
+            id: string;
+            /** @description How far the job is. Defaults to the last value. */
+            progress?: components["schemas"]["Progress"];
+            /** @description The token that came with it. */
+            token: string;
+        };
+        JobBeatResult: {
+            /** @description The job was cancelled: stop working on it. */
+            cancel_requested?: boolean;
+            /** @description The job. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description With ok: when the job is taken back unless another heartbeat comes.
+             */
+            lease_expires_at?: string;
+            /**
+             * @description lost: the lease is not held with this token. Stop working on the job.
+             * @enum {string}
+             */
+            status: "ok" | "lost";
         };
         JobEdit: {
             /**
@@ -9568,13 +9625,17 @@ export type GraphNode = components['schemas']['GraphNode'];
 export type Health = components['schemas']['Health'];
 export type HealthCheck = components['schemas']['HealthCheck'];
 export type HealthStatus = components['schemas']['HealthStatus'];
+export type HeartbeatBatch = components['schemas']['HeartbeatBatch'];
 export type HeartbeatRequest = components['schemas']['HeartbeatRequest'];
 export type HeartbeatResult = components['schemas']['HeartbeatResult'];
+export type HeartbeatResults = components['schemas']['HeartbeatResults'];
 export type HeldReason = components['schemas']['HeldReason'];
 export type HourOfDay = components['schemas']['HourOfDay'];
 export type Info = components['schemas']['Info'];
 export type Job = components['schemas']['Job'];
 export type JobBatch = components['schemas']['JobBatch'];
+export type JobBeat = components['schemas']['JobBeat'];
+export type JobBeatResult = components['schemas']['JobBeatResult'];
 export type JobEdit = components['schemas']['JobEdit'];
 export type JobError = components['schemas']['JobError'];
 export type JobFilter = components['schemas']['JobFilter'];
@@ -13195,6 +13256,87 @@ export interface operations {
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
              *     - 503 `unavailable`: Temporarily unavailable.
+             */
+            default: {
+                headers: {
+                    "Retry-After": components["headers"]["Retry-After"];
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    heartbeatJobs: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "heartbeats": [
+                 *         {
+                 *           "id": "4711",
+                 *           "progress": {
+                 *             "percent": 40
+                 *           },
+                 *           "token": "4711"
+                 *         },
+                 *         {
+                 *           "id": "4712",
+                 *           "token": "4712"
+                 *         }
+                 *       ],
+                 *       "lease_seconds": 30
+                 *     }
+                 */
+                "application/json": components["schemas"]["HeartbeatBatch"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    "X-Request-Id": components["headers"]["X-Request-Id"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "results": [
+                     *         {
+                     *           "id": "4711",
+                     *           "lease_expires_at": "2026-01-31T09:00:30Z",
+                     *           "status": "ok"
+                     *         },
+                     *         {
+                     *           "id": "4712",
+                     *           "status": "lost"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["HeartbeatResults"];
+                };
+            };
+            /**
+             * @description A problem:
+             *     - 400 `malformed_json`: Malformed JSON.
+             *     - 401 `unauthenticated`: Authentication required.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 408 `request_timeout`: Request timed out.
+             *     - 413 `body_too_large`: The body is too large.
+             *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 422 `invalid_argument`: Invalid value.
+             *     - 429 `rate_limited`: Too many calls.
+             *     - 500 `internal`: Internal error.
+             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
