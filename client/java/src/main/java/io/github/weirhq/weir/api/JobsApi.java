@@ -161,12 +161,29 @@ public final class JobsApi {
   /**
    * Enqueue many jobs.
    *
-   * <p>Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+   * <p>Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
    */
-  public EnqueuedJobs enqueueJobs(JobBatch jobBatch) {
+  public EnqueuedJobs enqueueJobs(JobBatch jobBatch, EnqueueJobsParams params) {
     Call call = new Call("POST", "/v1/jobs/batch")
+        .header("Idempotency-Key", params.idempotencyKey)
         .body(jobBatch);
     return client.send(call, new TypeReference<EnqueuedJobs>() {});
+  }
+
+  /** Enqueue many jobs. */
+  public EnqueuedJobs enqueueJobs(JobBatch jobBatch) {
+    return enqueueJobs(jobBatch, new EnqueueJobsParams());
+  }
+
+  /** What enqueueJobs may be given. */
+  public static final class EnqueueJobsParams {
+    private String idempotencyKey;
+
+    /** A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job. */
+    public EnqueueJobsParams idempotencyKey(String idempotencyKey) {
+      this.idempotencyKey = idempotencyKey;
+      return this;
+    }
   }
 
   /**

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AckOutcome; a newer weir may know more. */
-public record AckOutcome(@JsonValue String value) {
+public record AckOutcome(String value) {
 
   public static final AckOutcome COMPLETE = new AckOutcome("complete");
 
@@ -20,6 +20,7 @@ public record AckOutcome(@JsonValue String value) {
     return new AckOutcome(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AckStatus; a newer weir may know more. */
-public record AckStatus(@JsonValue String value) {
+public record AckStatus(String value) {
 
   public static final AckStatus OK = new AckStatus("ok");
 
@@ -20,6 +20,7 @@ public record AckStatus(@JsonValue String value) {
     return new AckStatus(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertAction; a newer weir may know more. */
-public record AlertAction(@JsonValue String value) {
+public record AlertAction(String value) {
 
   public static final AlertAction OPEN = new AlertAction("open");
 
@@ -24,6 +24,7 @@ public record AlertAction(@JsonValue String value) {
     return new AlertAction(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

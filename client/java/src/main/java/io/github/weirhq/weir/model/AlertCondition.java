@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertCondition; a newer weir may know more. */
-public record AlertCondition(@JsonValue String value) {
+public record AlertCondition(String value) {
 
   public static final AlertCondition QUEUE_DEPTH = new AlertCondition("queue_depth");
 
@@ -40,6 +40,7 @@ public record AlertCondition(@JsonValue String value) {
     return new AlertCondition(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

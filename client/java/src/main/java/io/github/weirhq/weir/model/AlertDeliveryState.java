@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertDeliveryState; a newer weir may know more. */
-public record AlertDeliveryState(@JsonValue String value) {
+public record AlertDeliveryState(String value) {
 
   public static final AlertDeliveryState PENDING = new AlertDeliveryState("pending");
 
@@ -20,6 +20,7 @@ public record AlertDeliveryState(@JsonValue String value) {
     return new AlertDeliveryState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

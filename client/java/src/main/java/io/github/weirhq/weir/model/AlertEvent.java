@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertEvent; a newer weir may know more. */
-public record AlertEvent(@JsonValue String value) {
+public record AlertEvent(String value) {
 
   public static final AlertEvent OPENED = new AlertEvent("opened");
 
@@ -20,6 +20,7 @@ public record AlertEvent(@JsonValue String value) {
     return new AlertEvent(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

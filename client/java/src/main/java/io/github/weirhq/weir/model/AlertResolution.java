@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertResolution; a newer weir may know more. */
-public record AlertResolution(@JsonValue String value) {
+public record AlertResolution(String value) {
 
   public static final AlertResolution CLEARED = new AlertResolution("cleared");
 
@@ -18,6 +18,7 @@ public record AlertResolution(@JsonValue String value) {
     return new AlertResolution(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

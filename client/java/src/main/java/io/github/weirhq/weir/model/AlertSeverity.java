@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertSeverity; a newer weir may know more. */
-public record AlertSeverity(@JsonValue String value) {
+public record AlertSeverity(String value) {
 
   public static final AlertSeverity INFO = new AlertSeverity("info");
 
@@ -18,6 +18,7 @@ public record AlertSeverity(@JsonValue String value) {
     return new AlertSeverity(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertState; a newer weir may know more. */
-public record AlertState(@JsonValue String value) {
+public record AlertState(String value) {
 
   public static final AlertState OPEN = new AlertState("open");
 
@@ -18,6 +18,7 @@ public record AlertState(@JsonValue String value) {
     return new AlertState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

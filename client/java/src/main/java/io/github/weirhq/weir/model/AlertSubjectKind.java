@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertSubjectKind; a newer weir may know more. */
-public record AlertSubjectKind(@JsonValue String value) {
+public record AlertSubjectKind(String value) {
 
   public static final AlertSubjectKind QUEUE = new AlertSubjectKind("queue");
 
@@ -28,6 +28,7 @@ public record AlertSubjectKind(@JsonValue String value) {
     return new AlertSubjectKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertTargetEvent; a newer weir may know more. */
-public record AlertTargetEvent(@JsonValue String value) {
+public record AlertTargetEvent(String value) {
 
   public static final AlertTargetEvent OPENED = new AlertTargetEvent("opened");
 
@@ -18,6 +18,7 @@ public record AlertTargetEvent(@JsonValue String value) {
     return new AlertTargetEvent(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

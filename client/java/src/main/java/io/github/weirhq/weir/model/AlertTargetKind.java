@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AlertTargetKind; a newer weir may know more. */
-public record AlertTargetKind(@JsonValue String value) {
+public record AlertTargetKind(String value) {
 
   public static final AlertTargetKind WEBHOOK = new AlertTargetKind("webhook");
 
@@ -20,6 +20,7 @@ public record AlertTargetKind(@JsonValue String value) {
     return new AlertTargetKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

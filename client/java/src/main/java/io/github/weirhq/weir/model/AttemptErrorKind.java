@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AttemptErrorKind; a newer weir may know more. */
-public record AttemptErrorKind(@JsonValue String value) {
+public record AttemptErrorKind(String value) {
 
   public static final AttemptErrorKind FAILED = new AttemptErrorKind("failed");
 
@@ -18,6 +18,7 @@ public record AttemptErrorKind(@JsonValue String value) {
     return new AttemptErrorKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

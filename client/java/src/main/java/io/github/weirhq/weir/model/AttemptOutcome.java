@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of AttemptOutcome; a newer weir may know more. */
-public record AttemptOutcome(@JsonValue String value) {
+public record AttemptOutcome(String value) {
 
   public static final AttemptOutcome COMPLETED = new AttemptOutcome("completed");
 
@@ -24,6 +24,7 @@ public record AttemptOutcome(@JsonValue String value) {
     return new AttemptOutcome(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

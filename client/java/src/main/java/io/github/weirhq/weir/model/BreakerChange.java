@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of BreakerChange; a newer weir may know more. */
-public record BreakerChange(@JsonValue String value) {
+public record BreakerChange(String value) {
 
   public static final BreakerChange OPENED = new BreakerChange("opened");
 
@@ -28,6 +28,7 @@ public record BreakerChange(@JsonValue String value) {
     return new BreakerChange(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of BreakerPinState; a newer weir may know more. */
-public record BreakerPinState(@JsonValue String value) {
+public record BreakerPinState(String value) {
 
   public static final BreakerPinState OPEN = new BreakerPinState("open");
 
@@ -18,6 +18,7 @@ public record BreakerPinState(@JsonValue String value) {
     return new BreakerPinState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of BreakerState; a newer weir may know more. */
-public record BreakerState(@JsonValue String value) {
+public record BreakerState(String value) {
 
   public static final BreakerState CLOSED = new BreakerState("closed");
 
@@ -18,6 +18,7 @@ public record BreakerState(@JsonValue String value) {
     return new BreakerState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

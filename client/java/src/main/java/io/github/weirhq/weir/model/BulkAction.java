@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of BulkAction; a newer weir may know more. */
-public record BulkAction(@JsonValue String value) {
+public record BulkAction(String value) {
 
   public static final BulkAction CANCEL = new BulkAction("cancel");
 
@@ -18,6 +18,7 @@ public record BulkAction(@JsonValue String value) {
     return new BulkAction(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

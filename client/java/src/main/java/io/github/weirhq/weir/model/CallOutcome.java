@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of CallOutcome; a newer weir may know more. */
-public record CallOutcome(@JsonValue String value) {
+public record CallOutcome(String value) {
 
   public static final CallOutcome SUCCESS = new CallOutcome("success");
 
@@ -16,6 +16,7 @@ public record CallOutcome(@JsonValue String value) {
     return new CallOutcome(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

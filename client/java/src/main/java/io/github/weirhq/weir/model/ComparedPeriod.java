@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of ComparedPeriod; a newer weir may know more. */
-public record ComparedPeriod(@JsonValue String value) {
+public record ComparedPeriod(String value) {
 
   public static final ComparedPeriod PREVIOUS = new ComparedPeriod("previous");
 
@@ -14,6 +14,7 @@ public record ComparedPeriod(@JsonValue String value) {
     return new ComparedPeriod(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of CompensationPolicy; a newer weir may know more. */
-public record CompensationPolicy(@JsonValue String value) {
+public record CompensationPolicy(String value) {
 
   public static final CompensationPolicy FAIL_FAST = new CompensationPolicy("fail_fast");
 
@@ -18,6 +18,7 @@ public record CompensationPolicy(@JsonValue String value) {
     return new CompensationPolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of ComponentStatus; a newer weir may know more. */
-public record ComponentStatus(@JsonValue String value) {
+public record ComponentStatus(String value) {
 
   public static final ComponentStatus OK = new ComponentStatus("ok");
 
@@ -18,6 +18,7 @@ public record ComponentStatus(@JsonValue String value) {
     return new ComponentStatus(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of DeliveryState; a newer weir may know more. */
-public record DeliveryState(@JsonValue String value) {
+public record DeliveryState(String value) {
 
   public static final DeliveryState PENDING = new DeliveryState("pending");
 
@@ -18,6 +18,7 @@ public record DeliveryState(@JsonValue String value) {
     return new DeliveryState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of DependencyNeed; a newer weir may know more. */
-public record DependencyNeed(@JsonValue String value) {
+public record DependencyNeed(String value) {
 
   public static final DependencyNeed COMPLETED = new DependencyNeed("completed");
 
@@ -18,6 +18,7 @@ public record DependencyNeed(@JsonValue String value) {
     return new DependencyNeed(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

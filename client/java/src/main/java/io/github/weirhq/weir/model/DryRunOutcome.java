@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of DryRunOutcome; a newer weir may know more. */
-public record DryRunOutcome(@JsonValue String value) {
+public record DryRunOutcome(String value) {
 
   public static final DryRunOutcome ENQUEUED = new DryRunOutcome("enqueued");
 
@@ -18,6 +18,7 @@ public record DryRunOutcome(@JsonValue String value) {
     return new DryRunOutcome(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of DryRunState; a newer weir may know more. */
-public record DryRunState(@JsonValue String value) {
+public record DryRunState(String value) {
 
   public static final DryRunState HELD = new DryRunState("held");
 
@@ -18,6 +18,7 @@ public record DryRunState(@JsonValue String value) {
     return new DryRunState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

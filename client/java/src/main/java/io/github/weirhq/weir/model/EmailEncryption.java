@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of EmailEncryption; a newer weir may know more. */
-public record EmailEncryption(@JsonValue String value) {
+public record EmailEncryption(String value) {
 
   public static final EmailEncryption STARTTLS = new EmailEncryption("starttls");
 
@@ -18,6 +18,7 @@ public record EmailEncryption(@JsonValue String value) {
     return new EmailEncryption(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of ExportFormat; a newer weir may know more. */
-public record ExportFormat(@JsonValue String value) {
+public record ExportFormat(String value) {
 
   public static final ExportFormat NDJSON = new ExportFormat("ndjson");
 
@@ -16,6 +16,7 @@ public record ExportFormat(@JsonValue String value) {
     return new ExportFormat(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of Facet; a newer weir may know more. */
-public record Facet(@JsonValue String value) {
+public record Facet(String value) {
 
   public static final Facet STATE = new Facet("state");
 
@@ -28,6 +28,7 @@ public record Facet(@JsonValue String value) {
     return new Facet(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

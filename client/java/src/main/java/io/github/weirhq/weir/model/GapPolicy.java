@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of GapPolicy; a newer weir may know more. */
-public record GapPolicy(@JsonValue String value) {
+public record GapPolicy(String value) {
 
   public static final GapPolicy RUN_AFTER = new GapPolicy("run_after");
 
@@ -16,6 +16,7 @@ public record GapPolicy(@JsonValue String value) {
     return new GapPolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of GraphEdgeKind; a newer weir may know more. */
-public record GraphEdgeKind(@JsonValue String value) {
+public record GraphEdgeKind(String value) {
 
   public static final GraphEdgeKind DEPENDENCY = new GraphEdgeKind("dependency");
 
@@ -16,6 +16,7 @@ public record GraphEdgeKind(@JsonValue String value) {
     return new GraphEdgeKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of HealthStatus; a newer weir may know more. */
-public record HealthStatus(@JsonValue String value) {
+public record HealthStatus(String value) {
 
   public static final HealthStatus OK = new HealthStatus("ok");
 
@@ -14,6 +14,7 @@ public record HealthStatus(@JsonValue String value) {
     return new HealthStatus(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of HeldReason; a newer weir may know more. */
-public record HeldReason(@JsonValue String value) {
+public record HeldReason(String value) {
 
   public static final HeldReason DEPENDENCY = new HeldReason("dependency");
 
@@ -24,6 +24,7 @@ public record HeldReason(@JsonValue String value) {
     return new HeldReason(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of JobSort; a newer weir may know more. */
-public record JobSort(@JsonValue String value) {
+public record JobSort(String value) {
 
   public static final JobSort _ID = new JobSort("-id");
 
@@ -34,6 +34,7 @@ public record JobSort(@JsonValue String value) {
     return new JobSort(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

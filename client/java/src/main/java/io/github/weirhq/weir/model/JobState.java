@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of JobState; a newer weir may know more. */
-public record JobState(@JsonValue String value) {
+public record JobState(String value) {
 
   public static final JobState HELD = new JobState("held");
 
@@ -28,6 +28,7 @@ public record JobState(@JsonValue String value) {
     return new JobState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of KeyKind; a newer weir may know more. */
-public record KeyKind(@JsonValue String value) {
+public record KeyKind(String value) {
 
   public static final KeyKind KEY = new KeyKind("key");
 
@@ -18,6 +18,7 @@ public record KeyKind(@JsonValue String value) {
     return new KeyKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of KeyState; a newer weir may know more. */
-public record KeyState(@JsonValue String value) {
+public record KeyState(String value) {
 
   public static final KeyState ACTIVE = new KeyState("active");
 
@@ -18,6 +18,7 @@ public record KeyState(@JsonValue String value) {
     return new KeyState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

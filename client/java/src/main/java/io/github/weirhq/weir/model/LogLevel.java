@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of LogLevel; a newer weir may know more. */
-public record LogLevel(@JsonValue String value) {
+public record LogLevel(String value) {
 
   public static final LogLevel DEBUG = new LogLevel("debug");
 
@@ -20,6 +20,7 @@ public record LogLevel(@JsonValue String value) {
     return new LogLevel(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

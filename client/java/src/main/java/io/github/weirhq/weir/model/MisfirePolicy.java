@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of MisfirePolicy; a newer weir may know more. */
-public record MisfirePolicy(@JsonValue String value) {
+public record MisfirePolicy(String value) {
 
   public static final MisfirePolicy SKIP = new MisfirePolicy("skip");
 
@@ -18,6 +18,7 @@ public record MisfirePolicy(@JsonValue String value) {
     return new MisfirePolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of NewKeyKind; a newer weir may know more. */
-public record NewKeyKind(@JsonValue String value) {
+public record NewKeyKind(String value) {
 
   public static final NewKeyKind KEY = new NewKeyKind("key");
 
@@ -16,6 +16,7 @@ public record NewKeyKind(@JsonValue String value) {
     return new NewKeyKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of NoJobsReason; a newer weir may know more. */
-public record NoJobsReason(@JsonValue String value) {
+public record NoJobsReason(String value) {
 
   public static final NoJobsReason PAUSED = new NoJobsReason("paused");
 
@@ -20,6 +20,7 @@ public record NoJobsReason(@JsonValue String value) {
     return new NoJobsReason(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,10 +5,16 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** One name, or several. */
-public record OneOrMoreNames(@JsonValue Object value) {
+public record OneOrMoreNames(Object value) {
   @JsonCreator
   public static OneOrMoreNames of(Object value) {
     return new OneOrMoreNames(value);
+  }
+
+  @JsonValue
+  @Override
+  public Object value() {
+    return value;
   }
 }
 

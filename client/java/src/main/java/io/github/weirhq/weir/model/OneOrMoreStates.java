@@ -5,10 +5,16 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** One state, or several. */
-public record OneOrMoreStates(@JsonValue Object value) {
+public record OneOrMoreStates(Object value) {
   @JsonCreator
   public static OneOrMoreStates of(Object value) {
     return new OneOrMoreStates(value);
+  }
+
+  @JsonValue
+  @Override
+  public Object value() {
+    return value;
   }
 }
 

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of OperationKind; a newer weir may know more. */
-public record OperationKind(@JsonValue String value) {
+public record OperationKind(String value) {
 
   public static final OperationKind REDRIVE_DEAD = new OperationKind("redrive_dead");
 
@@ -24,6 +24,7 @@ public record OperationKind(@JsonValue String value) {
     return new OperationKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

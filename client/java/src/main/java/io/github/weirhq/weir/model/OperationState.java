@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of OperationState; a newer weir may know more. */
-public record OperationState(@JsonValue String value) {
+public record OperationState(String value) {
 
   public static final OperationState DRY_RUN = new OperationState("dry_run");
 
@@ -22,6 +22,7 @@ public record OperationState(@JsonValue String value) {
     return new OperationState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

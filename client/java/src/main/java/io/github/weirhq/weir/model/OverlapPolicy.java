@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of OverlapPolicy; a newer weir may know more. */
-public record OverlapPolicy(@JsonValue String value) {
+public record OverlapPolicy(String value) {
 
   public static final OverlapPolicy ALLOW = new OverlapPolicy("allow");
 
@@ -20,6 +20,7 @@ public record OverlapPolicy(@JsonValue String value) {
     return new OverlapPolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of PatchKind; a newer weir may know more. */
-public record PatchKind(@JsonValue String value) {
+public record PatchKind(String value) {
 
   public static final PatchKind ADD = new PatchKind("add");
 
@@ -18,6 +18,7 @@ public record PatchKind(@JsonValue String value) {
     return new PatchKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of PrincipalKind; a newer weir may know more. */
-public record PrincipalKind(@JsonValue String value) {
+public record PrincipalKind(String value) {
 
   public static final PrincipalKind KEY = new PrincipalKind("key");
 
@@ -22,6 +22,7 @@ public record PrincipalKind(@JsonValue String value) {
     return new PrincipalKind(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

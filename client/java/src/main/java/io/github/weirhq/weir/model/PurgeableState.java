@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of PurgeableState; a newer weir may know more. */
-public record PurgeableState(@JsonValue String value) {
+public record PurgeableState(String value) {
 
   public static final PurgeableState AVAILABLE = new PurgeableState("available");
 
@@ -22,6 +22,7 @@ public record PurgeableState(@JsonValue String value) {
     return new PurgeableState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

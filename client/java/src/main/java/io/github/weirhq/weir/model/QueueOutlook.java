@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of QueueOutlook; a newer weir may know more. */
-public record QueueOutlook(@JsonValue String value) {
+public record QueueOutlook(String value) {
 
   public static final QueueOutlook EMPTY = new QueueOutlook("empty");
 
@@ -22,6 +22,7 @@ public record QueueOutlook(@JsonValue String value) {
     return new QueueOutlook(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of QuotaName; a newer weir may know more. */
-public record QuotaName(@JsonValue String value) {
+public record QuotaName(String value) {
 
   public static final QuotaName MAX_WAITING = new QuotaName("max_waiting");
 
@@ -18,6 +18,7 @@ public record QuotaName(@JsonValue String value) {
     return new QuotaName(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of ResilienceStatus; a newer weir may know more. */
-public record ResilienceStatus(@JsonValue String value) {
+public record ResilienceStatus(String value) {
 
   public static final ResilienceStatus HEALTHY = new ResilienceStatus("healthy");
 
@@ -18,6 +18,7 @@ public record ResilienceStatus(@JsonValue String value) {
     return new ResilienceStatus(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of RetryStrategy; a newer weir may know more. */
-public record RetryStrategy(@JsonValue String value) {
+public record RetryStrategy(String value) {
 
   public static final RetryStrategy FIXED = new RetryStrategy("fixed");
 
@@ -18,6 +18,7 @@ public record RetryStrategy(@JsonValue String value) {
     return new RetryStrategy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of Role; a newer weir may know more. */
-public record Role(@JsonValue String value) {
+public record Role(String value) {
 
   public static final Role PRODUCER = new Role("producer");
 
@@ -22,6 +22,7 @@ public record Role(@JsonValue String value) {
     return new Role(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

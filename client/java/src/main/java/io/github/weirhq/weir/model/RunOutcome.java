@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of RunOutcome; a newer weir may know more. */
-public record RunOutcome(@JsonValue String value) {
+public record RunOutcome(String value) {
 
   public static final RunOutcome ENQUEUED = new RunOutcome("enqueued");
 
@@ -22,6 +22,7 @@ public record RunOutcome(@JsonValue String value) {
     return new RunOutcome(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of ScheduleState; a newer weir may know more. */
-public record ScheduleState(@JsonValue String value) {
+public record ScheduleState(String value) {
 
   public static final ScheduleState ACTIVE = new ScheduleState("active");
 
@@ -20,6 +20,7 @@ public record ScheduleState(@JsonValue String value) {
     return new ScheduleState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

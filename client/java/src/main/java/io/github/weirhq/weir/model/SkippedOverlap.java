@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of SkippedOverlap; a newer weir may know more. */
-public record SkippedOverlap(@JsonValue String value) {
+public record SkippedOverlap(String value) {
 
   public static final SkippedOverlap ONCE = new SkippedOverlap("once");
 
@@ -16,6 +16,7 @@ public record SkippedOverlap(@JsonValue String value) {
     return new SkippedOverlap(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of StoredOperationState; a newer weir may know more. */
-public record StoredOperationState(@JsonValue String value) {
+public record StoredOperationState(String value) {
 
   public static final StoredOperationState PENDING = new StoredOperationState("pending");
 
@@ -20,6 +20,7 @@ public record StoredOperationState(@JsonValue String value) {
     return new StoredOperationState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of SummaryStatus; a newer weir may know more. */
-public record SummaryStatus(@JsonValue String value) {
+public record SummaryStatus(String value) {
 
   public static final SummaryStatus OK = new SummaryStatus("ok");
 
@@ -16,6 +16,7 @@ public record SummaryStatus(@JsonValue String value) {
     return new SummaryStatus(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

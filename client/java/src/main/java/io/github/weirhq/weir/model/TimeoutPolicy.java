@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of TimeoutPolicy; a newer weir may know more. */
-public record TimeoutPolicy(@JsonValue String value) {
+public record TimeoutPolicy(String value) {
 
   public static final TimeoutPolicy FAIL = new TimeoutPolicy("fail");
 
@@ -18,6 +18,7 @@ public record TimeoutPolicy(@JsonValue String value) {
     return new TimeoutPolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of UniqueScope; a newer weir may know more. */
-public record UniqueScope(@JsonValue String value) {
+public record UniqueScope(String value) {
 
   public static final UniqueScope ACTIVE = new UniqueScope("active");
 
@@ -16,6 +16,7 @@ public record UniqueScope(@JsonValue String value) {
     return new UniqueScope(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WebhookEvent; a newer weir may know more. */
-public record WebhookEvent(@JsonValue String value) {
+public record WebhookEvent(String value) {
 
   public static final WebhookEvent ENQUEUED = new WebhookEvent("enqueued");
 
@@ -52,6 +52,7 @@ public record WebhookEvent(@JsonValue String value) {
     return new WebhookEvent(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

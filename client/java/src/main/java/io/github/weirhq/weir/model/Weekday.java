@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of Weekday; a newer weir may know more. */
-public record Weekday(@JsonValue String value) {
+public record Weekday(String value) {
 
   public static final Weekday MON = new Weekday("mon");
 
@@ -26,6 +26,7 @@ public record Weekday(@JsonValue String value) {
     return new Weekday(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WhileOpenPolicy; a newer weir may know more. */
-public record WhileOpenPolicy(@JsonValue String value) {
+public record WhileOpenPolicy(String value) {
 
   public static final WhileOpenPolicy HOLD = new WhileOpenPolicy("hold");
 
@@ -26,6 +26,7 @@ public record WhileOpenPolicy(@JsonValue String value) {
     return new WhileOpenPolicy(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

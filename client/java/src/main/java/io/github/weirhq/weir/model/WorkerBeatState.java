@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WorkerBeatState; a newer weir may know more. */
-public record WorkerBeatState(@JsonValue String value) {
+public record WorkerBeatState(String value) {
 
   public static final WorkerBeatState ACTIVE = new WorkerBeatState("active");
 
@@ -18,6 +18,7 @@ public record WorkerBeatState(@JsonValue String value) {
     return new WorkerBeatState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

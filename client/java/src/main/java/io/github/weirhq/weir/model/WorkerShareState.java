@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WorkerShareState; a newer weir may know more. */
-public record WorkerShareState(@JsonValue String value) {
+public record WorkerShareState(String value) {
 
   public static final WorkerShareState ACTIVE = new WorkerShareState("active");
 
@@ -22,6 +22,7 @@ public record WorkerShareState(@JsonValue String value) {
     return new WorkerShareState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WorkerState; a newer weir may know more. */
-public record WorkerState(@JsonValue String value) {
+public record WorkerState(String value) {
 
   public static final WorkerState ACTIVE = new WorkerState("active");
 
@@ -20,6 +20,7 @@ public record WorkerState(@JsonValue String value) {
     return new WorkerState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

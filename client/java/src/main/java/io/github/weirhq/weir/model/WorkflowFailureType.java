@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WorkflowFailureType; a newer weir may know more. */
-public record WorkflowFailureType(@JsonValue String value) {
+public record WorkflowFailureType(String value) {
 
   public static final WorkflowFailureType STEP = new WorkflowFailureType("step");
 
@@ -18,6 +18,7 @@ public record WorkflowFailureType(@JsonValue String value) {
     return new WorkflowFailureType(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;

@@ -5,7 +5,7 @@ import com.fasterxml.jackson.annotation.JsonCreator;
 import com.fasterxml.jackson.annotation.JsonValue;
 
 /** The values of WorkflowState; a newer weir may know more. */
-public record WorkflowState(@JsonValue String value) {
+public record WorkflowState(String value) {
 
   public static final WorkflowState RUNNING = new WorkflowState("running");
 
@@ -24,6 +24,7 @@ public record WorkflowState(@JsonValue String value) {
     return new WorkflowState(value);
   }
 
+  @JsonValue
   @Override
   public String toString() {
     return value;
