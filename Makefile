@@ -17,12 +17,12 @@ PARALLEL     := 4
 PACKAGES      = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 # The packages that take longest, longest first: the last ones to start should be short.
-LONGEST      := $(addprefix ./tests/,client/python health breaker job bulk chaos clock worker node claim limit weirtest work)
+LONGEST      := $(addprefix ./tests/,client/typescript client/python health breaker job bulk chaos clock worker node claim limit weirtest work)
 
 # Folders that test what SQL and single calls answer. `make race` runs them without the race detector, which would double
 # their processor time: the same handlers and batches run beside each other in the other folders.
 UNRACED      := $(addprefix ./tests/,access audit bounds bulk change cli dead docs enqueue examples facet input job openapi plans \
-                preset problems queue quota retention retry rollup search stats tenant workflow)
+                preset problems queue quota retention retry rollup search stats tenant workflow client/typescript)
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
