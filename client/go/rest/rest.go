@@ -1650,6 +1650,9 @@ type AckResult struct {
 	// ID The job.
 	ID string `json:"id"`
 
+	// JobIds Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key.
+	JobIds *[]string `json:"job_ids,omitempty"`
+
 	// RunAt When it is tried again, if it is retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
@@ -2874,6 +2877,9 @@ type CompensationPolicy string
 type CompleteRequest struct {
 	// AddSteps If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
 	AddSteps *[]NewStep `json:"add_steps,omitempty"`
+
+	// Jobs Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
+	Jobs *[]NewJob `json:"jobs,omitempty"`
 
 	// Result The result: any JSON of at most 1 MiB.
 	Result json.RawMessage `json:"result,omitempty"`
@@ -9585,7 +9591,7 @@ type ClientInterface interface {
 
 	// CompleteJobWithBody Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -9594,7 +9600,7 @@ type ClientInterface interface {
 
 	// CompleteJob Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -12272,7 +12278,7 @@ func (c *Client) CompareJobs(ctx context.Context, id string, other string, reqEd
 
 // CompleteJobWithBody Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type.
 //
@@ -12291,7 +12297,7 @@ func (c *Client) CompleteJobWithBody(ctx context.Context, id string, contentType
 
 // CompleteJob Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -26640,7 +26646,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithBodyWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -26649,7 +26655,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -37028,7 +37034,7 @@ func (c *ClientWithResponses) CompareJobsWithResponse(ctx context.Context, id st
 
 // CompleteJobWithBodyWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -37043,7 +37049,7 @@ func (c *ClientWithResponses) CompleteJobWithBodyWithResponse(ctx context.Contex
 
 // CompleteJobWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
