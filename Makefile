@@ -37,7 +37,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated check-clients lint vuln prose race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated check-openapi check-clients lint vuln prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-fast test-clean check $(CHECKS) generate generate-clients release-schema pictures zones fmt tidy bench test-versions
@@ -97,6 +97,10 @@ check-generated: generate
 		echo "sqlc found no type for these. Name the columns of a function call, and cast them: select c.job_id::bigint as job_id."; \
 		exit 1; }
 
+check-openapi:
+	@$(SETUP) node java
+	scripts/check-openapi
+
 check-clients: generate-clients
 	@git diff --exit-code --stat -- client && [ -z "$$(git ls-files --others --exclude-standard -- client)" ] || { \
 		echo; git status --short -- client; \
@@ -151,8 +155,9 @@ generate-clients: ## generate the clients in client/ from the OpenAPI document (
 	@$(SETUP) node java
 	scripts/generate-clients
 
-release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
+release-schema: ## record this schema and this OpenAPI document as the last release's, which later versions must migrate and not break (when you tag a version)
 	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
+	go run ./cmd/weir openapi >api/testdata/release/openapi.json
 
 pictures: ## draw the pictures of the documentation
 	@$(SETUP) postgres

@@ -24,8 +24,9 @@ type JobBatch struct {
 
 // EnqueuedJobs is the outcome of a batch.
 type EnqueuedJobs struct {
-	IDs        []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key."`
-	Duplicates int       `json:"duplicates" doc:"How many of them are duplicates."`
+	IDs         []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key."`
+	Duplicates  int       `json:"duplicates" doc:"How many of them are duplicates."`
+	DuplicateAt []int     `json:"duplicate_at,omitempty" doc:"Which of them are duplicates: their places in the list, from 0. Absent if there are none."`
 }
 
 type enqueuedJob struct {
@@ -91,6 +92,7 @@ func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, er
 		out.Body.IDs[i] = d.ID
 		if d.Duplicate {
 			out.Body.Duplicates++
+			out.Body.DuplicateAt = append(out.Body.DuplicateAt, i)
 		}
 	}
 	return out, nil

@@ -825,13 +825,13 @@ class JobsApi:
             body=retry_request,
         )
 
-    def stream_events(self, *, queue: Optional[str] = None, kind: Optional[str] = None, job_id: Optional[str] = None, workflow_id: Optional[str] = None, event: Optional[list[str]] = None, last_event_id: Optional[str] = None) -> StreamedEvent:
+    def stream_events(self, *, queue: Optional[str] = None, kind: Optional[str] = None, job_id: Optional[str] = None, workflow_id: Optional[str] = None, event: Optional[list[str]] = None, last_event_id: Optional[str] = None) -> str:
         """Stream events.
 
         An endless stream of server-sent events: what happens to jobs, oldest first, within about a quarter of a second of the commit. Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as `data`, the Event as JSON. A comment every 15 s shows that the stream is alive. A stream that cannot keep up is closed: reconnect and resume from the last `id`. Around a resumption an event may come twice.  `started` is sent for jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and circuit breakers are sent within a second while the stream is open, and cannot be resumed.
         """
         return self.client.call(
-            "GET", "/v1/events", "StreamedEvent",
+            "GET", "/v1/events", "str",
             path={},
             query={"queue": queue, "kind": kind, "job_id": job_id, "workflow_id": workflow_id, "event": event},
             headers={"Last-Event-ID": last_event_id},
@@ -1891,6 +1891,19 @@ class WorkApi:
             query={},
             headers={},
             body=heartbeat_request,
+        )
+
+    def heartbeat_jobs(self, heartbeat_batch: HeartbeatBatch) -> HeartbeatResults:
+        """Extend the leases of many jobs.
+
+        Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held is `lost`, and stops no other.
+        """
+        return self.client.call(
+            "POST", "/v1/heartbeats", "HeartbeatResults",
+            path={},
+            query={},
+            headers={},
+            body=heartbeat_batch,
         )
 
     def log_job(self, id: str, log_request: LogRequest) -> LogResult:
