@@ -8542,6 +8542,12 @@ type EnqueueJobParams struct {
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
+// EnqueueJobsParams defines parameters for EnqueueJobs.
+type EnqueueJobsParams struct {
+	// IdempotencyKey A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
 // GetFacetsParams defines parameters for GetFacets.
 type GetFacetsParams struct {
 	// Facet What to count by. Defaults to state, queue, kind and error_type.
@@ -10249,21 +10255,21 @@ type ClientInterface interface {
 
 	// EnqueueJobsWithBody Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EnqueueJobsWithBody(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EnqueueJobs Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobs(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EnqueueJobs(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangeJobsWithBody Cancel, retry or reprioritise many jobs
 	//
@@ -12824,13 +12830,13 @@ func (c *Client) EnqueueJob(ctx context.Context, params *EnqueueJobParams, body 
 
 // EnqueueJobsWithBody Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *Client) EnqueueJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnqueueJobsRequestWithBody(c.Server, contentType, body)
+func (c *Client) EnqueueJobsWithBody(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnqueueJobsRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -12843,13 +12849,13 @@ func (c *Client) EnqueueJobsWithBody(ctx context.Context, contentType string, bo
 
 // EnqueueJobs Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *Client) EnqueueJobs(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnqueueJobsRequest(c.Server, body)
+func (c *Client) EnqueueJobs(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnqueueJobsRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -19370,18 +19376,18 @@ func NewEnqueueJobRequestWithBody(server string, params *EnqueueJobParams, conte
 }
 
 // NewEnqueueJobsRequest calls the generic EnqueueJobs builder with application/json body
-func NewEnqueueJobsRequest(server string, body EnqueueJobsJSONRequestBody) (*http.Request, error) {
+func NewEnqueueJobsRequest(server string, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewEnqueueJobsRequestWithBody(server, "application/json", bodyReader)
+	return NewEnqueueJobsRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewEnqueueJobsRequestWithBody constructs an http.Request for the EnqueueJobs method, with any body, and a specified content type
-func NewEnqueueJobsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewEnqueueJobsRequestWithBody(server string, params *EnqueueJobsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -19405,6 +19411,21 @@ func NewEnqueueJobsRequestWithBody(server string, contentType string, body io.Re
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -27390,21 +27411,21 @@ type ClientWithResponsesInterface interface {
 
 	// EnqueueJobsWithBodyWithResponse Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
+	EnqueueJobsWithBodyWithResponse(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
 
 	// EnqueueJobsWithResponse Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithResponse(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
+	EnqueueJobsWithResponse(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
 
 	// ChangeJobsWithBodyWithResponse Cancel, retry or reprioritise many jobs
 	//
@@ -37766,13 +37787,13 @@ func (c *ClientWithResponses) EnqueueJobWithResponse(ctx context.Context, params
 
 // EnqueueJobsWithBodyWithResponse Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
-	rsp, err := c.EnqueueJobsWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
+	rsp, err := c.EnqueueJobsWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -37781,13 +37802,13 @@ func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Contex
 
 // EnqueueJobsWithResponse Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *ClientWithResponses) EnqueueJobsWithResponse(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
-	rsp, err := c.EnqueueJobs(ctx, body, reqEditors...)
+func (c *ClientWithResponses) EnqueueJobsWithResponse(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
+	rsp, err := c.EnqueueJobs(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}

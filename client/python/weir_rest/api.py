@@ -617,16 +617,16 @@ class JobsApi:
             body=new_job,
         )
 
-    def enqueue_jobs(self, job_batch: JobBatch) -> EnqueuedJobs:
+    def enqueue_jobs(self, job_batch: JobBatch, *, idempotency_key: Optional[str] = None) -> EnqueuedJobs:
         """Enqueue many jobs.
 
-        Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+        Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
         """
         return self.client.call(
             "POST", "/v1/jobs/batch", "EnqueuedJobs",
             path={},
             query={},
-            headers={},
+            headers={"Idempotency-Key": idempotency_key},
             body=job_batch,
         )
 

@@ -185,13 +185,13 @@ class AlertCounts:
     info: int  # Of severity info.
     warning: int  # Of severity warning.
 
-@body(critical=("critical", "int"), day=("day", "date"), info=("info", "int"), opened=("opened", "int"), warning=("warning", "int"))
+@body(critical=("critical", "int"), day=("day", "str"), info=("info", "int"), opened=("opened", "int"), warning=("warning", "int"))
 @dataclass
 class AlertDay:
     """AlertDay of the REST API."""
 
     critical: int  # Of severity critical.
-    day: date  # The day in UTC.
+    day: str  # The day in UTC.
     info: int  # Of severity info.
     opened: int  # Alerts that opened.
     warning: int  # Of severity warning.

@@ -807,7 +807,7 @@ export interface paths {
         put?: never;
         /**
          * Enqueue many jobs
-         * @description Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+         * @description Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
          */
         post: operations["enqueueJobs"];
         delete?: never;
@@ -13603,7 +13603,10 @@ export interface operations {
     enqueueJobs: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -13661,7 +13664,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
+             *     - 409 `idempotency_mismatch`: The idempotency key was used for another request. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
