@@ -85,6 +85,7 @@ var rules = map[string]rule{
 	"snoozeJob":     {workers, byItself},
 	"releaseJob":    {workers, byItself},
 	"heartbeatJob":  {workers, byItself},
+	"heartbeatJobs": {workers, byItself},
 	"logJob":        {workers, byItself},
 	"addSteps":      {workers, byItself},
 	"startWorkflow": {workers, byItself},

@@ -16,7 +16,7 @@ import (
 // jobs itself, what workers say of themselves, and previews, which change nothing.
 var unrecorded = map[string]bool{
 	"enqueueJob": true, "enqueueJobs": true, "dryRunJob": true, "submitWorkflow": true,
-	"claimJobs": true, "ackJobs": true, "completeJob": true, "failJob": true, "snoozeJob": true, "releaseJob": true, "heartbeatJob": true, "logJob": true,
+	"claimJobs": true, "ackJobs": true, "completeJob": true, "failJob": true, "snoozeJob": true, "releaseJob": true, "heartbeatJob": true, "heartbeatJobs": true, "logJob": true,
 	"addSteps": true, "startWorkflow": true, "registerWorker": true, "heartbeatWorker": true, "reportToBreaker": true,
 	"previewDefinition": true, "evaluateAlerts": true,
 }

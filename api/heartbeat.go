@@ -20,7 +20,35 @@ type heartbeatOutput struct {
 	Body jobs.BeatResult
 }
 
+// HeartbeatBatch extends the leases of many jobs.
+type HeartbeatBatch struct {
+	Heartbeats   []jobs.JobBeat `json:"heartbeats" maxItems:"10000" doc:"The jobs that the worker still has, each once."`
+	LeaseSeconds int            `json:"lease_seconds,omitempty" minimum:"1" maximum:"3600" doc:"The new length of each lease, from now. Defaults to its current length."`
+}
+
+// HeartbeatResults answers a HeartbeatBatch.
+type HeartbeatResults struct {
+	Results []jobs.JobBeatResult `json:"results" doc:"What the worker learns of each job, in the same order."`
+}
+
+type heartbeatsOutput struct {
+	Body HeartbeatResults
+}
+
 func (a *API) registerHeartbeats() {
+	registerBody(a, huma.Operation{
+		OperationID: "heartbeatJobs", Method: http.MethodPost, Path: "/v1/heartbeats", Tags: []string{tagWork},
+		Summary: "Extend the leases of many jobs",
+		Description: "Does what heartbeatJob does, for up to 10,000 jobs with one statement. A job whose lease is not held " +
+			"is `lost`, and stops no other.",
+	}, documented{
+		body: HeartbeatBatch{LeaseSeconds: 30, Heartbeats: []jobs.JobBeat{
+			{ID: 4711, Token: jobs.Token{Number: 4711}, Progress: &jobs.Progress{Percent: 40}}, {ID: 4712, Token: jobs.Token{Number: 4712}},
+		}},
+		answer: HeartbeatResults{Results: []jobs.JobBeatResult{
+			{ID: 4711, Status: jobs.BeatOK, LeaseExpiresAt: &exampleLater}, {ID: 4712, Status: jobs.BeatLost},
+		}},
+	}, a.heartbeatJobs)
 	registerBody(a, huma.Operation{
 		OperationID: "heartbeatJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/heartbeat", Tags: []string{tagWork},
 		Summary: "Extend a job's lease",
@@ -42,4 +70,17 @@ func (a *API) heartbeatJob(ctx context.Context, in *jobBodyInput, b *HeartbeatRe
 		return nil, err
 	}
 	return &heartbeatOutput{Body: result}, nil
+}
+
+func (a *API) heartbeatJobs(ctx context.Context, _ *bodyInput, b *HeartbeatBatch) (*heartbeatsOutput, error) {
+	for _, beat := range b.Heartbeats {
+		if beat.Progress != nil {
+			beat.Progress.Message = cleanText(beat.Progress.Message)
+		}
+	}
+	results, err := a.engine.Heartbeats(ctx, b.Heartbeats, b.LeaseSeconds)
+	if err != nil {
+		return nil, err
+	}
+	return &heartbeatsOutput{Body: HeartbeatResults{Results: results}}, nil
 }

@@ -1,17 +1,16 @@
 package api
 
 import (
-	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/weirhq/weir/api/contract"
 	"github.com/weirhq/weir/jobs"
 )
 
@@ -56,6 +55,9 @@ func humaConfig() huma.Config {
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{bearer: {
 		Type: "http", Scheme: "bearer", Description: "An API key (`weir keys create`), or an access token where single sign-on is set up.",
 	}}
+	c.Components.Headers = answerHeaders()
+	c.Servers = []*huma.Server{{URL: "/", Description: "The node that serves this document."}}
+	c.Info.Contact = &huma.Contact{Name: "weir", URL: "https://github.com/weirhq/weir"}
 	c.Info.License = &huma.License{Name: "Apache 2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
 	c.Tags = []*huma.Tag{
 		{Name: tagJobs, Description: "For producers and people: enqueue, inspect and change jobs."},
@@ -111,73 +113,65 @@ func (tokenSchema) Schema(huma.Registry) *huma.Schema {
 
 func (a *API) schemas() huma.Registry { return a.huma.OpenAPI().Components.Schemas }
 
-// showProblems documents the problems of an operation: one response per status, shared by all operations with the same codes, with one
-// example per code.
+// showProblems documents the problems of an operation as one answer for all other statuses, with an example of each code. Generators then make
+// one type of error, and not one for each status.
 func (a *API) showProblems(op *huma.Operation, codes []jobs.Code) {
-	byStatus := map[int][]jobs.Code{}
-	for _, code := range codes {
-		status := kindOf(code).status
-		byStatus[status] = append(byStatus[status], code)
-	}
+	slices.SortFunc(codes, func(x, y jobs.Code) int {
+		return cmp.Or(cmp.Compare(kindOf(x).status, kindOf(y).status), cmp.Compare(x, y))
+	})
+	codes = slices.Compact(codes)
 	components := a.huma.OpenAPI().Components
-	if components.Responses == nil {
-		components.Responses = map[string]*huma.Response{}
+	if components.Examples == nil {
+		components.Examples = map[string]*huma.Example{}
 	}
-	for status, codes := range byStatus {
-		slices.Sort(codes)
-		codes = slices.Compact(codes)
-		name := responseName(codes)
-		if components.Responses[name] == nil {
-			components.Responses[name] = a.problemResponse(codes)
-		}
-		op.Responses[strconv.Itoa(status)] = &huma.Response{Ref: "#/components/responses/" + name}
-	}
-}
-
-// responseName makes JobNotFoundProblem of job_not_found, and joins several by Or.
-func responseName(codes []jobs.Code) string {
-	var names []string
-	for _, code := range codes {
-		name := ""
-		for word := range strings.SplitSeq(string(code), "_") {
-			name += strings.ToUpper(word[:1]) + word[1:]
-		}
-		names = append(names, name)
-	}
-	return strings.Join(names, "Or") + "Problem"
-}
-
-func (a *API) problemResponse(codes []jobs.Code) *huma.Response {
 	examples := map[string]*huma.Example{}
-	var titles []string
-	for _, code := range codes {
+	said := "A problem:"
+	for i, code := range codes {
 		k := kindOf(code)
-		example := newProblem(context.Background(), code, k.example)
-		example.RequestID = "C5MVKRSCEBTIDGVAPD6UQRTVNZ"
-		if code == jobs.InvalidArgument {
-			example.Errors = []ProblemError{{"body.priority", "expected number <= 10"}}
+		examples[string(code)] = &huma.Example{Ref: "#/components/examples/" + string(code)}
+		components.Examples[string(code)] = problemExample(code)
+		if i == 0 || kindOf(codes[i-1]).status != k.status {
+			said += fmt.Sprintf("\n- %d", k.status)
 		}
-		examples[string(code)] = &huma.Example{Summary: k.title, Value: example}
-		titles = append(titles, fmt.Sprintf("`%s`: %s.", code, k.title))
+		said += fmt.Sprintf(" `%s`: %s.", code, k.title)
 	}
-	response := &huma.Response{
-		Description: strings.Join(titles, " "),
+	op.Responses["default"] = &huma.Response{
+		Description: said,
+		Headers:     map[string]*huma.Header{"Retry-After": {Ref: "#/components/headers/Retry-After"}},
 		Content: map[string]*huma.MediaType{
 			"application/problem+json": {Schema: a.schemas().Schema(reflect.TypeFor[Problem](), true, ""), Examples: examples},
 		},
 	}
-	if newProblem(context.Background(), codes[0], "").header.Get("Retry-After") != "" {
-		response.Headers = map[string]*huma.Header{
-			"Retry-After": {Description: "Seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger}},
-		}
+	if op.Extensions == nil {
+		op.Extensions = map[string]any{}
 	}
-	return response
+	op.Extensions["x-weir-problems"] = codes
+}
+
+func problemExample(code jobs.Code) *huma.Example {
+	k := kindOf(code)
+	example := newProblem(context.Background(), code, k.example)
+	example.RequestID = "C5MVKRSCEBTIDGVAPD6UQRTVNZ"
+	if code == jobs.InvalidArgument {
+		example.Errors = []ProblemError{{"body.priority", "expected number <= 10"}}
+	}
+	return &huma.Example{Summary: k.title, Value: example}
+}
+
+// answerHeaders are described once for all answers.
+func answerHeaders() map[string]*huma.Header {
+	return map[string]*huma.Header{
+		"X-Request-Id": {Description: "The id of the request, which the node's log has too.", Schema: &huma.Schema{Type: huma.TypeString}},
+		"Retry-After": {
+			Description: "With 429 and 503: how many seconds to wait before trying again.", Schema: &huma.Schema{Type: huma.TypeInteger, Format: "int32"},
+		},
+	}
 }
 
 // refineSchemas adds what huma cannot know: which raw JSON is an object, and that answers may get new fields.
 func (a *API) refineSchemas() {
 	schemas := a.schemas().Map()
-	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow"} {
+	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow", "ExportedJob"} {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
@@ -185,7 +179,7 @@ func (a *API) refineSchemas() {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency"} {
+	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency", "ExportedJob"} {
 		failure := schemas[name].Properties["error"]
 		failure.Type, failure.AdditionalProperties = huma.TypeObject, true
 		failure.Properties = map[string]*huma.Schema{
@@ -198,8 +192,11 @@ func (a *API) refineSchemas() {
 		fields := schemas[name].Properties["fields"]
 		fields.Type, fields.AdditionalProperties = huma.TypeObject, true
 	}
-	facts := schemas["Alert"].Properties["facts"]
-	facts.Type, facts.AdditionalProperties = huma.TypeObject, true
+	for _, name := range []string{"Alert", "AlertMessage"} {
+		facts := schemas[name].Properties["facts"]
+		facts.Type, facts.AdditionalProperties = huma.TypeObject, true
+	}
+	schemas["Problem"].Properties["code"].Extensions = map[string]any{"x-extensible-enum": slices.Sorted(maps.Keys(kinds))}
 	args := schemas["JobFilter"].Properties["args"]
 	args.Type, args.AdditionalProperties = huma.TypeObject, true
 	for _, name := range []string{"Operation", "Preset", "NewPreset", "PresetDefinition"} {
@@ -252,32 +249,9 @@ func OpenAPI(version string) ([]byte, error) {
 }
 
 func (a *API) document(version string) ([]byte, error) {
-	var text []byte
-	var err error
-	switch version {
-	case "3.1":
-		text, err = a.huma.OpenAPI().MarshalJSON()
-	case "3.0":
-		text, err = a.huma.OpenAPI().Downgrade()
-	default:
-		return nil, fmt.Errorf("there is a document for OpenAPI 3.1 and 3.0, and none for %q", version)
-	}
+	text, err := a.huma.OpenAPI().MarshalJSON()
 	if err != nil {
 		return nil, fmt.Errorf("describing the API: %w", err)
 	}
-	// Once more through a tree: indented and without HTML's escapes it can be read, and compared line by line.
-	d := json.NewDecoder(bytes.NewReader(text))
-	d.UseNumber()
-	var tree any
-	if err := d.Decode(&tree); err != nil {
-		return nil, fmt.Errorf("describing the API: %w", err)
-	}
-	var out bytes.Buffer
-	e := json.NewEncoder(&out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(tree); err != nil {
-		return nil, fmt.Errorf("describing the API: %w", err)
-	}
-	return bytes.TrimRight(out.Bytes(), "\n"), nil
+	return contract.Publish(text, version)
 }

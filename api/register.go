@@ -79,6 +79,9 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	a.rules[op.Method+" "+op.Path] = rule
 	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
 	codes = append(codes, rule.secure(&op)...)
+	if op.Method != http.MethodGet {
+		codes = append(codes, crossOrigin)
+	}
 	if !s.noDatabase {
 		codes = append(codes, jobs.Unavailable)
 	}

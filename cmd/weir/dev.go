@@ -28,11 +28,33 @@ type devCommand struct {
 	DataDir      string `help:"Folder for the data. weir never deletes it." env:"WEIR_DATA_DIR" default:"${default_data_dir}"`
 	PostgresPort int    `help:"Port of PostgreSQL on 127.0.0.1. Defaults to a free one." env:"WEIR_POSTGRES_PORT" placeholder:"PORT"`
 	PostgresBin  string `help:"Folder of PostgreSQL's programs. Defaults to the newest on this machine." env:"WEIR_POSTGRES_BIN" placeholder:"FOLDER"`
+	ephemeralFlags
 	nodeFlags
 }
 
-// Run starts PostgreSQL, migrates and serves until it is asked to stop; then it stops PostgreSQL.
+// Validate is called by kong.
+func (c *devCommand) Validate() error {
+	return errors.Join(c.ephemeralFlags.Validate(), c.nodeFlags.Validate())
+}
+
+// Run serves until it is asked to stop.
 func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err error) {
+	if c.UntilEOF {
+		stop = stop.withEndOf(std.in)
+		ctx = stop.asked
+	}
+	if c.Ephemeral {
+		remove, err := c.makeTemporaryFolder()
+		if err != nil {
+			return err
+		}
+		defer remove()
+	}
+	return c.serve(ctx, std, stop)
+}
+
+// serve starts PostgreSQL, migrates and serves until it is asked to stop; then it stops PostgreSQL.
+func (c *devCommand) serve(ctx context.Context, std streams, stop *stop) (err error) {
 	if c.DataDir == "" {
 		return usagef("this user has no home folder to keep the data in: give a folder with --data-dir")
 	}
@@ -62,7 +84,15 @@ func (c *devCommand) Run(ctx context.Context, std streams, stop *stop) (err erro
 		n.Close()
 		return err
 	}
-	fmt.Fprint(std.out, devGuide(n.URL(), postgres, c.DataDir, key, c.authenticates(listener.Addr())))
+	if c.JSON {
+		err = std.writeJSON(devAddresses{URL: n.URL(), DatabaseURL: database, AdminKeyFile: key})
+	} else {
+		_, err = fmt.Fprint(std.out, c.guide(n.URL(), postgres, key, c.authenticates(listener.Addr())))
+	}
+	if err != nil {
+		n.Close()
+		return err
+	}
 	return n.Run(stop.asked, stop.insisted)
 }
 
@@ -70,6 +100,7 @@ func (c *devCommand) startPostgres(ctx context.Context, log *slog.Logger) (*embe
 	// In a subfolder, which leaves room for other things beside the cluster.
 	return embedded.Start(ctx, embedded.Config{
 		DataDir: filepath.Join(c.DataDir, "postgres"), BinDir: c.PostgresBin, Port: c.PostgresPort, Logger: log,
+		Settings: c.settings(),
 	})
 }
 
@@ -111,9 +142,9 @@ func prepareDevDatabase(ctx context.Context, postgres *embedded.Server) (string,
 	return url, migrations.Up(ctx, url)
 }
 
-// devGuide says where everything is and what to try first. Its commands can be pasted into a shell, and show no
+// guide says where everything is and what to try first. Its commands can be pasted into a shell, and show no
 // password.
-func devGuide(url string, postgres *embedded.Server, dataDir, key string, asksForKey bool) string {
+func (c *devCommand) guide(url string, postgres *embedded.Server, key string, asksForKey bool) string {
 	atURL := ""
 	if url != rest.DefaultURL {
 		atURL = " --url " + url
@@ -128,7 +159,11 @@ func devGuide(url string, postgres *embedded.Server, dataDir, key string, asksFo
 	line("  API docs   %s/docs", url)
 	line("  PostgreSQL %s on 127.0.0.1:%d, database %s, user postgres", postgres.Version(), port, devDatabase)
 	line("             PGPASSWORD=\"$(cat %s)\" psql -h 127.0.0.1 -p %d -U postgres %s", password, port, devDatabase)
-	line("  Data       %s (kept for the next run)", dataDir)
+	fate := "kept for the next run"
+	if c.Ephemeral {
+		fate = "deleted when weir ends"
+	}
+	line("  Data       %s (%s)", c.DataDir, fate)
 	header := ""
 	if asksForKey {
 		line("  Admin key  %s", key)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"syscall"
@@ -34,4 +35,16 @@ func newStop() *stop {
 		signal.Stop(signals)
 	}()
 	return &stop{asked: asked, insisted: insisted}
+}
+
+// withEndOf is this stop, or the end of a stream, which asks for an orderly shutdown as well. The program at its other end
+// may have died, so that no program reads what this one writes: that alone must not end it in the middle of the shutdown.
+func (s *stop) withEndOf(stream io.Reader) *stop {
+	signal.Ignore(syscall.SIGPIPE)
+	asked, ask := context.WithCancel(s.asked)
+	go func() {
+		defer ask()
+		_, _ = io.Copy(io.Discard, stream)
+	}()
+	return &stop{asked: asked, insisted: s.insisted}
 }

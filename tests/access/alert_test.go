@@ -15,8 +15,8 @@ func TestLoginsSeeAndChangeTheirAlertsOnly(t *testing.T) {
 	s.Exec(`select weir.set_queue('acme-mail', '{"tenant": "acme"}')`)
 	s.Exec(`select weir.enqueue('k', queue => 'acme-mail', options => '{"tenant": "acme"}'), weir.enqueue('k', queue => 'other')`)
 	s.Exec(`select weir.set_alert_rule('all', '{"condition": "queue_depth", "threshold": 0}')`)
-	operator := login(t, s.DB, "alert_operator", "'operator', '{*}', 'acme'")
-	reader := login(t, s.DB, "alert_reader", "'reader', '{*}', 'acme'")
+	operator := weirtest.Login(t, s.DB, "alert_operator", "'operator', '{*}', 'acme'")
+	reader := weirtest.Login(t, s.DB, "alert_reader", "'reader', '{*}', 'acme'")
 	weirtest.Exec(t, operator, `select weir.set_alert_rule('mine', '{"condition": "queue_depth", "threshold": 0}')`)
 	s.EvaluateAlerts()
 
@@ -40,7 +40,7 @@ func TestLoginsSeeAndChangeTheirAlertsOnly(t *testing.T) {
 	}
 	weirtest.WantSQLState(t, weirtest.TryExec(operator, "select weir.acknowledge_alert($1)", all), "WR101")
 	weirtest.Exec(t, operator, "select weir.acknowledge_alert((select id from weir_read.alerts), 'seen')")
-	if by := weirtest.Value[string](t, s.DB, "select acknowledged_by from weir.alert where rule = 'mine'"); by != roleOf(operator) {
+	if by := weirtest.Value[string](t, s.DB, "select acknowledged_by from weir.alert where rule = 'mine'"); by != operator.Role() {
 		t.Errorf("it was acknowledged by %q", by)
 	}
 	weirtest.WantSQLState(t, weirtest.TryExec(reader, "select weir.delete_alert_rule('mine')"), "42501")

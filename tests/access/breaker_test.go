@@ -15,7 +15,7 @@ func TestBreakersOfLoginsWithATenant(t *testing.T) {
 	const needs = `select weir.enqueue('k', queue => $1, options => '{"breaker": "dep"}')`
 	logins := map[string]*weirtest.Database{}
 	for _, tenant := range []string{"acme", "other"} {
-		logins[tenant] = login(t, d, tenant, "'producer', '{*}', '"+tenant+"'", "'worker', '{"+tenant+"}', '"+tenant+"'", "'operator', '{*}', '"+tenant+"'")
+		logins[tenant] = weirtest.Login(t, d, tenant, "'producer', '{*}', '"+tenant+"'", "'worker', '{"+tenant+"}', '"+tenant+"'", "'operator', '{*}', '"+tenant+"'")
 		weirtest.Exec(t, d, "select weir.set_queue($1, jsonb_build_object('tenant', $1::text))", tenant)
 		for range 3 {
 			weirtest.Exec(t, logins[tenant], needs, tenant)
@@ -33,7 +33,7 @@ func TestBreakersOfLoginsWithATenant(t *testing.T) {
 	for l, want := range map[*weirtest.Database]int{acme: 0, other: 3} {
 		queue := weirtest.Value[string](t, l, "select min(queue) from weir_read.jobs")
 		if got := weirtest.Value[int](t, l, "select count(*) from weir.claim(array[$1], 'w', 10)", queue); got != want {
-			t.Errorf("%s claims %d jobs, want %d", roleOf(l), got, want)
+			t.Errorf("%s claims %d jobs, want %d", l.Role(), got, want)
 		}
 	}
 	id := weirtest.Value[int64](t, acme, "select max(id) from weir_read.jobs")
@@ -91,7 +91,7 @@ func TestLoginsOfSomeQueuesHaveNoBreakers(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "select weir.set_breaker('dep'), weir.set_breaker('acme/dep')")
-	some, worker := login(t, d, "some", "'operator', '{mail}'", "'worker', '{mail}', 'acme'"), login(t, d, "worker", "'worker', '{*}', 'acme'", "'operator', '{mail}'")
+	some, worker := weirtest.Login(t, d, "some", "'operator', '{mail}'", "'worker', '{mail}', 'acme'"), weirtest.Login(t, d, "worker", "'worker', '{*}', 'acme'", "'operator', '{mail}'")
 	for _, call := range []string{"set_breaker('dep')", "trip_breaker('dep')", "reset_breaker('dep')", "pin_breaker('dep', 'open')", "delete_breaker('dep')"} {
 		for _, l := range []*weirtest.Database{some, worker} {
 			weirtest.WantSQLState(t, weirtest.TryExec(l, "select weir."+call), "42501")

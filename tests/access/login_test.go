@@ -10,16 +10,6 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// login makes a role with the access that grants give it: the arguments of weir.grant_access after the role.
-func login(t *testing.T, d *weirtest.Database, name string, grants ...string) *weirtest.Database {
-	t.Helper()
-	l := stranger(t, d, name)
-	for _, g := range grants {
-		weirtest.Exec(t, d, fmt.Sprintf("select weir.grant_access('%s', %s)", roleOf(l), g))
-	}
-	return l
-}
-
 // What each kind of access may call, and what of that a login may not that is limited to some queues or to a tenant.
 var functions = map[string]struct{ all, onlyUnlimited string }{
 	"producer": {"dry_run enqueue enqueue_many submit_workflow timeline why", ""},
@@ -56,7 +46,7 @@ func TestRightsOfLogins(t *testing.T) {
 	d := weirtest.New(t)
 	for access, f := range functions {
 		for _, limited := range []bool{false, true} {
-			l, allowed, views := login(t, d, fmt.Sprint(access, "_", limited)), strings.Fields(f.all), limitedViews
+			l, allowed, views := weirtest.Login(t, d, fmt.Sprint(access, "_", limited)), strings.Fields(f.all), limitedViews
 			args := fmt.Sprintf("'%s'", access)
 			if limited {
 				args += ", '{mail.*}', 'acme'"
@@ -69,15 +59,15 @@ func TestRightsOfLogins(t *testing.T) {
 			case access == "reader", access == "operator":
 				views += ownedViews
 			}
-			before := rightsOf(t, d, roleOf(l))
-			weirtest.Exec(t, d, fmt.Sprintf("select weir.grant_access('%s', %s)", roleOf(l), args))
+			before := rightsOf(t, d, l.Role())
+			weirtest.Exec(t, d, fmt.Sprintf("select weir.grant_access('%s', %s)", l.Role(), args))
 			want := slices.Concat(prefixed("execute weir.", allowed), prefixed("select ", strings.Fields(views)), []string{"usage weir", "usage weir_read"})
 			slices.Sort(want)
-			if got := rightsOf(t, d, roleOf(l)); !slices.Equal(got, want) {
+			if got := rightsOf(t, d, l.Role()); !slices.Equal(got, want) {
 				t.Errorf("%s, limited %t:\ngot  %v\nwant %v", access, limited, got, want)
 			}
-			weirtest.Exec(t, d, "select weir.revoke_access($1)", roleOf(l))
-			if after := rightsOf(t, d, roleOf(l)); len(before) > 0 || len(after) > 0 {
+			weirtest.Exec(t, d, "select weir.revoke_access($1)", l.Role())
+			if after := rightsOf(t, d, l.Role()); len(before) > 0 || len(after) > 0 {
 				t.Errorf("%s: %v before access was granted, %v after it was revoked", access, before, after)
 			}
 		}
@@ -116,13 +106,13 @@ func rightsOf(t *testing.T, d *weirtest.Database, role string) []string {
 func TestAccessOutlastsAMigration(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	l := login(t, d, "app", "'producer'", "'worker', '{mail}'")
-	before := rightsOf(t, d, roleOf(l))
+	l := weirtest.Login(t, d, "app", "'producer'", "'worker', '{mail}'")
+	before := rightsOf(t, d, l.Role())
 	weirtest.Exec(t, d, "update weir.schema_source set checksum = ''")
 	if err := migrations.Up(t.Context(), d.Direct); err != nil {
 		t.Fatal(err)
 	}
-	if after := rightsOf(t, d, roleOf(l)); !slices.Equal(after, before) {
+	if after := rightsOf(t, d, l.Role()); !slices.Equal(after, before) {
 		t.Errorf("after the migration the login may %v, before it %v", after, before)
 	}
 	id := weirtest.Value[int64](t, l, "select weir.enqueue('k', queue => 'mail')")
@@ -136,7 +126,7 @@ func TestAccessOutlastsAMigration(t *testing.T) {
 func TestTenantOfALoginIsImposed(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	acme, other := login(t, d, "acme", "'producer', '{mail*}', 'acme'"), login(t, d, "other", "'producer', '{*}', 'other'")
+	acme, other := weirtest.Login(t, d, "acme", "'producer', '{mail*}', 'acme'"), weirtest.Login(t, d, "other", "'producer', '{*}', 'other'")
 	for _, call := range []string{
 		`select weir.enqueue('k', queue => 'mail', options => '{"tenant": "other"}')`, `select weir.enqueue('k', queue => 'mail_2', unique_key => 'u')`,
 		`select weir.enqueue_many('[{"kind": "k", "queue": "mail", "tenant": "other"}, {"kind": "k", "queue": "mail", "tenant": null, "tags": ["a"]}]')`,
@@ -181,7 +171,7 @@ func TestTenantOfALoginIsImposed(t *testing.T) {
 func TestALeaseBelongsToItsLogin(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	one, two := login(t, d, "one", "'worker', '{q,r}'"), login(t, d, "two", "'worker', '{q}'")
+	one, two := weirtest.Login(t, d, "one", "'worker', '{q,r}'"), weirtest.Login(t, d, "two", "'worker', '{q}'")
 	acks := map[string]string{
 		"complete": "select weir.complete($1, $2)", "fail": "select weir.fail($1, $2, '{}')", "snooze": "select weir.snooze($1, $2, '1 hour')", "release": "select weir.release($1, $2)",
 		"assert_lease": "select weir.assert_lease($1, $2)",
@@ -231,7 +221,7 @@ func TestALeaseBelongsToItsLogin(t *testing.T) {
 func TestAFailureOfALoginOpensABreaker(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	l := login(t, d, "app", "'worker'")
+	l := weirtest.Login(t, d, "app", "'worker'")
 	weirtest.Exec(t, d, `select weir.set_breaker('b', '{"failure_threshold": 1}')`)
 	weirtest.Exec(t, d, `select weir.enqueue('k', options => '{"breaker": "b"}')`)
 	j := weirtest.ClaimOne(t, l, "default")
@@ -245,8 +235,8 @@ func TestAFailureOfALoginOpensABreaker(t *testing.T) {
 func TestIdentityIsThatOfTheSession(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	group, member := login(t, d, "team", "'producer'", "'worker'"), stranger(t, d, "member")
-	weirtest.Exec(t, d, fmt.Sprintf("grant %s to %s", roleOf(group), roleOf(member)))
+	group, member := weirtest.Login(t, d, "team", "'producer'", "'worker'"), weirtest.Stranger(t, d, "member")
+	weirtest.Exec(t, d, fmt.Sprintf("grant %s to %s", group.Role(), member.Role()))
 	weirtest.Exec(t, d, "select weir.enqueue_many('[{\"kind\": \"k\"}, {\"kind\": \"k\"}]')")
 	held := weirtest.ClaimOne(t, group, "default")
 	conn := member.Connect()
@@ -263,7 +253,7 @@ func TestIdentityIsThatOfTheSession(t *testing.T) {
 		if n := weirtest.Value[int](t, conn, "select count(*) from weir_read.jobs"); n != 0 {
 			t.Errorf("it reads %d jobs", n)
 		}
-		weirtest.Exec(t, conn, "set role "+roleOf(group))
+		weirtest.Exec(t, conn, "set role "+group.Role())
 	}
 
 	// A row with the login's number and another name, as after a restore in another cluster.
@@ -280,8 +270,8 @@ func TestIdentityIsThatOfTheSession(t *testing.T) {
 func TestLimitedLoginsSeeAndChangeTheirQueuesOnly(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	all := login(t, d, "all", "'reader'")
-	reader, ofTenant, operator := login(t, d, "reader", "'reader', '{mail}'"), login(t, d, "tenant", "'reader', '{*}', 'acme'"), login(t, d, "operator", "'operator', '{mail}'")
+	all := weirtest.Login(t, d, "all", "'reader'")
+	reader, ofTenant, operator := weirtest.Login(t, d, "reader", "'reader', '{mail}'"), weirtest.Login(t, d, "tenant", "'reader', '{*}', 'acme'"), weirtest.Login(t, d, "operator", "'operator', '{mail}'")
 	weirtest.Exec(t, d, `select weir.enqueue_many('[{"kind": "k", "queue": "mail", "tenant": "acme"}, {"kind": "k", "queue": "mail"}, {"kind": "k", "queue": "mailbox", "tenant": "acme"}, {"kind": "k", "queue": "mailbox"}]')`)
 	for _, queue := range []string{"mail", "mailbox"} {
 		j := weirtest.ClaimOne(t, d, queue)
@@ -320,22 +310,22 @@ func TestLimitedLoginsSeeAndChangeTheirQueuesOnly(t *testing.T) {
 func TestGrantAccessRefuses(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	l := stranger(t, d, "app")
+	l := weirtest.Stranger(t, d, "app")
 	for args, field := range map[string]string{
 		"'nobody_here', 'producer'": "role", "current_user, 'producer'": "role", "'%s', 'owner'": "access", "'%s', null": "access", "'%s', 'worker', '{}'": "queues", "'%s', 'worker', '{a,%%}'": "queues",
 		"'%s', 'producer', '{a}', ''": "tenant", "'%s', 'producer', null": "queues",
 	} {
 		if strings.Contains(args, "%s") {
-			args = fmt.Sprintf(args, roleOf(l))
+			args = fmt.Sprintf(args, l.Role())
 		}
 		if refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.grant_access("+args+")"), "WR010"); refusal.ColumnName != field {
 			t.Errorf("grant_access(%s) refuses %q, want %q", args, refusal.ColumnName, field)
 		}
 	}
-	if rights := rightsOf(t, d, roleOf(l)); len(rights) > 0 {
+	if rights := rightsOf(t, d, l.Role()); len(rights) > 0 {
 		t.Errorf("the role may %v", rights)
 	}
-	if err := weirtest.TryExec(login(t, d, "self", "'operator'"), "select weir.grant_access(session_user, 'worker')"); !weirtest.HasSQLState(err, "42501") {
+	if err := weirtest.TryExec(weirtest.Login(t, d, "self", "'operator'"), "select weir.grant_access(session_user, 'worker')"); !weirtest.HasSQLState(err, "42501") {
 		t.Errorf("an operator grants access: %v", err)
 	}
 }

@@ -23,8 +23,8 @@ func same(t *testing.T, login *weirtest.Database, call, name, code string) {
 func TestSchedulesOfLimitedLogins(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	acme, mail := login(t, d, "acme", "'operator', '{mail,post}', 'acme'"), login(t, d, "mail", "'operator', '{mail}'")
-	ofTenant, ofQueue := login(t, d, "tenant", "'reader', '{*}', 'acme'"), login(t, d, "queue", "'reader', '{mail}'")
+	acme, mail := weirtest.Login(t, d, "acme", "'operator', '{mail,post}', 'acme'"), weirtest.Login(t, d, "mail", "'operator', '{mail}'")
+	ofTenant, ofQueue := weirtest.Login(t, d, "tenant", "'reader', '{*}', 'acme'"), weirtest.Login(t, d, "queue", "'reader', '{mail}'")
 	set := func(name, queue string) string {
 		return fmt.Sprintf(`select weir.set_schedule('%s', '{"every_seconds": 3600, "job": {"kind": "k", "queue": "%s", "tenant": "other"}}', tenant => 'other')`, name, queue)
 	}
@@ -37,7 +37,7 @@ func TestSchedulesOfLimitedLogins(t *testing.T) {
 	}
 	for l, want := range map[*weirtest.Database][]string{acme: {"one acme", "two acme"}, mail: {"one acme", "plain none"}, ofTenant: {"one acme", "two acme"}, ofQueue: {"one acme", "plain none"}} {
 		if got := weirtest.Values[string](t, l, "select name || ' ' || coalesce(tenant, 'none') from weir_read.schedules order by 1"); !slices.Equal(got, want) {
-			t.Errorf("%s sees %v, want %v", roleOf(l), got, want)
+			t.Errorf("%s sees %v, want %v", l.Role(), got, want)
 		}
 	}
 	for _, l := range []*weirtest.Database{acme, mail} {
@@ -50,10 +50,10 @@ func TestSchedulesOfLimitedLogins(t *testing.T) {
 	for l, args := range map[*weirtest.Database]string{acme: "'one'", mail: "'plain'"} {
 		id := weirtest.Value[int64](t, l, "select weir.trigger_schedule("+args+")")
 		if tenant, want := weirtest.Value[string](t, d, "select coalesce(max(tenant), 'none') from weir.job where $1 in (id, workflow_id)", id), map[*weirtest.Database]string{acme: "acme", mail: "none"}[l]; tenant != want {
-			t.Errorf("%s triggered a job of %s", roleOf(l), tenant)
+			t.Errorf("%s triggered a job of %s", l.Role(), tenant)
 		}
 		if n := weirtest.Value[int](t, l, "select count(*) from weir_read.schedule_runs"); n == 0 {
-			t.Errorf("%s sees no run", roleOf(l))
+			t.Errorf("%s sees no run", l.Role())
 		}
 		weirtest.Exec(t, l, "select weir.edit_schedule("+args+", '{\"max_runs\": 2}'), weir.pause_schedule("+args+"), weir.resume_schedule("+args+")")
 		weirtest.Exec(t, l, "select weir.preview_schedule("+args+")")
@@ -67,8 +67,8 @@ func TestSchedulesOfLimitedLogins(t *testing.T) {
 func TestWorkersOfLimitedLogins(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
-	acme, other := login(t, d, "acme", "'worker', '{mail}', 'acme'"), login(t, d, "other", "'worker', '{post}', 'other'")
-	operator, reader := login(t, d, "operator", "'operator', '{mail,post}', 'acme'"), login(t, d, "reader", "'reader', '{*}', 'acme'")
+	acme, other := weirtest.Login(t, d, "acme", "'worker', '{mail}', 'acme'"), weirtest.Login(t, d, "other", "'worker', '{post}', 'other'")
+	operator, reader := weirtest.Login(t, d, "operator", "'operator', '{mail,post}', 'acme'"), weirtest.Login(t, d, "reader", "'reader', '{*}', 'acme'")
 	weirtest.Exec(t, acme, `select weir.register_worker('mine', '{"queues": ["mail"]}')`)
 	weirtest.Exec(t, other, `select weir.register_worker('theirs', '{"queues": ["post"], "capacity": 0}')`)
 	weirtest.Exec(t, d, "select weir.register_worker('plain')")
@@ -77,7 +77,7 @@ func TestWorkersOfLimitedLogins(t *testing.T) {
 	weirtest.WantSQLState(t, weirtest.TryExec(acme, "select weir.register_worker('theirs')"), "WR024")
 	for _, l := range []*weirtest.Database{operator, reader} {
 		if got := weirtest.Values[string](t, l, "select name from weir_read.workers"); !slices.Equal(got, []string{"mine"}) {
-			t.Errorf("%s sees %v", roleOf(l), got)
+			t.Errorf("%s sees %v", l.Role(), got)
 		}
 	}
 	for _, name := range []string{"theirs", "plain"} {

@@ -2,7 +2,6 @@ package access
 
 import (
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -44,23 +43,6 @@ begin
 	create operator public.< (function = public.smaller, leftarg = numeric, rightarg = int);
 end $do$`
 
-// stranger makes a role that may log in and do nothing else, and returns the database as that role sees it.
-func stranger(t *testing.T, d *weirtest.Database, name string) *weirtest.Database {
-	t.Helper()
-	role := fmt.Sprintf("%s_%s", name, d.Config().ConnConfig.Database)
-	weirtest.Exec(t, d, "create role "+role+" login password 'secret'")
-	t.Cleanup(func() {
-		weirtest.Exec(t, d, "drop owned by "+role+" cascade")
-		weirtest.Exec(t, d, "drop role "+role)
-	})
-	u, err := url.Parse(d.Direct)
-	if err != nil {
-		t.Fatal(err)
-	}
-	u.User = url.UserPassword(role, "secret")
-	return weirtest.Open(t, u.String())
-}
-
 // script runs statements.
 func script(t *testing.T, d *weirtest.Database, statements string) {
 	t.Helper()
@@ -69,14 +51,12 @@ func script(t *testing.T, d *weirtest.Database, statements string) {
 	}
 }
 
-func roleOf(d *weirtest.Database) string { return d.Config().ConnConfig.User }
-
 // TestNothingRunsWhatAnotherRolePlanted calls weir's functions in a session whose search path leads through public.
 func TestNothingRunsWhatAnotherRolePlanted(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, "grant create on schema public to public")
-	script(t, stranger(t, d, "planter"), plant)
+	script(t, weirtest.Stranger(t, d, "planter"), plant)
 	conn := d.Connect()
 	weirtest.Exec(t, conn, `set search_path = weir, public`)
 	if weirtest.Value[string](t, conn, "select format('%s', 1::numeric)") != "planted" {
@@ -174,17 +154,17 @@ func TestMigrationsRunNothingThatWasPlanted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			d := weirtest.Empty(t)
-			owner, planter := stranger(t, d, "owner"), stranger(t, d, "planter")
+			owner, planter := weirtest.Stranger(t, d, "owner"), weirtest.Stranger(t, d, "planter")
 			weirtest.Exec(t, d, fmt.Sprintf("grant create on database %s to public", d.Config().ConnConfig.Database))
 			weirtest.Exec(t, d, "grant create on schema public to public")
 			if strings.HasPrefix(name, "a ") {
 				weirtest.Exec(t, owner, "create schema weir")
-				weirtest.Exec(t, owner, "grant create, usage on schema weir to "+roleOf(planter))
+				weirtest.Exec(t, owner, "grant create, usage on schema weir to "+planter.Role())
 			}
 			script(t, planter, c.plant)
 			err := migrations.Up(t.Context(), owner.URL)
 			if c.refused != "" {
-				if err == nil || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), roleOf(planter)) {
+				if err == nil || !strings.Contains(err.Error(), c.refused) || !strings.Contains(err.Error(), planter.Role()) {
 					t.Fatalf("the error is %v, want one that names %q", err, c.refused)
 				}
 				return

@@ -15,7 +15,7 @@ func TestLoginsOfATenantUseItsQueues(t *testing.T) {
 	for _, queue := range []string{"mine", "theirs", "shared"} {
 		weirtest.Exec(t, d, "select weir.enqueue('k', queue => $1)", queue)
 	}
-	l := login(t, d, "of_acme", "'worker', tenant => 'acme'", "'operator', tenant => 'acme'", "'producer', tenant => 'acme'")
+	l := weirtest.Login(t, d, "of_acme", "'worker', tenant => 'acme'", "'operator', tenant => 'acme'", "'producer', tenant => 'acme'")
 	for _, queue := range []string{"theirs", "shared"} {
 		weirtest.WantSQLState(t, weirtest.TryExec(l, "select weir.claim(array[$1], 'w')", queue), "WR011")
 		weirtest.WantSQLState(t, weirtest.TryExec(l, "select weir.pause_queue($1)", queue), "WR011")
@@ -32,7 +32,7 @@ func TestLoginsOfATenantUseItsQueues(t *testing.T) {
 	}
 	foreign := weirtest.Value[int64](t, d, "select min(id) from weir.jobs where queue = 'theirs'")
 	weirtest.WantSQLState(t, weirtest.TryExec(l, "select weir.why($1)", foreign), "WR002")
-	named := login(t, d, "named", "'worker', '{sha*}', 'acme'")
+	named := weirtest.Login(t, d, "named", "'worker', '{sha*}', 'acme'")
 	if n := weirtest.Value[int](t, named, "select count(*) from weir.claim('{shared}', 'w', 10)"); n != 2 {
 		t.Errorf("a worker that names the queue claims %d jobs", n)
 	}
@@ -43,7 +43,7 @@ func TestWhyTellsALoginOfATenantNoNumbers(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('mine', '{"tenant": "acme"}')`)
-	l := login(t, d, "asks", "'producer', tenant => 'acme'")
+	l := weirtest.Login(t, d, "asks", "'producer', tenant => 'acme'")
 	for _, queue := range []string{"mine", "shared"} {
 		weirtest.Exec(t, d, "select weir.enqueue('k', queue => $1) from generate_series(1, 3)", queue)
 	}

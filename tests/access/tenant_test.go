@@ -77,7 +77,7 @@ func TestParentsOfOtherTenantsAreNotFound(t *testing.T) {
 	for _, parent := range []int64{ours, shared} {
 		s.Post("/v1/jobs", fmt.Sprintf(child, parent)).Want(http.StatusCreated)
 	}
-	l := login(t, s.DB, "app", "'producer', '{*}', 'other'")
+	l := weirtest.Login(t, s.DB, "app", "'producer', '{*}', 'other'")
 	for _, parent := range []int64{theirs, shared} {
 		weirtest.WantSQLState(t, weirtest.TryExec(l, "select weir.enqueue('k', options => jsonb_build_object('parent_id', $1::bigint))", parent), "WR010")
 	}
@@ -89,7 +89,7 @@ func TestAWorkflowsIdempotencyKeyIsItsLoginsOwn(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
 	seen := map[int64]bool{}
-	for _, q := range []weirtest.Querier{d, login(t, d, "acme", "'producer', '{*}', 'acme'"), login(t, d, "other", "'producer', '{*}', 'other'")} {
+	for _, q := range []weirtest.Querier{d, weirtest.Login(t, d, "acme", "'producer', '{*}', 'acme'"), weirtest.Login(t, d, "other", "'producer', '{*}', 'other'")} {
 		var ids [2]int64
 		for i := range ids {
 			ids[i] = weirtest.Value[int64](t, q, `select weir.submit_workflow('{"name": "w", "idempotency_key": "key", "steps": [{"name": "a", "kind": "k"}]}')`)

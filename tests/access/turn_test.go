@@ -13,7 +13,7 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	d := weirtest.New(t)
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"limits": {"concurrency": 5}}')`)
 	weirtest.Exec(t, d, `select weir.enqueue('k', queue => 'q')`)
-	conn := stranger(t, d, "locker").Connect()
+	conn := weirtest.Stranger(t, d, "locker").Connect()
 	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up", "dead_letter_queue", "reroute", "check_health", "seal", "count_queues"} {
 		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir'), hashtext($1))", name)
 	}
@@ -21,7 +21,7 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtextextended('weir.' || $1, 0))", name)
 	}
 	weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir.schedule'), hashtext('s'))")
-	for _, l := range []*weirtest.Database{login(t, d, "operator", "'operator'", "'worker'", "'reader'", "'producer'"), stranger(t, d, "nobody")} {
+	for _, l := range []*weirtest.Database{weirtest.Login(t, d, "operator", "'operator'", "'worker'", "'reader'", "'producer'"), weirtest.Stranger(t, d, "nobody")} {
 		for _, table := range weirtest.Values[string](t, d, "select oid::regclass::text from pg_class where relnamespace in ('weir'::regnamespace, 'weir_auth'::regnamespace) and relkind in ('r', 'p', 'v')") {
 			for _, mode := range []string{"access share", "exclusive"} {
 				tx := l.Tx()

@@ -14,7 +14,7 @@ import (
 type obj = weirtest.Object
 
 // hot are the operations that leave no entry: the work on jobs, what workers say of themselves, and a preview.
-var hot = strings.Fields(`enqueueJob enqueueJobs dryRunJob submitWorkflow claimJobs ackJobs completeJob failJob snoozeJob releaseJob heartbeatJob logJob addSteps
+var hot = strings.Fields(`enqueueJob enqueueJobs dryRunJob submitWorkflow claimJobs ackJobs completeJob failJob snoozeJob releaseJob heartbeatJob heartbeatJobs logJob addSteps
 	startWorkflow registerWorker heartbeatWorker reportToBreaker previewDefinition evaluateAlerts`)
 
 // entry is one of the audit trail.

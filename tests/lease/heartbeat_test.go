@@ -110,3 +110,38 @@ func TestHeartbeatKeepsProgressAndTellsOfCancel(t *testing.T) {
 		})
 	}
 }
+
+func TestHeartbeatsOfManyJobsAnswerOneByOne(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	for range 3 {
+		s.Enqueue(`{"kind": "k", "timeout_seconds": 600}`)
+	}
+	held := s.ClaimAs("w", 3, "default")
+	s.Post("/v1/jobs/"+held[1].ID+"/cancel", nil).Want(http.StatusOK)
+	body := obj{"lease_seconds": 400, "heartbeats": []obj{
+		{"id": held[0].ID, "token": held[0].Token, "progress": obj{"percent": 30}},
+		{"id": held[1].ID, "token": held[1].Token},
+		{"id": held[2].ID, "token": "1"},
+		{"id": "999", "token": "1"},
+	}}
+	r := s.Post("/v1/heartbeats", body).Want(http.StatusOK)
+	type answer struct {
+		ID, Status      string
+		LeaseExpiresAt  *time.Time `json:"lease_expires_at"`
+		CancelRequested bool       `json:"cancel_requested"`
+	}
+	results := weirtest.Decode[struct{ Results []answer }](r).Results
+	for i, want := range []answer{{ID: held[0].ID, Status: "ok"}, {ID: held[1].ID, Status: "ok", CancelRequested: true}, {ID: held[2].ID, Status: "lost"}, {ID: "999", Status: "lost"}} {
+		got := results[i]
+		if got.ID != want.ID || got.Status != want.Status || got.CancelRequested != want.CancelRequested || (got.LeaseExpiresAt != nil) != (want.Status == "ok") {
+			t.Errorf("results[%d] is %+v, want %+v", i, got, want)
+		}
+	}
+	j := s.Job(held[0].ID)
+	if j.Progress == nil || j.Progress.Percent != 30 || !j.LeaseExpiresAt.Equal(*results[0].LeaseExpiresAt) || j.LeaseExpiresAt.Sub(*j.StartedAt) < 400*time.Second {
+		t.Errorf("after its heartbeat the job is %+v", j)
+	}
+	s.Post("/v1/heartbeats", obj{"heartbeats": []obj{}}).Want(http.StatusOK)
+	s.Post("/v1/heartbeats", obj{"lease_seconds": 0, "heartbeats": []obj{{"id": "1"}}}).Want(http.StatusUnprocessableEntity)
+}

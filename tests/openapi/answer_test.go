@@ -1,8 +1,8 @@
 package openapi
 
 import (
-	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,7 +22,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 			if !ok {
 				t.Fatalf("OpenAPI %s has no %s", version, route)
 			}
-			described, ok := op.Responses[fmt.Sprint(r.Status)]
+			described, ok := op.Answer(r.Status)
 			if !ok {
 				t.Errorf("OpenAPI %s does not describe %v", version, r)
 				continue
@@ -38,6 +38,9 @@ func TestAnswersConformToDocuments(t *testing.T) {
 			}
 			if err := d.Conforms(content.Schema, weirtest.Decode[any](r)); err != nil {
 				t.Errorf("OpenAPI %s: %v\n%v", version, r, err)
+			}
+			if r.Status >= 400 && r.Header.Get("Content-Type") == "application/problem+json" && !slices.Contains(op.Problems, weirtest.Decode[obj](r)["code"].(string)) {
+				t.Errorf("OpenAPI %s does not name the problem of %v", version, r)
 			}
 		}
 		if r.Status < 300 {
@@ -75,6 +78,7 @@ func TestAnswersConformToDocuments(t *testing.T) {
 	check("get /v1/jobs/{id}", s.Get(job(id, ""))).Want(http.StatusOK)
 	s.Enqueue(obj{"kind": "part", "queue": "parts", "tenant": "acme", "parent_id": id, "result_ttl_seconds": 60})
 	check("get /v1/jobs/{id}/children", s.Get(job(id, "children"))).Want(http.StatusOK)
+	check("post /v1/heartbeats", s.Post("/v1/heartbeats", obj{"heartbeats": []obj{{"id": id, "token": token}, {"id": "99", "token": "1"}}})).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/heartbeat", s.Post(job(id, "heartbeat"), obj{"token": token, "progress": obj{"percent": 33.3, "message": "a third"}})).Want(http.StatusOK)
 	check("post /v1/jobs/{id}/logs", s.Post(job(id, "logs"), obj{"token": token, "lines": []obj{{"message": "m"}, {"message": "m", "level": "warn", "fields": obj{"a": 1}}}})).Want(http.StatusOK)
 	check("get /v1/jobs/{id}/logs", s.Get(job(id, "logs"))).Want(http.StatusOK)

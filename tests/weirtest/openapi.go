@@ -4,10 +4,12 @@ package weirtest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +26,7 @@ type Document struct {
 // DocumentOperation is an operation of a Document.
 type DocumentOperation struct {
 	OperationID string
+	Problems    []string `json:"x-weir-problems"` // the codes that it may answer with
 	RequestBody *struct{ Content map[string]DocumentContent }
 	Responses   map[string]DocumentResponse
 }
@@ -65,6 +68,26 @@ func (d Document) Follow(ref string) (any, bool) {
 	return at, true
 }
 
+// Answer returns what an operation says about a status: by itself, or for all of its hundred, or for all others.
+func (op DocumentOperation) Answer(status int) (DocumentResponse, bool) {
+	for _, name := range []string{strconv.Itoa(status), strconv.Itoa(status/100) + "XX"} {
+		if r, ok := op.Responses[name]; ok {
+			return r, true
+		}
+	}
+	r, ok := op.Responses["default"]
+	return r, ok && status >= 400
+}
+
+// Value returns the value of an example, followed if it is a reference.
+func (d Document) Value(example any) any {
+	if ref, ok := example.(Object)["$ref"].(string); ok {
+		example, _ = d.Follow(ref)
+	}
+	value, _ := example.(Object)
+	return value["value"]
+}
+
 // Response returns a response, followed if it is a reference.
 func (d Document) Response(t *testing.T, r DocumentResponse) DocumentResponse {
 	t.Helper()
@@ -95,6 +118,14 @@ func (d Document) Conforms(schema Object, value any) error {
 			return fmt.Errorf("%s leads nowhere", ref)
 		}
 		return d.Conforms(found.(Object), value)
+	}
+	if value == nil && schema["nullable"] == true {
+		return nil
+	}
+	for _, several := range []string{"anyOf", "oneOf"} {
+		if err := d.conformsToOne(schema[several], value); err != nil {
+			return err
+		}
 	}
 	if allOf, ok := schema["allOf"].([]any); ok {
 		for _, one := range allOf {
@@ -157,6 +188,20 @@ func (d Document) Conforms(schema Object, value any) error {
 		}
 	}
 	return nil
+}
+
+// conformsToOne says why a value matches none of several schemas.
+func (d Document) conformsToOne(several, value any) error {
+	schemas, _ := several.([]any)
+	var reasons []error
+	for _, one := range schemas {
+		err := d.Conforms(one.(Object), value)
+		if err == nil {
+			return nil
+		}
+		reasons = append(reasons, err)
+	}
+	return errors.Join(reasons...)
 }
 
 // schemaKinds are the types that a schema allows, in the way of 3.1 or of 3.0.
