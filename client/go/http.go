@@ -127,7 +127,7 @@ func problem(response *http.Response, text []byte) error {
 	if json.Unmarshal(text, &p) != nil || p.Code == "" {
 		e.Message = response.Status + " in a form that is not weir's: is the address right?"
 	} else {
-		e.Code, e.Message, e.Hint = string(p.Code), p.Detail, value(p.Hint)
+		e.Code, e.Message, e.Hint = p.Code, p.Detail, value(p.Hint)
 		if e.Message == "" {
 			e.Message = p.Title
 		}

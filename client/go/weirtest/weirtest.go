@@ -112,7 +112,7 @@ func Enqueued[A any](w *Weir) []Job[A] {
 	}
 	jobs := make([]Job[A], len(ids))
 	for i, id := range ids {
-		s, err := w.Client.Job(w.t.Context(), weir.ID(id))
+		s, err := w.Job(w.t.Context(), weir.ID(id))
 		if err != nil {
 			w.t.Fatal(err)
 		}
