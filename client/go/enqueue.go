@@ -64,7 +64,7 @@ type NewJob struct {
 	ResultTTLSeconds int `json:"result_ttl_seconds,omitempty"`
 
 	idempotencyKey string
-	keyMade        bool  // by the client: nobody else has it
+	keyMade        bool  // by the client: no other call has it
 	err            error // what was wrong with its args
 }
 

@@ -19,7 +19,7 @@ var (
 	// ErrLeaseLost says that another worker may have the job: its lease expired, was taken back, or has ended. Nothing that was said about the job
 	// was accepted. It is the cause of the context of a handler whose lease is lost, and the error of [RawJob.CompleteTx].
 	ErrLeaseLost = errors.New("weir: the lease on the job is lost")
-	// ErrCancelled is the cause of the context of a handler whose job somebody cancelled.
+	// ErrCancelled is the cause of the context of a handler whose job a caller cancelled.
 	ErrCancelled = errors.New("weir: the job was cancelled")
 	// ErrTimeout is the cause of the context of a handler whose attempt has run for as long as it may.
 	ErrTimeout = errors.New("weir: the attempt took longer than its timeout")

@@ -26,7 +26,7 @@ type WorkerConfig struct {
 	Concurrency int
 	// QueueConcurrency gives queues a number of their own, beside Concurrency. The names need not be in Queues.
 	QueueConcurrency map[string]int
-	// Lease is how long weir waits for a sign of life before it gives a job to another worker, in whole seconds from 1 s to an hour. Heartbeats are
+	// Lease is how long weir waits for a heartbeat before it gives a job to another worker, in whole seconds from 1 s to an hour. Heartbeats are
 	// sent three times as often. Defaults to 30 s.
 	Lease time.Duration
 	// Grace is how long running jobs may go on after Run is told to stop. Then their contexts end. Defaults to 30 s; negative: none.

@@ -20,7 +20,7 @@ type archive struct{ Order int }
 
 func (archive) Kind() string { return "archive" }
 
-// worker sends receipts, the first time in vain, and enqueues what follows.
+// worker sends receipts, which fails the first time, and enqueues what follows.
 func worker(c *weir.Client, sent *[]int) *weir.Worker {
 	w := weir.NewWorker(c, weir.WorkerConfig{Concurrency: 1})
 	weir.Register(w, func(ctx context.Context, j *weir.Job[sendReceipt]) error {
