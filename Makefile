@@ -17,12 +17,12 @@ PARALLEL     := 4
 PACKAGES      = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 # The packages that take longest, longest first: the last ones to start should be short.
-LONGEST      := $(addprefix ./tests/,health breaker job bulk chaos clock worker node claim limit weirtest work)
+LONGEST      := $(addprefix ./tests/,client/typescript client/python health breaker job bulk chaos clock worker node claim limit weirtest work)
 
 # Folders that test what SQL and single calls answer. `make race` runs them without the race detector, which would double
 # their processor time: the same handlers and batches run beside each other in the other folders.
 UNRACED      := $(addprefix ./tests/,access audit bounds bulk change cli dead docs enqueue examples facet input job openapi plans \
-                preset problems queue quota retention retry rollup search stats tenant workflow)
+                preset problems queue quota retention retry rollup search stats tenant workflow client/typescript)
 
 LINT_VERSION := 2.15.0
 LINT_BIN     := $(CURDIR)/.cache/bin/golangci-lint-$(LINT_VERSION)
@@ -37,7 +37,7 @@ GO_FILES      = $$(git ls-files --cached --others --exclude-standard --deduplica
                 | xargs -r grep --no-messages --files-without-match '^// Code generated .* DO NOT EDIT\.$$')
 
 MODULES      := . tools bench
-CHECKS       := check-format check-tidy check-generated check-clients lint vuln prose race test-bench fuzz
+CHECKS       := check-format check-tidy check-generated check-openapi check-clients lint vuln prose race test-bench fuzz
 
 .DEFAULT_GOAL := help
 .PHONY: help run build test test-fast test-clean check $(CHECKS) generate generate-clients release-schema pictures zones fmt tidy bench test-versions
@@ -56,7 +56,7 @@ build: ## build bin/weir
 # gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason. `make lint` vets the
 # tests too. Without DWARF (-w) the test programs link in two thirds of the time. The race detector needs C.
 test: ## run all tests, then list those that could not run (TESTS=./api TEST_FLAGS='-race -run Claim')
-	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer zsh fish
+	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer zsh fish node javac jackson python
 	@gotestsum=$$($(TOOL) -n gotestsum) || exit 1; \
 		$(if $(filter -race,$(TEST_FLAGS)),CGO_ENABLED=1) "$$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
 		-vet=off -ldflags=-w -p $(PACKAGES) -parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)
@@ -96,6 +96,10 @@ check-generated: generate
 	@! grep -n 'interface{}' db/*.sql.go /dev/null || { \
 		echo "sqlc found no type for these. Name the columns of a function call, and cast them: select c.job_id::bigint as job_id."; \
 		exit 1; }
+
+check-openapi:
+	@$(SETUP) node java
+	scripts/check-openapi
 
 check-clients: generate-clients
 	@git diff --exit-code --stat -- client && [ -z "$$(git ls-files --others --exclude-standard -- client)" ] || { \
@@ -151,8 +155,9 @@ generate-clients: ## generate the clients in client/ from the OpenAPI document (
 	@$(SETUP) node java
 	scripts/generate-clients
 
-release-schema: ## record this schema as the last release's, which later versions must migrate (when you tag a version)
+release-schema: ## record this schema and this OpenAPI document as the last release's, which later versions must migrate and not break (when you tag a version)
 	go test ./migrations -count=1 -run TestLastReleaseMigratesToTheFreshSchema -write-release
+	go run ./cmd/weir openapi >api/testdata/release/openapi.json
 
 pictures: ## draw the pictures of the documentation
 	@$(SETUP) postgres

@@ -171,6 +171,7 @@ func describe(c Config) *API {
 	a.registerStats()
 	a.registerHealth()
 	a.registerComponents()
+	a.registerMessages()
 	a.refineSchemas()
 	return a
 }

@@ -1,9 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"reflect"
 
@@ -17,6 +20,11 @@ type enqueueInput struct {
 	Payload
 }
 
+type enqueueBatchInput struct {
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job."`
+	Payload
+}
+
 // JobBatch is the body of enqueueJobs, for the document; readBatch splits it without decoding the jobs.
 type JobBatch struct {
 	Jobs []jobs.NewJob `json:"jobs" maxItems:"10000" doc:"The jobs, in queue order. All are enqueued, or none."`
@@ -24,8 +32,9 @@ type JobBatch struct {
 
 // EnqueuedJobs is the outcome of a batch.
 type EnqueuedJobs struct {
-	IDs        []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key."`
-	Duplicates int       `json:"duplicates" doc:"How many of them are duplicates."`
+	IDs         []jobs.ID `json:"ids" doc:"The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key."`
+	Duplicates  int       `json:"duplicates" doc:"How many of them are duplicates."`
+	DuplicateAt []int     `json:"duplicate_at,omitempty" doc:"Which of them are duplicates: their places in the list, from 0. Absent if there are none."`
 }
 
 type enqueuedJob struct {
@@ -56,10 +65,10 @@ func (a *API) registerEnqueueing() {
 		OperationID: "enqueueJobs", Method: http.MethodPost, Path: "/v1/jobs/batch", Tags: []string{tagJobs}, DefaultStatus: http.StatusCreated,
 		Summary: "Enqueue many jobs",
 		Description: "Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far " +
-			"the fastest way.",
+			"the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.",
 	}, documented{
 		body: JobBatch{Jobs: []jobs.NewJob{exampleNewJob(), {Kind: "resize_image", Args: json.RawMessage(`{"image": 7}`)}}}, bodyType: reflect.TypeFor[JobBatch](),
-		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch, jobs.Overloaded},
+		answer: EnqueuedJobs{IDs: []jobs.ID{4711, 4712}}, problems: []jobs.Code{argsTooLarge, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch, jobs.Overloaded, jobs.IdempotencyMismatch},
 	}, a.enqueueJobs)
 }
 
@@ -77,10 +86,13 @@ func (a *API) enqueueJob(ctx context.Context, in *enqueueInput, job *jobs.NewJob
 }
 
 // enqueueJobs leaves validation to the database, which does it for SQL callers anyway, and does not decode the jobs.
-func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, error) {
+func (a *API) enqueueJobs(ctx context.Context, in *enqueueBatchInput) (*enqueuedJobs, error) {
 	batch, err := readBatch(ctx, a, in.RawBody)
 	if err != nil {
 		return nil, err
+	}
+	if in.IdempotencyKey != "" {
+		keyed(batch, in.IdempotencyKey)
 	}
 	done, err := a.engine.EnqueueBatch(ctx, batch)
 	if err != nil {
@@ -91,9 +103,24 @@ func (a *API) enqueueJobs(ctx context.Context, in *bodyInput) (*enqueuedJobs, er
 		out.Body.IDs[i] = d.ID
 		if d.Duplicate {
 			out.Body.Duplicates++
+			out.Body.DuplicateAt = append(out.Body.DuplicateAt, i)
 		}
 	}
 	return out, nil
+}
+
+// keyed gives each job of a batch, which is a JSON object, an idempotency key made of the batch's. A digest keeps it short, and apart from the
+// keys of single jobs.
+func keyed(batch []json.RawMessage, key string) {
+	digest := sha256.Sum256([]byte(key))
+	for i, job := range batch {
+		rest := bytes.TrimLeft(job, " \t\r\n")[1:]
+		member := fmt.Sprintf(`{"idempotency_key":"batch-%x-%d"`, digest, i)
+		if bytes.TrimLeft(rest, " \t\r\n")[0] != '}' {
+			member += ","
+		}
+		batch[i] = append([]byte(member), rest...)
+	}
 }
 
 // readBatch splits the body of enqueueJobs into its jobs. It checks what the database cannot: names that are given twice, of which jsonb keeps

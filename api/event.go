@@ -38,20 +38,10 @@ func (a *API) registerEvents() {
 			"and `worker` too. Changes of workers and circuit breakers are sent within a second while the stream " +
 			"is open, and cannot be resumed.",
 	}, documented{}, a.streamEvents)
-	// OpenAPI cannot describe a stream: the schema is that of one event.
-	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"text/event-stream": {
-		Schema: a.schemas().Schema(reflect.TypeFor[StreamedEvent](), true, ""),
-		Example: StreamedEvent{ID: "1769853000000000-4711-0f3a9c55-17", Event: "completed", Data: jobs.Event{
-			At: exampleLater, Event: "completed", JobID: 4711, Queue: "mail", Kind: "send_receipt", Attempt: 1, Worker: "mailer-1",
-		}},
-	}}
-}
-
-// StreamedEvent is the form of an event in the document.
-type StreamedEvent struct {
-	ID    string     `json:"id" doc:"Send it as Last-Event-ID to resume after this event."`
-	Event string     `json:"event" doc:"What happened."`
-	Data  jobs.Event `json:"data" doc:"The event."`
+	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
+		"text/event-stream": a.lines("Frames of id, event and data; the data is an Event as JSON in one line.",
+			"id: 1769853000000000-4711-0f3a9c55-17\nevent: completed\n"+`data: {"at": "2026-01-31T09:00:30Z", "event": "completed", "job_id": "4711", "queue": "mail", "kind": "send_receipt", "attempt": 1, "worker": "mailer-1"}`+"\n\n", reflect.TypeFor[jobs.Event]()),
+	}
 }
 
 func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {

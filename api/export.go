@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -18,6 +21,32 @@ type ExportRequest struct {
 	Limit  int         `json:"limit,omitempty" minimum:"1" maximum:"1000000" doc:"Maximum number of jobs, lowest ids first. Defaults to 1000000."`
 	By     string      `json:"by,omitempty" minLength:"1" maxLength:"200" doc:"Who started it; stored with the operation."`
 }
+
+// ExportedJob is a line of an export; weir.export_lines writes it.
+type ExportedJob struct {
+	ID          jobs.ID         `json:"id" doc:"The job."`
+	Kind        string          `json:"kind" doc:"What the worker should do."`
+	Queue       string          `json:"queue" doc:"Its queue."`
+	State       jobs.State      `json:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Where it is in its life."`
+	Priority    int             `json:"priority" doc:"1 to 10."`
+	Attempt     int             `json:"attempt" doc:"Attempts made."`
+	MaxAttempts int             `json:"max_attempts" doc:"After this many failed attempts it is dead."`
+	CreatedAt   time.Time       `json:"created_at" doc:"When it was enqueued."`
+	RunAt       *time.Time      `json:"run_at,omitempty" doc:"When it is to run, if it was scheduled."`
+	StartedAt   *time.Time      `json:"started_at,omitempty" doc:"When its last attempt began."`
+	FinishedAt  *time.Time      `json:"finished_at,omitempty" doc:"When it ended."`
+	Worker      string          `json:"worker,omitempty" doc:"The worker that holds it or held it last."`
+	Tenant      string          `json:"tenant,omitempty" doc:"Its tenant."`
+	Tags        []string        `json:"tags" doc:"Its tags."`
+	Args        json.RawMessage `json:"args" doc:"What it should do it with: any JSON."`
+	Result      json.RawMessage `json:"result,omitempty" doc:"What its worker gave as the result: any JSON."`
+	Error       json.RawMessage `json:"error,omitempty" doc:"Why it is dead."`
+	Metadata    json.RawMessage `json:"metadata" doc:"What its producer wanted to keep with it."`
+}
+
+const exportedExample = `{"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "priority": 5, "attempt": 1, "max_attempts": 5, ` +
+	`"created_at": "2026-01-31T09:00:00Z", "started_at": "2026-01-31T09:00:05Z", "finished_at": "2026-01-31T09:00:06Z", ` +
+	`"worker": "mailer-1", "tags": [], "args": {"order": 42}, "metadata": {}}`
 
 // exportHeader names the columns of comma-separated values.
 var exportHeader = strings.Join(jobs.ExportColumns, ",") + "\n"
@@ -38,10 +67,9 @@ func (a *API) registerExports() {
 		Summary:     "Download an export",
 		Description: "Streams the result of an export. Kept for a day.",
 	}, documented{problems: []jobs.Code{jobs.OperationNotFound, jobs.OperationRunning, jobs.ResultNotFound}}, a.getResult)
-	text := &huma.Schema{Type: huma.TypeString}
 	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
-		"application/x-ndjson": {Schema: text, Example: `{"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "args": {"order": 42}}` + "\n"},
-		"text/csv":             {Schema: text, Example: exportHeader},
+		"application/x-ndjson": a.lines("An ExportedJob as JSON in each line.", exportedExample+"\n", reflect.TypeFor[ExportedJob]()),
+		"text/csv":             {Schema: &huma.Schema{Type: huma.TypeString, Description: "A header, and a line for each job."}, Example: exportHeader},
 	}
 }
 

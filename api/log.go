@@ -61,8 +61,9 @@ func (a *API) registerLogs() {
 			"when the job has ended. A comment every 15 s shows that the stream is alive.",
 	}, documented{problems: []jobs.Code{jobs.JobNotFound, jobs.Overloaded}}, a.getLog)
 	a.huma.OpenAPI().Paths[logPath].Get.Responses["200"].Content = map[string]*huma.MediaType{
-		"application/json":  {Schema: a.schemas().Schema(reflect.TypeFor[LogPage](), true, ""), Example: LogPage{Items: exampleLog()}},
-		"text/event-stream": {Schema: a.schemas().Schema(reflect.TypeFor[StreamedLogLine](), true, ""), Example: StreamedLogLine{ID: "2", Event: "line", Data: exampleLog()[1]}},
+		"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[LogPage](), true, ""), Example: LogPage{Items: exampleLog()}},
+		"text/event-stream": a.lines("Frames of id, event and data. With event line the data is a LogLine as JSON in one line; with event end, the last one, a LogEnd.",
+			"id: 2\nevent: line\n"+`data: {"number": 2, "at": "2026-01-31T09:00:00Z", "attempt": 1, "level": "warn", "message": "a row was skipped"}`+"\n\n", reflect.TypeFor[jobs.LogLine](), reflect.TypeFor[jobs.LogEnd]()),
 	}
 }
 
@@ -79,13 +80,6 @@ func (a *API) logJob(ctx context.Context, in *jobBodyInput, b *LogRequest) (*log
 		return nil, err
 	}
 	return &logResultOutput{Body: result}, nil
-}
-
-// StreamedLogLine is the form of an event of a log in the document.
-type StreamedLogLine struct {
-	ID    string       `json:"id" doc:"The number of the line. Send it as Last-Event-ID to resume after it."`
-	Event string       `json:"event" doc:"line; or end, whose data are job_id, state and dropped."`
-	Data  jobs.LogLine `json:"data" doc:"The line."`
 }
 
 func (a *API) getLog(ctx context.Context, in *logInput) (*huma.StreamResponse, error) {

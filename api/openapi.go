@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 
@@ -56,6 +57,7 @@ func humaConfig() huma.Config {
 	}}
 	c.Components.Headers = answerHeaders()
 	c.Servers = []*huma.Server{{URL: "/", Description: "The node that serves this document."}}
+	c.Info.Contact = &huma.Contact{Name: "weir", URL: "https://github.com/weirhq/weir"}
 	c.Info.License = &huma.License{Name: "Apache 2.0", URL: "https://www.apache.org/licenses/LICENSE-2.0"}
 	c.Tags = []*huma.Tag{
 		{Name: tagJobs, Description: "For producers and people: enqueue, inspect and change jobs."},
@@ -169,7 +171,7 @@ func answerHeaders() map[string]*huma.Header {
 // refineSchemas adds what huma cannot know: which raw JSON is an object, and that answers may get new fields.
 func (a *API) refineSchemas() {
 	schemas := a.schemas().Map()
-	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow"} {
+	for _, name := range []string{"NewJob", "Job", "ClaimedJob", "DeadLetter", "DeadLetterHistory", "NewWorkflow", "NewStep", "Workflow", "ExportedJob"} {
 		metadata := schemas[name].Properties["metadata"]
 		metadata.Type, metadata.AdditionalProperties = huma.TypeObject, true
 	}
@@ -177,7 +179,7 @@ func (a *API) refineSchemas() {
 		detail := schemas[name].Properties["detail"]
 		detail.Type, detail.AdditionalProperties = huma.TypeObject, true
 	}
-	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency"} {
+	for _, name := range []string{"Job", "DeadLetter", "DeadLetterHistory", "WorkflowStep", "Dependency", "ExportedJob"} {
 		failure := schemas[name].Properties["error"]
 		failure.Type, failure.AdditionalProperties = huma.TypeObject, true
 		failure.Properties = map[string]*huma.Schema{
@@ -190,8 +192,11 @@ func (a *API) refineSchemas() {
 		fields := schemas[name].Properties["fields"]
 		fields.Type, fields.AdditionalProperties = huma.TypeObject, true
 	}
-	facts := schemas["Alert"].Properties["facts"]
-	facts.Type, facts.AdditionalProperties = huma.TypeObject, true
+	for _, name := range []string{"Alert", "AlertMessage"} {
+		facts := schemas[name].Properties["facts"]
+		facts.Type, facts.AdditionalProperties = huma.TypeObject, true
+	}
+	schemas["Problem"].Properties["code"].Extensions = map[string]any{"x-extensible-enum": slices.Sorted(maps.Keys(kinds))}
 	args := schemas["JobFilter"].Properties["args"]
 	args.Type, args.AdditionalProperties = huma.TypeObject, true
 	for _, name := range []string{"Operation", "Preset", "NewPreset", "PresetDefinition"} {

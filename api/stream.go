@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"io"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -37,6 +38,22 @@ func stream[T any](ctx context.Context, a *API, open func() (T, func(), error), 
 			callOf(ctx).err = err
 		}
 	}}, nil
+}
+
+// lines describes an answer that never is one JSON value: OpenAPI 3.1 knows it as text, and x-item-schema says what each part of it is.
+func (a *API) lines(says, example string, items ...reflect.Type) *huma.MediaType {
+	item := &huma.Schema{}
+	for _, t := range items {
+		item.OneOf = append(item.OneOf, a.schemas().Schema(t, true, ""))
+	}
+	if len(items) == 1 {
+		item = item.OneOf[0]
+	}
+	return &huma.MediaType{
+		Schema:     &huma.Schema{Type: huma.TypeString, Description: says},
+		Example:    example,
+		Extensions: map[string]any{"x-item-schema": item},
+	}
 }
 
 // writeStream writes portions until the stream ends or the client has gone, and flushes after each.

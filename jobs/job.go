@@ -57,7 +57,7 @@ type Job struct {
 	Args           json.RawMessage `json:"args" doc:"What it should do it with: any JSON."`
 	Priority       int             `json:"priority" doc:"1 to 10, 10 first." example:"5"`
 	State          State           `json:"state" enum:"held,scheduled,retryable,available,running,completed,cancelled,dead" doc:"Where it is in its life."`
-	HeldReason     string          `json:"held_reason,omitempty" doc:"What kind of thing it waits for, if it is held."`
+	HeldReason     string          `json:"held_reason,omitempty" enum:"dependency,line,breaker,signal,timer,workflow" doc:"What kind of thing it waits for, if it is held."`
 	Attempt        int             `json:"attempt" doc:"Attempts made so far, the running one included."`
 	MaxAttempts    int             `json:"max_attempts" doc:"After this many failed attempts it is dead."`
 	TimeoutSeconds int             `json:"timeout_seconds" doc:"How long one attempt may run."`

@@ -28,7 +28,7 @@ type Webhook struct {
 	Name                string     `json:"name" doc:"Its name." example:"billing"`
 	Tenant              string     `json:"tenant,omitempty" doc:"The tenant that it belongs to, and of whose jobs alone it gets events."`
 	URL                 string     `json:"url" doc:"Where events are posted."`
-	Events              []string   `json:"events" doc:"Which events it gets."`
+	Events              []string   `json:"events" enum:"enqueued,completed,cancelled,dead,failed,timed_out,lost,snoozed,released,cancel_requested,edited,retried,redriven,purged,routed,let_through,rerouted,postponed,substituted,replayed" doc:"Which events it gets."`
 	Queues              []string   `json:"queues" doc:"Only of jobs of these queues; empty: of all."`
 	Kinds               []string   `json:"kinds" doc:"Only of jobs of these kinds; empty: of all."`
 	TimeoutSeconds      int        `json:"timeout_seconds" doc:"How long the receiver may take to answer."`

@@ -72,3 +72,29 @@ func sentence(response object) string {
 	said, _ := response["description"].(string)
 	return strings.TrimSuffix(said, ".") + "."
 }
+
+// openAnswers lets schemas of answers get new fields, also where a request has them too. The API refuses unknown fields of requests all the same.
+func openAnswers(tree object) {
+	seen := map[string]bool{}
+	var follow func(s any)
+	follow = func(s any) {
+		within(s, func(schema object) {
+			if schema["additionalProperties"] == false {
+				delete(schema, "additionalProperties")
+			}
+			ref, _ := schema["$ref"].(string)
+			if name := strings.TrimPrefix(ref, reference("")); ref != "" && !seen[name] {
+				seen[name] = true
+				follow(schemas(tree)[name])
+			}
+		})
+	}
+	eachOperation(tree, func(op object) {
+		for _, r := range op["responses"].(object) {
+			eachMedia(r.(object), func(_ string, media object) {
+				follow(media["schema"])
+				follow(media["x-item-schema"])
+			})
+		}
+	})
+}

@@ -39,6 +39,7 @@ func Publish(description []byte, version string) ([]byte, error) {
 	sizeIntegers(tree)
 	plainParameters(tree)
 	plainAnswers(tree)
+	openAnswers(tree)
 	if version == Version30 {
 		downgrade(tree)
 	}

@@ -3,6 +3,7 @@ package contract
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // downgrade turns a document of version 3.1 into one of 3.0.
@@ -14,7 +15,7 @@ func downgrade(tree object) {
 		delete(tree, "webhooks")
 	}
 	eachSchema(tree, func(schema object) {
-		oldNull(schema)
+		oldNull(tree, schema)
 		oldBounds(schema)
 		if examples := list(schema["examples"]); len(examples) > 0 {
 			schema["example"] = examples[0]
@@ -28,7 +29,7 @@ func downgrade(tree object) {
 }
 
 // oldNull says in the way of 3.0 that a value may be null.
-func oldNull(schema object) {
+func oldNull(tree, schema object) {
 	if all := kinds(schema); slices.Contains(all, "null") && len(all) > 1 {
 		schema["type"] = all[0]
 		schema["nullable"] = true
@@ -39,12 +40,13 @@ func oldNull(schema object) {
 	}
 	if second, ok := several[1].(object); ok && second["type"] == "null" {
 		delete(schema, "anyOf")
-		schema["nullable"] = true
-		if len(schema) == 1 && several[0].(object)["$ref"] == nil {
-			maps.Copy(schema, several[0].(object))
-			return
+		maps.Copy(schema, several[0].(object))
+		ref, _ := schema["$ref"].(string)
+		if named, ok := schemas(tree)[strings.TrimPrefix(ref, reference(""))].(object); ok {
+			delete(schema, "$ref") // beside it, 3.0 knows no null
+			schema["type"], schema["enum"] = named["type"], append(slices.Clone(list(named["enum"])), nil)
 		}
-		schema["allOf"] = []any{several[0]}
+		schema["nullable"] = true
 	}
 }
 

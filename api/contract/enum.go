@@ -41,6 +41,7 @@ var enums = []struct{ name, place string }{
 	{"Facet", "getFacets.facet"},
 	{"GapPolicy", "Schedule.dst_gap"},
 	{"GraphEdgeKind", "GraphEdge.kind"},
+	{"HeldReason", "Job.held_reason"},
 	{"HealthStatus", "Health.status"},
 	{"JobSort", "listJobs.sort"},
 	{"JobState", "Job.state"},
@@ -68,6 +69,7 @@ var enums = []struct{ name, place string }{
 	{"SummaryStatus", "Components.status"},
 	{"TimeoutPolicy", "WaitFor.on_timeout"},
 	{"UniqueScope", "UniqueKey.scope"},
+	{"WebhookEvent", "Webhook.events"},
 	{"Weekday", "QuietHours.days"},
 	{"WhileOpenPolicy", "WhileOpen.policy"},
 	{"WorkerBeatState", "WorkerBeat.state"},
@@ -75,6 +77,25 @@ var enums = []struct{ name, place string }{
 	{"WorkerShareState", "WorkerShare.state"},
 	{"WorkflowFailureType", "WorkflowFailure.type"},
 	{"WorkflowState", "Workflow.state"},
+}
+
+// alsoEnums is properties that have the values of an enum, and are not checked against it where the API reads them, or are only shown.
+var alsoEnums = map[string]string{
+	"AckResult.state":               "JobState",
+	"Alert.condition":               "AlertCondition",
+	"AlertFinding.condition":        "AlertCondition",
+	"AlertMessage.condition":        "AlertCondition",
+	"AlertMessage.resolved_because": "AlertResolution",
+	"AlertMessage.state":            "AlertState",
+	"AlertMessage.subject_kind":     "AlertSubjectKind",
+	"AlertTarget.events":            "AlertTargetEvent",
+	"Breaker.policy":                "WhileOpenPolicy",
+	"GraphNode.held_reason":         "HeldReason",
+	"NewWebhook.events":             "WebhookEvent",
+	"OperationOptions.format":       "ExportFormat",
+	"WebhookEdit.events":            "WebhookEvent",
+	"WorkflowStep.held_reason":      "HeldReason",
+	"WorkflowStep.on_failure":       "CompensationPolicy",
 }
 
 // nameEnums makes each enum a schema of its own.
@@ -98,6 +119,16 @@ func nameEnums(tree object) error {
 		}
 		become(schema, object{"$ref": reference(name)}, slices.Contains(kinds(schema), "null"))
 	})
+	for place, name := range alsoEnums {
+		schema, ok := property(tree, place)
+		if items, of := schema["items"].(object); of {
+			schema = items
+		}
+		if !ok || len(list(schema["enum"])) > 0 {
+			return fmt.Errorf("%s needs no enum, or is not there", place)
+		}
+		become(schema, object{"$ref": reference(name)}, slices.Contains(kinds(schema), "null"))
+	}
 	for _, e := range enums {
 		if schemas(tree)[e.name] != nil {
 			return fmt.Errorf("there are two schemas %s", e.name)

@@ -37,8 +37,10 @@ func newStop() *stop {
 	return &stop{asked: asked, insisted: insisted}
 }
 
-// withEndOf is this stop, or the end of a stream, which asks for an orderly shutdown as well.
+// withEndOf is this stop, or the end of a stream, which asks for an orderly shutdown as well. The program at its other end
+// may have died, so that no program reads what this one writes: that alone must not end it in the middle of the shutdown.
 func (s *stop) withEndOf(stream io.Reader) *stop {
+	signal.Ignore(syscall.SIGPIPE)
 	asked, ask := context.WithCancel(s.asked)
 	go func() {
 		defer ask()

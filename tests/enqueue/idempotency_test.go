@@ -2,6 +2,7 @@ package enqueue
 
 import (
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 
@@ -66,5 +67,39 @@ func TestConcurrentRequestsWithKeyMakeOneJob(t *testing.T) {
 	}
 	if n := s.Count(`select count(*) from weir.jobs`); n != 1 {
 		t.Errorf("%d jobs are stored, want 1", n)
+	}
+}
+
+func TestRepeatedBatchGetsFirstJobs(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	post := func(key, body string) *weirtest.Response {
+		t.Helper()
+		r, err := s.PostWithKey("/v1/jobs/batch", key, body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	type stored struct {
+		IDs        []string `json:"ids"`
+		Duplicates int      `json:"duplicates"`
+	}
+	const batch = `{"jobs": [{"kind": "a"}, {"kind": "a"}, {"kind": "b", "args": {"x": 1}}]}`
+	first := weirtest.Decode[stored](post("k", batch).Want(http.StatusCreated))
+	again := weirtest.Decode[stored](post("k", `{"jobs": [ { "kind": "a"} , {"kind": "a"},{"args": {"x":1}, "kind": "b"}]}`).Want(http.StatusCreated))
+	if !slices.Equal(first.IDs, again.IDs) || first.Duplicates != 0 || again.Duplicates != 3 {
+		t.Errorf("the first answer is %+v, the second %+v", first, again)
+	}
+	post("k", `{"jobs": [{"kind": "a"}, {"kind": "c"}]}`).Problem(http.StatusConflict, "idempotency_mismatch")
+	post("k", `{"jobs": [{}]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument")
+	// A key of a batch and one of a single job are apart.
+	single, err := s.EnqueueWithKey("k", `{"kind": "a"}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	single.Want(http.StatusCreated)
+	if n := s.Count(`select count(*) from weir.jobs`); n != 4 {
+		t.Errorf("%d jobs are stored, want 4", n)
 	}
 }

@@ -40,7 +40,12 @@ func WantState(t testing.TB, q Querier, id int64, want string) {
 
 // EnqueueWithKey enqueues a job with an Idempotency-Key.
 func (s *Node) EnqueueWithKey(key, body string) (*Response, error) {
-	r, err := http.NewRequestWithContext(s.T.Context(), http.MethodPost, s.URL+"/v1/jobs", bytes.NewReader([]byte(body)))
+	return s.PostWithKey("/v1/jobs", key, body)
+}
+
+// PostWithKey makes a call with an Idempotency-Key.
+func (s *Node) PostWithKey(path, key, body string) (*Response, error) {
+	r, err := http.NewRequestWithContext(s.T.Context(), http.MethodPost, s.URL+path, bytes.NewReader([]byte(body)))
 	if err != nil {
 		return nil, err
 	}

@@ -778,6 +778,36 @@ func (e HealthStatus) Valid() bool {
 	}
 }
 
+// Defines values for HeldReason.
+const (
+	HeldReasonBreaker    HeldReason = "breaker"
+	HeldReasonDependency HeldReason = "dependency"
+	HeldReasonLine       HeldReason = "line"
+	HeldReasonSignal     HeldReason = "signal"
+	HeldReasonTimer      HeldReason = "timer"
+	HeldReasonWorkflow   HeldReason = "workflow"
+)
+
+// Valid indicates whether the value is a known member of the HeldReason enum.
+func (e HeldReason) Valid() bool {
+	switch e {
+	case HeldReasonBreaker:
+		return true
+	case HeldReasonDependency:
+		return true
+	case HeldReasonLine:
+		return true
+	case HeldReasonSignal:
+		return true
+	case HeldReasonTimer:
+		return true
+	case HeldReasonWorkflow:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for JobBeatResultStatus.
 const (
 	JobBeatResultStatusLost JobBeatResultStatus = "lost"
@@ -1429,6 +1459,78 @@ func (e UniqueScope) Valid() bool {
 	}
 }
 
+// Defines values for WebhookEvent.
+const (
+	WebhookEventCancelRequested WebhookEvent = "cancel_requested"
+	WebhookEventCancelled       WebhookEvent = "cancelled"
+	WebhookEventCompleted       WebhookEvent = "completed"
+	WebhookEventDead            WebhookEvent = "dead"
+	WebhookEventEdited          WebhookEvent = "edited"
+	WebhookEventEnqueued        WebhookEvent = "enqueued"
+	WebhookEventFailed          WebhookEvent = "failed"
+	WebhookEventLetThrough      WebhookEvent = "let_through"
+	WebhookEventLost            WebhookEvent = "lost"
+	WebhookEventPostponed       WebhookEvent = "postponed"
+	WebhookEventPurged          WebhookEvent = "purged"
+	WebhookEventRedriven        WebhookEvent = "redriven"
+	WebhookEventReleased        WebhookEvent = "released"
+	WebhookEventReplayed        WebhookEvent = "replayed"
+	WebhookEventRerouted        WebhookEvent = "rerouted"
+	WebhookEventRetried         WebhookEvent = "retried"
+	WebhookEventRouted          WebhookEvent = "routed"
+	WebhookEventSnoozed         WebhookEvent = "snoozed"
+	WebhookEventSubstituted     WebhookEvent = "substituted"
+	WebhookEventTimedOut        WebhookEvent = "timed_out"
+)
+
+// Valid indicates whether the value is a known member of the WebhookEvent enum.
+func (e WebhookEvent) Valid() bool {
+	switch e {
+	case WebhookEventCancelRequested:
+		return true
+	case WebhookEventCancelled:
+		return true
+	case WebhookEventCompleted:
+		return true
+	case WebhookEventDead:
+		return true
+	case WebhookEventEdited:
+		return true
+	case WebhookEventEnqueued:
+		return true
+	case WebhookEventFailed:
+		return true
+	case WebhookEventLetThrough:
+		return true
+	case WebhookEventLost:
+		return true
+	case WebhookEventPostponed:
+		return true
+	case WebhookEventPurged:
+		return true
+	case WebhookEventRedriven:
+		return true
+	case WebhookEventReleased:
+		return true
+	case WebhookEventReplayed:
+		return true
+	case WebhookEventRerouted:
+		return true
+	case WebhookEventRetried:
+		return true
+	case WebhookEventRouted:
+		return true
+	case WebhookEventSnoozed:
+		return true
+	case WebhookEventSubstituted:
+		return true
+	case WebhookEventTimedOut:
+		return true
+	default:
+		return false
+	}
+}
+
 // Defines values for Weekday.
 const (
 	Fri Weekday = "fri"
@@ -1622,10 +1724,14 @@ func (e WorkflowState) Valid() bool {
 type Ack struct {
 	// DelaySeconds With snooze: available again after this delay.
 	DelaySeconds *float64 `json:"delay_seconds,omitempty"`
-	Error        *Failure `json:"error,omitempty"`
+
+	// Error With fail: what went wrong.
+	Error *Failure `json:"error,omitempty"`
 
 	// ID The job.
-	ID      string     `json:"id"`
+	ID string `json:"id"`
+
+	// Outcome How the attempt ended.
 	Outcome AckOutcome `json:"outcome"`
 
 	// Result With complete: any JSON.
@@ -1663,6 +1769,7 @@ type AckOutcome string
 
 // AckResult defines model for AckResult.
 type AckResult struct {
+	// Error With invalid: what is wrong with the ack.
 	Error *AckError `json:"error,omitempty"`
 
 	// ID The job.
@@ -1672,7 +1779,9 @@ type AckResult struct {
 	RunAt *time.Time `json:"run_at,omitempty"`
 
 	// State The job's new state, if it was a fail.
-	State  *string   `json:"state,omitempty"`
+	State *JobState `json:"state,omitempty"`
+
+	// Status ok, or why nothing changed.
 	Status AckStatus `json:"status"`
 }
 
@@ -1727,9 +1836,7 @@ type Alert struct {
 	ClearSince *time.Time `json:"clear_since,omitempty"`
 
 	// Condition What was measured.
-	//
-	// Examples: queue_depth
-	Condition string `json:"condition"`
+	Condition AlertCondition `json:"condition"`
 
 	// Facts More about the subject when it opened, such as waiting, running and oldest_seconds of a queue.
 	Facts json.RawMessage `json:"facts"`
@@ -1751,23 +1858,31 @@ type Alert struct {
 	OpenedAt time.Time `json:"opened_at"`
 
 	// ResolvedAt When it resolved.
-	ResolvedAt      *time.Time       `json:"resolved_at,omitempty"`
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+
+	// ResolvedBecause Why it resolved.
 	ResolvedBecause *AlertResolution `json:"resolved_because,omitempty"`
 
 	// Rule The rule that found it.
 	//
 	// Examples: queue-depth
-	Rule     string        `json:"rule"`
+	Rule string `json:"rule"`
+
+	// Severity How bad it is.
 	Severity AlertSeverity `json:"severity"`
 
 	// Since Since when the condition held.
-	Since time.Time  `json:"since"`
+	Since time.Time `json:"since"`
+
+	// State acknowledged: someone has seen it. resolved: it is over.
 	State AlertState `json:"state"`
 
 	// Subject The name of the queue, worker or the like; of a tenant's, tenant/name.
 	//
 	// Examples: mail
-	Subject     string           `json:"subject"`
+	Subject string `json:"subject"`
+
+	// SubjectKind What the subject is.
 	SubjectKind AlertSubjectKind `json:"subject_kind"`
 
 	// Summary What is wrong, in words.
@@ -1843,7 +1958,9 @@ type AlertDelivery struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// Error Why the last attempt failed.
-	Error *string    `json:"error,omitempty"`
+	Error *string `json:"error,omitempty"`
+
+	// Event What it tells.
 	Event AlertEvent `json:"event"`
 
 	// ID Names it.
@@ -1852,8 +1969,10 @@ type AlertDelivery struct {
 	ID string `json:"id"`
 
 	// NextAt While it is pending: not before then. In quiet hours and while the rule is muted: their end.
-	NextAt *time.Time         `json:"next_at,omitempty"`
-	State  AlertDeliveryState `json:"state"`
+	NextAt *time.Time `json:"next_at,omitempty"`
+
+	// State failed: there are no more attempts. dropped: there was nothing left to tell, as the alert had resolved.
+	State AlertDeliveryState `json:"state"`
 
 	// Target Who is told.
 	//
@@ -1881,6 +2000,7 @@ type AlertEvent string
 
 // AlertFinding defines model for AlertFinding.
 type AlertFinding struct {
+	// Action open: an alert would open now. wait: it holds for less than for_seconds. cooldown: an alert of the subject opened a short time ago. full: the rule has 100 alerts. active: it has an alert. clearing: it has one, and the value is clear.
 	Action AlertAction `json:"action"`
 
 	// AlertID The alert that there is.
@@ -1890,9 +2010,7 @@ type AlertFinding struct {
 	At *time.Time `json:"at,omitempty"`
 
 	// Condition What was measured.
-	//
-	// Examples: queue_depth
-	Condition string `json:"condition"`
+	Condition AlertCondition `json:"condition"`
 
 	// HeldUntil Nothing is sent before then: the end of quiet hours or of a mute.
 	HeldUntil *time.Time `json:"held_until,omitempty"`
@@ -1903,7 +2021,9 @@ type AlertFinding struct {
 	// Rule The rule; unsaved: the one of the request.
 	//
 	// Examples: queue-depth
-	Rule     string        `json:"rule"`
+	Rule string `json:"rule"`
+
+	// Severity How bad it is.
 	Severity AlertSeverity `json:"severity"`
 
 	// Since Since when the condition holds, as far as evaluations have seen.
@@ -1912,7 +2032,9 @@ type AlertFinding struct {
 	// Subject The name of the queue, worker or the like.
 	//
 	// Examples: mail
-	Subject     string           `json:"subject"`
+	Subject string `json:"subject"`
+
+	// SubjectKind What the subject is.
 	SubjectKind AlertSubjectKind `json:"subject_kind"`
 
 	// Summary What is wrong, in words.
@@ -1940,6 +2062,81 @@ type AlertFindings struct {
 	Items []AlertFinding `json:"items"`
 }
 
+// AlertMessage defines model for AlertMessage.
+type AlertMessage struct {
+	// AcknowledgedAt When someone acknowledged it.
+	AcknowledgedAt *time.Time `json:"acknowledged_at,omitempty"`
+
+	// AcknowledgedBy Who acknowledged it.
+	AcknowledgedBy *string `json:"acknowledged_by,omitempty"`
+
+	// AlertID The alert; a test has none.
+	//
+	// Examples: 12
+	AlertID *string `json:"alert_id,omitempty"`
+
+	// Condition What was measured.
+	Condition *AlertCondition `json:"condition,omitempty"`
+
+	// Description What the rule says about it.
+	Description *string `json:"description,omitempty"`
+
+	// Event What happened.
+	Event AlertEvent `json:"event"`
+
+	// Facts More about the subject.
+	Facts json.RawMessage `json:"facts,omitempty"`
+
+	// Link Where people see the alert.
+	Link *string `json:"link,omitempty"`
+
+	// Note What they wrote.
+	Note *string `json:"note,omitempty"`
+
+	// OpenedAt When the alert opened.
+	OpenedAt *time.Time `json:"opened_at,omitempty"`
+
+	// ResolvedAt When it was over.
+	ResolvedAt *time.Time `json:"resolved_at,omitempty"`
+
+	// ResolvedBecause Why it was over.
+	ResolvedBecause *AlertResolution `json:"resolved_because,omitempty"`
+
+	// Rule The rule that it is of.
+	//
+	// Examples: mail-depth
+	Rule *string `json:"rule,omitempty"`
+
+	// Severity How bad it is.
+	Severity AlertSeverity `json:"severity"`
+
+	// Since Since when the condition has held.
+	Since *time.Time `json:"since,omitempty"`
+
+	// State The alert's state.
+	State *AlertState `json:"state,omitempty"`
+
+	// Subject What it is about.
+	//
+	// Examples: mail
+	Subject *string `json:"subject,omitempty"`
+
+	// SubjectKind What kind of thing it is about.
+	SubjectKind *AlertSubjectKind `json:"subject_kind,omitempty"`
+
+	// Summary What is wrong, in a sentence.
+	Summary string `json:"summary"`
+
+	// Tenant The tenant of the rule.
+	Tenant *string `json:"tenant,omitempty"`
+
+	// Threshold The threshold of the rule.
+	Threshold *float64 `json:"threshold,omitempty"`
+
+	// Value What was measured.
+	Value *float64 `json:"value,omitempty"`
+}
+
 // AlertPage defines model for AlertPage.
 type AlertPage struct {
 	// Items The alerts, newest first.
@@ -1958,8 +2155,10 @@ type AlertRule struct {
 	Active int64 `json:"active"`
 
 	// ClearSeconds How long the value must be clear before the alert resolves. Defaults to 60.
-	ClearSeconds *int32         `json:"clear_seconds,omitempty"`
-	Condition    AlertCondition `json:"condition"`
+	ClearSeconds *int32 `json:"clear_seconds,omitempty"`
+
+	// Condition What is measured.
+	Condition AlertCondition `json:"condition"`
 
 	// CooldownSeconds The shortest time from the opening of one alert to that of the next of the same subject. Defaults to 300.
 	CooldownSeconds *int32 `json:"cooldown_seconds,omitempty"`
@@ -2000,14 +2199,18 @@ type AlertRule struct {
 	Problem *string `json:"problem,omitempty"`
 
 	// Queue Only queues of this name, in which * stands for any characters, and schedules and workers of such queues alone. Defaults to all.
-	Queue *string     `json:"queue,omitempty"`
+	Queue *string `json:"queue,omitempty"`
+
+	// Quiet Quiet hours: alerts open and resolve, and what they send waits for the end.
 	Quiet *QuietHours `json:"quiet,omitempty"`
 
 	// ResolveThreshold An alert resolves once the value is not above this. Defaults to threshold.
 	//
 	// Examples: 800
-	ResolveThreshold *float64       `json:"resolve_threshold,omitempty"`
-	Severity         *AlertSeverity `json:"severity,omitempty"`
+	ResolveThreshold *float64 `json:"resolve_threshold,omitempty"`
+
+	// Severity How bad it is. Defaults to warning.
+	Severity *AlertSeverity `json:"severity,omitempty"`
 
 	// Tenant The tenant that it belongs to, and whose things alone it watches.
 	Tenant *string `json:"tenant,omitempty"`
@@ -2031,7 +2234,9 @@ type AlertRule struct {
 type AlertRuleChanges struct {
 	// ClearSeconds How long the value must be clear before the alert resolves.
 	ClearSeconds nullable.Nullable[int32] `json:"clear_seconds,omitempty"`
-	Condition    *AlertCondition          `json:"condition,omitempty"`
+
+	// Condition What is measured.
+	Condition *AlertCondition `json:"condition,omitempty"`
 
 	// CooldownSeconds The shortest time from one alert to the next of the same subject.
 	CooldownSeconds nullable.Nullable[int32] `json:"cooldown_seconds,omitempty"`
@@ -2055,7 +2260,9 @@ type AlertRuleChanges struct {
 	Notify nullable.Nullable[[]string] `json:"notify,omitempty"`
 
 	// Queue Only queues of this name.
-	Queue nullable.Nullable[string]      `json:"queue,omitempty"`
+	Queue nullable.Nullable[string] `json:"queue,omitempty"`
+
+	// Quiet Quiet hours, replaced as a whole; null: none.
 	Quiet nullable.Nullable[QuietChange] `json:"quiet,omitempty"`
 
 	// ResolveThreshold An alert resolves once the value is not above this.
@@ -2119,8 +2326,10 @@ type AlertRuleStats struct {
 // AlertSettings defines model for AlertSettings.
 type AlertSettings struct {
 	// ClearSeconds How long the value must be clear before the alert resolves. Defaults to 60.
-	ClearSeconds *int32         `json:"clear_seconds,omitempty"`
-	Condition    AlertCondition `json:"condition"`
+	ClearSeconds *int32 `json:"clear_seconds,omitempty"`
+
+	// Condition What is measured.
+	Condition AlertCondition `json:"condition"`
 
 	// CooldownSeconds The shortest time from the opening of one alert to that of the next of the same subject. Defaults to 300.
 	CooldownSeconds *int32 `json:"cooldown_seconds,omitempty"`
@@ -2144,14 +2353,18 @@ type AlertSettings struct {
 	Notify *[]string `json:"notify,omitempty"`
 
 	// Queue Only queues of this name, in which * stands for any characters, and schedules and workers of such queues alone. Defaults to all.
-	Queue *string     `json:"queue,omitempty"`
+	Queue *string `json:"queue,omitempty"`
+
+	// Quiet Quiet hours: alerts open and resolve, and what they send waits for the end.
 	Quiet *QuietHours `json:"quiet,omitempty"`
 
 	// ResolveThreshold An alert resolves once the value is not above this. Defaults to threshold.
 	//
 	// Examples: 800
-	ResolveThreshold *float64       `json:"resolve_threshold,omitempty"`
-	Severity         *AlertSeverity `json:"severity,omitempty"`
+	ResolveThreshold *float64 `json:"resolve_threshold,omitempty"`
+
+	// Severity How bad it is. Defaults to warning.
+	Severity *AlertSeverity `json:"severity,omitempty"`
 
 	// Threshold The condition holds while the value is above this. Defaults to a number that depends on the condition; database_size has none.
 	//
@@ -2173,7 +2386,9 @@ type AlertStats struct {
 	// Acknowledged How many of them were acknowledged.
 	//
 	// Examples: 6
-	Acknowledged    int64       `json:"acknowledged"`
+	Acknowledged int64 `json:"acknowledged"`
+
+	// AcknowledgedNow Alerts that are acknowledged and have not resolved.
 	AcknowledgedNow AlertCounts `json:"acknowledged_now"`
 
 	// Days By day in UTC; days without alerts are left out.
@@ -2187,8 +2402,10 @@ type AlertStats struct {
 	// MeanResolveSeconds Mean time from opening to resolving; 0: none has.
 	//
 	// Examples: 610
-	MeanResolveSeconds float64     `json:"mean_resolve_seconds"`
-	Open               AlertCounts `json:"open"`
+	MeanResolveSeconds float64 `json:"mean_resolve_seconds"`
+
+	// Open Alerts that are open now.
+	Open AlertCounts `json:"open"`
 
 	// Opened Alerts that opened in the window.
 	//
@@ -2213,7 +2430,7 @@ type AlertTarget struct {
 	CreatedAt time.Time `json:"created_at"`
 
 	// Events Of what it is told: opened, acknowledged, resolved.
-	Events []string `json:"events"`
+	Events []AlertTargetEvent `json:"events"`
 
 	// From Of e-mail: the sender.
 	From *string `json:"from,omitempty"`
@@ -2221,7 +2438,9 @@ type AlertTarget struct {
 	// Host Of a webhook and of Slack the host of the URL; of e-mail the SMTP server.
 	//
 	// Examples: hooks.slack.com
-	Host *string         `json:"host,omitempty"`
+	Host *string `json:"host,omitempty"`
+
+	// Kind The way.
 	Kind AlertTargetKind `json:"kind"`
 
 	// Name Its name.
@@ -2239,8 +2458,10 @@ type AlertTarget struct {
 	Tenant *string `json:"tenant,omitempty"`
 
 	// TimeoutSeconds How long an attempt may take.
-	TimeoutSeconds int32            `json:"timeout_seconds"`
-	TLS            *EmailEncryption `json:"tls,omitempty"`
+	TimeoutSeconds int32 `json:"timeout_seconds"`
+
+	// TLS Of e-mail: how the connection is encrypted.
+	TLS *EmailEncryption `json:"tls,omitempty"`
 
 	// To Of e-mail: the recipients.
 	To *[]string `json:"to,omitempty"`
@@ -2330,7 +2551,9 @@ type Attempt struct {
 	// Kind The job's kind.
 	//
 	// Examples: send_receipt
-	Kind    string         `json:"kind"`
+	Kind string `json:"kind"`
+
+	// Outcome How it ended. A cancelled job's attempt ends in one of these ways too.
 	Outcome AttemptOutcome `json:"outcome"`
 
 	// Queue The queue that it came from.
@@ -2348,8 +2571,10 @@ type AttemptError struct {
 	At time.Time `json:"at"`
 
 	// Attempt Which attempt: 1, 2, …
-	Attempt int32            `json:"attempt"`
-	Kind    AttemptErrorKind `json:"kind"`
+	Attempt int32 `json:"attempt"`
+
+	// Kind failed: the worker said so. timed_out: it ran past its timeout. lost: its lease ran out.
+	Kind AttemptErrorKind `json:"kind"`
 
 	// Message What went wrong.
 	Message string `json:"message"`
@@ -2416,7 +2641,9 @@ type AuditEntry struct {
 	// Principal Who changed it: the name of a key or of a subject; over SQL, the role that began the session.
 	//
 	// Examples: ann
-	Principal     string        `json:"principal"`
+	Principal string `json:"principal"`
+
+	// PrincipalKind key: an API key. cert: the holder of a client certificate. oidc: a subject of access tokens. sql: a session of the database. anonymous: a caller of a node without authentication.
 	PrincipalKind PrincipalKind `json:"principal_kind"`
 
 	// Remote The address from which the call came.
@@ -2440,8 +2667,10 @@ type AuditPage struct {
 // Breaker defines model for Breaker.
 type Breaker struct {
 	// CloseAfter How many probes must succeed before it closes.
-	CloseAfter int32        `json:"close_after"`
-	Counts     CountedError `json:"counts"`
+	CloseAfter int32 `json:"close_after"`
+
+	// Counts Which errors count as failures.
+	Counts CountedError `json:"counts"`
 
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
@@ -2485,9 +2714,7 @@ type Breaker struct {
 	PinnedUntil *time.Time `json:"pinned_until,omitempty"`
 
 	// Policy What happens to its jobs now, unless it is closed.
-	//
-	// Examples: hold
-	Policy string `json:"policy"`
+	Policy WhileOpenPolicy `json:"policy"`
 
 	// Probes Probes that are running.
 	Probes int64 `json:"probes"`
@@ -2505,15 +2732,19 @@ type Breaker struct {
 	Recovering *bool `json:"recovering,omitempty"`
 
 	// Since When it entered its state.
-	Since time.Time    `json:"since"`
+	Since time.Time `json:"since"`
+
+	// State closed: jobs run. open: they do not. half_open: a few run as probes of the dependency.
 	State BreakerState `json:"state"`
 
 	// Tenant The tenant that it belongs to. Names are those of its tenant.
 	Tenant *string `json:"tenant,omitempty"`
 
 	// TimesOpened How many times it has opened.
-	TimesOpened int64     `json:"times_opened"`
-	WhileOpen   WhileOpen `json:"while_open"`
+	TimesOpened int64 `json:"times_opened"`
+
+	// WhileOpen What happens to its jobs while it is open.
+	WhileOpen WhileOpen `json:"while_open"`
 
 	// WindowFailed Calls that failed within its window.
 	WindowFailed int64 `json:"window_failed"`
@@ -2542,9 +2773,13 @@ type BreakerEvent struct {
 	By *string `json:"by,omitempty"`
 
 	// Detail More about it, depending on the event: ok and failed in the window, wait_seconds, until, settings.
-	Detail    json.RawMessage `json:"detail"`
-	Event     BreakerChange   `json:"event"`
-	FromState BreakerState    `json:"from_state"`
+	Detail json.RawMessage `json:"detail"`
+
+	// Event What happened. recovered: all jobs that it held are back. set: its settings were changed.
+	Event BreakerChange `json:"event"`
+
+	// FromState Its state before.
+	FromState BreakerState `json:"from_state"`
 
 	// ID Grows with time.
 	ID string `json:"id"`
@@ -2552,8 +2787,10 @@ type BreakerEvent struct {
 	// Reason Why, in words.
 	//
 	// Examples: 5 of 9 calls failed within 60 seconds
-	Reason *string      `json:"reason,omitempty"`
-	State  BreakerState `json:"state"`
+	Reason *string `json:"reason,omitempty"`
+
+	// State Its state since.
+	State BreakerState `json:"state"`
 }
 
 // BreakerEventPage defines model for BreakerEventPage.
@@ -2585,8 +2822,10 @@ type BreakerPin struct {
 	ForSeconds *float64 `json:"for_seconds,omitempty"`
 
 	// Reason Why.
-	Reason *string         `json:"reason,omitempty"`
-	State  BreakerPinState `json:"state"`
+	Reason *string `json:"reason,omitempty"`
+
+	// State open or closed: the state stays, whatever happens. none: the pin ends.
+	State BreakerPinState `json:"state"`
 }
 
 // BreakerPinState defines model for BreakerPinState.
@@ -2595,8 +2834,12 @@ type BreakerPinState string
 // BreakerReport defines model for BreakerReport.
 type BreakerReport struct {
 	// Calls How many calls. Defaults to 1.
-	Calls   *int32      `json:"calls,omitempty"`
-	Error   *Failure    `json:"error,omitempty"`
+	Calls *int32 `json:"calls,omitempty"`
+
+	// Error With failure: what went wrong. Whether it counts depends on the breaker.
+	Error *Failure `json:"error,omitempty"`
+
+	// Outcome Their outcome.
 	Outcome CallOutcome `json:"outcome"`
 }
 
@@ -2616,8 +2859,10 @@ type BreakerReset struct {
 // BreakerSettings defines model for BreakerSettings.
 type BreakerSettings struct {
 	// CloseAfter How many probes must succeed before it closes. Defaults to 1.
-	CloseAfter *int32        `json:"close_after,omitempty"`
-	Counts     *CountedError `json:"counts,omitempty"`
+	CloseAfter *int32 `json:"close_after,omitempty"`
+
+	// Counts Which errors count as failures. Defaults to {}: all except lost leases.
+	Counts *CountedError `json:"counts,omitempty"`
 
 	// FailureRatio It opens when this share of the calls in the window failed, of at least min_calls. Excludes failure_threshold.
 	FailureRatio *float64 `json:"failure_ratio,omitempty"`
@@ -2641,8 +2886,10 @@ type BreakerSettings struct {
 	RampFactor *float64 `json:"ramp_factor,omitempty"`
 
 	// RampPerSecond After it closes, the jobs that it held come back at this rate per second,
-	RampPerSecond *float64   `json:"ramp_per_second,omitempty"`
-	WhileOpen     *WhileOpen `json:"while_open,omitempty"`
+	RampPerSecond *float64 `json:"ramp_per_second,omitempty"`
+
+	// WhileOpen What happens to its jobs while it is open. Defaults to {policy: hold}.
+	WhileOpen *WhileOpen `json:"while_open,omitempty"`
 
 	// WindowSeconds Length of the sliding window; samples are kept for an hour. Defaults to 60.
 	WindowSeconds *int32 `json:"window_seconds,omitempty"`
@@ -2672,13 +2919,16 @@ type BulkAction string
 
 // BulkRequest defines model for BulkRequest.
 type BulkRequest struct {
+	// Action What to do with the jobs.
 	Action BulkAction `json:"action"`
 
 	// By Who started it; stored with the operation.
 	By *string `json:"by,omitempty"`
 
 	// DryRun Only count, for at most two seconds. Defaults to false.
-	DryRun *bool     `json:"dry_run,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Filter The jobs that exist now; an empty object selects all that qualify, for retry only dead and cancelled ones. Retry leaves dead jobs alone whose dead letter was purged or routed.
 	Filter JobFilter `json:"filter"`
 
 	// Priority With reprioritise: the new priority.
@@ -2809,7 +3059,9 @@ type ClaimedJob struct {
 // ClaimedJobs defines model for ClaimedJobs.
 type ClaimedJobs struct {
 	// Jobs The jobs, highest priority first; empty if there are none.
-	Jobs   []ClaimedJob  `json:"jobs"`
+	Jobs []ClaimedJob `json:"jobs"`
+
+	// Reason Why the worker gets no jobs: another key registered a worker of this name (taken), it is paused or draining, or holds as many jobs as its capacity allows (or another of its claims is being decided).
 	Reason *NoJobsReason `json:"reason,omitempty"`
 }
 
@@ -2873,13 +3125,20 @@ type ComparedPeriod string
 
 // Comparison defines model for Comparison.
 type Comparison struct {
-	A    ComparedJob `json:"a"`
-	Args Difference  `json:"args"`
-	B    ComparedJob `json:"b"`
+	// A The first job.
+	A ComparedJob `json:"a"`
+
+	// Args How the args differ.
+	Args Difference `json:"args"`
+
+	// B The second job.
+	B ComparedJob `json:"b"`
 
 	// Differ The facts that differ.
 	Differ map[string]Pair `json:"differ"`
-	Result Difference      `json:"result"`
+
+	// Result How the results differ; no result is null.
+	Result Difference `json:"result"`
 
 	// Same The facts of the jobs that are equal, by the names that a job has.
 	Same map[string]interface{} `json:"same"`
@@ -2925,7 +3184,9 @@ type Component struct {
 	Node *string `json:"node,omitempty"`
 
 	// Since Since when it has this status, as far back as its checks go.
-	Since  time.Time       `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Status The result of its last check; silent: that was more than half a minute ago, so its node has ended.
 	Status ComponentStatus `json:"status"`
 
 	// SuccessRate The fraction of them that passed.
@@ -2938,8 +3199,10 @@ type ComponentStatus string
 // Components defines model for Components.
 type Components struct {
 	// Components The components, by name and node.
-	Components []Component   `json:"components"`
-	Status     SummaryStatus `json:"status"`
+	Components []Component `json:"components"`
+
+	// Status failing if any component is.
+	Status SummaryStatus `json:"status"`
 }
 
 // CountPeak defines model for CountPeak.
@@ -3022,7 +3285,7 @@ type DeadLetter struct {
 	// Duplicate In the answer to an enqueue: the unique key was taken, and this is the job that has it.
 	Duplicate *bool `json:"duplicate,omitempty"`
 
-	// Error Why an attempt failed, or why a job is dead.
+	// Error Why it is dead: an object with a message.
 	Error *JobError `json:"error,omitempty"`
 
 	// Errors Its failed attempts, oldest first.
@@ -3032,7 +3295,7 @@ type DeadLetter struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
 	// HeldReason What kind of thing it waits for, if it is held.
-	HeldReason *string `json:"held_reason,omitempty"`
+	HeldReason *HeldReason `json:"held_reason,omitempty"`
 
 	// ID Its id.
 	//
@@ -3059,7 +3322,9 @@ type DeadLetter struct {
 	// Priority 1 to 10, 10 first.
 	//
 	// Examples: 5
-	Priority int32     `json:"priority"`
+	Priority int32 `json:"priority"`
+
+	// Progress What its worker last said of its progress.
 	Progress *Progress `json:"progress,omitempty"`
 
 	// Queue The queue it waits in.
@@ -3083,8 +3348,10 @@ type DeadLetter struct {
 	ResultTTLSeconds *int32 `json:"result_ttl_seconds,omitempty"`
 
 	// ResultUntil The result is shown until then, if it has a time of its own.
-	ResultUntil *time.Time   `json:"result_until,omitempty"`
-	Retry       *RetryPolicy `json:"retry,omitempty"`
+	ResultUntil *time.Time `json:"result_until,omitempty"`
+
+	// Retry Its own retry policy; absent: its queue's.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// RunAt When it becomes available, if it is scheduled or retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
@@ -3097,7 +3364,9 @@ type DeadLetter struct {
 
 	// StartedAt When its last attempt began.
 	StartedAt *time.Time `json:"started_at,omitempty"`
-	State     JobState   `json:"state"`
+
+	// State Where it is in its life.
+	State JobState `json:"state"`
 
 	// Step Its name in that workflow.
 	Step *string `json:"step,omitempty"`
@@ -3147,7 +3416,7 @@ type DeadLetterHistory struct {
 	// Duplicate In the answer to an enqueue: the unique key was taken, and this is the job that has it.
 	Duplicate *bool `json:"duplicate,omitempty"`
 
-	// Error Why an attempt failed, or why a job is dead.
+	// Error Why it is dead: an object with a message.
 	Error *JobError `json:"error,omitempty"`
 
 	// Errors Its failed attempts, oldest first.
@@ -3157,7 +3426,7 @@ type DeadLetterHistory struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
 	// HeldReason What kind of thing it waits for, if it is held.
-	HeldReason *string `json:"held_reason,omitempty"`
+	HeldReason *HeldReason `json:"held_reason,omitempty"`
 
 	// ID Its id.
 	//
@@ -3184,7 +3453,9 @@ type DeadLetterHistory struct {
 	// Priority 1 to 10, 10 first.
 	//
 	// Examples: 5
-	Priority int32     `json:"priority"`
+	Priority int32 `json:"priority"`
+
+	// Progress What its worker last said of its progress.
 	Progress *Progress `json:"progress,omitempty"`
 
 	// Queue The queue it waits in.
@@ -3208,8 +3479,10 @@ type DeadLetterHistory struct {
 	ResultTTLSeconds *int32 `json:"result_ttl_seconds,omitempty"`
 
 	// ResultUntil The result is shown until then, if it has a time of its own.
-	ResultUntil *time.Time   `json:"result_until,omitempty"`
-	Retry       *RetryPolicy `json:"retry,omitempty"`
+	ResultUntil *time.Time `json:"result_until,omitempty"`
+
+	// Retry Its own retry policy; absent: its queue's.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// RunAt When it becomes available, if it is scheduled or retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
@@ -3222,7 +3495,9 @@ type DeadLetterHistory struct {
 
 	// StartedAt When its last attempt began.
 	StartedAt *time.Time `json:"started_at,omitempty"`
-	State     JobState   `json:"state"`
+
+	// State Where it is in its life.
+	State JobState `json:"state"`
 
 	// Step Its name in that workflow.
 	Step *string `json:"step,omitempty"`
@@ -3270,7 +3545,9 @@ type DeadPurgeRequest struct {
 	By *string `json:"by,omitempty"`
 
 	// DryRun Only count. Defaults to false.
-	DryRun *bool      `json:"dry_run,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Filter The letters; an empty object selects all.
 	Filter DeadFilter `json:"filter"`
 
 	// RatePerSecond Maximum rate per second. Defaults to as fast as possible.
@@ -3283,7 +3560,9 @@ type DeadRedriveRequest struct {
 	By *string `json:"by,omitempty"`
 
 	// DryRun Only count. Defaults to false.
-	DryRun *bool      `json:"dry_run,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// Filter The letters; an empty object selects all.
 	Filter DeadFilter `json:"filter"`
 
 	// KeepAttempts Keep the attempts, so that each job has one left. Defaults to false: reset to 0.
@@ -3325,7 +3604,9 @@ type Delivery struct {
 	// JobID The job.
 	//
 	// Examples: 4711
-	JobID *string       `json:"job_id,omitempty"`
+	JobID *string `json:"job_id,omitempty"`
+
+	// State delivered: the receiver answered with a status of 200 to 299. failed: it did not, and there are no more attempts.
 	State DeliveryState `json:"state"`
 
 	// Status Status of the last answer; absent: there was none.
@@ -3349,7 +3630,7 @@ type DeliveryState string
 
 // Dependency defines model for Dependency.
 type Dependency struct {
-	// Error Why an attempt failed, or why a job is dead.
+	// Error Why it is dead, or was skipped: an object with a message.
 	Error *JobError `json:"error,omitempty"`
 
 	// JobID Its job.
@@ -3359,7 +3640,9 @@ type Dependency struct {
 
 	// Result What came of it: any JSON.
 	Result json.RawMessage `json:"result,omitempty"`
-	State  JobState        `json:"state"`
+
+	// State Where its job is in its life.
+	State JobState `json:"state"`
 
 	// Step Its name.
 	//
@@ -3433,7 +3716,9 @@ type Distribution struct {
 	CountedUntil time.Time `json:"counted_until"`
 
 	// Kinds The fifty busiest kinds, the busiest first, and other for the rest of them.
-	Kinds    []Share           `json:"kinds"`
+	Kinds []Share `json:"kinds"`
+
+	// Previous With compare=previous: the window before.
 	Previous *DistributionPart `json:"previous,omitempty"`
 
 	// Queues The fifty busiest queues, the busiest first, and other for the rest of them.
@@ -3463,10 +3748,13 @@ type DistributionPart struct {
 
 // DryRun defines model for DryRun.
 type DryRun struct {
+	// Job What the job would be, with what its queue fills in.
 	Job DryRunJob `json:"job"`
 
 	// Notes What is worth knowing about it: what keeps it from being stored, or from running at once.
-	Notes   []Note        `json:"notes"`
+	Notes []Note `json:"notes"`
+
+	// Outcome enqueued: it would be stored. duplicate: its unique key is taken, and the answer would be the job that has it. refused: its queue is full, or a quota is used up.
 	Outcome DryRunOutcome `json:"outcome"`
 
 	// Valid True: the job passes all checks. One that does not is refused as an enqueue refuses it.
@@ -3486,11 +3774,15 @@ type DryRunJob struct {
 	// Queue The queue that it would wait in.
 	//
 	// Examples: mail
-	Queue string      `json:"queue"`
+	Queue string `json:"queue"`
+
+	// Retry How long it waits after a failed attempt, now that its queue is as it is.
 	Retry RetryPolicy `json:"retry"`
 
 	// RunAt When it would become available, if it has to wait for a time.
-	RunAt *time.Time   `json:"run_at,omitempty"`
+	RunAt *time.Time `json:"run_at,omitempty"`
+
+	// State The state that it would have; absent if it would not be stored.
 	State *DryRunState `json:"state,omitempty"`
 
 	// Tenant On whose behalf it would run.
@@ -3511,6 +3803,9 @@ type EmailEncryption string
 
 // EnqueuedJobs defines model for EnqueuedJobs.
 type EnqueuedJobs struct {
+	// DuplicateAt Which of them are duplicates: their places in the list, from 0. Absent if there are none.
+	DuplicateAt *[]int64 `json:"duplicate_at,omitempty"`
+
 	// Duplicates How many of them are duplicates.
 	Duplicates int64 `json:"duplicates"`
 
@@ -3520,6 +3815,7 @@ type EnqueuedJobs struct {
 
 // EvaluateRequest defines model for EvaluateRequest.
 type EvaluateRequest struct {
+	// Definition In place of a saved rule: the settings of one that is not saved.
 	Definition *AlertSettings `json:"definition,omitempty"`
 
 	// Rule Only this rule, even if it is not enabled.
@@ -3544,7 +3840,7 @@ type Event struct {
 	// By Who did it, if a person did and gave a name.
 	By *string `json:"by,omitempty"`
 
-	// Error Why an attempt failed, or why a job is dead.
+	// Error The error of a failed attempt: {message, type, stack}.
 	Error *JobError `json:"error,omitempty"`
 
 	// Event What happened: enqueued, started, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, cancel_requested, …; workflow_submitted, workflow_completed, workflow_failed, workflow_cancelled, workflow_signal, …; worker_active, worker_paused, worker_draining, worker_lost, worker_removed; breaker_opened, breaker_half_opened, breaker_closed, breaker_recovered, breaker_pinned, …
@@ -3593,12 +3889,73 @@ type ExportFormat string
 // ExportRequest defines model for ExportRequest.
 type ExportRequest struct {
 	// By Who started it; stored with the operation.
-	By     *string       `json:"by,omitempty"`
-	Filter JobFilter     `json:"filter"`
+	By *string `json:"by,omitempty"`
+
+	// Filter The jobs that exist now; an empty object selects all.
+	Filter JobFilter `json:"filter"`
+
+	// Format JSON lines, or CSV with a header. Defaults to ndjson.
 	Format *ExportFormat `json:"format,omitempty"`
 
 	// Limit Maximum number of jobs, lowest ids first. Defaults to 1000000.
 	Limit *int32 `json:"limit,omitempty"`
+}
+
+// ExportedJob defines model for ExportedJob.
+type ExportedJob struct {
+	// Args What it should do it with: any JSON.
+	Args json.RawMessage `json:"args"`
+
+	// Attempt Attempts made.
+	Attempt int32 `json:"attempt"`
+
+	// CreatedAt When it was enqueued.
+	CreatedAt time.Time `json:"created_at"`
+
+	// Error Why it is dead.
+	Error *JobError `json:"error,omitempty"`
+
+	// FinishedAt When it ended.
+	FinishedAt *time.Time `json:"finished_at,omitempty"`
+
+	// ID The job.
+	ID string `json:"id"`
+
+	// Kind What the worker should do.
+	Kind string `json:"kind"`
+
+	// MaxAttempts After this many failed attempts it is dead.
+	MaxAttempts int32 `json:"max_attempts"`
+
+	// Metadata What its producer wanted to keep with it.
+	Metadata json.RawMessage `json:"metadata"`
+
+	// Priority 1 to 10.
+	Priority int32 `json:"priority"`
+
+	// Queue Its queue.
+	Queue string `json:"queue"`
+
+	// Result What its worker gave as the result: any JSON.
+	Result json.RawMessage `json:"result,omitempty"`
+
+	// RunAt When it is to run, if it was scheduled.
+	RunAt *time.Time `json:"run_at,omitempty"`
+
+	// StartedAt When its last attempt began.
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State Where it is in its life.
+	State JobState `json:"state"`
+
+	// Tags Its tags.
+	Tags []string `json:"tags"`
+
+	// Tenant Its tenant.
+	Tenant *string `json:"tenant,omitempty"`
+
+	// Worker The worker that holds it or held it last.
+	Worker *string `json:"worker,omitempty"`
 }
 
 // Facet defines model for Facet.
@@ -3640,6 +3997,7 @@ type Facets struct {
 
 // FailRequest defines model for FailRequest.
 type FailRequest struct {
+	// Error What went wrong.
 	Error Failure `json:"error"`
 
 	// Retry false makes the job dead, whatever its attempts. Defaults to true.
@@ -3673,8 +4031,10 @@ type Failure struct {
 // FailureClass defines model for FailureClass.
 type FailureClass struct {
 	// Attempts How many attempts ended so.
-	Attempts int64            `json:"attempts"`
-	Event    AttemptErrorKind `json:"event"`
+	Attempts int64 `json:"attempts"`
+
+	// Event How the attempts ended.
+	Event AttemptErrorKind `json:"event"`
 
 	// ExampleJobID A job of which the last attempt ended so at that time, unless retention took it.
 	ExampleJobID string `json:"example_job_id"`
@@ -3706,7 +4066,9 @@ type Failures struct {
 	CountedUntil time.Time `json:"counted_until"`
 
 	// Other Attempts of the other classes.
-	Other    int64         `json:"other"`
+	Other int64 `json:"other"`
+
+	// Previous With compare=previous: the window before.
 	Previous *FailuresPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
@@ -3740,14 +4102,18 @@ type FleetStats struct {
 	BucketSeconds int64 `json:"bucket_seconds"`
 
 	// CountedUntil What happened before this is in the numbers. It is until, or that of the last roll-up where more than 10,000 jobs, ends and events followed.
-	CountedUntil time.Time    `json:"counted_until"`
-	Other        WorkerCounts `json:"other"`
+	CountedUntil time.Time `json:"counted_until"`
+
+	// Other The rest of them, added up.
+	Other WorkerCounts `json:"other"`
 
 	// PercentileError A percentile is at most this fraction off: they come from histograms.
 	//
 	// Examples: 0.045
-	PercentileError float64         `json:"percentile_error"`
-	Previous        *FleetStatsPart `json:"previous,omitempty"`
+	PercentileError float64 `json:"percentile_error"`
+
+	// Previous With compare=previous: the window before.
+	Previous *FleetStatsPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
 	Since time.Time `json:"since"`
@@ -3761,6 +4127,7 @@ type FleetStats struct {
 
 // FleetStatsPart defines model for FleetStatsPart.
 type FleetStatsPart struct {
+	// Other The rest of them, added up.
 	Other WorkerCounts `json:"other"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
@@ -3788,8 +4155,10 @@ type Forecast struct {
 	GoneAt *time.Time `json:"gone_at,omitempty"`
 
 	// GoneWithoutMoreAt The same if no more jobs came.
-	GoneWithoutMoreAt *time.Time   `json:"gone_without_more_at,omitempty"`
-	Outlook           QueueOutlook `json:"outlook"`
+	GoneWithoutMoreAt *time.Time `json:"gone_without_more_at,omitempty"`
+
+	// Outlook empty: nothing waits. shrinking: jobs end faster than they come. growing: they do not. stuck: none ended in the window. paused: the queue is.
+	Outlook QueueOutlook `json:"outlook"`
 
 	// Queue The queue.
 	//
@@ -3840,8 +4209,10 @@ type Graph struct {
 	Nodes []GraphNode `json:"nodes"`
 
 	// Progress How many of its steps have ended, in percent.
-	Progress float64       `json:"progress"`
-	State    WorkflowState `json:"state"`
+	Progress float64 `json:"progress"`
+
+	// State How far it is.
+	State WorkflowState `json:"state"`
 
 	// WorkflowID The workflow.
 	//
@@ -3854,7 +4225,9 @@ type GraphEdge struct {
 	// From The name of a step.
 	//
 	// Examples: charge
-	From string        `json:"from"`
+	From string `json:"from"`
+
+	// Kind compensation: the second undoes the first.
 	Kind GraphEdgeKind `json:"kind"`
 
 	// To The name of a step that waits for it.
@@ -3878,7 +4251,7 @@ type GraphNode struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
 	// HeldReason What it waits for, if it is held.
-	HeldReason *string `json:"held_reason,omitempty"`
+	HeldReason *HeldReason `json:"held_reason,omitempty"`
 
 	// JobID Its job.
 	//
@@ -3891,16 +4264,21 @@ type GraphNode struct {
 	// Name Its name.
 	//
 	// Examples: charge
-	Name  string         `json:"name"`
+	Name string `json:"name"`
+
+	// Needs What it needs of those it depends on.
 	Needs DependencyNeed `json:"needs"`
 
 	// StartedAt When its last attempt, or its wait, began.
 	StartedAt *time.Time `json:"started_at,omitempty"`
-	State     JobState   `json:"state"`
+
+	// State Where its job is in its life.
+	State JobState `json:"state"`
 }
 
 // Health defines model for Health.
 type Health struct {
+	// Status ok.
 	Status HealthStatus `json:"status"`
 }
 
@@ -3934,8 +4312,10 @@ type HeartbeatBatch struct {
 // HeartbeatRequest defines model for HeartbeatRequest.
 type HeartbeatRequest struct {
 	// LeaseSeconds The new length of the lease, from now. Defaults to its current length.
-	LeaseSeconds *int32    `json:"lease_seconds,omitempty"`
-	Progress     *Progress `json:"progress,omitempty"`
+	LeaseSeconds *int32 `json:"lease_seconds,omitempty"`
+
+	// Progress How far the job is. Defaults to the last value.
+	Progress *Progress `json:"progress,omitempty"`
 
 	// Token The token from the claim.
 	//
@@ -3957,6 +4337,9 @@ type HeartbeatResults struct {
 	// Results What the worker learns of each job, in the same order.
 	Results []JobBeatResult `json:"results"`
 }
+
+// HeldReason defines model for HeldReason.
+type HeldReason string
 
 // HourOfDay defines model for HourOfDay.
 type HourOfDay struct {
@@ -4020,7 +4403,7 @@ type Job struct {
 	// Duplicate In the answer to an enqueue: the unique key was taken, and this is the job that has it.
 	Duplicate *bool `json:"duplicate,omitempty"`
 
-	// Error Why an attempt failed, or why a job is dead.
+	// Error Why it is dead: an object with a message.
 	Error *JobError `json:"error,omitempty"`
 
 	// Errors Its failed attempts, oldest first.
@@ -4030,7 +4413,7 @@ type Job struct {
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
 	// HeldReason What kind of thing it waits for, if it is held.
-	HeldReason *string `json:"held_reason,omitempty"`
+	HeldReason *HeldReason `json:"held_reason,omitempty"`
 
 	// ID Its id.
 	//
@@ -4057,7 +4440,9 @@ type Job struct {
 	// Priority 1 to 10, 10 first.
 	//
 	// Examples: 5
-	Priority int32     `json:"priority"`
+	Priority int32 `json:"priority"`
+
+	// Progress What its worker last said of its progress.
 	Progress *Progress `json:"progress,omitempty"`
 
 	// Queue The queue it waits in.
@@ -4081,8 +4466,10 @@ type Job struct {
 	ResultTTLSeconds *int32 `json:"result_ttl_seconds,omitempty"`
 
 	// ResultUntil The result is shown until then, if it has a time of its own.
-	ResultUntil *time.Time   `json:"result_until,omitempty"`
-	Retry       *RetryPolicy `json:"retry,omitempty"`
+	ResultUntil *time.Time `json:"result_until,omitempty"`
+
+	// Retry Its own retry policy; absent: its queue's.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// RunAt When it becomes available, if it is scheduled or retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
@@ -4095,7 +4482,9 @@ type Job struct {
 
 	// StartedAt When its last attempt began.
 	StartedAt *time.Time `json:"started_at,omitempty"`
-	State     JobState   `json:"state"`
+
+	// State Where it is in its life.
+	State JobState `json:"state"`
 
 	// Step Its name in that workflow.
 	Step *string `json:"step,omitempty"`
@@ -4128,7 +4517,9 @@ type JobBatch struct {
 // JobBeat defines model for JobBeat.
 type JobBeat struct {
 	// ID The job.
-	ID       string    `json:"id"`
+	ID string `json:"id"`
+
+	// Progress How far the job is. Defaults to the last value.
 	Progress *Progress `json:"progress,omitempty"`
 
 	// Token The token that came with it.
@@ -4209,7 +4600,7 @@ type JobFilter struct {
 	// HasError Only jobs with a failed attempt (true), or without one (false).
 	HasError *bool `json:"has_error,omitempty"`
 
-	// Kind One name, or several.
+	// Kind Only jobs of this kind, or of one of these.
 	Kind *OneOrMoreNames `json:"kind,omitempty"`
 
 	// MaxAttempts Only jobs with at most this many attempts; 0: that never ran.
@@ -4248,7 +4639,7 @@ type JobFilter struct {
 	// Q Only jobs with these words in their kind, args and tags, or in the class and message of one of their errors. Case does not matter. All words must be there; "words in quotes" follow each other; or means either; -word must not be there.
 	Q *string `json:"q,omitempty"`
 
-	// Queue One name, or several.
+	// Queue Only jobs of this queue, or of one of these.
 	Queue *OneOrMoreNames `json:"queue,omitempty"`
 
 	// StartedAfter Only running and ended jobs whose last attempt began then or later.
@@ -4257,10 +4648,10 @@ type JobFilter struct {
 	// StartedBefore Only running and ended jobs whose last attempt began earlier.
 	StartedBefore *time.Time `json:"started_before,omitempty"`
 
-	// State One state, or several.
+	// State Only jobs in this state, or in one of these.
 	State *OneOrMoreStates `json:"state,omitempty"`
 
-	// Tag One name, or several.
+	// Tag Only jobs with this tag, or with one of these.
 	Tag *OneOrMoreNames `json:"tag,omitempty"`
 
 	// Tenant Only jobs of this tenant.
@@ -4316,7 +4707,9 @@ type Key struct {
 	// Key The key itself, for the header Authorization: Bearer. Only the answer that makes or rotates it has it.
 	//
 	// Examples: weir_3f9a1c0b7d5e2468_…
-	Key  *string `json:"key,omitempty"`
+	Key *string `json:"key,omitempty"`
+
+	// Kind key: an API key. cert: the holder of a client certificate with this name. oidc: a subject of access tokens, recorded with its first call.
 	Kind KeyKind `json:"kind"`
 
 	// LastUsedAt When it was last used, at most two minutes late.
@@ -4343,7 +4736,9 @@ type Key struct {
 	RevokedAt *time.Time `json:"revoked_at,omitempty"`
 
 	// Roles What it may do.
-	Roles []Role   `json:"roles"`
+	Roles []Role `json:"roles"`
+
+	// State active: it is accepted.
 	State KeyState `json:"state"`
 
 	// Tenant The tenant that it is bound to.
@@ -4378,7 +4773,9 @@ type KeyKind string
 type KeyLimit struct {
 	// Concurrency How many of its jobs may be in flight.
 	Concurrency *int32 `json:"concurrency,omitempty"`
-	Rate        *Rate  `json:"rate,omitempty"`
+
+	// Rate How fast its jobs start.
+	Rate *Rate `json:"rate,omitempty"`
 }
 
 // KeyPage defines model for KeyPage.
@@ -4407,8 +4804,10 @@ type LimitOverride struct {
 	// Key The concurrency key.
 	//
 	// Examples: order-42
-	Key  *string `json:"key,omitempty"`
-	Rate *Rate   `json:"rate,omitempty"`
+	Key *string `json:"key,omitempty"`
+
+	// Rate How fast its jobs start.
+	Rate *Rate `json:"rate,omitempty"`
 
 	// Tenant The tenant.
 	Tenant *string `json:"tenant,omitempty"`
@@ -4461,6 +4860,18 @@ type LinePage struct {
 	NextCursor string `json:"next_cursor"`
 }
 
+// LogEnd defines model for LogEnd.
+type LogEnd struct {
+	// Dropped How many lines were dropped because the log was full.
+	Dropped int64 `json:"dropped"`
+
+	// JobID The job.
+	JobID string `json:"job_id"`
+
+	// State How it ended: completed, cancelled or dead; removed if it is gone.
+	State string `json:"state"`
+}
+
 // LogLevel defines model for LogLevel.
 type LogLevel string
 
@@ -4477,7 +4888,9 @@ type LogLine struct {
 
 	// Fields More about it.
 	Fields json.RawMessage `json:"fields,omitempty"`
-	Level  LogLevel        `json:"level"`
+
+	// Level How grave it is.
+	Level LogLevel `json:"level"`
 
 	// Message What happened.
 	Message string `json:"message"`
@@ -4513,6 +4926,17 @@ type LogResult struct {
 
 	// Stored How many lines were stored: the first ones.
 	Stored int64 `json:"stored"`
+}
+
+// MessageError defines model for MessageError.
+type MessageError struct {
+	// Message With error_text: its first 200 characters.
+	Message *string `json:"message,omitempty"`
+
+	// Type The class of the error.
+	//
+	// Examples: SMTPError
+	Type *string `json:"type,omitempty"`
 }
 
 // MisfirePolicy defines model for MisfirePolicy.
@@ -4558,8 +4982,10 @@ type MuteRequest struct {
 // NewAlertRule defines model for NewAlertRule.
 type NewAlertRule struct {
 	// ClearSeconds How long the value must be clear before the alert resolves. Defaults to 60.
-	ClearSeconds *int32         `json:"clear_seconds,omitempty"`
-	Condition    AlertCondition `json:"condition"`
+	ClearSeconds *int32 `json:"clear_seconds,omitempty"`
+
+	// Condition What is measured.
+	Condition AlertCondition `json:"condition"`
 
 	// CooldownSeconds The shortest time from the opening of one alert to that of the next of the same subject. Defaults to 300.
 	CooldownSeconds *int32 `json:"cooldown_seconds,omitempty"`
@@ -4588,14 +5014,18 @@ type NewAlertRule struct {
 	Notify *[]string `json:"notify,omitempty"`
 
 	// Queue Only queues of this name, in which * stands for any characters, and schedules and workers of such queues alone. Defaults to all.
-	Queue *string     `json:"queue,omitempty"`
+	Queue *string `json:"queue,omitempty"`
+
+	// Quiet Quiet hours: alerts open and resolve, and what they send waits for the end.
 	Quiet *QuietHours `json:"quiet,omitempty"`
 
 	// ResolveThreshold An alert resolves once the value is not above this. Defaults to threshold.
 	//
 	// Examples: 800
-	ResolveThreshold *float64       `json:"resolve_threshold,omitempty"`
-	Severity         *AlertSeverity `json:"severity,omitempty"`
+	ResolveThreshold *float64 `json:"resolve_threshold,omitempty"`
+
+	// Severity How bad it is. Defaults to warning.
+	Severity *AlertSeverity `json:"severity,omitempty"`
 
 	// Threshold The condition holds while the value is above this. Defaults to a number that depends on the condition; database_size has none.
 	//
@@ -4619,7 +5049,9 @@ type NewAlertTarget struct {
 	// Host Of email: the SMTP server.
 	//
 	// Examples: smtp.example.com
-	Host *string         `json:"host,omitempty"`
+	Host *string `json:"host,omitempty"`
+
+	// Kind The way.
 	Kind AlertTargetKind `json:"kind"`
 
 	// Name The name.
@@ -4698,8 +5130,10 @@ type NewJob struct {
 	Queue *string `json:"queue,omitempty"`
 
 	// ResultTTLSeconds How long to keep the result after the job completed. Defaults to as long as the job.
-	ResultTTLSeconds *int32       `json:"result_ttl_seconds,omitempty"`
-	Retry            *RetryPolicy `json:"retry,omitempty"`
+	ResultTTLSeconds *int32 `json:"result_ttl_seconds,omitempty"`
+
+	// Retry How long to wait after a failed attempt. Defaults to the queue's policy.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// RunAt Not before this time. Excludes delay_seconds.
 	RunAt *time.Time `json:"run_at,omitempty"`
@@ -4711,15 +5145,19 @@ type NewJob struct {
 	Tenant *string `json:"tenant,omitempty"`
 
 	// TimeoutSeconds How long one attempt may run. Defaults to the queue's, 300.
-	TimeoutSeconds *int32     `json:"timeout_seconds,omitempty"`
-	Unique         *UniqueKey `json:"unique,omitempty"`
+	TimeoutSeconds *int32 `json:"timeout_seconds,omitempty"`
+
+	// Unique Skip if an unfinished job has this key, and answer with that job.
+	Unique *UniqueKey `json:"unique,omitempty"`
 }
 
 // NewKey defines model for NewKey.
 type NewKey struct {
 	// ExpiresAt Not accepted from then on. Defaults to never.
-	ExpiresAt *time.Time  `json:"expires_at,omitempty"`
-	Kind      *NewKeyKind `json:"kind,omitempty"`
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
+
+	// Kind key: an API key. cert: there is no key, but who shows a client certificate with this name is let in. Defaults to key.
+	Kind *NewKeyKind `json:"kind,omitempty"`
 
 	// Name Names the key for people.
 	//
@@ -4754,7 +5192,9 @@ type NewLogLine struct {
 
 	// Fields More about it: an object of at most 4 KiB.
 	Fields json.RawMessage `json:"fields,omitempty"`
-	Level  *LogLevel       `json:"level,omitempty"`
+
+	// Level How grave it is. Defaults to info.
+	Level *LogLevel `json:"level,omitempty"`
 
 	// Message What happened.
 	//
@@ -4790,8 +5230,12 @@ type NewSchedule struct {
 	// Cron A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is required.
 	//
 	// Examples: 30 2 * * *
-	Cron       *string         `json:"cron,omitempty"`
-	DstGap     *GapPolicy      `json:"dst_gap,omitempty"`
+	Cron *string `json:"cron,omitempty"`
+
+	// DstGap Local times skipped by DST. run_after: run at the first moment after the gap. Defaults to run_after, or to skip if cron runs in every hour.
+	DstGap *GapPolicy `json:"dst_gap,omitempty"`
+
+	// DstOverlap Local times that come twice. once: run the first time. Defaults to once, or to twice if cron runs in every hour.
 	DstOverlap *SkippedOverlap `json:"dst_overlap,omitempty"`
 
 	// EndsAt No slot comes at or after this time.
@@ -4801,18 +5245,24 @@ type NewSchedule struct {
 	EverySeconds *int32 `json:"every_seconds,omitempty"`
 
 	// JitterSeconds Each slot fires up to this much later; the delay of one slot never changes. Less than every_seconds. Defaults to 0.
-	JitterSeconds *int32  `json:"jitter_seconds,omitempty"`
-	Job           *NewJob `json:"job,omitempty"`
+	JitterSeconds *int32 `json:"jitter_seconds,omitempty"`
+
+	// Job The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its text are filled in. One of job and workflow is required.
+	Job *NewJob `json:"job,omitempty"`
 
 	// MaxRuns The schedule finishes after this many slots that made a job. Defaults to no limit.
-	MaxRuns *int32         `json:"max_runs,omitempty"`
+	MaxRuns *int32 `json:"max_runs,omitempty"`
+
+	// Misfire Slots that no node fired within a minute: run none, the latest, or all up to misfire_limit. Defaults to latest.
 	Misfire *MisfirePolicy `json:"misfire,omitempty"`
 
 	// MisfireLimit With misfire all: how many run at most, the latest ones. Defaults to 100.
 	MisfireLimit *int32 `json:"misfire_limit,omitempty"`
 
 	// Name Its name.
-	Name    string         `json:"name"`
+	Name string `json:"name"`
+
+	// Overlap If the run before is still active: run anyway, skip the slot, wait for it, or cancel it. Defaults to allow.
 	Overlap *OverlapPolicy `json:"overlap,omitempty"`
 
 	// Paused Whether it is paused. Replacing a schedule without this field keeps its pause. Defaults to false.
@@ -4824,7 +5274,9 @@ type NewSchedule struct {
 	// Timezone The time zone of cron: a name of the IANA time zone database. Defaults to UTC.
 	//
 	// Examples: Europe/Berlin
-	Timezone *string      `json:"timezone,omitempty"`
+	Timezone *string `json:"timezone,omitempty"`
+
+	// Workflow The workflow that each slot submits; placeholders are filled in as in a job.
 	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
@@ -4862,8 +5314,12 @@ type NewStep struct {
 	// Name Its name in the workflow; no two have the same.
 	//
 	// Examples: charge
-	Name      string              `json:"name"`
-	Needs     *DependencyNeed     `json:"needs,omitempty"`
+	Name string `json:"name"`
+
+	// Needs completed: it runs when all that it depends on completed, and is skipped when one did not. ended: when all ended, in whatever way. any: when one of them completed. Defaults to completed.
+	Needs *DependencyNeed `json:"needs,omitempty"`
+
+	// OnFailure What follows when this step dies. Defaults to what the workflow says.
 	OnFailure *CompensationPolicy `json:"on_failure,omitempty"`
 
 	// ParentID The job that it belongs to, which must be there.
@@ -4878,8 +5334,10 @@ type NewStep struct {
 	Queue *string `json:"queue,omitempty"`
 
 	// ResultTTLSeconds How long to keep the result after the step completed. Steps that depend on it do not get an expired result. Defaults to as long as the job.
-	ResultTTLSeconds *int32       `json:"result_ttl_seconds,omitempty"`
-	Retry            *RetryPolicy `json:"retry,omitempty"`
+	ResultTTLSeconds *int32 `json:"result_ttl_seconds,omitempty"`
+
+	// Retry How long to wait after a failed attempt. Defaults to the queue's policy.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// RunAt Not before this time. Excludes delay_seconds.
 	RunAt *time.Time `json:"run_at,omitempty"`
@@ -4891,9 +5349,13 @@ type NewStep struct {
 	Tenant *string `json:"tenant,omitempty"`
 
 	// TimeoutSeconds How long one attempt may run. Defaults to the queue's, 300.
-	TimeoutSeconds *int32       `json:"timeout_seconds,omitempty"`
-	WaitFor        *WaitFor     `json:"wait_for,omitempty"`
-	Workflow       *NewWorkflow `json:"workflow,omitempty"`
+	TimeoutSeconds *int32 `json:"timeout_seconds,omitempty"`
+
+	// WaitFor In place of a kind: wait for a signal, or a time.
+	WaitFor *WaitFor `json:"wait_for,omitempty"`
+
+	// Workflow In place of a kind: submit this workflow, and end as it ends.
+	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
 // NewWebhook defines model for NewWebhook.
@@ -4905,7 +5367,7 @@ type NewWebhook struct {
 	ErrorText *bool `json:"error_text,omitempty"`
 
 	// Events The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, replayed, cancel_requested.
-	Events []string `json:"events"`
+	Events []WebhookEvent `json:"events"`
 
 	// Kinds Only jobs of these kinds. Defaults to all.
 	Kinds *[]string `json:"kinds,omitempty"`
@@ -4938,7 +5400,9 @@ type NewWorkflow struct {
 	// Name What people call it; many may have the same name.
 	//
 	// Examples: order
-	Name      string              `json:"name"`
+	Name string `json:"name"`
+
+	// OnFailure What follows when a step dies. fail_fast: the rest is cancelled, but for steps that need only the end of others. continue: what does not depend on it goes on. compensate: the rest is cancelled, then the compensations of what completed run. Defaults to fail_fast.
 	OnFailure *CompensationPolicy `json:"on_failure,omitempty"`
 
 	// Steps Its steps, up to 10,000, in any order.
@@ -5005,16 +5469,22 @@ type Operation struct {
 	ID *string `json:"id,omitempty"`
 
 	// KeepAttempts For a redrive: earlier attempts count.
-	KeepAttempts *bool             `json:"keep_attempts,omitempty"`
-	Kind         OperationKind     `json:"kind"`
-	Options      *OperationOptions `json:"options,omitempty"`
+	KeepAttempts *bool `json:"keep_attempts,omitempty"`
+
+	// Kind What it does.
+	Kind OperationKind `json:"kind"`
+
+	// Options Further options of an operation on jobs.
+	Options *OperationOptions `json:"options,omitempty"`
 
 	// RatePerSecond The highest rate per second; absent: no limit.
 	RatePerSecond *float64 `json:"rate_per_second,omitempty"`
 
 	// StartedAt When its first batch began.
-	StartedAt *time.Time     `json:"started_at,omitempty"`
-	State     OperationState `json:"state"`
+	StartedAt *time.Time `json:"started_at,omitempty"`
+
+	// State Its progress; dry_run: nothing is stored or changed.
+	State OperationState `json:"state"`
 
 	// Total How many jobs match, counted when it started. If total_exact is false, counting took more than two seconds and at least this many match: total grows with done, and is exact at the end.
 	Total int64 `json:"total"`
@@ -5029,7 +5499,7 @@ type OperationKind string
 // OperationOptions defines model for OperationOptions.
 type OperationOptions struct {
 	// Format For export_jobs: ndjson or csv.
-	Format *string `json:"format,omitempty"`
+	Format *ExportFormat `json:"format,omitempty"`
 
 	// Limit For export_jobs: the most jobs to export.
 	Limit *int64 `json:"limit,omitempty"`
@@ -5065,8 +5535,10 @@ type Overview struct {
 	BucketSeconds int64 `json:"bucket_seconds"`
 
 	// CountedUntil What happened before this is in the numbers. It is until, or that of the last roll-up where more than 10,000 jobs, ends and events followed.
-	CountedUntil time.Time     `json:"counted_until"`
-	Jobs         *DepthByState `json:"jobs,omitempty"`
+	CountedUntil time.Time `json:"counted_until"`
+
+	// Jobs Jobs that wait or run now; absent with a kind, as they are not counted by kind. With a tenant: those in its own queues.
+	Jobs *DepthByState `json:"jobs,omitempty"`
 
 	// MostWaiting The ten queues with the most available jobs; with a tenant, of its own.
 	MostWaiting []WaitingIn `json:"most_waiting"`
@@ -5077,15 +5549,21 @@ type Overview struct {
 	// PercentileError A percentile is at most this fraction off: they come from histograms.
 	//
 	// Examples: 0.045
-	PercentileError float64       `json:"percentile_error"`
-	Previous        *OverviewPart `json:"previous,omitempty"`
-	RunTimes        TimesSummary  `json:"run_times"`
+	PercentileError float64 `json:"percentile_error"`
+
+	// Previous With compare=previous: the window before.
+	Previous *OverviewPart `json:"previous,omitempty"`
+
+	// RunTimes How long the attempts ran that completed a job.
+	RunTimes TimesSummary `json:"run_times"`
 
 	// SchedulesDue Schedules whose time has come and that have not fired yet.
 	SchedulesDue int64 `json:"schedules_due"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since      time.Time       `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Throughput What happened in the window, with rates and the failure ratio.
 	Throughput ThroughputTotal `json:"throughput"`
 
 	// Until Its end.
@@ -5094,21 +5572,30 @@ type Overview struct {
 	// Version The version of weir of the node that answers.
 	//
 	// Examples: 0.1.0
-	Version   string        `json:"version"`
-	WaitTimes TimesSummary  `json:"wait_times"`
-	Workers   WorkersStates `json:"workers"`
+	Version string `json:"version"`
+
+	// WaitTimes How long jobs were available before an attempt began.
+	WaitTimes TimesSummary `json:"wait_times"`
+
+	// Workers Workers by state.
+	Workers WorkersStates `json:"workers"`
 }
 
 // OverviewPart defines model for OverviewPart.
 type OverviewPart struct {
+	// RunTimes How long the attempts ran that completed a job.
 	RunTimes TimesSummary `json:"run_times"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since      time.Time       `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Throughput What happened in the window, with rates and the failure ratio.
 	Throughput ThroughputTotal `json:"throughput"`
 
 	// Until Its end.
-	Until     time.Time    `json:"until"`
+	Until time.Time `json:"until"`
+
+	// WaitTimes How long jobs were available before an attempt began.
 	WaitTimes TimesSummary `json:"wait_times"`
 }
 
@@ -5126,6 +5613,7 @@ type PatchKind string
 
 // PatchOperation defines model for PatchOperation.
 type PatchOperation struct {
+	// Op add, remove or replace.
 	Op PatchKind `json:"op"`
 
 	// Path A JSON Pointer (RFC 6901).
@@ -5152,19 +5640,31 @@ type Pause struct {
 // Peaks defines model for Peaks.
 type Peaks struct {
 	// BucketSeconds The length of a bucket. The last one is under way.
-	BucketSeconds int64      `json:"bucket_seconds"`
-	Completed     *CountPeak `json:"completed,omitempty"`
+	BucketSeconds int64 `json:"bucket_seconds"`
+
+	// Completed The bucket in which most jobs were completed.
+	Completed *CountPeak `json:"completed,omitempty"`
 
 	// CountedUntil What happened before this is in the numbers. It is until, or that of the last roll-up where more than 10,000 jobs, ends and events followed.
-	CountedUntil time.Time  `json:"counted_until"`
-	Enqueued     *CountPeak `json:"enqueued,omitempty"`
-	Failed       *CountPeak `json:"failed,omitempty"`
+	CountedUntil time.Time `json:"counted_until"`
+
+	// Enqueued The bucket in which most jobs were enqueued; absent: none were. Of several, the last.
+	Enqueued *CountPeak `json:"enqueued,omitempty"`
+
+	// Failed The bucket in which most attempts failed, ran past their timeout or lost their lease.
+	Failed *CountPeak `json:"failed,omitempty"`
 
 	// Hours The hours of the day, in UTC, all days of the window added up.
-	Hours       []HourOfDay `json:"hours"`
-	LongestRun  *TimePeak   `json:"longest_run,omitempty"`
-	LongestWait *TimePeak   `json:"longest_wait,omitempty"`
-	Previous    *PeaksPart  `json:"previous,omitempty"`
+	Hours []HourOfDay `json:"hours"`
+
+	// LongestRun The bucket with the longest run of an attempt that completed a job.
+	LongestRun *TimePeak `json:"longest_run,omitempty"`
+
+	// LongestWait The bucket with the longest wait.
+	LongestWait *TimePeak `json:"longest_wait,omitempty"`
+
+	// Previous With compare=previous: the window before.
+	Previous *PeaksPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
 	Since time.Time `json:"since"`
@@ -5175,14 +5675,23 @@ type Peaks struct {
 
 // PeaksPart defines model for PeaksPart.
 type PeaksPart struct {
+	// Completed The bucket in which most jobs were completed.
 	Completed *CountPeak `json:"completed,omitempty"`
-	Enqueued  *CountPeak `json:"enqueued,omitempty"`
-	Failed    *CountPeak `json:"failed,omitempty"`
+
+	// Enqueued The bucket in which most jobs were enqueued; absent: none were. Of several, the last.
+	Enqueued *CountPeak `json:"enqueued,omitempty"`
+
+	// Failed The bucket in which most attempts failed, ran past their timeout or lost their lease.
+	Failed *CountPeak `json:"failed,omitempty"`
 
 	// Hours The hours of the day, in UTC, all days of the window added up.
-	Hours       []HourOfDay `json:"hours"`
-	LongestRun  *TimePeak   `json:"longest_run,omitempty"`
-	LongestWait *TimePeak   `json:"longest_wait,omitempty"`
+	Hours []HourOfDay `json:"hours"`
+
+	// LongestRun The bucket with the longest run of an attempt that completed a job.
+	LongestRun *TimePeak `json:"longest_run,omitempty"`
+
+	// LongestWait The bucket with the longest wait.
+	LongestWait *TimePeak `json:"longest_wait,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
 	Since time.Time `json:"since"`
@@ -5262,7 +5771,9 @@ type Problem struct {
 	Errors *[]ProblemError `json:"errors,omitempty"`
 
 	// Hint How to fix it.
-	Hint  *string   `json:"hint,omitempty"`
+	Hint *string `json:"hint,omitempty"`
+
+	// Quota With quota_exceeded: which quota, and how much of it is used.
 	Quota *QuotaUse `json:"quota,omitempty"`
 
 	// RequestID Identifies the request in weir's log. Also in the header X-Request-Id.
@@ -5305,8 +5816,10 @@ type Progress struct {
 // PurgeRequest defines model for PurgeRequest.
 type PurgeRequest struct {
 	// DryRun Only count. Defaults to false.
-	DryRun *bool           `json:"dry_run,omitempty"`
-	State  *PurgeableState `json:"state,omitempty"`
+	DryRun *bool `json:"dry_run,omitempty"`
+
+	// State Cancel the jobs in this state; waiting: in all of these. Defaults to available.
+	State *PurgeableState `json:"state,omitempty"`
 }
 
 // PurgeResult defines model for PurgeResult.
@@ -5327,7 +5840,9 @@ type Queue struct {
 	Available int64 `json:"available"`
 
 	// Breaker The circuit breaker of jobs that name none.
-	Breaker      *string       `json:"breaker,omitempty"`
+	Breaker *string `json:"breaker,omitempty"`
+
+	// BreakerState The state of the breaker. Unless it is closed, its policy applies to the jobs.
 	BreakerState *BreakerState `json:"breaker_state,omitempty"`
 
 	// CreatedAt When it was created.
@@ -5352,8 +5867,10 @@ type Queue struct {
 	Held int64 `json:"held"`
 
 	// LeaseSeconds Length of a lease if the claim does not set it.
-	LeaseSeconds int32        `json:"lease_seconds"`
-	Limits       *QueueLimits `json:"limits,omitempty"`
+	LeaseSeconds int32 `json:"lease_seconds"`
+
+	// Limits How many jobs may be in flight, how fast they start, and how tenants share the queue. Single keys and tenants may have overrides.
+	Limits *QueueLimits `json:"limits,omitempty"`
 
 	// MaxAttempts Attempts of jobs that do not name a number.
 	MaxAttempts int32 `json:"max_attempts"`
@@ -5385,8 +5902,10 @@ type Queue struct {
 	ResumeAt *time.Time `json:"resume_at,omitempty"`
 
 	// RetentionSeconds How long a job is kept after it ended.
-	RetentionSeconds int32       `json:"retention_seconds"`
-	Retry            RetryPolicy `json:"retry"`
+	RetentionSeconds int32 `json:"retention_seconds"`
+
+	// Retry Retry policy of jobs without one.
+	Retry RetryPolicy `json:"retry"`
 
 	// Retryable Jobs that failed and wait for a retry.
 	Retryable int64 `json:"retryable"`
@@ -5407,7 +5926,9 @@ type Queue struct {
 // QueueFailure defines model for QueueFailure.
 type QueueFailure struct {
 	// Count Failed attempts.
-	Count int64            `json:"count"`
+	Count int64 `json:"count"`
+
+	// Event How the attempts ended.
 	Event AttemptErrorKind `json:"event"`
 
 	// Kind Kind of the jobs.
@@ -5430,11 +5951,17 @@ type QueueFailure struct {
 type QueueLimits struct {
 	// Concurrency How many jobs of the queue may be in flight: given to workers, or about to be.
 	Concurrency *int32 `json:"concurrency,omitempty"`
-	KeyRate     *Rate  `json:"key_rate,omitempty"`
+
+	// KeyRate How fast jobs of each concurrency key start.
+	KeyRate *Rate `json:"key_rate,omitempty"`
 
 	// PerKey How many jobs of each concurrency key may be in flight. With 1, a key's jobs run one after the other, in order, and a job that fails keeps its key until it has ended.
-	PerKey  *int32        `json:"per_key,omitempty"`
-	Rate    *Rate         `json:"rate,omitempty"`
+	PerKey *int32 `json:"per_key,omitempty"`
+
+	// Rate How fast jobs of the queue start.
+	Rate *Rate `json:"rate,omitempty"`
+
+	// Tenants Tenants share the queue by weight; unused shares go to the others.
 	Tenants *TenantShares `json:"tenants,omitempty"`
 }
 
@@ -5482,8 +6009,10 @@ type QueueSettings struct {
 	Encrypted *bool `json:"encrypted,omitempty"`
 
 	// LeaseSeconds Length of a lease if the claim does not set it. Defaults to 30.
-	LeaseSeconds *int32       `json:"lease_seconds,omitempty"`
-	Limits       *QueueLimits `json:"limits,omitempty"`
+	LeaseSeconds *int32 `json:"lease_seconds,omitempty"`
+
+	// Limits How many jobs may be in flight, how fast they start, and how tenants share the queue. An empty object removes all limits. Defaults to none.
+	Limits *QueueLimits `json:"limits,omitempty"`
 
 	// MaxAttempts Attempts of jobs that do not name a number. Defaults to 5.
 	MaxAttempts *int32 `json:"max_attempts,omitempty"`
@@ -5495,8 +6024,10 @@ type QueueSettings struct {
 	Priority *int32 `json:"priority,omitempty"`
 
 	// RetentionSeconds How long a job is kept after it ended; it is removed with its partition, some hours later. Defaults to 604800, a week.
-	RetentionSeconds *int32       `json:"retention_seconds,omitempty"`
-	Retry            *RetryPolicy `json:"retry,omitempty"`
+	RetentionSeconds *int32 `json:"retention_seconds,omitempty"`
+
+	// Retry Retry policy of jobs without one. Defaults to exponential from 2 s to 1 h with jitter.
+	Retry *RetryPolicy `json:"retry,omitempty"`
 
 	// Tenant The tenant that the queue belongs to: it takes only that tenant's jobs. Possible while it has no jobs of others. Defaults to empty: tenants share it.
 	//
@@ -5511,7 +6042,9 @@ type QueueSettings struct {
 type QueueStats struct {
 	// Failures The twenty most frequent failures of the last day.
 	Failures []QueueFailure `json:"failures"`
-	Queue    Queue          `json:"queue"`
+
+	// Queue Its depth and age.
+	Queue Queue `json:"queue"`
 
 	// Windows Throughput over the last 1, 5 and 60 minutes.
 	Windows []QueueWindow `json:"windows"`
@@ -5602,8 +6135,10 @@ type QuotaUse struct {
 	// Needed How much more the call needs.
 	//
 	// Examples: 1
-	Needed float64   `json:"needed"`
-	Quota  QuotaName `json:"quota"`
+	Needed float64 `json:"needed"`
+
+	// Quota Which of its quotas.
+	Quota QuotaName `json:"quota"`
 
 	// Tenant The tenant.
 	//
@@ -5629,7 +6164,9 @@ type Rate struct {
 type Readiness struct {
 	// Components The components of this node, by name. A node is ready as long as its database answers; the others say what does not work beside that.
 	Components []ReadyComponent `json:"components"`
-	Status     HealthStatus     `json:"status"`
+
+	// Status ok.
+	Status HealthStatus `json:"status"`
 }
 
 // ReadyComponent defines model for ReadyComponent.
@@ -5640,7 +6177,9 @@ type ReadyComponent struct {
 	// Name database, listener, loops, and chores unless the node leaves them to others.
 	//
 	// Examples: listener
-	Name   string        `json:"name"`
+	Name string `json:"name"`
+
+	// Status Whether it works.
 	Status SummaryStatus `json:"status"`
 }
 
@@ -5693,6 +6232,7 @@ type Replay struct {
 
 // Resilience defines model for Resilience.
 type Resilience struct {
+	// Breakers The circuit breakers, counted.
 	Breakers ResilienceOfGates `json:"breakers"`
 
 	// Components The number of components.
@@ -5702,7 +6242,9 @@ type Resilience struct {
 	Failing []string `json:"failing"`
 
 	// Score 100 times the mean, over all components, of 0.7 where the last check passed (0.35 for a circuit breaker that is half-open) plus 0.3 times the success rate.
-	Score  float64          `json:"score"`
+	Score float64 `json:"score"`
+
+	// Status critical: a component without which jobs do not move is failing, or the score is below 50. degraded: another component is failing, or the score is below 90.
 	Status ResilienceStatus `json:"status"`
 }
 
@@ -5745,11 +6287,15 @@ type Retries struct {
 	CountedUntil time.Time `json:"counted_until"`
 
 	// Kinds The fifty busiest kinds, and other for the rest of them.
-	Kinds    []RetriesOfKind `json:"kinds"`
-	Previous *RetriesPart    `json:"previous,omitempty"`
+	Kinds []RetriesOfKind `json:"kinds"`
+
+	// Previous With compare=previous: the window before.
+	Previous *RetriesPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time     `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total All kinds.
 	Total RetriesOfKind `json:"total"`
 
 	// Until Its end.
@@ -5795,7 +6341,9 @@ type RetriesPart struct {
 	Kinds []RetriesOfKind `json:"kinds"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time     `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total All kinds.
 	Total RetriesOfKind `json:"total"`
 
 	// Until Its end.
@@ -5811,8 +6359,10 @@ type RetryPolicy struct {
 	Jitter *bool `json:"jitter,omitempty"`
 
 	// MaxSeconds No wait is longer. Defaults to 3600.
-	MaxSeconds *float64       `json:"max_seconds,omitempty"`
-	Strategy   *RetryStrategy `json:"strategy,omitempty"`
+	MaxSeconds *float64 `json:"max_seconds,omitempty"`
+
+	// Strategy The wait is base_seconds times 1, times the attempt's number, or times 2^(number-1). Defaults to exponential.
+	Strategy *RetryStrategy `json:"strategy,omitempty"`
 }
 
 // RetryRequest defines model for RetryRequest.
@@ -5856,8 +6406,12 @@ type Schedule struct {
 	// Cron A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is required.
 	//
 	// Examples: 30 2 * * *
-	Cron       *string         `json:"cron,omitempty"`
-	DstGap     *GapPolicy      `json:"dst_gap,omitempty"`
+	Cron *string `json:"cron,omitempty"`
+
+	// DstGap Local times skipped by DST. run_after: run at the first moment after the gap. Defaults to run_after, or to skip if cron runs in every hour.
+	DstGap *GapPolicy `json:"dst_gap,omitempty"`
+
+	// DstOverlap Local times that come twice. once: run the first time. Defaults to once, or to twice if cron runs in every hour.
 	DstOverlap *SkippedOverlap `json:"dst_overlap,omitempty"`
 
 	// DueAt When it is handled next: the slot plus its jitter, or later while the slot waits or is tried again.
@@ -5870,14 +6424,18 @@ type Schedule struct {
 	EverySeconds *int32 `json:"every_seconds,omitempty"`
 
 	// JitterSeconds Each slot fires up to this much later; the delay of one slot never changes. Less than every_seconds. Defaults to 0.
-	JitterSeconds *int32  `json:"jitter_seconds,omitempty"`
-	Job           *NewJob `json:"job,omitempty"`
+	JitterSeconds *int32 `json:"jitter_seconds,omitempty"`
+
+	// Job The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its text are filled in. One of job and workflow is required.
+	Job *NewJob `json:"job,omitempty"`
 
 	// LastAt The last slot that made a job.
 	LastAt *time.Time `json:"last_at,omitempty"`
 
 	// MaxRuns The schedule finishes after this many slots that made a job. Defaults to no limit.
-	MaxRuns *int32         `json:"max_runs,omitempty"`
+	MaxRuns *int32 `json:"max_runs,omitempty"`
+
+	// Misfire Slots that no node fired within a minute: run none, the latest, or all up to misfire_limit. Defaults to latest.
 	Misfire *MisfirePolicy `json:"misfire,omitempty"`
 
 	// MisfireLimit With misfire all: how many run at most, the latest ones. Defaults to 100.
@@ -5894,8 +6452,10 @@ type Schedule struct {
 	// NextLocal Its next slot in local time.
 	//
 	// Examples: 2026-02-01T02:30:00+01:00
-	NextLocal *string        `json:"next_local,omitempty"`
-	Overlap   *OverlapPolicy `json:"overlap,omitempty"`
+	NextLocal *string `json:"next_local,omitempty"`
+
+	// Overlap If the run before is still active: run anyway, skip the slot, wait for it, or cancel it. Defaults to allow.
+	Overlap *OverlapPolicy `json:"overlap,omitempty"`
 
 	// Paused Whether it is paused. Replacing a schedule without this field keeps its pause. Defaults to false.
 	Paused *bool `json:"paused,omitempty"`
@@ -5910,8 +6470,10 @@ type Schedule struct {
 	Runs int64 `json:"runs"`
 
 	// StartsAt No slot comes before this time.
-	StartsAt *time.Time    `json:"starts_at,omitempty"`
-	State    ScheduleState `json:"state"`
+	StartsAt *time.Time `json:"starts_at,omitempty"`
+
+	// State waiting: the next slot waits for the end of the run before. finished: no slot is left.
+	State ScheduleState `json:"state"`
 
 	// Tenant The tenant that it and all its jobs belong to. Names are those of its tenant.
 	Tenant *string `json:"tenant,omitempty"`
@@ -5928,8 +6490,10 @@ type Schedule struct {
 	UpdatedAt time.Time `json:"updated_at"`
 
 	// WaitingFor The job or workflow that must end before the next slot fires.
-	WaitingFor *string      `json:"waiting_for,omitempty"`
-	Workflow   *NewWorkflow `json:"workflow,omitempty"`
+	WaitingFor *string `json:"waiting_for,omitempty"`
+
+	// Workflow The workflow that each slot submits; placeholders are filled in as in a job.
+	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
 // ScheduleChanges defines model for ScheduleChanges.
@@ -5957,7 +6521,9 @@ type ScheduleChanges struct {
 
 	// JitterSeconds Maximum random delay of each slot.
 	JitterSeconds nullable.Nullable[int32] `json:"jitter_seconds,omitempty"`
-	Job           *NewJob                  `json:"job,omitempty"`
+
+	// Job The job that each slot creates, replaced as a whole.
+	Job *NewJob `json:"job,omitempty"`
 
 	// MaxRuns Number of jobs after which the schedule is finished.
 	MaxRuns nullable.Nullable[int32] `json:"max_runs,omitempty"`
@@ -5979,7 +6545,9 @@ type ScheduleChanges struct {
 
 	// Timezone The time zone of cron.
 	Timezone nullable.Nullable[string] `json:"timezone,omitempty"`
-	Workflow *NewWorkflow              `json:"workflow,omitempty"`
+
+	// Workflow The workflow that each slot submits, replaced as a whole.
+	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
 // ScheduleDefinition defines model for ScheduleDefinition.
@@ -5993,8 +6561,12 @@ type ScheduleDefinition struct {
 	// Cron A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is required.
 	//
 	// Examples: 30 2 * * *
-	Cron       *string         `json:"cron,omitempty"`
-	DstGap     *GapPolicy      `json:"dst_gap,omitempty"`
+	Cron *string `json:"cron,omitempty"`
+
+	// DstGap Local times skipped by DST. run_after: run at the first moment after the gap. Defaults to run_after, or to skip if cron runs in every hour.
+	DstGap *GapPolicy `json:"dst_gap,omitempty"`
+
+	// DstOverlap Local times that come twice. once: run the first time. Defaults to once, or to twice if cron runs in every hour.
 	DstOverlap *SkippedOverlap `json:"dst_overlap,omitempty"`
 
 	// EndsAt No slot comes at or after this time.
@@ -6004,16 +6576,22 @@ type ScheduleDefinition struct {
 	EverySeconds *int32 `json:"every_seconds,omitempty"`
 
 	// JitterSeconds Each slot fires up to this much later; the delay of one slot never changes. Less than every_seconds. Defaults to 0.
-	JitterSeconds *int32  `json:"jitter_seconds,omitempty"`
-	Job           *NewJob `json:"job,omitempty"`
+	JitterSeconds *int32 `json:"jitter_seconds,omitempty"`
+
+	// Job The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its text are filled in. One of job and workflow is required.
+	Job *NewJob `json:"job,omitempty"`
 
 	// MaxRuns The schedule finishes after this many slots that made a job. Defaults to no limit.
-	MaxRuns *int32         `json:"max_runs,omitempty"`
+	MaxRuns *int32 `json:"max_runs,omitempty"`
+
+	// Misfire Slots that no node fired within a minute: run none, the latest, or all up to misfire_limit. Defaults to latest.
 	Misfire *MisfirePolicy `json:"misfire,omitempty"`
 
 	// MisfireLimit With misfire all: how many run at most, the latest ones. Defaults to 100.
-	MisfireLimit *int32         `json:"misfire_limit,omitempty"`
-	Overlap      *OverlapPolicy `json:"overlap,omitempty"`
+	MisfireLimit *int32 `json:"misfire_limit,omitempty"`
+
+	// Overlap If the run before is still active: run anyway, skip the slot, wait for it, or cancel it. Defaults to allow.
+	Overlap *OverlapPolicy `json:"overlap,omitempty"`
 
 	// Paused Whether it is paused. Replacing a schedule without this field keeps its pause. Defaults to false.
 	Paused *bool `json:"paused,omitempty"`
@@ -6024,7 +6602,9 @@ type ScheduleDefinition struct {
 	// Timezone The time zone of cron: a name of the IANA time zone database. Defaults to UTC.
 	//
 	// Examples: Europe/Berlin
-	Timezone *string      `json:"timezone,omitempty"`
+	Timezone *string `json:"timezone,omitempty"`
+
+	// Workflow The workflow that each slot submits; placeholders are filled in as in a job.
 	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
@@ -6089,8 +6669,12 @@ type SchedulePreview struct {
 	// Cron A cron expression: (second) minute hour day-of-month month day-of-week, or @hourly, @daily, @weekly, @monthly, @yearly. Exactly one of cron, every_seconds and at is required.
 	//
 	// Examples: 30 2 * * *
-	Cron       *string         `json:"cron,omitempty"`
-	DstGap     *GapPolicy      `json:"dst_gap,omitempty"`
+	Cron *string `json:"cron,omitempty"`
+
+	// DstGap Local times skipped by DST. run_after: run at the first moment after the gap. Defaults to run_after, or to skip if cron runs in every hour.
+	DstGap *GapPolicy `json:"dst_gap,omitempty"`
+
+	// DstOverlap Local times that come twice. once: run the first time. Defaults to once, or to twice if cron runs in every hour.
 	DstOverlap *SkippedOverlap `json:"dst_overlap,omitempty"`
 
 	// EndsAt No slot comes at or after this time.
@@ -6103,18 +6687,24 @@ type SchedulePreview struct {
 	From *time.Time `json:"from,omitempty"`
 
 	// JitterSeconds Each slot fires up to this much later; the delay of one slot never changes. Less than every_seconds. Defaults to 0.
-	JitterSeconds *int32  `json:"jitter_seconds,omitempty"`
-	Job           *NewJob `json:"job,omitempty"`
+	JitterSeconds *int32 `json:"jitter_seconds,omitempty"`
+
+	// Job The job that each slot makes; without run_at and parent_id. {{scheduled_at}}, {{scheduled_local}}, {{scheduled_date}}, {{previous_at}}, {{schedule}} and {{run}} in its text are filled in. One of job and workflow is required.
+	Job *NewJob `json:"job,omitempty"`
 
 	// MaxRuns The schedule finishes after this many slots that made a job. Defaults to no limit.
-	MaxRuns *int32         `json:"max_runs,omitempty"`
+	MaxRuns *int32 `json:"max_runs,omitempty"`
+
+	// Misfire Slots that no node fired within a minute: run none, the latest, or all up to misfire_limit. Defaults to latest.
 	Misfire *MisfirePolicy `json:"misfire,omitempty"`
 
 	// MisfireLimit With misfire all: how many run at most, the latest ones. Defaults to 100.
 	MisfireLimit *int32 `json:"misfire_limit,omitempty"`
 
 	// Name The name of the schedule; only jitter depends on it.
-	Name    *string        `json:"name,omitempty"`
+	Name *string `json:"name,omitempty"`
+
+	// Overlap If the run before is still active: run anyway, skip the slot, wait for it, or cancel it. Defaults to allow.
 	Overlap *OverlapPolicy `json:"overlap,omitempty"`
 
 	// Paused Whether it is paused. Replacing a schedule without this field keeps its pause. Defaults to false.
@@ -6126,7 +6716,9 @@ type SchedulePreview struct {
 	// Timezone The time zone of cron: a name of the IANA time zone database. Defaults to UTC.
 	//
 	// Examples: Europe/Berlin
-	Timezone *string      `json:"timezone,omitempty"`
+	Timezone *string `json:"timezone,omitempty"`
+
+	// Workflow The workflow that each slot submits; placeholders are filled in as in a job.
 	Workflow *NewWorkflow `json:"workflow,omitempty"`
 }
 
@@ -6139,14 +6731,18 @@ type ScheduleRun struct {
 	FiredAt time.Time `json:"fired_at"`
 
 	// JobID The job that it made, or for a duplicate the job that has the key.
-	JobID    *string   `json:"job_id,omitempty"`
+	JobID *string `json:"job_id,omitempty"`
+
+	// JobState State of that job; absent once it is gone.
 	JobState *JobState `json:"job_state,omitempty"`
 
 	// LatenessSeconds How long after the slot and its jitter it fired.
 	LatenessSeconds float64 `json:"lateness_seconds"`
 
 	// Manual It was triggered by hand.
-	Manual  *bool      `json:"manual,omitempty"`
+	Manual *bool `json:"manual,omitempty"`
+
+	// Outcome enqueued: it made a job or a workflow. duplicate: its job's unique key was taken. skipped: the run before was active. missed: no node fired it in time. refused: its job or workflow could not be enqueued.
 	Outcome RunOutcome `json:"outcome"`
 
 	// Slot The time of the slot, or of the manual trigger.
@@ -6202,7 +6798,9 @@ type ScheduleState string
 // ScheduleStats defines model for ScheduleStats.
 type ScheduleStats struct {
 	// Other How many schedules there are beside these.
-	Other    int64              `json:"other"`
+	Other int64 `json:"other"`
+
+	// Previous With compare=previous: the window before.
 	Previous *ScheduleStatsPart `json:"previous,omitempty"`
 
 	// Schedules The hundred latest schedules, the latest first, of those of which a slot was handled.
@@ -6328,7 +6926,9 @@ type SimilarJob struct {
 	Reasons []SimilarReason `json:"reasons"`
 
 	// Score How similar it is: args count 0.6, the class of the error 0.25, nearness in time 0.15.
-	Score float64  `json:"score"`
+	Score float64 `json:"score"`
+
+	// State Where it is in its life.
 	State JobState `json:"state"`
 }
 
@@ -6377,34 +6977,14 @@ type StartWorkflowRequest struct {
 	// Token The token from the claim.
 	//
 	// Examples: 4711
-	Token    string      `json:"token"`
+	Token string `json:"token"`
+
+	// Workflow The workflow.
 	Workflow NewWorkflow `json:"workflow"`
 }
 
 // StoredOperationState defines model for StoredOperationState.
 type StoredOperationState string
-
-// StreamedEvent defines model for StreamedEvent.
-type StreamedEvent struct {
-	Data Event `json:"data"`
-
-	// Event What happened.
-	Event string `json:"event"`
-
-	// ID Send it as Last-Event-ID to resume after this event.
-	ID string `json:"id"`
-}
-
-// StreamedLogLine defines model for StreamedLogLine.
-type StreamedLogLine struct {
-	Data LogLine `json:"data"`
-
-	// Event line; or end, whose data are job_id, state and dropped.
-	Event string `json:"event"`
-
-	// ID The number of the line. Send it as Last-Event-ID to resume after it.
-	ID string `json:"id"`
-}
 
 // SummaryStatus defines model for SummaryStatus.
 type SummaryStatus string
@@ -6486,8 +7066,10 @@ type TenantStats struct {
 	BucketSeconds int64 `json:"bucket_seconds"`
 
 	// CountedUntil What happened before this is in the numbers. It is until, or that of the last roll-up where more than 10,000 jobs, ends and events followed.
-	CountedUntil time.Time        `json:"counted_until"`
-	Previous     *TenantStatsPart `json:"previous,omitempty"`
+	CountedUntil time.Time `json:"counted_until"`
+
+	// Previous With compare=previous: the window before.
+	Previous *TenantStatsPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
 	Since time.Time `json:"since"`
@@ -6520,11 +7102,15 @@ type Throughput struct {
 	Buckets []ThroughputBucket `json:"buckets"`
 
 	// CountedUntil What happened before this is in the numbers. It is until, or that of the last roll-up where more than 10,000 jobs, ends and events followed.
-	CountedUntil time.Time       `json:"counted_until"`
-	Previous     *ThroughputPart `json:"previous,omitempty"`
+	CountedUntil time.Time `json:"counted_until"`
+
+	// Previous With compare=previous: the window before.
+	Previous *ThroughputPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time       `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total The whole window.
 	Total ThroughputTotal `json:"total"`
 
 	// Until Its end.
@@ -6576,7 +7162,9 @@ type ThroughputPart struct {
 	Buckets []ThroughputBucket `json:"buckets"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time       `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total The whole window.
 	Total ThroughputTotal `json:"total"`
 
 	// Until Its end.
@@ -6663,11 +7251,15 @@ type Times struct {
 	// PercentileError A percentile is at most this fraction off: they come from histograms.
 	//
 	// Examples: 0.045
-	PercentileError float64    `json:"percentile_error"`
-	Previous        *TimesPart `json:"previous,omitempty"`
+	PercentileError float64 `json:"percentile_error"`
+
+	// Previous With compare=previous: the window before.
+	Previous *TimesPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time    `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total The whole window.
 	Total TimesSummary `json:"total"`
 
 	// Until Its end.
@@ -6707,7 +7299,9 @@ type TimesPart struct {
 	Buckets []TimesBucket `json:"buckets"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
-	Since time.Time    `json:"since"`
+	Since time.Time `json:"since"`
+
+	// Total The whole window.
 	Total TimesSummary `json:"total"`
 
 	// Until Its end.
@@ -6741,7 +7335,9 @@ type TimesSummary struct {
 // UniqueKey defines model for UniqueKey.
 type UniqueKey struct {
 	// Key One space of keys for all queues of a tenant.
-	Key   string       `json:"key"`
+	Key string `json:"key"`
+
+	// Scope active: the key is taken until the job ends. ttl: for ttl_seconds. Defaults to active.
 	Scope *UniqueScope `json:"scope,omitempty"`
 
 	// TTLSeconds With scope ttl: how long the key is taken.
@@ -6753,6 +7349,7 @@ type UniqueScope string
 
 // WaitFor defines model for WaitFor.
 type WaitFor struct {
+	// OnTimeout With timeout_seconds: fail: the step is dead. continue: it completes without a result. skip: it is cancelled, and what needs its completion is skipped. Defaults to fail.
 	OnTimeout *TimeoutPolicy `json:"on_timeout,omitempty"`
 
 	// Seconds How long to wait, from when its dependencies are done.
@@ -6808,7 +7405,7 @@ type Webhook struct {
 	ErrorText bool `json:"error_text"`
 
 	// Events Which events it gets.
-	Events []string `json:"events"`
+	Events []WebhookEvent `json:"events"`
 
 	// FailingSince When the current run of failures began.
 	FailingSince *time.Time `json:"failing_since,omitempty"`
@@ -6852,7 +7449,7 @@ type WebhookEdit struct {
 	ErrorText *bool `json:"error_text,omitempty"`
 
 	// Events Which events to send.
-	Events *[]string `json:"events,omitempty"`
+	Events *[]WebhookEvent `json:"events,omitempty"`
 
 	// Kinds Only of jobs of these kinds; empty: of all.
 	Kinds *[]string `json:"kinds,omitempty"`
@@ -6865,6 +7462,52 @@ type WebhookEdit struct {
 
 	// URL Where to post events, over HTTPS.
 	URL *string `json:"url,omitempty"`
+}
+
+// WebhookEvent defines model for WebhookEvent.
+type WebhookEvent string
+
+// WebhookMessage defines model for WebhookMessage.
+type WebhookMessage struct {
+	// At When it happened, by the database's clock.
+	At time.Time `json:"at"`
+
+	// Attempt Attempts made by then.
+	Attempt *int32 `json:"attempt,omitempty"`
+
+	// Error With failed and dead: the error of the attempt.
+	Error *MessageError `json:"error,omitempty"`
+
+	// Event What happened: one of the webhook's events, or test.
+	Event string `json:"event"`
+
+	// ID The id of the event, the same in each attempt and in the header webhook-id.
+	//
+	// Examples: 4711-dead-5-1769853600000000
+	ID string `json:"id"`
+
+	// JobID The job; a test has none.
+	//
+	// Examples: 4711
+	JobID *string `json:"job_id,omitempty"`
+
+	// Kind The job's kind.
+	//
+	// Examples: send_receipt
+	Kind *string `json:"kind,omitempty"`
+
+	// Queue The job's queue.
+	//
+	// Examples: mail
+	Queue *string `json:"queue,omitempty"`
+
+	// RunAt When the job becomes available, if it was scheduled.
+	RunAt *time.Time `json:"run_at,omitempty"`
+
+	// Worker The worker that ran the job.
+	//
+	// Examples: mailer-1
+	Worker *string `json:"worker,omitempty"`
 }
 
 // WebhookPage defines model for WebhookPage.
@@ -6888,8 +7531,10 @@ type WhileOpen struct {
 	ForSeconds *float64 `json:"for_seconds,omitempty"`
 
 	// PerSecond With throttle: the rate in jobs per second.
-	PerSecond *float64        `json:"per_second,omitempty"`
-	Policy    WhileOpenPolicy `json:"policy"`
+	PerSecond *float64 `json:"per_second,omitempty"`
+
+	// Policy hold: they wait. reroute: they go to another queue. complete_last_result: they complete with the result of the last job of the same tenant, kind and args. complete_default: they complete with a result given here. degraded: they run, marked so. throttle: they run at a rate. postpone: they are scheduled for later.
+	Policy WhileOpenPolicy `json:"policy"`
 
 	// Queue With reroute: the other queue. It must not lead back.
 	Queue *string `json:"queue,omitempty"`
@@ -6945,9 +7590,13 @@ type Worker struct {
 	RegisteredAt time.Time `json:"registered_at"`
 
 	// Running Jobs that it has now.
-	Running int64        `json:"running"`
-	State   WorkerState  `json:"state"`
-	Stats   *WorkerStats `json:"stats,omitempty"`
+	Running int64 `json:"running"`
+
+	// State lost: not seen for 30 s. A draining worker with running 0 is done.
+	State WorkerState `json:"state"`
+
+	// Stats What it did in the requested window.
+	Stats *WorkerStats `json:"stats,omitempty"`
 
 	// Tenant The tenant of the key that registered it.
 	Tenant *string `json:"tenant,omitempty"`
@@ -6962,8 +7611,10 @@ type WorkerBeat struct {
 	Capacity *int32 `json:"capacity,omitempty"`
 
 	// Registered false: it never registered, or was removed since, and is known by its claims only. It may register again.
-	Registered bool            `json:"registered"`
-	State      WorkerBeatState `json:"state"`
+	Registered bool `json:"registered"`
+
+	// State paused: claims get nothing for a while. draining: finish what you have, and end.
+	State WorkerBeatState `json:"state"`
 }
 
 // WorkerBeatRequest defines model for WorkerBeatRequest.
@@ -7089,8 +7740,10 @@ type WorkerShare struct {
 	Running int64 `json:"running"`
 
 	// Snoozed Attempts that put their job off.
-	Snoozed int64            `json:"snoozed"`
-	State   WorkerShareState `json:"state"`
+	Snoozed int64 `json:"snoozed"`
+
+	// State Its state now; gone: it was removed, or expired.
+	State WorkerShareState `json:"state"`
 
 	// Tenant The tenant that registered it.
 	Tenant *string `json:"tenant,omitempty"`
@@ -7161,8 +7814,10 @@ type Workflow struct {
 	DeadlineAt *time.Time `json:"deadline_at,omitempty"`
 
 	// Duplicate In the answer to a submission: the idempotency key is known, and this is the workflow of the first.
-	Duplicate *bool            `json:"duplicate,omitempty"`
-	Failure   *WorkflowFailure `json:"failure,omitempty"`
+	Duplicate *bool `json:"duplicate,omitempty"`
+
+	// Failure Why it failed, or was stopped.
+	Failure *WorkflowFailure `json:"failure,omitempty"`
 
 	// FinishedAt When it was over.
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
@@ -7181,7 +7836,9 @@ type Workflow struct {
 	// Name What people call it.
 	//
 	// Examples: order
-	Name      string             `json:"name"`
+	Name string `json:"name"`
+
+	// OnFailure What follows when a step dies.
 	OnFailure CompensationPolicy `json:"on_failure"`
 
 	// ParentJobID The step that started it and waits for it.
@@ -7194,8 +7851,10 @@ type Workflow struct {
 	Progress float64 `json:"progress"`
 
 	// Running How many a worker has.
-	Running int64         `json:"running"`
-	State   WorkflowState `json:"state"`
+	Running int64 `json:"running"`
+
+	// State stopping: what waited is cancelled, and what runs is told to stop. compensating: compensations run. The last three are ends.
+	State WorkflowState `json:"state"`
 
 	// Steps How many steps it has; compensations are not counted, here and below.
 	Steps int64 `json:"steps"`
@@ -7213,7 +7872,9 @@ type WorkflowFailure struct {
 	Message string `json:"message"`
 
 	// Step The step that died.
-	Step *string             `json:"step,omitempty"`
+	Step *string `json:"step,omitempty"`
+
+	// Type step: a step died. deadline: it took too long. cancelled: it was cancelled.
 	Type WorkflowFailureType `json:"type"`
 }
 
@@ -7270,7 +7931,9 @@ type WorkflowStats struct {
 	Ended int64 `json:"ended"`
 
 	// Other How many ended under other names.
-	Other    int64              `json:"other"`
+	Other int64 `json:"other"`
+
+	// Previous With compare=previous: the window before.
 	Previous *WorkflowStatsPart `json:"previous,omitempty"`
 
 	// Since Its beginning: that of the first bucket, which may be a little before the window's.
@@ -7324,14 +7987,14 @@ type WorkflowStep struct {
 	// DependsOn The steps that it waits for.
 	DependsOn []string `json:"depends_on"`
 
-	// Error Why an attempt failed, or why a job is dead.
+	// Error Why it is dead, or was skipped: an object with a message.
 	Error *JobError `json:"error,omitempty"`
 
 	// FinishedAt When it ended.
 	FinishedAt *time.Time `json:"finished_at,omitempty"`
 
 	// HeldReason What it waits for, if it is held: dependency, signal, timer, workflow, line or breaker.
-	HeldReason *string `json:"held_reason,omitempty"`
+	HeldReason *HeldReason `json:"held_reason,omitempty"`
 
 	// JobID Its job.
 	//
@@ -7349,12 +8012,16 @@ type WorkflowStep struct {
 	// Name Its name in the workflow.
 	//
 	// Examples: charge
-	Name  string         `json:"name"`
+	Name string `json:"name"`
+
+	// Needs What it needs of them.
 	Needs DependencyNeed `json:"needs"`
 
 	// OnFailure What follows when it dies, where it says so itself.
-	OnFailure *string   `json:"on_failure,omitempty"`
-	Progress  *Progress `json:"progress,omitempty"`
+	OnFailure *CompensationPolicy `json:"on_failure,omitempty"`
+
+	// Progress What its worker last said of its progress.
+	Progress *Progress `json:"progress,omitempty"`
 
 	// Queue The queue it waits in for a worker.
 	Queue string `json:"queue"`
@@ -7367,8 +8034,12 @@ type WorkflowStep struct {
 
 	// StartedAt When its last attempt, or its wait, began.
 	StartedAt *time.Time `json:"started_at,omitempty"`
-	State     JobState   `json:"state"`
-	WaitFor   *WaitFor   `json:"wait_for,omitempty"`
+
+	// State Where its job is in its life. A step that was skipped is cancelled, and its error says why.
+	State JobState `json:"state"`
+
+	// WaitFor The signal or time that it waits for in place of a worker.
+	WaitFor *WaitFor `json:"wait_for,omitempty"`
 
 	// Worker The worker that has it or had it last.
 	Worker *string `json:"worker,omitempty"`
@@ -7862,6 +8533,12 @@ type ListJobsParams struct {
 // EnqueueJobParams defines parameters for EnqueueJob.
 type EnqueueJobParams struct {
 	// IdempotencyKey A repeated request with the same key gets the job of the first one, for 24 hours.
+	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+}
+
+// EnqueueJobsParams defines parameters for EnqueueJobs.
+type EnqueueJobsParams struct {
+	// IdempotencyKey A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 
@@ -8570,6 +9247,30 @@ type GetWorkflowTimelineParams struct {
 	Cursor *string `form:"cursor,omitempty" json:"cursor,omitempty"`
 }
 
+// ReceiveAlertParams defines parameters for ReceiveAlert.
+type ReceiveAlertParams struct {
+	// WebhookID The same in each attempt.
+	WebhookID string `json:"webhook-id"`
+
+	// WebhookTimestamp When it was sent, in seconds since 1970.
+	WebhookTimestamp string `json:"webhook-timestamp"`
+
+	// WebhookSignature v1, and the HMAC-SHA256 of id, timestamp and body, in base64; several during a rotation, with spaces between.
+	WebhookSignature string `json:"webhook-signature"`
+}
+
+// ReceiveEventParams defines parameters for ReceiveEvent.
+type ReceiveEventParams struct {
+	// WebhookID The same in each attempt.
+	WebhookID string `json:"webhook-id"`
+
+	// WebhookTimestamp When it was sent, in seconds since 1970.
+	WebhookTimestamp string `json:"webhook-timestamp"`
+
+	// WebhookSignature v1, and the HMAC-SHA256 of id, timestamp and body, in base64; several during a rotation, with spaces between.
+	WebhookSignature string `json:"webhook-signature"`
+}
+
 // AckJobsJSONRequestBody defines body for AckJobs for application/json ContentType.
 type AckJobsJSONRequestBody = AckBatch
 
@@ -8761,6 +9462,12 @@ type SignalWorkflowJSONRequestBody = SignalRequest
 
 // AddStepsJSONRequestBody defines body for AddSteps for application/json ContentType.
 type AddStepsJSONRequestBody = AddStepsRequest
+
+// ReceiveAlertJSONRequestBody defines body for ReceiveAlert for application/json ContentType.
+type ReceiveAlertJSONRequestBody = AlertMessage
+
+// ReceiveEventJSONRequestBody defines body for ReceiveEvent for application/json ContentType.
+type ReceiveEventJSONRequestBody = WebhookMessage
 
 // AsOneOrMoreNames0 returns the union data inside the OneOrMoreNames as a OneOrMoreNames0
 func (t OneOrMoreNames) AsOneOrMoreNames0() (OneOrMoreNames0, error) {
@@ -9542,21 +10249,21 @@ type ClientInterface interface {
 
 	// EnqueueJobsWithBody Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes any type of body and a specified content type.
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EnqueueJobsWithBody(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// EnqueueJobs Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes a body of the `application/json` content type.
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobs(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+	EnqueueJobs(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
 
 	// ChangeJobsWithBody Cancel, retry or reprioritise many jobs
 	//
@@ -12117,13 +12824,13 @@ func (c *Client) EnqueueJob(ctx context.Context, params *EnqueueJobParams, body 
 
 // EnqueueJobsWithBody Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes any type of body and a specified content type.
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *Client) EnqueueJobsWithBody(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnqueueJobsRequestWithBody(c.Server, contentType, body)
+func (c *Client) EnqueueJobsWithBody(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnqueueJobsRequestWithBody(c.Server, params, contentType, body)
 	if err != nil {
 		return nil, err
 	}
@@ -12136,13 +12843,13 @@ func (c *Client) EnqueueJobsWithBody(ctx context.Context, contentType string, bo
 
 // EnqueueJobs Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes a body of the `application/json` content type.
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *Client) EnqueueJobs(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
-	req, err := NewEnqueueJobsRequest(c.Server, body)
+func (c *Client) EnqueueJobs(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewEnqueueJobsRequest(c.Server, params, body)
 	if err != nil {
 		return nil, err
 	}
@@ -18663,18 +19370,18 @@ func NewEnqueueJobRequestWithBody(server string, params *EnqueueJobParams, conte
 }
 
 // NewEnqueueJobsRequest calls the generic EnqueueJobs builder with application/json body
-func NewEnqueueJobsRequest(server string, body EnqueueJobsJSONRequestBody) (*http.Request, error) {
+func NewEnqueueJobsRequest(server string, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody) (*http.Request, error) {
 	var bodyReader io.Reader
 	buf, err := json.Marshal(body)
 	if err != nil {
 		return nil, err
 	}
 	bodyReader = bytes.NewReader(buf)
-	return NewEnqueueJobsRequestWithBody(server, "application/json", bodyReader)
+	return NewEnqueueJobsRequestWithBody(server, params, "application/json", bodyReader)
 }
 
 // NewEnqueueJobsRequestWithBody constructs an http.Request for the EnqueueJobs method, with any body, and a specified content type
-func NewEnqueueJobsRequestWithBody(server string, contentType string, body io.Reader) (*http.Request, error) {
+func NewEnqueueJobsRequestWithBody(server string, params *EnqueueJobsParams, contentType string, body io.Reader) (*http.Request, error) {
 	var err error
 
 	serverURL, err := url.Parse(server)
@@ -18698,6 +19405,21 @@ func NewEnqueueJobsRequestWithBody(server string, contentType string, body io.Re
 	}
 
 	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		if params.IdempotencyKey != nil {
+			var headerParam0 string
+
+			headerParam0, err = runtime.StyleParamWithOptions("simple", false, "Idempotency-Key", *params.IdempotencyKey, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+	}
 
 	return req, nil
 }
@@ -26683,21 +27405,21 @@ type ClientWithResponsesInterface interface {
 
 	// EnqueueJobsWithBodyWithResponse Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
+	EnqueueJobsWithBodyWithResponse(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
 
 	// EnqueueJobsWithResponse Enqueue many jobs
 	//
-	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+	// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
 	// Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-	EnqueueJobsWithResponse(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
+	EnqueueJobsWithResponse(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error)
 
 	// ChangeJobsWithBodyWithResponse Cancel, retry or reprioritise many jobs
 	//
@@ -37059,13 +37781,13 @@ func (c *ClientWithResponses) EnqueueJobWithResponse(ctx context.Context, params
 
 // EnqueueJobsWithBodyWithResponse Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Context, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
-	rsp, err := c.EnqueueJobsWithBody(ctx, contentType, body, reqEditors...)
+func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Context, params *EnqueueJobsParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
+	rsp, err := c.EnqueueJobsWithBody(ctx, params, contentType, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -37074,13 +37796,13 @@ func (c *ClientWithResponses) EnqueueJobsWithBodyWithResponse(ctx context.Contex
 
 // EnqueueJobsWithResponse Enqueue many jobs
 //
-// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+// Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
 // Corresponds with POST /v1/jobs/batch (the `EnqueueJobs` operationId).
-func (c *ClientWithResponses) EnqueueJobsWithResponse(ctx context.Context, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
-	rsp, err := c.EnqueueJobs(ctx, body, reqEditors...)
+func (c *ClientWithResponses) EnqueueJobsWithResponse(ctx context.Context, params *EnqueueJobsParams, body EnqueueJobsJSONRequestBody, reqEditors ...RequestEditorFn) (*EnqueueJobsResp, error) {
+	rsp, err := c.EnqueueJobs(ctx, params, body, reqEditors...)
 	if err != nil {
 		return nil, err
 	}
@@ -44883,4 +45605,251 @@ func ParseGetWorkflowTimelineResp(rsp *http.Response) (*GetWorkflowTimelineResp,
 	}
 
 	return response, nil
+}
+
+// WebhookInitiator sends OpenAPI 3.1 webhook requests to target URLs.
+// Modeled on the generated Client, but with no stored Server -- the full
+// target URL is provided per-call by the caller (typically discovered
+// from a subscription registration).
+type WebhookInitiator struct {
+	// Doer for performing requests, typically a *http.Client with any
+	// customized settings, such as certificate chains.
+	Client HttpRequestDoer
+
+	// A list of callbacks for modifying requests which are generated before sending over
+	// the network.
+	RequestEditors []RequestEditorFn
+}
+
+// WebhookInitiatorOption allows setting custom parameters during construction.
+type WebhookInitiatorOption func(*WebhookInitiator) error
+
+// NewWebhookInitiator creates a new WebhookInitiator with reasonable defaults.
+func NewWebhookInitiator(opts ...WebhookInitiatorOption) (*WebhookInitiator, error) {
+	initiator := WebhookInitiator{}
+	for _, o := range opts {
+		if err := o(&initiator); err != nil {
+			return nil, err
+		}
+	}
+	if initiator.Client == nil {
+		initiator.Client = &http.Client{}
+	}
+	return &initiator, nil
+}
+
+// WithWebhookHTTPClient allows overriding the default Doer, which is
+// automatically created using http.Client. This is useful for tests.
+func WithWebhookHTTPClient(doer HttpRequestDoer) WebhookInitiatorOption {
+	return func(p *WebhookInitiator) error {
+		p.Client = doer
+		return nil
+	}
+}
+
+// WithWebhookRequestEditorFn allows setting up a callback function, which
+// will be called right before sending the webhook request. This can be
+// used to mutate the request, e.g. to add signature headers.
+func WithWebhookRequestEditorFn(fn RequestEditorFn) WebhookInitiatorOption {
+	return func(p *WebhookInitiator) error {
+		p.RequestEditors = append(p.RequestEditors, fn)
+		return nil
+	}
+}
+
+func (p *WebhookInitiator) applyWebhookEditors(ctx context.Context, req *http.Request, additionalEditors []RequestEditorFn) error {
+	for _, r := range p.RequestEditors {
+		if err := r(ctx, req); err != nil {
+			return err
+		}
+	}
+	for _, r := range additionalEditors {
+		if err := r(ctx, req); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// WebhookInitiatorInterface is the interface specification for the webhook initiator.
+type WebhookInitiatorInterface interface {
+	// ReceiveAlertWithBody fires the alert webhook with any body
+	ReceiveAlertWithBody(ctx context.Context, targetURL string, params *ReceiveAlertParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	ReceiveAlert(ctx context.Context, targetURL string, params *ReceiveAlertParams, body ReceiveAlertJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	// ReceiveEventWithBody fires the job webhook with any body
+	ReceiveEventWithBody(ctx context.Context, targetURL string, params *ReceiveEventParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error)
+
+	ReceiveEvent(ctx context.Context, targetURL string, params *ReceiveEventParams, body ReceiveEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error)
+}
+
+func (p *WebhookInitiator) ReceiveAlertWithBody(ctx context.Context, targetURL string, params *ReceiveAlertParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveAlertWebhookRequestWithBody(targetURL, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := p.applyWebhookEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return p.Client.Do(req)
+}
+
+func (p *WebhookInitiator) ReceiveAlert(ctx context.Context, targetURL string, params *ReceiveAlertParams, body ReceiveAlertJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveAlertWebhookRequest(targetURL, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := p.applyWebhookEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return p.Client.Do(req)
+}
+
+func (p *WebhookInitiator) ReceiveEventWithBody(ctx context.Context, targetURL string, params *ReceiveEventParams, contentType string, body io.Reader, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveEventWebhookRequestWithBody(targetURL, params, contentType, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := p.applyWebhookEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return p.Client.Do(req)
+}
+
+func (p *WebhookInitiator) ReceiveEvent(ctx context.Context, targetURL string, params *ReceiveEventParams, body ReceiveEventJSONRequestBody, reqEditors ...RequestEditorFn) (*http.Response, error) {
+	req, err := NewReceiveEventWebhookRequest(targetURL, params, body)
+	if err != nil {
+		return nil, err
+	}
+	req = req.WithContext(ctx)
+	if err := p.applyWebhookEditors(ctx, req, reqEditors); err != nil {
+		return nil, err
+	}
+	return p.Client.Do(req)
+}
+
+// NewReceiveAlertWebhookRequest builds a application/json POST request for the alert webhook
+func NewReceiveAlertWebhookRequest(targetURL string, params *ReceiveAlertParams, body ReceiveAlertJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReceiveAlertWebhookRequestWithBody(targetURL, params, "application/json", bodyReader)
+}
+
+// NewReceiveAlertWebhookRequestWithBody builds a POST request for the alert webhook with any body
+func NewReceiveAlertWebhookRequestWithBody(targetURL string, params *ReceiveAlertParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+	_ = err
+
+	reqURL, err := url.Parse(targetURL)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, reqURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook-id", params.WebhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-id", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "webhook-timestamp", params.WebhookTimestamp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-timestamp", headerParam1)
+
+		var headerParam2 string
+
+		headerParam2, err = runtime.StyleParamWithOptions("simple", false, "webhook-signature", params.WebhookSignature, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-signature", headerParam2)
+
+	}
+	return req, nil
+}
+
+// NewReceiveEventWebhookRequest builds a application/json POST request for the job webhook
+func NewReceiveEventWebhookRequest(targetURL string, params *ReceiveEventParams, body ReceiveEventJSONRequestBody) (*http.Request, error) {
+	var bodyReader io.Reader
+	buf, err := json.Marshal(body)
+	if err != nil {
+		return nil, err
+	}
+	bodyReader = bytes.NewReader(buf)
+	return NewReceiveEventWebhookRequestWithBody(targetURL, params, "application/json", bodyReader)
+}
+
+// NewReceiveEventWebhookRequestWithBody builds a POST request for the job webhook with any body
+func NewReceiveEventWebhookRequestWithBody(targetURL string, params *ReceiveEventParams, contentType string, body io.Reader) (*http.Request, error) {
+	var err error
+	_ = err
+
+	reqURL, err := url.Parse(targetURL)
+	if err != nil {
+		return nil, err
+	}
+
+	req, err := http.NewRequest(http.MethodPost, reqURL.String(), body)
+	if err != nil {
+		return nil, err
+	}
+
+	req.Header.Add("Content-Type", contentType)
+
+	if params != nil {
+
+		var headerParam0 string
+
+		headerParam0, err = runtime.StyleParamWithOptions("simple", false, "webhook-id", params.WebhookID, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-id", headerParam0)
+
+		var headerParam1 string
+
+		headerParam1, err = runtime.StyleParamWithOptions("simple", false, "webhook-timestamp", params.WebhookTimestamp, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-timestamp", headerParam1)
+
+		var headerParam2 string
+
+		headerParam2, err = runtime.StyleParamWithOptions("simple", false, "webhook-signature", params.WebhookSignature, runtime.StyleParamOptions{ParamLocation: runtime.ParamLocationHeader, Type: "string", Format: ""})
+		if err != nil {
+			return nil, err
+		}
+
+		req.Header.Set("webhook-signature", headerParam2)
+
+	}
+	return req, nil
 }

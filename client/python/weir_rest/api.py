@@ -617,16 +617,16 @@ class JobsApi:
             body=new_job,
         )
 
-    def enqueue_jobs(self, job_batch: JobBatch) -> EnqueuedJobs:
+    def enqueue_jobs(self, job_batch: JobBatch, *, idempotency_key: Optional[str] = None) -> EnqueuedJobs:
         """Enqueue many jobs.
 
-        Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+        Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
         """
         return self.client.call(
             "POST", "/v1/jobs/batch", "EnqueuedJobs",
             path={},
             query={},
-            headers={},
+            headers={"Idempotency-Key": idempotency_key},
             body=job_batch,
         )
 
@@ -825,13 +825,13 @@ class JobsApi:
             body=retry_request,
         )
 
-    def stream_events(self, *, queue: Optional[str] = None, kind: Optional[str] = None, job_id: Optional[str] = None, workflow_id: Optional[str] = None, event: Optional[list[str]] = None, last_event_id: Optional[str] = None) -> StreamedEvent:
+    def stream_events(self, *, queue: Optional[str] = None, kind: Optional[str] = None, job_id: Optional[str] = None, workflow_id: Optional[str] = None, event: Optional[list[str]] = None, last_event_id: Optional[str] = None) -> str:
         """Stream events.
 
         An endless stream of server-sent events: what happens to jobs, oldest first, within about a quarter of a second of the commit. Each has an `id` to resume from (`Last-Event-ID`), an `event` and, as `data`, the Event as JSON. A comment every 15 s shows that the stream is alive. A stream that cannot keep up is closed: reconnect and resume from the last `id`. Around a resumption an event may come twice.  `started` is sent for jobs that run for more than a moment; every end has `attempt` and `worker` too. Changes of workers and circuit breakers are sent within a second while the stream is open, and cannot be resumed.
         """
         return self.client.call(
-            "GET", "/v1/events", "StreamedEvent",
+            "GET", "/v1/events", "str",
             path={},
             query={"queue": queue, "kind": kind, "job_id": job_id, "workflow_id": workflow_id, "event": event},
             headers={"Last-Event-ID": last_event_id},

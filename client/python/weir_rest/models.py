@@ -40,6 +40,7 @@ Facet = Literal["state", "queue", "kind", "error_type", "tenant", "worker", "tag
 GapPolicy = Literal["run_after", "skip"]
 GraphEdgeKind = Literal["dependency", "compensation"]
 HealthStatus = Literal["ok"]
+HeldReason = Literal["dependency", "line", "breaker", "signal", "timer", "workflow"]
 JobSort = Literal["-id", "-finished_at", "finished_at", "-run_seconds", "run_seconds", "-wait_seconds", "wait_seconds", "-attempt", "attempt", "-priority", "priority"]
 JobState = Literal["held", "scheduled", "retryable", "available", "running", "completed", "cancelled", "dead"]
 KeyKind = Literal["key", "cert", "oidc"]
@@ -68,6 +69,7 @@ StoredOperationState = Literal["pending", "running", "completed", "cancelled"]
 SummaryStatus = Literal["ok", "failing"]
 TimeoutPolicy = Literal["fail", "continue", "skip"]
 UniqueScope = Literal["active", "ttl"]
+WebhookEvent = Literal["enqueued", "completed", "cancelled", "dead", "failed", "timed_out", "lost", "snoozed", "released", "cancel_requested", "edited", "retried", "redriven", "purged", "routed", "let_through", "rerouted", "postponed", "substituted", "replayed"]
 Weekday = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
 WhileOpenPolicy = Literal["hold", "reroute", "complete_last_result", "complete_default", "degraded", "throttle", "postpone"]
 WorkerBeatState = Literal["active", "paused", "draining"]
@@ -105,7 +107,7 @@ class AckError:
     field: str  # The field of the ack that is wrong.
     message: str  # What is wrong with it. It does not quote the value.
 
-@body(error=("error", "AckError"), id=("id", "str"), run_at=("run_at", "datetime"), state=("state", "str"), status=("status", "AckStatus"))
+@body(error=("error", "AckError"), id=("id", "str"), run_at=("run_at", "datetime"), state=("state", "JobState"), status=("status", "AckStatus"))
 @dataclass
 class AckResult:
     """AckResult of the REST API."""
@@ -114,7 +116,7 @@ class AckResult:
     status: AckStatus  # ok, or why nothing changed.
     error: Optional[AckError] = None  # With invalid: what is wrong with the ack.
     run_at: Optional[datetime] = None  # When it is tried again, if it is retryable.
-    state: Optional[str] = None  # The job's new state, if it was a fail.
+    state: Optional[JobState] = None  # The job's new state, if it was a fail.
 
 @body(results=("results", "list[AckResult]"))
 @dataclass
@@ -146,12 +148,12 @@ class AddedSteps:
 
     job_ids: list[str]  # Their jobs, in the order given.
 
-@body(acknowledged_at=("acknowledged_at", "datetime"), acknowledged_by=("acknowledged_by", "str"), clear_since=("clear_since", "datetime"), condition=("condition", "str"), facts=("facts", "dict[str, object]"), highest=("highest", "float"), id=("id", "str"), note=("note", "str"), opened_at=("opened_at", "datetime"), resolved_at=("resolved_at", "datetime"), resolved_because=("resolved_because", "AlertResolution"), rule=("rule", "str"), severity=("severity", "AlertSeverity"), since=("since", "datetime"), state=("state", "AlertState"), subject=("subject", "str"), subject_kind=("subject_kind", "AlertSubjectKind"), summary=("summary", "str"), tenant=("tenant", "str"), threshold=("threshold", "float"), value=("value", "float"))
+@body(acknowledged_at=("acknowledged_at", "datetime"), acknowledged_by=("acknowledged_by", "str"), clear_since=("clear_since", "datetime"), condition=("condition", "AlertCondition"), facts=("facts", "dict[str, object]"), highest=("highest", "float"), id=("id", "str"), note=("note", "str"), opened_at=("opened_at", "datetime"), resolved_at=("resolved_at", "datetime"), resolved_because=("resolved_because", "AlertResolution"), rule=("rule", "str"), severity=("severity", "AlertSeverity"), since=("since", "datetime"), state=("state", "AlertState"), subject=("subject", "str"), subject_kind=("subject_kind", "AlertSubjectKind"), summary=("summary", "str"), tenant=("tenant", "str"), threshold=("threshold", "float"), value=("value", "float"))
 @dataclass
 class Alert:
     """Alert of the REST API."""
 
-    condition: str  # What was measured.
+    condition: AlertCondition  # What was measured.
     facts: dict[str, object]  # More about the subject when it opened, such as waiting, running and oldest_seconds of a queue.
     highest: float  # The highest value so far.
     id: str  # Names it; grows with time.
@@ -182,13 +184,13 @@ class AlertCounts:
     info: int  # Of severity info.
     warning: int  # Of severity warning.
 
-@body(critical=("critical", "int"), day=("day", "date"), info=("info", "int"), opened=("opened", "int"), warning=("warning", "int"))
+@body(critical=("critical", "int"), day=("day", "str"), info=("info", "int"), opened=("opened", "int"), warning=("warning", "int"))
 @dataclass
 class AlertDay:
     """AlertDay of the REST API."""
 
     critical: int  # Of severity critical.
-    day: date  # The day in UTC.
+    day: str  # The day in UTC.
     info: int  # Of severity info.
     opened: int  # Alerts that opened.
     warning: int  # Of severity warning.
@@ -217,13 +219,13 @@ class AlertDeliveryPage:
     items: list[AlertDelivery]  # The deliveries, newest first.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
 
-@body(action=("action", "AlertAction"), alert_id=("alert_id", "str"), at=("at", "datetime"), condition=("condition", "str"), held_until=("held_until", "datetime"), notify=("notify", "list[str]"), rule=("rule", "str"), severity=("severity", "AlertSeverity"), since=("since", "datetime"), subject=("subject", "str"), subject_kind=("subject_kind", "AlertSubjectKind"), summary=("summary", "str"), tenant=("tenant", "str"), threshold=("threshold", "float"), value=("value", "float"))
+@body(action=("action", "AlertAction"), alert_id=("alert_id", "str"), at=("at", "datetime"), condition=("condition", "AlertCondition"), held_until=("held_until", "datetime"), notify=("notify", "list[str]"), rule=("rule", "str"), severity=("severity", "AlertSeverity"), since=("since", "datetime"), subject=("subject", "str"), subject_kind=("subject_kind", "AlertSubjectKind"), summary=("summary", "str"), tenant=("tenant", "str"), threshold=("threshold", "float"), value=("value", "float"))
 @dataclass
 class AlertFinding:
     """AlertFinding of the REST API."""
 
     action: AlertAction  # open: an alert would open now. wait: it holds for less than for_seconds. cooldown: an alert of the subject opened a short time ago. full: the rule has 100 alerts. active: it has an alert. clearing: it has one, and the value is clear.
-    condition: str  # What was measured.
+    condition: AlertCondition  # What was measured.
     notify: list[str]  # The targets that are told.
     rule: str  # The rule; unsaved: the one of the request.
     severity: AlertSeverity  # How bad it is.
@@ -244,6 +246,34 @@ class AlertFindings:
     """AlertFindings of the REST API."""
 
     items: list[AlertFinding]  # A finding for each subject for which a condition holds, or that has an alert, by rule; at most 1,000.
+
+@body(acknowledged_at=("acknowledged_at", "datetime"), acknowledged_by=("acknowledged_by", "str"), alert_id=("alert_id", "str"), condition=("condition", "AlertCondition"), description=("description", "str"), event=("event", "AlertEvent"), facts=("facts", "dict[str, object]"), link=("link", "str"), note=("note", "str"), opened_at=("opened_at", "datetime"), resolved_at=("resolved_at", "datetime"), resolved_because=("resolved_because", "AlertResolution"), rule=("rule", "str"), severity=("severity", "AlertSeverity"), since=("since", "datetime"), state=("state", "AlertState"), subject=("subject", "str"), subject_kind=("subject_kind", "AlertSubjectKind"), summary=("summary", "str"), tenant=("tenant", "str"), threshold=("threshold", "float"), value=("value", "float"))
+@dataclass
+class AlertMessage:
+    """AlertMessage of the REST API."""
+
+    event: AlertEvent  # What happened.
+    severity: AlertSeverity  # How bad it is.
+    summary: str  # What is wrong, in a sentence.
+    acknowledged_at: Optional[datetime] = None  # When someone acknowledged it.
+    acknowledged_by: Optional[str] = None  # Who acknowledged it.
+    alert_id: Optional[str] = None  # The alert; a test has none.
+    condition: Optional[AlertCondition] = None  # What was measured.
+    description: Optional[str] = None  # What the rule says about it.
+    facts: Optional[dict[str, object]] = None  # More about the subject.
+    link: Optional[str] = None  # Where people see the alert.
+    note: Optional[str] = None  # What they wrote.
+    opened_at: Optional[datetime] = None  # When the alert opened.
+    resolved_at: Optional[datetime] = None  # When it was over.
+    resolved_because: Optional[AlertResolution] = None  # Why it was over.
+    rule: Optional[str] = None  # The rule that it is of.
+    since: Optional[datetime] = None  # Since when the condition has held.
+    state: Optional[AlertState] = None  # The alert's state.
+    subject: Optional[str] = None  # What it is about.
+    subject_kind: Optional[AlertSubjectKind] = None  # What kind of thing it is about.
+    tenant: Optional[str] = None  # The tenant of the rule.
+    threshold: Optional[float] = None  # The threshold of the rule.
+    value: Optional[float] = None  # What was measured.
 
 @body(items=("items", "list[Alert]"), next_cursor=("next_cursor", "str"))
 @dataclass
@@ -283,7 +313,7 @@ class AlertRule:
     unlisted: Optional[int] = None  # Subjects for which the condition holds too, but which have no alert, as there are 100.
     window_seconds: Optional[int] = None  # With failure_ratio, dead_letters, schedule_missed and workflow_late: of which time before now things are counted. Defaults to 3600.
 
-@body(clear_seconds=("clear_seconds", "int"), condition=("condition", "AlertCondition"), cooldown_seconds=("cooldown_seconds", "int"), description=("description", "str"), enabled=("enabled", "bool"), for_seconds=("for_seconds", "int"), kind=("kind", "str"), min_calls=("min_calls", "int"), notify=("notify", "list[str]"), queue=("queue", "str"), quiet=("quiet", "QuietChange"), resolve_threshold=("resolve_threshold", "float"), severity=("severity", "AlertSeverity"), threshold=("threshold", "float"), window_seconds=("window_seconds", "int"))
+@body(clear_seconds=("clear_seconds", "int"), condition=("condition", "AlertCondition"), cooldown_seconds=("cooldown_seconds", "int"), description=("description", "str"), enabled=("enabled", "bool"), for_seconds=("for_seconds", "int"), kind=("kind", "str"), min_calls=("min_calls", "int"), notify=("notify", "list[str]"), queue=("queue", "str"), quiet=("quiet", "QuietChange"), resolve_threshold=("resolve_threshold", "float"), severity=("severity", "str"), threshold=("threshold", "float"), window_seconds=("window_seconds", "int"))
 @dataclass
 class AlertRuleChanges:
     """AlertRuleChanges of the REST API."""
@@ -300,7 +330,7 @@ class AlertRuleChanges:
     queue: Union[str, None, Unset] = UNSET  # Only queues of this name.
     quiet: Optional[QuietChange] = None  # Quiet hours, replaced as a whole; null: none.
     resolve_threshold: Union[float, None, Unset] = UNSET  # An alert resolves once the value is not above this.
-    severity: Union[AlertSeverity, None, Unset] = UNSET  # How bad it is.
+    severity: Union[str, None, Unset] = UNSET  # How bad it is.
     threshold: Union[float, None, Unset] = UNSET  # The condition holds while the value is above this. A new one takes resolve_threshold away.
     window_seconds: Union[int, None, Unset] = UNSET  # Of which time before now things are counted.
 
@@ -361,13 +391,13 @@ class AlertStats:
     resolved: int  # How many of them have resolved.
     rules: list[AlertRuleStats]  # By rule, at most 500, the one with most alerts first.
 
-@body(created_at=("created_at", "datetime"), events=("events", "list[str]"), _from=("from", "str"), host=("host", "str"), kind=("kind", "AlertTargetKind"), name=("name", "str"), port=("port", "int"), secret=("secret", "str"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "EmailEncryption"), to=("to", "list[str]"), updated_at=("updated_at", "datetime"), url=("url", "str"), username=("username", "str"))
+@body(created_at=("created_at", "datetime"), events=("events", "list[AlertTargetEvent]"), _from=("from", "str"), host=("host", "str"), kind=("kind", "AlertTargetKind"), name=("name", "str"), port=("port", "int"), secret=("secret", "str"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "EmailEncryption"), to=("to", "list[str]"), updated_at=("updated_at", "datetime"), url=("url", "str"), username=("username", "str"))
 @dataclass
 class AlertTarget:
     """AlertTarget of the REST API."""
 
     created_at: datetime  # When it was created.
-    events: list[str]  # Of what it is told: opened, acknowledged, resolved.
+    events: list[AlertTargetEvent]  # Of what it is told: opened, acknowledged, resolved.
     kind: AlertTargetKind  # The way.
     name: str  # Its name.
     timeout_seconds: int  # How long an attempt may take.
@@ -382,7 +412,7 @@ class AlertTarget:
     url: Optional[str] = None  # Of PagerDuty: where events are posted.
     username: Optional[str] = None  # Of e-mail: whom to log in as.
 
-@body(events=("events", "list[AlertTargetEvent]"), _from=("from", "str"), host=("host", "str"), password=("password", "str"), port=("port", "int"), routing_key=("routing_key", "str"), secret=("secret", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "EmailEncryption"), to=("to", "list[str]"), url=("url", "str"), username=("username", "str"))
+@body(events=("events", "list[AlertTargetEvent]"), _from=("from", "str"), host=("host", "str"), password=("password", "str"), port=("port", "int"), routing_key=("routing_key", "str"), secret=("secret", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "str"), to=("to", "list[str]"), url=("url", "str"), username=("username", "str"))
 @dataclass
 class AlertTargetChanges:
     """AlertTargetChanges of the REST API."""
@@ -395,7 +425,7 @@ class AlertTargetChanges:
     routing_key: Optional[str] = None  # Of pagerduty: the integration key of a service. Not shown again.
     secret: Optional[str] = None  # Of webhook: the key of its signatures, whsec_ and 24 to 64 bytes in base64. Defaults to a random one, which the answer shows once.
     timeout_seconds: Union[int, None, Unset] = UNSET  # How long an attempt may take. Defaults to 10.
-    tls: Union[EmailEncryption, None, Unset] = UNSET  # Of email: how the connection is encrypted. Defaults to starttls, which is then required.
+    tls: Union[str, None, Unset] = UNSET  # Of email: how the connection is encrypted. Defaults to starttls, which is then required.
     to: Optional[list[str]] = None  # Of email: the recipients.
     url: Optional[str] = None  # Of webhook and slack: where to post, over HTTPS. Not shown again but for its host. Of pagerduty: defaults to https://events.pagerduty.com/v2/enqueue.
     username: Union[str, None, Unset] = UNSET  # Of email: whom to log in as. Goes with password, and not with tls none.
@@ -469,7 +499,7 @@ class AuditPage:
     items: list[AuditEntry]  # The changes, newest first.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
 
-@body(close_after=("close_after", "int"), counts=("counts", "CountedError"), created_at=("created_at", "datetime"), failure_ratio=("failure_ratio", "float"), failure_threshold=("failure_threshold", "int"), half_open_probes=("half_open_probes", "int"), held=("held", "int"), max_open_seconds=("max_open_seconds", "float"), min_calls=("min_calls", "int"), name=("name", "str"), next_probe_at=("next_probe_at", "datetime"), open_seconds=("open_seconds", "float"), openings=("openings", "int"), pinned=("pinned", "bool"), pinned_until=("pinned_until", "datetime"), policy=("policy", "str"), probes=("probes", "int"), queues=("queues", "list[str]"), ramp_factor=("ramp_factor", "float"), ramp_per_second=("ramp_per_second", "float"), recovering=("recovering", "bool"), since=("since", "datetime"), state=("state", "BreakerState"), tenant=("tenant", "str"), times_opened=("times_opened", "int"), while_open=("while_open", "WhileOpen"), window_failed=("window_failed", "int"), window_seconds=("window_seconds", "int"), window_succeeded=("window_succeeded", "int"))
+@body(close_after=("close_after", "int"), counts=("counts", "CountedError"), created_at=("created_at", "datetime"), failure_ratio=("failure_ratio", "float"), failure_threshold=("failure_threshold", "int"), half_open_probes=("half_open_probes", "int"), held=("held", "int"), max_open_seconds=("max_open_seconds", "float"), min_calls=("min_calls", "int"), name=("name", "str"), next_probe_at=("next_probe_at", "datetime"), open_seconds=("open_seconds", "float"), openings=("openings", "int"), pinned=("pinned", "bool"), pinned_until=("pinned_until", "datetime"), policy=("policy", "WhileOpenPolicy"), probes=("probes", "int"), queues=("queues", "list[str]"), ramp_factor=("ramp_factor", "float"), ramp_per_second=("ramp_per_second", "float"), recovering=("recovering", "bool"), since=("since", "datetime"), state=("state", "BreakerState"), tenant=("tenant", "str"), times_opened=("times_opened", "int"), while_open=("while_open", "WhileOpen"), window_failed=("window_failed", "int"), window_seconds=("window_seconds", "int"), window_succeeded=("window_succeeded", "int"))
 @dataclass
 class Breaker:
     """Breaker of the REST API."""
@@ -484,7 +514,7 @@ class Breaker:
     name: str  # Its name: a dependency.
     open_seconds: float  # How long it stays open before the first probe,
     openings: int  # How many times it has opened in a row; the wait grows with it.
-    policy: str  # What happens to its jobs now, unless it is closed.
+    policy: WhileOpenPolicy  # What happens to its jobs now, unless it is closed.
     probes: int  # Probes that are running.
     queues: list[str]  # The queues that use it.
     ramp_factor: float  # which is multiplied by this each second.
@@ -766,7 +796,7 @@ class DeadFilter:
     tag: Optional[str] = None  # Only letters with this tag.
     tenant: Optional[str] = None  # Only letters of this tenant.
 
-@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), died_at=("died_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "str"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
+@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), died_at=("died_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "HeldReason"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
 @dataclass
 class DeadLetter:
     """DeadLetter of the REST API."""
@@ -791,7 +821,7 @@ class DeadLetter:
     duplicate: Optional[bool] = None  # In the answer to an enqueue: the unique key was taken, and this is the job that has it.
     error: Optional[JobError] = None  # Why it is dead: an object with a message.
     finished_at: Optional[datetime] = None  # When it ended.
-    held_reason: Optional[str] = None  # What kind of thing it waits for, if it is held.
+    held_reason: Optional[HeldReason] = None  # What kind of thing it waits for, if it is held.
     lease_expires_at: Optional[datetime] = None  # When it is taken back unless a heartbeat comes, if it is running.
     parent_id: Optional[str] = None  # The job that it belongs to.
     progress: Optional[Progress] = None  # What its worker last said of its progress.
@@ -812,7 +842,7 @@ class DeadLetter:
     worker: Optional[str] = None  # The worker that has it or had it last.
     workflow_id: Optional[str] = None  # The workflow that it is a step of.
 
-@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), died_at=("died_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "str"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeline=("timeline", "list[Moment]"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
+@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), died_at=("died_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "HeldReason"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeline=("timeline", "list[Moment]"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
 @dataclass
 class DeadLetterHistory:
     """DeadLetterHistory of the REST API."""
@@ -838,7 +868,7 @@ class DeadLetterHistory:
     duplicate: Optional[bool] = None  # In the answer to an enqueue: the unique key was taken, and this is the job that has it.
     error: Optional[JobError] = None  # Why it is dead: an object with a message.
     finished_at: Optional[datetime] = None  # When it ended.
-    held_reason: Optional[str] = None  # What kind of thing it waits for, if it is held.
+    held_reason: Optional[HeldReason] = None  # What kind of thing it waits for, if it is held.
     lease_expires_at: Optional[datetime] = None  # When it is taken back unless a heartbeat comes, if it is running.
     parent_id: Optional[str] = None  # The job that it belongs to.
     progress: Optional[Progress] = None  # What its worker last said of its progress.
@@ -1011,13 +1041,14 @@ class DryRunJob:
     state: Optional[DryRunState] = None  # The state that it would have; absent if it would not be stored.
     tenant: Optional[str] = None  # On whose behalf it would run.
 
-@body(duplicates=("duplicates", "int"), ids=("ids", "list[str]"))
+@body(duplicate_at=("duplicate_at", "list[int]"), duplicates=("duplicates", "int"), ids=("ids", "list[str]"))
 @dataclass
 class EnqueuedJobs:
     """EnqueuedJobs of the REST API."""
 
     duplicates: int  # How many of them are duplicates.
     ids: list[str]  # The ids, in the order of the jobs. A duplicate has the id of the job that holds its unique key.
+    duplicate_at: Optional[list[int]] = None  # Which of them are duplicates: their places in the list, from 0. Absent if there are none.
 
 @body(definition=("definition", "AlertSettings"), rule=("rule", "str"))
 @dataclass
@@ -1056,6 +1087,30 @@ class ExportRequest:
     by: Optional[str] = None  # Who started it; stored with the operation.
     format: Optional[ExportFormat] = None  # JSON lines, or CSV with a header. Defaults to ndjson.
     limit: Optional[int] = None  # Maximum number of jobs, lowest ids first. Defaults to 1000000.
+
+@body(args=("args", "object"), attempt=("attempt", "int"), created_at=("created_at", "datetime"), error=("error", "JobError"), finished_at=("finished_at", "datetime"), id=("id", "str"), kind=("kind", "str"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), priority=("priority", "int"), queue=("queue", "str"), result=("result", "object"), run_at=("run_at", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), tags=("tags", "list[str]"), tenant=("tenant", "str"), worker=("worker", "str"))
+@dataclass
+class ExportedJob:
+    """ExportedJob of the REST API."""
+
+    args: Optional[object]  # What it should do it with: any JSON.
+    attempt: int  # Attempts made.
+    created_at: datetime  # When it was enqueued.
+    id: str  # The job.
+    kind: str  # What the worker should do.
+    max_attempts: int  # After this many failed attempts it is dead.
+    metadata: dict[str, object]  # What its producer wanted to keep with it.
+    priority: int  # 1 to 10.
+    queue: str  # Its queue.
+    state: JobState  # Where it is in its life.
+    tags: list[str]  # Its tags.
+    error: Optional[JobError] = None  # Why it is dead.
+    finished_at: Optional[datetime] = None  # When it ended.
+    result: Union[object, None, Unset] = UNSET  # What its worker gave as the result: any JSON.
+    run_at: Optional[datetime] = None  # When it is to run, if it was scheduled.
+    started_at: Optional[datetime] = None  # When its last attempt began.
+    tenant: Optional[str] = None  # Its tenant.
+    worker: Optional[str] = None  # The worker that holds it or held it last.
 
 @body(count=("count", "int"), value=("value", "str"))
 @dataclass
@@ -1204,7 +1259,7 @@ class GraphEdge:
     kind: GraphEdgeKind  # compensation: the second undoes the first.
     to: str  # The name of a step that waits for it.
 
-@body(child_workflow_id=("child_workflow_id", "str"), copied_from=("copied_from", "str"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "str"), job_id=("job_id", "str"), kind=("kind", "str"), name=("name", "str"), needs=("needs", "DependencyNeed"), started_at=("started_at", "datetime"), state=("state", "JobState"))
+@body(child_workflow_id=("child_workflow_id", "str"), copied_from=("copied_from", "str"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "HeldReason"), job_id=("job_id", "str"), kind=("kind", "str"), name=("name", "str"), needs=("needs", "DependencyNeed"), started_at=("started_at", "datetime"), state=("state", "JobState"))
 @dataclass
 class GraphNode:
     """GraphNode of the REST API."""
@@ -1217,7 +1272,7 @@ class GraphNode:
     child_workflow_id: Optional[str] = None  # The workflow that it started.
     copied_from: Optional[str] = None  # In a fork: the job whose result it has.
     finished_at: Optional[datetime] = None  # When it ended.
-    held_reason: Optional[str] = None  # What it waits for, if it is held.
+    held_reason: Optional[HeldReason] = None  # What it waits for, if it is held.
     started_at: Optional[datetime] = None  # When its last attempt, or its wait, began.
 
 @body(status=("status", "HealthStatus"))
@@ -1290,7 +1345,7 @@ class Info:
     version: str  # The version of weir.
     database_version: Optional[str] = None  # The version of PostgreSQL; absent if the database does not answer.
 
-@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "str"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
+@body(args=("args", "object"), attempt=("attempt", "int"), breaker=("breaker", "str"), cancel_requested=("cancel_requested", "bool"), concurrency_key=("concurrency_key", "str"), created_at=("created_at", "datetime"), duplicate=("duplicate", "bool"), error=("error", "JobError"), errors=("errors", "list[AttemptError]"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "HeldReason"), id=("id", "str"), kind=("kind", "str"), lease_expires_at=("lease_expires_at", "datetime"), max_attempts=("max_attempts", "int"), metadata=("metadata", "dict[str, object]"), parent_id=("parent_id", "str"), priority=("priority", "int"), progress=("progress", "Progress"), queue=("queue", "str"), redriven_by=("redriven_by", "str"), redrives=("redrives", "int"), replay_of=("replay_of", "str"), result=("result", "object"), result_ttl_seconds=("result_ttl_seconds", "int"), result_until=("result_until", "datetime"), retry=("retry", "RetryPolicy"), run_at=("run_at", "datetime"), schedule=("schedule", "str"), slot=("slot", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), step=("step", "str"), tags=("tags", "list[str]"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), unique_key=("unique_key", "str"), worker=("worker", "str"), workflow_id=("workflow_id", "str"))
 @dataclass
 class Job:
     """Job of the REST API."""
@@ -1314,7 +1369,7 @@ class Job:
     duplicate: Optional[bool] = None  # In the answer to an enqueue: the unique key was taken, and this is the job that has it.
     error: Optional[JobError] = None  # Why it is dead: an object with a message.
     finished_at: Optional[datetime] = None  # When it ended.
-    held_reason: Optional[str] = None  # What kind of thing it waits for, if it is held.
+    held_reason: Optional[HeldReason] = None  # What kind of thing it waits for, if it is held.
     lease_expires_at: Optional[datetime] = None  # When it is taken back unless a heartbeat comes, if it is running.
     parent_id: Optional[str] = None  # The job that it belongs to.
     progress: Optional[Progress] = None  # What its worker last said of its progress.
@@ -1524,6 +1579,15 @@ class LinePage:
     items: list[Line]  # The lines with jobs that wait or are in flight.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
 
+@body(dropped=("dropped", "int"), job_id=("job_id", "str"), state=("state", "str"))
+@dataclass
+class LogEnd:
+    """LogEnd of the REST API."""
+
+    dropped: int  # How many lines were dropped because the log was full.
+    job_id: str  # The job.
+    state: str  # How it ended: completed, cancelled or dead; removed if it is gone.
+
 @body(at=("at", "datetime"), attempt=("attempt", "int"), dropped=("dropped", "int"), fields=("fields", "dict[str, object]"), level=("level", "LogLevel"), message=("message", "str"), number=("number", "int"))
 @dataclass
 class LogLine:
@@ -1560,6 +1624,14 @@ class LogResult:
 
     dropped: int  # How many were dropped, because the log is full.
     stored: int  # How many lines were stored: the first ones.
+
+@body(message=("message", "str"), type=("type", "str"))
+@dataclass
+class MessageError:
+    """MessageError of the REST API."""
+
+    message: Optional[str] = None  # With error_text: its first 200 characters.
+    type: Optional[str] = None  # The class of the error.
 
 @body(at=("at", "datetime"), attempt=("attempt", "int"), cause=("cause", "str"), detail=("detail", "dict[str, object]"), event=("event", "str"), run_at=("run_at", "datetime"), worker=("worker", "str"))
 @dataclass
@@ -1604,7 +1676,7 @@ class NewAlertRule:
     threshold: Optional[float] = None  # The condition holds while the value is above this. Defaults to a number that depends on the condition; database_size has none.
     window_seconds: Optional[int] = None  # With failure_ratio, dead_letters, schedule_missed and workflow_late: of which time before now things are counted. Defaults to 3600.
 
-@body(events=("events", "list[AlertTargetEvent]"), _from=("from", "str"), host=("host", "str"), kind=("kind", "AlertTargetKind"), name=("name", "str"), password=("password", "str"), port=("port", "int"), routing_key=("routing_key", "str"), secret=("secret", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "EmailEncryption"), to=("to", "list[str]"), url=("url", "str"), username=("username", "str"))
+@body(events=("events", "list[AlertTargetEvent]"), _from=("from", "str"), host=("host", "str"), kind=("kind", "AlertTargetKind"), name=("name", "str"), password=("password", "str"), port=("port", "int"), routing_key=("routing_key", "str"), secret=("secret", "str"), timeout_seconds=("timeout_seconds", "int"), tls=("tls", "str"), to=("to", "list[str]"), url=("url", "str"), username=("username", "str"))
 @dataclass
 class NewAlertTarget:
     """NewAlertTarget of the REST API."""
@@ -1619,7 +1691,7 @@ class NewAlertTarget:
     routing_key: Optional[str] = None  # Of pagerduty: the integration key of a service. Not shown again.
     secret: Optional[str] = None  # Of webhook: the key of its signatures, whsec_ and 24 to 64 bytes in base64. Defaults to a random one, which the answer shows once.
     timeout_seconds: Union[int, None, Unset] = UNSET  # How long an attempt may take. Defaults to 10.
-    tls: Union[EmailEncryption, None, Unset] = UNSET  # Of email: how the connection is encrypted. Defaults to starttls, which is then required.
+    tls: Union[str, None, Unset] = UNSET  # Of email: how the connection is encrypted. Defaults to starttls, which is then required.
     to: Optional[list[str]] = None  # Of email: the recipients.
     url: Optional[str] = None  # Of webhook and slack: where to post, over HTTPS. Not shown again but for its host. Of pagerduty: defaults to https://events.pagerduty.com/v2/enqueue.
     username: Union[str, None, Unset] = UNSET  # Of email: whom to log in as. Goes with password, and not with tls none.
@@ -1734,12 +1806,12 @@ class NewStep:
     wait_for: Optional[WaitFor] = None  # In place of a kind: wait for a signal, or a time.
     workflow: Optional[NewWorkflow] = None  # In place of a kind: submit this workflow, and end as it ends.
 
-@body(disable_after_seconds=("disable_after_seconds", "int"), error_text=("error_text", "bool"), events=("events", "list[str]"), kinds=("kinds", "list[str]"), name=("name", "str"), queues=("queues", "list[str]"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
+@body(disable_after_seconds=("disable_after_seconds", "int"), error_text=("error_text", "bool"), events=("events", "list[WebhookEvent]"), kinds=("kinds", "list[str]"), name=("name", "str"), queues=("queues", "list[str]"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
 @dataclass
 class NewWebhook:
     """NewWebhook of the REST API."""
 
-    events: list[str]  # The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, replayed, cancel_requested.
+    events: list[WebhookEvent]  # The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, replayed, cancel_requested.
     name: str  # The name.
     url: str  # Where to post events, over HTTPS.
     disable_after_seconds: Optional[int] = None  # Disable the webhook after this long without a successful attempt. Defaults to 259200, three days.
@@ -1789,12 +1861,12 @@ class Operation:
     rate_per_second: Optional[float] = None  # The highest rate per second; absent: no limit.
     started_at: Optional[datetime] = None  # When its first batch began.
 
-@body(format=("format", "str"), limit=("limit", "int"), priority=("priority", "int"), reset_attempts=("reset_attempts", "bool"))
+@body(format=("format", "ExportFormat"), limit=("limit", "int"), priority=("priority", "int"), reset_attempts=("reset_attempts", "bool"))
 @dataclass
 class OperationOptions:
     """OperationOptions of the REST API."""
 
-    format: Optional[str] = None  # For export_jobs: ndjson or csv.
+    format: Optional[ExportFormat] = None  # For export_jobs: ndjson or csv.
     limit: Optional[int] = None  # For export_jobs: the most jobs to export.
     priority: Optional[int] = None  # For bulk_reprioritise: the new priority.
     reset_attempts: Optional[bool] = None  # For bulk_retry: attempts are counted from 0.
@@ -2320,7 +2392,7 @@ class Schedule:
     waiting_for: Optional[str] = None  # The job or workflow that must end before the next slot fires.
     workflow: Optional[NewWorkflow] = None  # The workflow that each slot submits; placeholders are filled in as in a job.
 
-@body(anchor=("anchor", "datetime"), at=("at", "datetime"), cron=("cron", "str"), dst_gap=("dst_gap", "GapPolicy"), dst_overlap=("dst_overlap", "SkippedOverlap"), ends_at=("ends_at", "datetime"), every_seconds=("every_seconds", "int"), jitter_seconds=("jitter_seconds", "int"), job=("job", "NewJob"), max_runs=("max_runs", "int"), misfire=("misfire", "MisfirePolicy"), misfire_limit=("misfire_limit", "int"), overlap=("overlap", "OverlapPolicy"), paused=("paused", "bool"), starts_at=("starts_at", "datetime"), timezone=("timezone", "str"), workflow=("workflow", "NewWorkflow"))
+@body(anchor=("anchor", "datetime"), at=("at", "datetime"), cron=("cron", "str"), dst_gap=("dst_gap", "str"), dst_overlap=("dst_overlap", "str"), ends_at=("ends_at", "datetime"), every_seconds=("every_seconds", "int"), jitter_seconds=("jitter_seconds", "int"), job=("job", "NewJob"), max_runs=("max_runs", "int"), misfire=("misfire", "str"), misfire_limit=("misfire_limit", "int"), overlap=("overlap", "str"), paused=("paused", "bool"), starts_at=("starts_at", "datetime"), timezone=("timezone", "str"), workflow=("workflow", "NewWorkflow"))
 @dataclass
 class ScheduleChanges:
     """ScheduleChanges of the REST API."""
@@ -2328,16 +2400,16 @@ class ScheduleChanges:
     anchor: Optional[datetime] = None  # With every_seconds: one of its slots.
     at: Optional[datetime] = None  # The one slot.
     cron: Optional[str] = None  # A cron expression.
-    dst_gap: Union[GapPolicy, None, Unset] = UNSET  # Local times skipped by DST.
-    dst_overlap: Union[SkippedOverlap, None, Unset] = UNSET  # Local times repeated by DST.
+    dst_gap: Union[str, None, Unset] = UNSET  # Local times skipped by DST.
+    dst_overlap: Union[str, None, Unset] = UNSET  # Local times repeated by DST.
     ends_at: Union[datetime, None, Unset] = UNSET  # No slot at or after this time.
     every_seconds: Optional[int] = None  # Seconds between slots.
     jitter_seconds: Union[int, None, Unset] = UNSET  # Maximum random delay of each slot.
     job: Optional[NewJob] = None  # The job that each slot creates, replaced as a whole.
     max_runs: Union[int, None, Unset] = UNSET  # Number of jobs after which the schedule is finished.
-    misfire: Union[MisfirePolicy, None, Unset] = UNSET  # Slots that did not fire within a minute.
+    misfire: Union[str, None, Unset] = UNSET  # Slots that did not fire within a minute.
     misfire_limit: Union[int, None, Unset] = UNSET  # With misfire all: the maximum number of late slots.
-    overlap: Union[OverlapPolicy, None, Unset] = UNSET  # When the job of an earlier run has not ended.
+    overlap: Union[str, None, Unset] = UNSET  # When the job of an earlier run has not ended.
     paused: Optional[bool] = None  # Whether it is paused.
     starts_at: Union[datetime, None, Unset] = UNSET  # No slot before this time.
     timezone: Union[str, None, Unset] = UNSET  # The time zone of cron.
@@ -2566,24 +2638,6 @@ class StartWorkflowRequest:
     token: str  # The token from the claim.
     workflow: NewWorkflow  # The workflow.
 
-@body(data=("data", "Event"), event=("event", "str"), id=("id", "str"))
-@dataclass
-class StreamedEvent:
-    """StreamedEvent of the REST API."""
-
-    data: Event  # The event.
-    event: str  # What happened.
-    id: str  # Send it as Last-Event-ID to resume after this event.
-
-@body(data=("data", "LogLine"), event=("event", "str"), id=("id", "str"))
-@dataclass
-class StreamedLogLine:
-    """StreamedLogLine of the REST API."""
-
-    data: LogLine  # The line.
-    event: str  # line; or end, whose data are job_id, state and dropped.
-    id: str  # The number of the line. Send it as Last-Event-ID to resume after it.
-
 @body(bytes=("bytes", "int"), created_at=("created_at", "datetime"), enqueue_burst=("enqueue_burst", "int"), enqueues_per_second=("enqueues_per_second", "float"), exact=("exact", "bool"), max_bytes=("max_bytes", "int"), max_waiting=("max_waiting", "int"), tenant=("tenant", "str"), waiting=("waiting", "int"))
 @dataclass
 class Tenant:
@@ -2811,7 +2865,7 @@ class WaitingIn:
     paused: bool  # Claims take nothing from it.
     queue: str  # The queue.
 
-@body(created_at=("created_at", "datetime"), disable_after_seconds=("disable_after_seconds", "int"), disabled_at=("disabled_at", "datetime"), disabled_reason=("disabled_reason", "str"), enabled=("enabled", "bool"), error_text=("error_text", "bool"), events=("events", "list[str]"), failing_since=("failing_since", "datetime"), kinds=("kinds", "list[str]"), name=("name", "str"), old_secret_until=("old_secret_until", "datetime"), pending=("pending", "int"), queues=("queues", "list[str]"), secret=("secret", "str"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
+@body(created_at=("created_at", "datetime"), disable_after_seconds=("disable_after_seconds", "int"), disabled_at=("disabled_at", "datetime"), disabled_reason=("disabled_reason", "str"), enabled=("enabled", "bool"), error_text=("error_text", "bool"), events=("events", "list[WebhookEvent]"), failing_since=("failing_since", "datetime"), kinds=("kinds", "list[str]"), name=("name", "str"), old_secret_until=("old_secret_until", "datetime"), pending=("pending", "int"), queues=("queues", "list[str]"), secret=("secret", "str"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
 @dataclass
 class Webhook:
     """Webhook of the REST API."""
@@ -2820,7 +2874,7 @@ class Webhook:
     disable_after_seconds: int  # It is disabled when every attempt has failed for this long.
     enabled: bool  # It gets events.
     error_text: bool  # It gets the first 200 characters of an error's message, not only the type.
-    events: list[str]  # Which events it gets.
+    events: list[WebhookEvent]  # Which events it gets.
     kinds: list[str]  # Only of jobs of these kinds; empty: of all.
     name: str  # Its name.
     pending: int  # Deliveries that are still to be made.
@@ -2834,18 +2888,34 @@ class Webhook:
     secret: Optional[str] = None  # The key of its signatures. Shown once: when the webhook is created, and when its secret is rotated.
     tenant: Optional[str] = None  # The tenant that it belongs to, and of whose jobs alone it gets events.
 
-@body(disable_after_seconds=("disable_after_seconds", "int"), error_text=("error_text", "bool"), events=("events", "list[str]"), kinds=("kinds", "list[str]"), queues=("queues", "list[str]"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
+@body(disable_after_seconds=("disable_after_seconds", "int"), error_text=("error_text", "bool"), events=("events", "list[WebhookEvent]"), kinds=("kinds", "list[str]"), queues=("queues", "list[str]"), timeout_seconds=("timeout_seconds", "int"), url=("url", "str"))
 @dataclass
 class WebhookEdit:
     """WebhookEdit of the REST API."""
 
     disable_after_seconds: Optional[int] = None  # The webhook is disabled when every attempt has failed for this long.
     error_text: Optional[bool] = None  # Send the first 200 characters of an error's message, not only its type.
-    events: Optional[list[str]] = None  # Which events to send.
+    events: Optional[list[WebhookEvent]] = None  # Which events to send.
     kinds: Optional[list[str]] = None  # Only of jobs of these kinds; empty: of all.
     queues: Optional[list[str]] = None  # Only of jobs of these queues; empty: of all.
     timeout_seconds: Optional[int] = None  # How long the receiver may take to answer.
     url: Optional[str] = None  # Where to post events, over HTTPS.
+
+@body(at=("at", "datetime"), attempt=("attempt", "int"), error=("error", "MessageError"), event=("event", "str"), id=("id", "str"), job_id=("job_id", "str"), kind=("kind", "str"), queue=("queue", "str"), run_at=("run_at", "datetime"), worker=("worker", "str"))
+@dataclass
+class WebhookMessage:
+    """WebhookMessage of the REST API."""
+
+    at: datetime  # When it happened, by the database's clock.
+    event: str  # What happened: one of the webhook's events, or test.
+    id: str  # The id of the event, the same in each attempt and in the header webhook-id.
+    attempt: Optional[int] = None  # Attempts made by then.
+    error: Optional[MessageError] = None  # With failed and dead: the error of the attempt.
+    job_id: Optional[str] = None  # The job; a test has none.
+    kind: Optional[str] = None  # The job's kind.
+    queue: Optional[str] = None  # The job's queue.
+    run_at: Optional[datetime] = None  # When the job becomes available, if it was scheduled.
+    worker: Optional[str] = None  # The worker that ran the job.
 
 @body(items=("items", "list[Webhook]"), next_cursor=("next_cursor", "str"))
 @dataclass
@@ -3079,7 +3149,7 @@ class WorkflowStatsPart:
     until: datetime  # Its end.
     workflows: list[WorkflowsEnds]  # The fifty names with most of them, the most first.
 
-@body(added_by=("added_by", "str"), attempt=("attempt", "int"), child_workflow_id=("child_workflow_id", "str"), compensates=("compensates", "str"), compensation=("compensation", "str"), copied_from=("copied_from", "str"), depends_on=("depends_on", "list[str]"), error=("error", "JobError"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "str"), job_id=("job_id", "str"), kind=("kind", "str"), max_attempts=("max_attempts", "int"), name=("name", "str"), needs=("needs", "DependencyNeed"), on_failure=("on_failure", "str"), progress=("progress", "Progress"), queue=("queue", "str"), result=("result", "object"), run_at=("run_at", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), wait_for=("wait_for", "WaitFor"), worker=("worker", "str"))
+@body(added_by=("added_by", "str"), attempt=("attempt", "int"), child_workflow_id=("child_workflow_id", "str"), compensates=("compensates", "str"), compensation=("compensation", "str"), copied_from=("copied_from", "str"), depends_on=("depends_on", "list[str]"), error=("error", "JobError"), finished_at=("finished_at", "datetime"), held_reason=("held_reason", "HeldReason"), job_id=("job_id", "str"), kind=("kind", "str"), max_attempts=("max_attempts", "int"), name=("name", "str"), needs=("needs", "DependencyNeed"), on_failure=("on_failure", "CompensationPolicy"), progress=("progress", "Progress"), queue=("queue", "str"), result=("result", "object"), run_at=("run_at", "datetime"), started_at=("started_at", "datetime"), state=("state", "JobState"), wait_for=("wait_for", "WaitFor"), worker=("worker", "str"))
 @dataclass
 class WorkflowStep:
     """WorkflowStep of the REST API."""
@@ -3100,8 +3170,8 @@ class WorkflowStep:
     copied_from: Optional[str] = None  # In a fork: the job whose result it has.
     error: Optional[JobError] = None  # Why it is dead, or was skipped: an object with a message.
     finished_at: Optional[datetime] = None  # When it ended.
-    held_reason: Optional[str] = None  # What it waits for, if it is held: dependency, signal, timer, workflow, line or breaker.
-    on_failure: Optional[str] = None  # What follows when it dies, where it says so itself.
+    held_reason: Optional[HeldReason] = None  # What it waits for, if it is held: dependency, signal, timer, workflow, line or breaker.
+    on_failure: Optional[CompensationPolicy] = None  # What follows when it dies, where it says so itself.
     progress: Optional[Progress] = None  # What its worker last said of its progress.
     result: Union[object, None, Unset] = UNSET  # What came of it: any JSON.
     run_at: Optional[datetime] = None  # When it becomes available, if it is scheduled or retryable.

@@ -807,7 +807,7 @@ export interface paths {
         put?: never;
         /**
          * Enqueue many jobs
-         * @description Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way.
+         * @description Stores up to 10,000 jobs in one transaction: all of them, or none if one is invalid. This is by far the fastest way. A repeated request with the same jobs and the same `Idempotency-Key` stores nothing, and gets the ids of the first.
          */
         post: operations["enqueueJobs"];
         delete?: never;
@@ -2707,7 +2707,48 @@ export interface paths {
         trace?: never;
     };
 }
-export type webhooks = Record<string, never>;
+export interface webhooks {
+    alert: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An alert
+         * @description Sent to an alert target of kind webhook when an alert opens, is acknowledged or resolves, at least once. It is signed as Standard Webhooks says.
+         */
+        post: operations["receiveAlert"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    job: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * An event of a job
+         * @description Sent to a webhook for each of its events, at least once. Answer with a status of 200 to 299; anything else is tried again. An answer of 410 disables the webhook. It is signed as Standard Webhooks says.
+         */
+        post: operations["receiveEvent"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+}
 export interface components {
     schemas: {
         Ack: {
@@ -2760,7 +2801,7 @@ export interface components {
              */
             run_at?: string;
             /** @description The job's new state, if it was a fail. */
-            state?: string;
+            state?: components["schemas"]["JobState"];
             /** @description ok, or why nothing changed. */
             status: components["schemas"]["AckStatus"];
         };
@@ -2808,11 +2849,8 @@ export interface components {
              * @description Since when the value has been clear; it resolves when that lasts.
              */
             clear_since?: string;
-            /**
-             * @description What was measured.
-             * @example queue_depth
-             */
-            condition: string;
+            /** @description What was measured. */
+            condition: components["schemas"]["AlertCondition"];
             /** @description More about the subject when it opened, such as waiting, running and oldest_seconds of a queue. */
             facts: {
                 [key: string]: unknown;
@@ -2996,11 +3034,8 @@ export interface components {
              * @description When an alert would open, or when the one that is clear resolves.
              */
             at?: string;
-            /**
-             * @description What was measured.
-             * @example queue_depth
-             */
-            condition: string;
+            /** @description What was measured. */
+            condition: components["schemas"]["AlertCondition"];
             /**
              * Format: date-time
              * @description Nothing is sent before then: the end of quiet hours or of a mute.
@@ -3050,6 +3085,81 @@ export interface components {
         AlertFindings: {
             /** @description A finding for each subject for which a condition holds, or that has an alert, by rule; at most 1,000. */
             items: components["schemas"]["AlertFinding"][];
+        };
+        AlertMessage: {
+            /**
+             * Format: date-time
+             * @description When someone acknowledged it.
+             */
+            acknowledged_at?: string;
+            /** @description Who acknowledged it. */
+            acknowledged_by?: string;
+            /**
+             * @description The alert; a test has none.
+             * @example 12
+             */
+            alert_id?: string;
+            /** @description What was measured. */
+            condition?: components["schemas"]["AlertCondition"];
+            /** @description What the rule says about it. */
+            description?: string;
+            /** @description What happened. */
+            event: components["schemas"]["AlertEvent"];
+            /** @description More about the subject. */
+            facts?: {
+                [key: string]: unknown;
+            };
+            /** @description Where people see the alert. */
+            link?: string;
+            /** @description What they wrote. */
+            note?: string;
+            /**
+             * Format: date-time
+             * @description When the alert opened.
+             */
+            opened_at?: string;
+            /**
+             * Format: date-time
+             * @description When it was over.
+             */
+            resolved_at?: string;
+            /** @description Why it was over. */
+            resolved_because?: components["schemas"]["AlertResolution"];
+            /**
+             * @description The rule that it is of.
+             * @example mail-depth
+             */
+            rule?: string;
+            /** @description How bad it is. */
+            severity: components["schemas"]["AlertSeverity"];
+            /**
+             * Format: date-time
+             * @description Since when the condition has held.
+             */
+            since?: string;
+            /** @description The alert's state. */
+            state?: components["schemas"]["AlertState"];
+            /**
+             * @description What it is about.
+             * @example mail
+             */
+            subject?: string;
+            /** @description What kind of thing it is about. */
+            subject_kind?: components["schemas"]["AlertSubjectKind"];
+            /** @description What is wrong, in a sentence. */
+            summary: string;
+            /** @description The tenant of the rule. */
+            tenant?: string;
+            /**
+             * Format: double
+             * @description The threshold of the rule.
+             */
+            threshold?: number;
+            /**
+             * Format: double
+             * @description What was measured.
+             */
+            value?: number;
         };
         AlertPage: {
             /** @description The alerts, newest first. */
@@ -3359,7 +3469,7 @@ export interface components {
              */
             created_at: string;
             /** @description Of what it is told: opened, acknowledged, resolved. */
-            events: string[];
+            events: components["schemas"]["AlertTargetEvent"][];
             /** @description Of e-mail: the sender. */
             from?: string;
             /**
@@ -3641,11 +3751,8 @@ export interface components {
              * @description When the pin ends, if it does.
              */
             pinned_until?: string;
-            /**
-             * @description What happens to its jobs now, unless it is closed.
-             * @example hold
-             */
-            policy: string;
+            /** @description What happens to its jobs now, unless it is closed. */
+            policy: components["schemas"]["WhileOpenPolicy"];
             /**
              * Format: int64
              * @description Probes that are running.
@@ -4243,7 +4350,7 @@ export interface components {
              */
             finished_at?: string;
             /** @description What kind of thing it waits for, if it is held. */
-            held_reason?: string;
+            held_reason?: components["schemas"]["HeldReason"];
             /**
              * @description Its id.
              * @example 4711
@@ -4379,7 +4486,7 @@ export interface components {
              */
             finished_at?: string;
             /** @description What kind of thing it waits for, if it is held. */
-            held_reason?: string;
+            held_reason?: components["schemas"]["HeldReason"];
             /**
              * @description Its id.
              * @example 4711
@@ -4750,6 +4857,8 @@ export interface components {
         /** @enum {string} */
         EmailEncryption: "starttls" | "implicit" | "none";
         EnqueuedJobs: {
+            /** @description Which of them are duplicates: their places in the list, from 0. Absent if there are none. */
+            duplicate_at?: number[];
             /**
              * Format: int64
              * @description How many of them are duplicates.
@@ -4841,6 +4950,67 @@ export interface components {
              * @description Maximum number of jobs, lowest ids first. Defaults to 1000000.
              */
             limit?: number;
+        };
+        ExportedJob: {
+            /** @description What it should do it with: any JSON. */
+            args: unknown;
+            /**
+             * Format: int32
+             * @description Attempts made.
+             */
+            attempt: number;
+            /**
+             * Format: date-time
+             * @description When it was enqueued.
+             */
+            created_at: string;
+            /** @description Why it is dead. */
+            error?: components["schemas"]["JobError"];
+            /**
+             * Format: date-time
+             * @description When it ended.
+             */
+            finished_at?: string;
+            /** @description The job. */
+            id: string;
+            /** @description What the worker should do. */
+            kind: string;
+            /**
+             * Format: int32
+             * @description After this many failed attempts it is dead.
+             */
+            max_attempts: number;
+            /** @description What its producer wanted to keep with it. */
+            metadata: {
+                [key: string]: unknown;
+            };
+            /**
+             * Format: int32
+             * @description 1 to 10.
+             */
+            priority: number;
+            /** @description Its queue. */
+            queue: string;
+            /** @description What its worker gave as the result: any JSON. */
+            result?: unknown;
+            /**
+             * Format: date-time
+             * @description When it is to run, if it was scheduled.
+             */
+            run_at?: string;
+            /**
+             * Format: date-time
+             * @description When its last attempt began.
+             */
+            started_at?: string;
+            /** @description Where it is in its life. */
+            state: components["schemas"]["JobState"];
+            /** @description Its tags. */
+            tags: string[];
+            /** @description Its tenant. */
+            tenant?: string;
+            /** @description The worker that holds it or held it last. */
+            worker?: string;
         };
         /** @enum {string} */
         Facet: "state" | "queue" | "kind" | "error_type" | "tenant" | "worker" | "tag" | "priority";
@@ -5160,7 +5330,7 @@ export interface components {
              */
             finished_at?: string;
             /** @description What it waits for, if it is held. */
-            held_reason?: string;
+            held_reason?: components["schemas"]["HeldReason"];
             /**
              * @description Its job.
              * @example 4711
@@ -5241,6 +5411,8 @@ export interface components {
             /** @description What the worker learns of each job, in the same order. */
             results: components["schemas"]["JobBeatResult"][];
         };
+        /** @enum {string} */
+        HeldReason: "dependency" | "line" | "breaker" | "signal" | "timer" | "workflow";
         HourOfDay: {
             /**
              * Format: int64
@@ -5318,7 +5490,7 @@ export interface components {
              */
             finished_at?: string;
             /** @description What kind of thing it waits for, if it is held. */
-            held_reason?: string;
+            held_reason?: components["schemas"]["HeldReason"];
             /**
              * @description Its id.
              * @example 4711
@@ -5779,6 +5951,17 @@ export interface components {
             /** @description The cursor of the next page; null on the last page. */
             next_cursor: string | null;
         };
+        LogEnd: {
+            /**
+             * Format: int64
+             * @description How many lines were dropped because the log was full.
+             */
+            dropped: number;
+            /** @description The job. */
+            job_id: string;
+            /** @description How it ended: completed, cancelled or dead; removed if it is gone. */
+            state: string;
+        };
         /** @enum {string} */
         LogLevel: "debug" | "info" | "warn" | "error";
         LogLine: {
@@ -5837,6 +6020,15 @@ export interface components {
              * @description How many lines were stored: the first ones.
              */
             stored: number;
+        };
+        MessageError: {
+            /** @description With error_text: its first 200 characters. */
+            message?: string;
+            /**
+             * @description The class of the error.
+             * @example SMTPError
+             */
+            type?: string;
         };
         /** @enum {string} */
         MisfirePolicy: "skip" | "latest" | "all";
@@ -6278,7 +6470,7 @@ export interface components {
             /** @description Send the first 200 characters of an error's message, not only its type. Defaults to false: messages can hold secrets. */
             error_text?: boolean;
             /** @description The events to deliver: enqueued, completed, cancelled, dead, failed, timed_out, lost, snoozed, released, retried, edited, redriven, purged, routed, replayed, cancel_requested. */
-            events: string[];
+            events: components["schemas"]["WebhookEvent"][];
             /** @description Only jobs of these kinds. Defaults to all. */
             kinds?: string[];
             /**
@@ -6397,7 +6589,7 @@ export interface components {
         OperationKind: "redrive_dead" | "purge_dead" | "bulk_cancel" | "bulk_retry" | "bulk_reprioritise" | "export_jobs";
         OperationOptions: {
             /** @description For export_jobs: ndjson or csv. */
-            format?: string;
+            format?: components["schemas"]["ExportFormat"];
             /**
              * Format: int64
              * @description For export_jobs: the most jobs to export.
@@ -7996,22 +8188,6 @@ export interface components {
         };
         /** @enum {string} */
         StoredOperationState: "pending" | "running" | "completed" | "cancelled";
-        StreamedEvent: {
-            /** @description The event. */
-            data: components["schemas"]["Event"];
-            /** @description What happened. */
-            event: string;
-            /** @description Send it as Last-Event-ID to resume after this event. */
-            id: string;
-        };
-        StreamedLogLine: {
-            /** @description The line. */
-            data: components["schemas"]["LogLine"];
-            /** @description line; or end, whose data are job_id, state and dropped. */
-            event: string;
-            /** @description The number of the line. Send it as Last-Event-ID to resume after it. */
-            id: string;
-        };
         /** @enum {string} */
         SummaryStatus: "ok" | "failing";
         Tenant: {
@@ -8550,7 +8726,7 @@ export interface components {
             /** @description It gets the first 200 characters of an error's message, not only the type. */
             error_text: boolean;
             /** @description Which events it gets. */
-            events: string[];
+            events: components["schemas"]["WebhookEvent"][];
             /**
              * Format: date-time
              * @description When the current run of failures began.
@@ -8596,7 +8772,7 @@ export interface components {
             /** @description Send the first 200 characters of an error's message, not only its type. */
             error_text?: boolean;
             /** @description Which events to send. */
-            events?: string[];
+            events?: components["schemas"]["WebhookEvent"][];
             /** @description Only of jobs of these kinds; empty: of all. */
             kinds?: string[];
             /** @description Only of jobs of these queues; empty: of all. */
@@ -8608,6 +8784,54 @@ export interface components {
             timeout_seconds?: number;
             /** @description Where to post events, over HTTPS. */
             url?: string;
+        };
+        /** @enum {string} */
+        WebhookEvent: "enqueued" | "completed" | "cancelled" | "dead" | "failed" | "timed_out" | "lost" | "snoozed" | "released" | "cancel_requested" | "edited" | "retried" | "redriven" | "purged" | "routed" | "let_through" | "rerouted" | "postponed" | "substituted" | "replayed";
+        WebhookMessage: {
+            /**
+             * Format: date-time
+             * @description When it happened, by the database's clock.
+             */
+            at: string;
+            /**
+             * Format: int32
+             * @description Attempts made by then.
+             */
+            attempt?: number;
+            /** @description With failed and dead: the error of the attempt. */
+            error?: components["schemas"]["MessageError"];
+            /** @description What happened: one of the webhook's events, or test. */
+            event: string;
+            /**
+             * @description The id of the event, the same in each attempt and in the header webhook-id.
+             * @example 4711-dead-5-1769853600000000
+             */
+            id: string;
+            /**
+             * @description The job; a test has none.
+             * @example 4711
+             */
+            job_id?: string;
+            /**
+             * @description The job's kind.
+             * @example send_receipt
+             */
+            kind?: string;
+            /**
+             * @description The job's queue.
+             * @example mail
+             */
+            queue?: string;
+            /**
+             * Format: date-time
+             * @description When the job becomes available, if it was scheduled.
+             */
+            run_at?: string;
+            /**
+             * @description The worker that ran the job.
+             * @example mailer-1
+             */
+            worker?: string;
         };
         WebhookPage: {
             /** @description The webhooks, by tenant and name. */
@@ -9163,7 +9387,7 @@ export interface components {
              */
             finished_at?: string;
             /** @description What it waits for, if it is held: dependency, signal, timer, workflow, line or breaker. */
-            held_reason?: string;
+            held_reason?: components["schemas"]["HeldReason"];
             /**
              * @description Its job.
              * @example 4711
@@ -9187,7 +9411,7 @@ export interface components {
             /** @description What it needs of them. */
             needs: components["schemas"]["DependencyNeed"];
             /** @description What follows when it dies, where it says so itself. */
-            on_failure?: string;
+            on_failure?: components["schemas"]["CompensationPolicy"];
             /** @description What its worker last said of its progress. */
             progress?: components["schemas"]["Progress"];
             /** @description The queue it waits in for a worker. */
@@ -9298,6 +9522,7 @@ export type AlertDeliveryState = components['schemas']['AlertDeliveryState'];
 export type AlertEvent = components['schemas']['AlertEvent'];
 export type AlertFinding = components['schemas']['AlertFinding'];
 export type AlertFindings = components['schemas']['AlertFindings'];
+export type AlertMessage = components['schemas']['AlertMessage'];
 export type AlertPage = components['schemas']['AlertPage'];
 export type AlertResolution = components['schemas']['AlertResolution'];
 export type AlertRule = components['schemas']['AlertRule'];
@@ -9379,6 +9604,7 @@ export type EvaluateRequest = components['schemas']['EvaluateRequest'];
 export type Event = components['schemas']['Event'];
 export type ExportFormat = components['schemas']['ExportFormat'];
 export type ExportRequest = components['schemas']['ExportRequest'];
+export type ExportedJob = components['schemas']['ExportedJob'];
 export type Facet = components['schemas']['Facet'];
 export type FacetValue = components['schemas']['FacetValue'];
 export type Facets = components['schemas']['Facets'];
@@ -9403,6 +9629,7 @@ export type HeartbeatBatch = components['schemas']['HeartbeatBatch'];
 export type HeartbeatRequest = components['schemas']['HeartbeatRequest'];
 export type HeartbeatResult = components['schemas']['HeartbeatResult'];
 export type HeartbeatResults = components['schemas']['HeartbeatResults'];
+export type HeldReason = components['schemas']['HeldReason'];
 export type HourOfDay = components['schemas']['HourOfDay'];
 export type Info = components['schemas']['Info'];
 export type Job = components['schemas']['Job'];
@@ -9426,11 +9653,13 @@ export type LimitOverride = components['schemas']['LimitOverride'];
 export type LimitOverridePage = components['schemas']['LimitOverridePage'];
 export type Line = components['schemas']['Line'];
 export type LinePage = components['schemas']['LinePage'];
+export type LogEnd = components['schemas']['LogEnd'];
 export type LogLevel = components['schemas']['LogLevel'];
 export type LogLine = components['schemas']['LogLine'];
 export type LogPage = components['schemas']['LogPage'];
 export type LogRequest = components['schemas']['LogRequest'];
 export type LogResult = components['schemas']['LogResult'];
+export type MessageError = components['schemas']['MessageError'];
 export type MisfirePolicy = components['schemas']['MisfirePolicy'];
 export type Moment = components['schemas']['Moment'];
 export type MuteRequest = components['schemas']['MuteRequest'];
@@ -9530,8 +9759,6 @@ export type SkippedOverlap = components['schemas']['SkippedOverlap'];
 export type SnoozeRequest = components['schemas']['SnoozeRequest'];
 export type StartWorkflowRequest = components['schemas']['StartWorkflowRequest'];
 export type StoredOperationState = components['schemas']['StoredOperationState'];
-export type StreamedEvent = components['schemas']['StreamedEvent'];
-export type StreamedLogLine = components['schemas']['StreamedLogLine'];
 export type SummaryStatus = components['schemas']['SummaryStatus'];
 export type Tenant = components['schemas']['Tenant'];
 export type TenantLimit = components['schemas']['TenantLimit'];
@@ -9557,6 +9784,8 @@ export type WaitFor = components['schemas']['WaitFor'];
 export type WaitingIn = components['schemas']['WaitingIn'];
 export type Webhook = components['schemas']['Webhook'];
 export type WebhookEdit = components['schemas']['WebhookEdit'];
+export type WebhookEvent = components['schemas']['WebhookEvent'];
+export type WebhookMessage = components['schemas']['WebhookMessage'];
 export type WebhookPage = components['schemas']['WebhookPage'];
 export type Weekday = components['schemas']['Weekday'];
 export type WhileOpen = components['schemas']['WhileOpen'];
@@ -12868,21 +13097,11 @@ export interface operations {
                 };
                 content: {
                     /**
-                     * @example {
-                     *       "data": {
-                     *         "at": "2026-01-31T09:00:30Z",
-                     *         "attempt": 1,
-                     *         "event": "completed",
-                     *         "job_id": "4711",
-                     *         "kind": "send_receipt",
-                     *         "queue": "mail",
-                     *         "worker": "mailer-1"
-                     *       },
-                     *       "event": "completed",
-                     *       "id": "1769853000000000-4711-0f3a9c55-17"
-                     *     }
+                     * @example id: 1769853000000000-4711-0f3a9c55-17
+                     *     event: completed
+                     *     data: {"at": "2026-01-31T09:00:30Z", "event": "completed", "job_id": "4711", "queue": "mail", "kind": "send_receipt", "attempt": 1, "worker": "mailer-1"}
                      */
-                    "text/event-stream": components["schemas"]["StreamedEvent"];
+                    "text/event-stream": string;
                 };
             };
             /**
@@ -13380,7 +13599,10 @@ export interface operations {
     enqueueJobs: {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job. */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -13438,7 +13660,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
+             *     - 409 `idempotency_mismatch`: The idempotency key was used for another request. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
@@ -14575,22 +14797,11 @@ export interface operations {
                      */
                     "application/json": components["schemas"]["LogPage"];
                     /**
-                     * @example {
-                     *       "data": {
-                     *         "at": "2026-01-31T09:00:00Z",
-                     *         "attempt": 1,
-                     *         "fields": {
-                     *           "row": 17
-                     *         },
-                     *         "level": "warn",
-                     *         "message": "a row was skipped",
-                     *         "number": 2
-                     *       },
-                     *       "event": "line",
-                     *       "id": "2"
-                     *     }
+                     * @example id: 2
+                     *     event: line
+                     *     data: {"number": 2, "at": "2026-01-31T09:00:00Z", "attempt": 1, "level": "warn", "message": "a row was skipped"}
                      */
-                    "text/event-stream": components["schemas"]["StreamedLogLine"];
+                    "text/event-stream": string;
                 };
             };
             /**
@@ -15977,7 +16188,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /** @example {"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "args": {"order": 42}} */
+                    /** @example {"id": "4711", "kind": "send_receipt", "queue": "mail", "state": "completed", "priority": 5, "attempt": 1, "max_attempts": 5, "created_at": "2026-01-31T09:00:00Z", "started_at": "2026-01-31T09:00:05Z", "finished_at": "2026-01-31T09:00:06Z", "worker": "mailer-1", "tags": [], "args": {"order": 42}, "metadata": {}} */
                     "application/x-ndjson": string;
                     /** @example id,kind,queue,state,priority,attempt,max_attempts,created_at,run_at,started_at,finished_at,worker,tenant,tags,args,result,error */
                     "text/csv": string;
@@ -22104,6 +22315,108 @@ export interface operations {
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
+            };
+        };
+    };
+    receiveAlert: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same in each attempt. */
+                "webhook-id": string;
+                /** @description When it was sent, in seconds since 1970. */
+                "webhook-timestamp": string;
+                /** @description v1, and the HMAC-SHA256 of id, timestamp and body, in base64; several during a rotation, with spaces between. */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "alert_id": "12",
+                 *       "condition": "queue_depth",
+                 *       "event": "opened",
+                 *       "opened_at": "2026-01-31T09:00:00Z",
+                 *       "rule": "mail-depth",
+                 *       "severity": "critical",
+                 *       "state": "open",
+                 *       "subject": "mail",
+                 *       "subject_kind": "queue",
+                 *       "summary": "1200 jobs wait in queue mail, more than 1000",
+                 *       "value": 1200
+                 *     }
+                 */
+                "application/json": components["schemas"]["AlertMessage"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It is sent again later; 410: never. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    receiveEvent: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The same in each attempt. */
+                "webhook-id": string;
+                /** @description When it was sent, in seconds since 1970. */
+                "webhook-timestamp": string;
+                /** @description v1, and the HMAC-SHA256 of id, timestamp and body, in base64; several during a rotation, with spaces between. */
+                "webhook-signature": string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "at": "2026-01-31T09:00:00Z",
+                 *       "attempt": 5,
+                 *       "error": {
+                 *         "type": "SMTPError"
+                 *       },
+                 *       "event": "dead",
+                 *       "id": "4711-dead-5-1769853600000000",
+                 *       "job_id": "4711",
+                 *       "kind": "send_receipt",
+                 *       "queue": "mail",
+                 *       "worker": "mailer-1"
+                 *     }
+                 */
+                "application/json": components["schemas"]["WebhookMessage"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            "2XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description It is sent again later; 410: never. */
+            "4XX": {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };

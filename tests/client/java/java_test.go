@@ -1,0 +1,70 @@
+package java
+
+import (
+	"context"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// The Java client compiles without a warning, and one of its jobs lives its life against a node (Life.java).
+func TestJavaClient(t *testing.T) {
+	weirtest.Long(t, "it compiles the Java client")
+	t.Parallel()
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jar, javac := where(t, root, "jackson"), where(t, root, "javac")
+	var jars []string
+	for _, name := range []string{"core", "annotations", "databind"} {
+		jars = append(jars, filepath.Join(filepath.Dir(jar), "jackson-"+name+".jar"))
+	}
+	classes := t.TempDir()
+	path := strings.Join(append(jars, classes), string(filepath.ListSeparator))
+	var sources []string
+	for _, pattern := range []string{"*.java", "api/*.java", "model/*.java"} {
+		found, err := filepath.Glob(filepath.Join(root, "client/java/src/main/java/io/github/weirhq/weir", pattern))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(found), err)
+		}
+		sources = append(sources, found...)
+	}
+	sources = append(sources, filepath.Join(root, "tests/client/java/Life.java"))
+	run(t, javac, append([]string{"-Werror", "-Xlint:all,-processing,-classfile", "-d", classes, "-cp", path}, sources...)...)
+
+	s := weirtest.StartNode(t)
+	if said := run(t, filepath.Join(filepath.Dir(javac), "java"), "-cp", path, "Life", s.URL); !strings.HasSuffix(said, "lived\n") {
+		t.Errorf("it said %q", said)
+	}
+	jobs := weirtest.Decode[struct{ Items []weirtest.Job }](s.Get("/v1/jobs?queue=java")).Items
+	if len(jobs) != 1 || jobs[0].State != "completed" || strings.ReplaceAll(string(jobs[0].Result), " ", "") != `{"sum":9007199254740993}` {
+		t.Errorf("the jobs are %+v, the result is %s", jobs, jobs[0].Result)
+	}
+}
+
+// where finds a program that the test needs.
+func where(t *testing.T, root, need string) string {
+	t.Helper()
+	found, err := exec.CommandContext(t.Context(), filepath.Join(root, "scripts/setup"), "--where", need).Output()
+	if err != nil {
+		t.Skipf("%s is missing: run scripts/setup javac jackson", need)
+	}
+	path, err := filepath.EvalSymlinks(strings.TrimSpace(string(found)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func run(t *testing.T, program string, arguments ...string) string {
+	t.Helper()
+	output, err := exec.CommandContext(context.WithoutCancel(t.Context()), program, arguments...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", filepath.Base(program), err, output)
+	}
+	return string(output)
+}

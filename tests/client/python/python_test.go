@@ -1,0 +1,47 @@
+package python
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// The tests in client/python/tests start a server of their own, as an application's tests do.
+func TestPythonClient(t *testing.T) {
+	weirtest.Long(t, "it runs the Python client's tests")
+	t.Parallel()
+	pytest(t, filepath.Join("client", "python", "tests"))
+}
+
+// The example in examples/data-pipeline as its README describes it.
+func TestDataPipeline(t *testing.T) {
+	weirtest.Long(t, "it runs the example in Python")
+	t.Parallel()
+	pytest(t, filepath.Join("examples", "data-pipeline"))
+}
+
+// pytest runs the tests of a folder of the repository.
+func pytest(t *testing.T, folder string) {
+	t.Helper()
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "setup"), "--where", "python").Output()
+	if err != nil {
+		t.Skip("Python with urllib3, psycopg, psycopg2 and pytest is missing: run scripts/setup python")
+	}
+	run := exec.CommandContext(t.Context(), strings.TrimSpace(string(found)), "-m", "pytest", "-q", "-p", "no:cacheprovider", filepath.Join(root, folder))
+	run.Dir = root
+	run.Env = append(os.Environ(), "WEIR_PROGRAM="+weirtest.Program(t, "./cmd/weir"), "PYTHONDONTWRITEBYTECODE=1",
+		"PYTHONPATH="+filepath.Join(root, "client", "python"))
+	output, err := run.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	t.Logf("%s", output)
+}
