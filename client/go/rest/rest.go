@@ -1775,6 +1775,9 @@ type AckResult struct {
 	// ID The job.
 	ID string `json:"id"`
 
+	// JobIds Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key.
+	JobIds *[]string `json:"job_ids,omitempty"`
+
 	// RunAt When it is tried again, if it is retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
@@ -3151,6 +3154,9 @@ type CompensationPolicy string
 type CompleteRequest struct {
 	// AddSteps If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
 	AddSteps *[]NewStep `json:"add_steps,omitempty"`
+
+	// Jobs Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
+	Jobs *[]NewJob `json:"jobs,omitempty"`
 
 	// Result The result: any JSON of at most 1 MiB.
 	Result json.RawMessage `json:"result,omitempty"`
@@ -10374,7 +10380,7 @@ type ClientInterface interface {
 
 	// CompleteJobWithBody Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -10383,7 +10389,7 @@ type ClientInterface interface {
 
 	// CompleteJob Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -13099,7 +13105,7 @@ func (c *Client) CompareJobs(ctx context.Context, id string, other string, reqEd
 
 // CompleteJobWithBody Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type.
 //
@@ -13118,7 +13124,7 @@ func (c *Client) CompleteJobWithBody(ctx context.Context, id string, contentType
 
 // CompleteJob Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -27540,7 +27546,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithBodyWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27549,7 +27555,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -38006,7 +38012,7 @@ func (c *ClientWithResponses) CompareJobsWithResponse(ctx context.Context, id st
 
 // CompleteJobWithBodyWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -38021,7 +38027,7 @@ func (c *ClientWithResponses) CompleteJobWithBodyWithResponse(ctx context.Contex
 
 // CompleteJobWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

@@ -107,7 +107,7 @@ class AckError:
     field: str  # The field of the ack that is wrong.
     message: str  # What is wrong with it. It does not quote the value.
 
-@body(error=("error", "AckError"), id=("id", "str"), run_at=("run_at", "datetime"), state=("state", "JobState"), status=("status", "AckStatus"))
+@body(error=("error", "AckError"), id=("id", "str"), job_ids=("job_ids", "list[str]"), run_at=("run_at", "datetime"), state=("state", "JobState"), status=("status", "AckStatus"))
 @dataclass
 class AckResult:
     """AckResult of the REST API."""
@@ -115,6 +115,7 @@ class AckResult:
     id: str  # The job.
     status: AckStatus  # ok, or why nothing changed.
     error: Optional[AckError] = None  # With invalid: what is wrong with the ack.
+    job_ids: Optional[list[str]] = None  # Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key.
     run_at: Optional[datetime] = None  # When it is tried again, if it is retryable.
     state: Optional[JobState] = None  # The job's new state, if it was a fail.
 
@@ -731,13 +732,14 @@ class Comparison:
     result: Difference  # How the results differ; no result is null.
     same: dict[str, object]  # The facts of the jobs that are equal, by the names that a job has.
 
-@body(add_steps=("add_steps", "list[NewStep]"), result=("result", "object"), token=("token", "str"))
+@body(add_steps=("add_steps", "list[NewStep]"), jobs=("jobs", "list[NewJob]"), result=("result", "object"), token=("token", "str"))
 @dataclass
 class CompleteRequest:
     """CompleteRequest of the REST API."""
 
     token: str  # The token from the claim.
     add_steps: Optional[list[NewStep]] = None  # If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
+    jobs: Optional[list[NewJob]] = None  # Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
     result: Union[object, None, Unset] = UNSET  # The result: any JSON of at most 1 MiB.
 
 @body(checked_at=("checked_at", "datetime"), checks=("checks", "int"), history=("history", "list[HealthCheck]"), message=("message", "str"), name=("name", "str"), node=("node", "str"), since=("since", "datetime"), status=("status", "ComponentStatus"), success_rate=("success_rate", "float"))

@@ -991,7 +991,7 @@ export interface paths {
         put?: never;
         /**
          * Complete a job
-         * @description Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+         * @description Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
          */
         post: operations["completeJob"];
         delete?: never;
@@ -2795,6 +2795,8 @@ export interface components {
             error?: components["schemas"]["AckError"];
             /** @description The job. */
             id: string;
+            /** @description Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key. */
+            job_ids?: string[];
             /**
              * Format: date-time
              * @description When it is tried again, if it is retryable.
@@ -4209,6 +4211,8 @@ export interface components {
         CompleteRequest: {
             /** @description If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step. */
             add_steps?: components["schemas"]["NewStep"][];
+            /** @description Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only. */
+            jobs?: components["schemas"]["NewJob"][];
             /** @description The result: any JSON of at most 1 MiB. */
             result?: unknown;
             /**
