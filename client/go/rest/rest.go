@@ -830,6 +830,7 @@ func (e JobBeatResultStatus) Valid() bool {
 const (
 	JobSortAttempt          JobSort = "attempt"
 	JobSortFinishedAt       JobSort = "finished_at"
+	JobSortID               JobSort = "id"
 	JobSortMinusAttempt     JobSort = "-attempt"
 	JobSortMinusFinishedAt  JobSort = "-finished_at"
 	JobSortMinusID          JobSort = "-id"
@@ -847,6 +848,8 @@ func (e JobSort) Valid() bool {
 	case JobSortAttempt:
 		return true
 	case JobSortFinishedAt:
+		return true
+	case JobSortID:
 		return true
 	case JobSortMinusAttempt:
 		return true
@@ -3673,6 +3676,9 @@ type DepthByState struct {
 	// Available Jobs that may be claimed.
 	Available int64 `json:"available"`
 
+	// CountedAt When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+	CountedAt *time.Time `json:"counted_at,omitempty"`
+
 	// Dead Dead letters.
 	Dead int64 `json:"dead"`
 
@@ -4675,16 +4681,16 @@ type JobPage struct {
 	// EncryptedNotSearched Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched.
 	EncryptedNotSearched *bool `json:"encrypted_not_searched,omitempty"`
 
-	// Items The jobs, newest first.
+	// Items The jobs, newest first unless sort says otherwise.
 	Items []Job `json:"items"`
 
 	// NextCursor The cursor of the next page; null on the last page.
 	NextCursor string `json:"next_cursor"`
 
-	// SearchedBackTo Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
+	// SearchedBackTo Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
 	SearchedBackTo *time.Time `json:"searched_back_to,omitempty"`
 
-	// SortedOf Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+	// SortedOf Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
 	SortedOf *int64 `json:"sorted_of,omitempty"`
 }
 
@@ -5850,6 +5856,9 @@ type Queue struct {
 
 	// BreakerState The state of the breaker. Unless it is closed, its policy applies to the jobs.
 	BreakerState *BreakerState `json:"breaker_state,omitempty"`
+
+	// CountedAt When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+	CountedAt *time.Time `json:"counted_at,omitempty"`
 
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
@@ -8526,7 +8535,7 @@ type ListJobsParams struct {
 	// FinishedBefore Only jobs that ended before this time.
 	FinishedBefore *time.Time `form:"finished_before,omitempty" json:"finished_before,omitempty"`
 
-	// Sort The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many.
+	// Sort The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many.
 	Sort *JobSort `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Limit Maximum number of items.

@@ -41,7 +41,7 @@ GapPolicy = Literal["run_after", "skip"]
 GraphEdgeKind = Literal["dependency", "compensation"]
 HealthStatus = Literal["ok"]
 HeldReason = Literal["dependency", "line", "breaker", "signal", "timer", "workflow"]
-JobSort = Literal["-id", "-finished_at", "finished_at", "-run_seconds", "run_seconds", "-wait_seconds", "wait_seconds", "-attempt", "attempt", "-priority", "priority"]
+JobSort = Literal["-id", "id", "-finished_at", "finished_at", "-run_seconds", "run_seconds", "-wait_seconds", "wait_seconds", "-attempt", "attempt", "-priority", "priority"]
 JobState = Literal["held", "scheduled", "retryable", "available", "running", "completed", "cancelled", "dead"]
 KeyKind = Literal["key", "cert", "oidc"]
 KeyState = Literal["active", "expired", "revoked"]
@@ -966,7 +966,7 @@ class DependencyPage:
     items: list[Dependency]  # The steps, in the order of the definition.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
 
-@body(available=("available", "int"), dead=("dead", "int"), exact=("exact", "bool"), held=("held", "int"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"))
+@body(available=("available", "int"), counted_at=("counted_at", "datetime"), dead=("dead", "int"), exact=("exact", "bool"), held=("held", "int"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"))
 @dataclass
 class DepthByState:
     """DepthByState of the REST API."""
@@ -978,6 +978,7 @@ class DepthByState:
     retryable: int  # Jobs that failed and wait for a retry.
     running: int  # Jobs that a worker has.
     scheduled: int  # Jobs that wait for a time.
+    counted_at: Optional[datetime] = None  # When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
 
 @body(coarse=("coarse", "bool"), encrypted=("encrypted", "bool"), equal=("equal", "bool"), patch=("patch", "list[PatchOperation]"))
 @dataclass
@@ -1478,11 +1479,11 @@ class JobFilter:
 class JobPage:
     """JobPage of the REST API."""
 
-    items: list[Job]  # The jobs, newest first.
+    items: list[Job]  # The jobs, newest first unless sort says otherwise.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
     encrypted_not_searched: Optional[bool] = None  # Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched.
-    searched_back_to: Optional[datetime] = None  # Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
-    sorted_of: Optional[int] = None  # Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+    searched_back_to: Optional[datetime] = None  # Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
+    sorted_of: Optional[int] = None  # Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
 
 @body(created_at=("created_at", "datetime"), created_by=("created_by", "str"), expires_at=("expires_at", "datetime"), id=("id", "str"), key=("key", "str"), kind=("kind", "KeyKind"), last_used_at=("last_used_at", "datetime"), name=("name", "str"), old_key_until=("old_key_until", "datetime"), queues=("queues", "list[str]"), rate_per_second=("rate_per_second", "float"), redact=("redact", "bool"), revoked_at=("revoked_at", "datetime"), roles=("roles", "list[Role]"), state=("state", "KeyState"), tenant=("tenant", "str"))
 @dataclass
@@ -2049,7 +2050,7 @@ class PurgeResult:
     matching: int  # Jobs that were in the state when the call began.
     purged: int  # Jobs cancelled; 0 in a dry run.
 
-@body(available=("available", "int"), breaker=("breaker", "str"), breaker_state=("breaker_state", "BreakerState"), created_at=("created_at", "datetime"), dead=("dead", "int"), dead_letter_queue=("dead_letter_queue", "str"), dead_retention_seconds=("dead_retention_seconds", "int"), encrypted=("encrypted", "bool"), exact=("exact", "bool"), held=("held", "int"), lease_seconds=("lease_seconds", "int"), limits=("limits", "QueueLimits"), max_attempts=("max_attempts", "int"), max_depth=("max_depth", "int"), name=("name", "str"), oldest_available_seconds=("oldest_available_seconds", "float"), pause_reason=("pause_reason", "str"), paused=("paused", "bool"), paused_at=("paused_at", "datetime"), priority=("priority", "int"), resume_at=("resume_at", "datetime"), retention_seconds=("retention_seconds", "int"), retry=("retry", "RetryPolicy"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"))
+@body(available=("available", "int"), breaker=("breaker", "str"), breaker_state=("breaker_state", "BreakerState"), counted_at=("counted_at", "datetime"), created_at=("created_at", "datetime"), dead=("dead", "int"), dead_letter_queue=("dead_letter_queue", "str"), dead_retention_seconds=("dead_retention_seconds", "int"), encrypted=("encrypted", "bool"), exact=("exact", "bool"), held=("held", "int"), lease_seconds=("lease_seconds", "int"), limits=("limits", "QueueLimits"), max_attempts=("max_attempts", "int"), max_depth=("max_depth", "int"), name=("name", "str"), oldest_available_seconds=("oldest_available_seconds", "float"), pause_reason=("pause_reason", "str"), paused=("paused", "bool"), paused_at=("paused_at", "datetime"), priority=("priority", "int"), resume_at=("resume_at", "datetime"), retention_seconds=("retention_seconds", "int"), retry=("retry", "RetryPolicy"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"))
 @dataclass
 class Queue:
     """Queue of the REST API."""
@@ -2075,6 +2076,7 @@ class Queue:
     timeout_seconds: int  # How long one attempt may run, for jobs that do not set it.
     breaker: Optional[str] = None  # The circuit breaker of jobs that name none.
     breaker_state: Optional[BreakerState] = None  # The state of the breaker. Unless it is closed, its policy applies to the jobs.
+    counted_at: Optional[datetime] = None  # When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
     dead_letter_queue: Optional[str] = None  # The queue that gets a copy of each job that dies here, in place of a dead letter.
     limits: Optional[QueueLimits] = None  # How many jobs may be in flight, how fast they start, and how tenants share the queue. Single keys and tenants may have overrides.
     max_depth: Optional[int] = None  # Enqueueing is refused while this many jobs are available.

@@ -4725,6 +4725,11 @@ export interface components {
              */
             available: number;
             /**
+             * Format: date-time
+             * @description When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+             */
+            counted_at?: string;
+            /**
              * Format: int64
              * @description Dead letters.
              */
@@ -5765,23 +5770,23 @@ export interface components {
         JobPage: {
             /** @description Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched. */
             encrypted_not_searched?: boolean;
-            /** @description The jobs, newest first. */
+            /** @description The jobs, newest first unless sort says otherwise. */
             items: components["schemas"]["Job"][];
             /** @description The cursor of the next page; null on the last page. */
             next_cursor: string | null;
             /**
              * Format: date-time
-             * @description Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
+             * @description Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
              */
             searched_back_to?: string;
             /**
              * Format: int64
-             * @description Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+             * @description Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
              */
             sorted_of?: number;
         };
         /** @enum {string} */
-        JobSort: "-id" | "-finished_at" | "finished_at" | "-run_seconds" | "run_seconds" | "-wait_seconds" | "wait_seconds" | "-attempt" | "attempt" | "-priority" | "priority";
+        JobSort: "-id" | "id" | "-finished_at" | "finished_at" | "-run_seconds" | "run_seconds" | "-wait_seconds" | "wait_seconds" | "-attempt" | "attempt" | "-priority" | "priority";
         /** @enum {string} */
         JobState: "held" | "scheduled" | "retryable" | "available" | "running" | "completed" | "cancelled" | "dead";
         Key: {
@@ -6919,6 +6924,11 @@ export interface components {
             breaker?: string;
             /** @description The state of the breaker. Unless it is closed, its policy applies to the jobs. */
             breaker_state?: components["schemas"]["BreakerState"];
+            /**
+             * Format: date-time
+             * @description When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+             */
+            counted_at?: string;
             /**
              * Format: date-time
              * @description When it was created.
@@ -13463,7 +13473,7 @@ export interface operations {
                 finished_after?: string;
                 /** @description Only jobs that ended before this time. */
                 finished_before?: string;
-                /** @description The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
+                /** @description The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
                 sort?: components["schemas"]["JobSort"];
                 /** @description Maximum number of items. */
                 limit?: number;
