@@ -3129,7 +3129,7 @@ type Comparison struct {
 	A ComparedJob `json:"a"`
 
 	// Args How the args differ.
-	Args Difference `json:"args"`
+	Args nullable.Nullable[Difference] `json:"args"`
 
 	// B The second job.
 	B ComparedJob `json:"b"`
@@ -3138,7 +3138,7 @@ type Comparison struct {
 	Differ map[string]Pair `json:"differ"`
 
 	// Result How the results differ; no result is null.
-	Result Difference `json:"result"`
+	Result nullable.Nullable[Difference] `json:"result"`
 
 	// Same The facts of the jobs that are equal, by the names that a job has.
 	Same map[string]interface{} `json:"same"`

@@ -4190,7 +4190,7 @@ export interface components {
             /** @description The first job. */
             a: components["schemas"]["ComparedJob"];
             /** @description How the args differ. */
-            args: components["schemas"]["Difference"];
+            args: components["schemas"]["Difference"] | null;
             /** @description The second job. */
             b: components["schemas"]["ComparedJob"];
             /** @description The facts that differ. */
@@ -4198,7 +4198,7 @@ export interface components {
                 [key: string]: components["schemas"]["Pair"];
             };
             /** @description How the results differ; no result is null. */
-            result: components["schemas"]["Difference"];
+            result: components["schemas"]["Difference"] | null;
             /** @description The facts of the jobs that are equal, by the names that a job has. */
             same: {
                 [key: string]: unknown;
