@@ -180,7 +180,7 @@ func (t *httpTransport) enqueueMany(ctx context.Context, jobs []NewJob) ([]Enque
 		IDs []ID `json:"ids"`
 	}
 	err := t.call(ctx, 0, map[string]any{"jobs": jobs}, &answer, func(ctx context.Context, body io.Reader) (*http.Response, error) {
-		return t.rest.EnqueueJobsWithBody(ctx, jsonType, body)
+		return t.rest.EnqueueJobsWithBody(ctx, &rest.EnqueueJobsParams{}, jsonType, body)
 	})
 	if err != nil {
 		return nil, err

@@ -33,8 +33,8 @@ export class Handle<T extends JobType = JobType> {
     private readonly to: Producing,
     readonly type: T,
     readonly id: string,
-    /** A job with its unique or idempotency key was there already, and this is it. Null: not known, of one in a batch. */
-    readonly duplicate: boolean | null = false,
+    /** A job with its unique or idempotency key was there already, and this is it. */
+    readonly duplicate = false,
   ) {}
 
   /** job reads the job as it is now. */

@@ -68,7 +68,8 @@ export class Http implements Transport {
       (signal) => this.rest.POST('/v1/jobs/batch', { body: { jobs: [...jobs] }, headers, signal }),
       signal,
     )
-    return batch.ids.map((id) => ({ id, duplicate: batch.duplicates === 0 ? false : null }))
+    const duplicates = new Set(batch.duplicate_at)
+    return batch.ids.map((id, place) => ({ id, duplicate: duplicates.has(place) }))
   }
 
   job(id: string, waitSeconds: number, { signal }: CallOptions): Promise<Job> {

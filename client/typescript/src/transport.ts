@@ -6,8 +6,8 @@ import type {
 
 export interface Enqueued {
   id: string
-  /** There was a job with this unique or idempotency key, and this is its id. Null: a batch over REST does not say. */
-  duplicate: boolean | null
+  /** There was a job with this unique or idempotency key, and this is its id. */
+  duplicate: boolean
 }
 
 export interface ClaimRequest {

@@ -15,6 +15,8 @@ bothWays('options are kept, and a unique key makes one job', async ({ client, qu
   assert.deepEqual([first.duplicate, second.duplicate, second.id], [false, true, first.id])
   const job = await first.job()
   assert.deepEqual([job.args, job.priority, job.state, job.max_attempts, job.tags], [{ n: 1 }, 8, 'scheduled', 3, ['vip']])
+  const batch = await client.enqueueMany(plain, [{ args: {} }, { args: {}, options: { unique: { key: queue } } }], { queue })
+  assert.deepEqual(batch.map((handle) => handle.duplicate), [false, true])
   await first.cancel()
   assert.equal((await first.job()).state, 'cancelled')
 })
@@ -29,6 +31,9 @@ bothWays('the same call with the same key makes no second job', async ({ client,
   const options = { queue, idempotency_key: queue }
   const [first, second] = [await client.enqueue(plain, {}, options), await client.enqueue(plain, {}, options)]
   assert.deepEqual([second.id, second.duplicate], [first.id, true])
+  const key = { queue, idempotency_key: `${queue}-batch` }
+  const batches = [await client.enqueueMany(plain, [{ args: {} }, { args: {} }], key), await client.enqueueMany(plain, [{ args: {} }, { args: {} }], key)]
+  assert.deepEqual(batches[1]!.map((handle) => handle.id), batches[0]!.map((handle) => handle.id))
   await assert.rejects(client.enqueue(plain, { n: 3 }, options), (error) => error instanceof Problem && error.code === 'idempotency_mismatch')
 })
 

@@ -108,7 +108,7 @@ bothWays('a handler reports progress and logs, and learns that it is cancelled',
   await assert.rejects(handle.result(), (error) => error instanceof JobFailed && error.job.state === 'cancelled')
   assert.deepEqual(seen, ['cancelled'])
   const log = await http(weir().url).rest.GET('/v1/jobs/{id}/logs', { params: { path: { id: handle.id } } })
-  assert.ok(log.data && 'items' in log.data)
+  assert.ok(typeof log.data === 'object' && 'items' in log.data)
   assert.deepEqual(log.data.items.map(({ level, message, fields }) => [level, message, fields]), [['info', 'half done', { row: 17 }], ['warn', 'odd', undefined]])
 })
 
