@@ -719,16 +719,16 @@ class ComparedMoment:
     run_at: Optional[datetime] = None  # When it was to become available, if it had to wait for a time from then on.
     worker: Optional[str] = None  # The worker that had it.
 
-@body(a=("a", "ComparedJob"), args=("args", "object"), b=("b", "ComparedJob"), differ=("differ", "dict[str, Pair]"), result=("result", "object"), same=("same", "dict[str, object]"))
+@body(a=("a", "ComparedJob"), args=("args", "Difference"), b=("b", "ComparedJob"), differ=("differ", "dict[str, Pair]"), result=("result", "Difference"), same=("same", "dict[str, object]"))
 @dataclass
 class Comparison:
     """Comparison of the REST API."""
 
     a: ComparedJob  # The first job.
-    args: Optional[object]  # How the args differ.
+    args: Optional[Difference]  # How the args differ.
     b: ComparedJob  # The second job.
     differ: dict[str, Pair]  # The facts that differ.
-    result: Optional[object]  # How the results differ; no result is null.
+    result: Optional[Difference]  # How the results differ; no result is null.
     same: dict[str, object]  # The facts of the jobs that are equal, by the names that a job has.
 
 @body(add_steps=("add_steps", "list[NewStep]"), result=("result", "object"), token=("token", "str"))

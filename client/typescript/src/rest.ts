@@ -15145,7 +15145,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `job_not_retryable`: The job cannot be retried now.
+             *     - 409 `job_not_retryable`: The job cannot be retried now. `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
@@ -21840,6 +21840,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
              *     - 408 `request_timeout`: Request timed out.
+             *     - 409 `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
@@ -21998,7 +21999,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `workflow_ended`: The workflow has ended or is stopping. `workflow_not_failed`: The workflow has no failed steps.
+             *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `workflow_ended`: The workflow has ended or is stopping. `workflow_not_failed`: The workflow has no failed steps.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.

@@ -15,7 +15,7 @@ public class Comparison extends Body {
 
   /** How the args differ. */
   @JsonProperty("args")
-  public Object args;
+  public Difference args;
 
   /** The second job. */
   @JsonProperty("b")
@@ -27,7 +27,7 @@ public class Comparison extends Body {
 
   /** How the results differ; no result is null. */
   @JsonProperty("result")
-  public Object result;
+  public Difference result;
 
   /** The facts of the jobs that are equal, by the names that a job has. */
   @JsonProperty("same")
@@ -38,7 +38,7 @@ public class Comparison extends Body {
     return this;
   }
 
-  public Comparison args(Object args) {
+  public Comparison args(Difference args) {
     this.args = args;
     return this;
   }
@@ -53,7 +53,7 @@ public class Comparison extends Body {
     return this;
   }
 
-  public Comparison result(Object result) {
+  public Comparison result(Difference result) {
     this.result = result;
     return this;
   }
