@@ -19,6 +19,7 @@ type CompleteRequest struct {
 	Result json.RawMessage `json:"result,omitempty" doc:"The result: any JSON of at most 1 MiB."`
 
 	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step."`
+	Jobs     []jobs.NewJob  `json:"jobs,omitempty" maxItems:"1000" doc:"Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only."`
 }
 
 // FailRequest fails an attempt.
@@ -66,7 +67,7 @@ func (a *API) registerAcks() {
 		OperationID: "completeJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/complete", Tags: []string{tagWork},
 		Summary: "Complete a job",
 		Description: "Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no " +
-			"longer holds the lease changes nothing.",
+			"longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.",
 	}, documented{
 		body: CompleteRequest{Token: jobs.Token{Number: 4711}, Result: json.RawMessage(`{"message_id": "m-1"}`)}, answer: done,
 		problems: append([]jobs.Code{argsTooLarge, jobs.NotAStep, jobs.WorkflowEnded, jobs.TooManyNames, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}, refusals...),
@@ -113,10 +114,10 @@ func (a *API) registerAcks() {
 
 func (a *API) completeJob(ctx context.Context, in *jobBodyInput, b *CompleteRequest) (*ackOutput, error) {
 	ack := jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Complete, Result: b.Result}
-	if len(b.AddSteps) == 0 {
+	if len(b.AddSteps) == 0 && len(b.Jobs) == 0 {
 		return a.ack(ctx, ack)
 	}
-	result, err := a.engine.CompleteAndAdd(ctx, ack, b.AddSteps)
+	result, err := a.engine.CompleteWith(ctx, ack, jobs.Additions{Steps: b.AddSteps, Jobs: b.Jobs})
 	if err != nil {
 		return nil, err
 	}

@@ -39,11 +39,11 @@ type jobOutput struct {
 
 // JobPage is one page of a list of jobs.
 type JobPage struct {
-	Items      []jobs.Job `json:"items" doc:"The jobs, newest first."`
+	Items      []jobs.Job `json:"items" doc:"The jobs, newest first unless sort says otherwise."`
 	NextCursor *string    `json:"next_cursor" doc:"The cursor of the next page; null on the last page."`
 	// Only a search that ran out of time sets this.
-	SearchedBackTo   *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there."`
-	SortedOf         *int       `json:"sorted_of,omitempty" doc:"Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them."`
+	SearchedBackTo   *time.Time `json:"searched_back_to,omitempty" doc:"Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there."`
+	SortedOf         *int       `json:"sorted_of,omitempty" doc:"Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them."`
 	EncryptedSkipped bool       `json:"encrypted_not_searched,omitempty" doc:"Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched."`
 }
 
@@ -128,7 +128,17 @@ func (a *API) listJobs(ctx context.Context, in *jobsInput) (*jobPageOutput, erro
 	if err != nil {
 		return nil, err
 	}
-	if in.Sort != "-id" {
+	switch in.Sort {
+	case "-id":
+	case "id":
+		const list = "jobs, the oldest first"
+		after, err := in.before(ctx, list)
+		if err != nil {
+			return nil, err
+		}
+		page, err := a.engine.Oldest(ctx, filter, after, in.Limit)
+		return jobPageAnswer(list, page, err)
+	default:
 		return a.listSorted(ctx, in, filter)
 	}
 	before, err := in.before(ctx, "jobs")

@@ -46,7 +46,7 @@ type JobQuery struct {
 
 type jobsInput struct {
 	JobQuery
-	Sort string `query:"sort" default:"-id" enum:"-id,-finished_at,finished_at,-run_seconds,run_seconds,-wait_seconds,wait_seconds,-attempt,attempt,-priority,priority" doc:"The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many."`
+	Sort string `query:"sort" default:"-id" enum:"-id,id,-finished_at,finished_at,-run_seconds,run_seconds,-wait_seconds,wait_seconds,-attempt,attempt,-priority,priority" doc:"The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many."`
 	Paging
 }
 

@@ -77,7 +77,7 @@ func (f jobFilter) filter(call rest.Call) (rest.Call, error) {
 
 type searchJobs struct {
 	jobFilter
-	Sort   string   `help:"The order: -id, finished_at, run_seconds, wait_seconds, attempt or priority, with a minus from the highest." default:"-id" placeholder:"ORDER"`
+	Sort   string   `help:"The order: id (the oldest first), finished_at, run_seconds, wait_seconds, attempt or priority, with a minus from the highest." default:"-id" placeholder:"ORDER"`
 	Facets bool     `help:"Count them by state, queue, kind and class of error, in place of a list."`
 	Facet  []string `help:"Count them by this: state, queue, kind, error_type, tenant, worker, tag or priority." enum:"state,queue,kind,error_type,tenant,worker,tag,priority" placeholder:"NAME"`
 	Limit  limit    `help:"List at most this many." default:"50" placeholder:"N"`

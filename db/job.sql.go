@@ -274,18 +274,24 @@ func (q *Queries) JobsInOrder(ctx context.Context, ids []int64) ([]WeirJobs, err
 const listJobs = `-- name: ListJobs :many
 select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs j
 where j.id = any (array(select p.id from weir.filter_job_ids($1::bigint[], $2::jsonb) p(id)
-  order by p.id desc limit $3::int))
-order by j.id desc
+  order by case when $3::boolean then p.id else -p.id end limit $4::int))
+order by case when $3::boolean then j.id else -j.id end
 `
 
 type ListJobsParams struct {
 	Ids     []int64
 	Filter  json.RawMessage
+	Rising  bool
 	MaxJobs int32
 }
 
 func (q *Queries) ListJobs(ctx context.Context, arg ListJobsParams) ([]WeirJobs, error) {
-	rows, err := q.db.Query(ctx, listJobs, arg.Ids, arg.Filter, arg.MaxJobs)
+	rows, err := q.db.Query(ctx, listJobs,
+		arg.Ids,
+		arg.Filter,
+		arg.Rising,
+		arg.MaxJobs,
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -362,26 +368,36 @@ func (q *Queries) RetryJob(ctx context.Context, arg RetryJobParams) (string, err
 
 const searchStep = `-- name: SearchStep :one
 
-select s.ids::bigint[] as ids, coalesce(s.reached, 0)::bigint as reached
-from weir.search_step($1::jsonb, $2::bigint, $3::int) s
+select s.ids::bigint[] as ids, coalesce(s.reached, 0)::bigint as reached,
+  coalesce(s.is_open, false)::boolean as is_open
+from weir.search_step($1::jsonb, $2::bigint, $3::int,
+  $4::boolean) s
 `
 
 type SearchStepParams struct {
 	Filter json.RawMessage
-	Before int64
+	Start  int64
 	MaxIds int32
+	Rising bool
 }
 
 type SearchStepRow struct {
 	Ids     []int64
 	Reached int64
+	IsOpen  bool
 }
 
-// A step of a search: candidate ids, newest first, which ListJobs filters; the caller goes on below what was reached.
+// A step of a search: candidate ids, newest or oldest first, which ListJobs filters; the caller goes on after what was
+// reached.
 func (q *Queries) SearchStep(ctx context.Context, arg SearchStepParams) (SearchStepRow, error) {
-	row := q.db.QueryRow(ctx, searchStep, arg.Filter, arg.Before, arg.MaxIds)
+	row := q.db.QueryRow(ctx, searchStep,
+		arg.Filter,
+		arg.Start,
+		arg.MaxIds,
+		arg.Rising,
+	)
 	var i SearchStepRow
-	err := row.Scan(&i.Ids, &i.Reached)
+	err := row.Scan(&i.Ids, &i.Reached, &i.IsOpen)
 	return i, err
 }
 

@@ -40,6 +40,17 @@ func (q *Queries) AdvanceFrontier(ctx context.Context, everySeconds float64) (Ad
 	return i, err
 }
 
+const countQueues = `-- name: CountQueues :one
+select weir.count_queues()::boolean
+`
+
+func (q *Queries) CountQueues(ctx context.Context) (bool, error) {
+	row := q.db.QueryRow(ctx, countQueues)
+	var column_1 bool
+	err := row.Scan(&column_1)
+	return column_1, err
+}
+
 const databaseVersion = `-- name: DatabaseVersion :one
 select current_setting('server_version')::text
 `

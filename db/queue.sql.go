@@ -16,7 +16,7 @@ select case when d.n <= $1::int then d.queue else '(other)' end::text as queue,
   sum(d.available)::bigint as available, sum(d.running)::bigint as running, sum(d.scheduled)::bigint as scheduled,
   sum(d.retryable)::bigint as retryable, sum(d.held)::bigint as held, sum(d.dead)::bigint as dead,
   coalesce(extract(epoch from max(d.oldest_available)), 0)::float8 as oldest_available_seconds
-from (select x.queue, x.paused, x.available, x.running, x.scheduled, x.retryable, x.held, x.dead, x.oldest_available, x.oldest_running, x.next_run_at, x.pause_reason, x.resume_at, x.exact, x.tenant, row_number() over (order by x.available + x.running + x.scheduled + x.retryable + x.held + x.dead
+from (select x.queue, x.paused, x.available, x.running, x.scheduled, x.retryable, x.held, x.dead, x.oldest_available, x.oldest_running, x.next_run_at, x.pause_reason, x.resume_at, x.exact, x.tenant, x.counted_at, row_number() over (order by x.available + x.running + x.scheduled + x.retryable + x.held + x.dead
   desc,
   x.queue) as n from weir.queue_depth x) d
 group by 1
@@ -111,7 +111,7 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused
   q.encrypted::boolean as encrypted, d.available::bigint as available, d.running::bigint as running,
     d.scheduled::bigint as scheduled,
     d.retryable::bigint as retryable,
-  d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
+  d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact, greatest(d.counted_at) as counted_at,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue q join weir.queue_depth d on d.queue = q.name
 where q.name = any ((select p.names from page p)::text[]) and d.queue = any ((select p.names from page p)::text[])
@@ -153,6 +153,7 @@ type ListQueuesRow struct {
 	Held                   int64
 	Dead                   int64
 	Exact                  bool
+	CountedAt              *time.Time
 	OldestAvailableSeconds float64
 }
 
@@ -199,6 +200,7 @@ func (q *Queries) ListQueues(ctx context.Context, arg ListQueuesParams) ([]ListQ
 			&i.Held,
 			&i.Dead,
 			&i.Exact,
+			&i.CountedAt,
 			&i.OldestAvailableSeconds,
 		); err != nil {
 			return nil, err

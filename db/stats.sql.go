@@ -248,21 +248,23 @@ func (q *Queries) StatsGroups(ctx context.Context, arg StatsGroupsParams) ([]Sta
 
 const statsQueues = `-- name: StatsQueues :many
 with depth as materialized (
-  select d.queue, d.paused, d.available, d.running, d.scheduled, d.retryable, d.held, d.dead, d.oldest_available, d.oldest_running, d.next_run_at, d.pause_reason, d.resume_at, d.exact, d.tenant from weir.queue_depth d where weir.is_within($2::jsonb, d.tenant, d.queue, null)
+  select d.queue, d.paused, d.available, d.running, d.scheduled, d.retryable, d.held, d.dead, d.oldest_available, d.oldest_running, d.next_run_at, d.pause_reason, d.resume_at, d.exact, d.tenant, d.counted_at from weir.queue_depth d where weir.is_within($2::jsonb, d.tenant, d.queue, null)
     and ($3::text is null or d.queue = $3)
     and ($4::text is null or d.tenant = $4)
 ), ranked as (
-  select d.queue, d.paused, d.available, d.running, d.scheduled, d.retryable, d.held, d.dead, d.oldest_available, d.oldest_running, d.next_run_at, d.pause_reason, d.resume_at, d.exact, d.tenant, row_number() over (order by d.available desc, d.queue) as by_waiting,
+  select d.queue, d.paused, d.available, d.running, d.scheduled, d.retryable, d.held, d.dead, d.oldest_available, d.oldest_running, d.next_run_at, d.pause_reason, d.resume_at, d.exact, d.tenant, d.counted_at, row_number() over (order by d.available desc, d.queue) as by_waiting,
     row_number() over (order by d.oldest_available desc nulls last, d.queue) as by_age from depth d
 )
 select r.queue::text as queue, r.paused::boolean as paused, r.available::bigint as available,
   coalesce(extract(epoch from r.oldest_available), 0)::float8 as oldest_seconds, r.by_waiting::bigint as by_waiting,
   r.by_age::bigint as by_age, s.available::bigint as all_available, s.running::bigint as all_running,
   s.scheduled::bigint as all_scheduled, s.retryable::bigint as all_retryable, s.held::bigint as all_held,
-  s.dead::bigint as all_dead, s.exact::boolean as exact
+  s.dead::bigint as all_dead, s.exact::boolean as exact,
+  greatest(s.counted_at) as counted_at
 from ranked r cross join (
   select sum(d.available) as available, sum(d.running) as running, sum(d.scheduled) as scheduled,
-    sum(d.retryable) as retryable, sum(d.held) as held, sum(d.dead) as dead, bool_and(d.exact) as exact from depth d) s
+    sum(d.retryable) as retryable, sum(d.held) as held, sum(d.dead) as dead, bool_and(d.exact) as exact,
+    min(d.counted_at) as counted_at from depth d) s
 where r.by_waiting <= $1::int or r.by_age <= $1::int order by r.by_waiting
 `
 
@@ -287,6 +289,7 @@ type StatsQueuesRow struct {
 	AllHeld       int64
 	AllDead       int64
 	Exact         bool
+	CountedAt     *time.Time
 }
 
 // The queues with most waiting and those with the oldest job, and the sums of all.
@@ -318,6 +321,7 @@ func (q *Queries) StatsQueues(ctx context.Context, arg StatsQueuesParams) ([]Sta
 			&i.AllHeld,
 			&i.AllDead,
 			&i.Exact,
+			&i.CountedAt,
 		); err != nil {
 			return nil, err
 		}

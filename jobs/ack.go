@@ -68,6 +68,7 @@ type AckResult struct {
 	State  State      `json:"state,omitempty" doc:"The job's new state, if it was a fail."`
 	RunAt  *time.Time `json:"run_at,omitempty" doc:"When it is tried again, if it is retryable."`
 	Error  *AckError  `json:"error,omitempty" doc:"With invalid: what is wrong with the ack."`
+	JobIDs []ID       `json:"job_ids,omitempty" doc:"Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key."`
 }
 
 // AckError says what is wrong with one ack of several.

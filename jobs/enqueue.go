@@ -194,15 +194,25 @@ func (e *Engine) enqueueTogether(ctx context.Context, calls []enqueue) ([]Enqueu
 }
 
 func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, calls []enqueue) ([]Enqueued, error) {
-	var rows []db.EnqueueBatchRow
-	err := e.vault.twice(ctx, func() error {
-		encrypted, err := e.vault.encryptCalls(ctx, calls)
-		if err != nil {
-			return err
-		}
-		rows, err = q.EnqueueBatch(ctx, db.EnqueueBatchParams{Jobs: arrayOfJobs(encrypted), Principals: principalsOf(calls)})
+	var out []Enqueued
+	err := e.vault.twice(ctx, func() (err error) {
+		out, err = e.storeCalls(ctx, q, calls)
 		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	e.metrics.enqueued.Add(float64(len(out)))
+	return out, nil
+}
+
+// storeCalls stores jobs with the keys of encryption that are in force.
+func (e *Engine) storeCalls(ctx context.Context, q *db.Queries, calls []enqueue) ([]Enqueued, error) {
+	encrypted, err := e.vault.encryptCalls(ctx, calls)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := q.EnqueueBatch(ctx, db.EnqueueBatchParams{Jobs: arrayOfJobs(encrypted), Principals: principalsOf(calls)})
 	if err != nil {
 		return nil, err
 	}
@@ -213,7 +223,6 @@ func (e *Engine) enqueueBatch(ctx context.Context, q *db.Queries, calls []enqueu
 			TimeoutSeconds: int(r.TimeoutSeconds), RunAt: utc(r.RunAt), CreatedAt: r.CreatedAt.UTC(), State: State(r.State), Tenant: r.Tenant,
 		}
 	}
-	e.metrics.enqueued.Add(float64(len(out)))
 	return out, nil
 }
 

@@ -14,11 +14,11 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Page is one page of a list of jobs, newest first.
+// Page is one page of a list of jobs.
 type Page struct {
 	Jobs []Job
 	Next ID // where the next page begins; 0: there is none
-	// SearchedBackTo is set if the search ran out of time: jobs enqueued before then have not been searched yet.
+	// SearchedBackTo is set if the search ran out of time: jobs enqueued before then (after then, of the oldest) have not been searched yet.
 	SearchedBackTo *time.Time
 	// EncryptedSkipped says that a search for text did not see into args and errors that are encrypted.
 	EncryptedSkipped bool
@@ -30,6 +30,15 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 	if before == 0 {
 		before = math.MaxInt64
 	}
+	return e.list(ctx, f, before, false, limit)
+}
+
+// Oldest is List from the oldest on, with ids above after.
+func (e *Engine) Oldest(ctx context.Context, f Filter, after ID, limit int) (Page, error) {
+	return e.list(ctx, f, after, true, limit)
+}
+
+func (e *Engine) list(ctx context.Context, f Filter, start ID, rising bool, limit int) (Page, error) {
 	f, err := f.withPreset(ctx, e)
 	if err != nil {
 		return Page{}, err
@@ -42,9 +51,11 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		return Page{}, err
 	}
 	page, stride := Page{Jobs: []Job{}, EncryptedSkipped: f.skipsEncrypted(ctx, e.vault)}, newStride(f.Text != "" || f.Error != "")
+	stride.size = min(stride.size, 4*limit) // where most match, the first step has a page
+	first := start
 	for began := e.clock.Now(); ; {
 		size, from := stride.size, e.clock.Now()
-		rows, last, err := e.listStep(ctx, filter, before, size, limit-len(page.Jobs))
+		rows, step, err := e.listStep(ctx, filter, start, rising, size, limit-len(page.Jobs))
 		if stride.failed(err) && ctx.Err() == nil {
 			continue
 		}
@@ -59,6 +70,7 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 			}
 			page.Jobs = append(page.Jobs, job)
 		}
+		last := ID(step.Reached)
 		switch n := len(page.Jobs); {
 		case n == limit || n > 0 && IsCut(ctx):
 			page.Next = page.Jobs[n-1].ID
@@ -66,10 +78,14 @@ func (e *Engine) List(ctx context.Context, f Filter, before ID, limit int) (Page
 		case last == 0:
 			return page, nil
 		}
-		before = last
-		if e.clock.Since(began) > listFor {
-			page.Next = before
-			page.SearchedBackTo, err = e.createdFrom(ctx, before)
+		start = last
+		took := e.clock.Since(began)
+		if took > listFor || step.IsOpen && took > openFor && max(first-last, last-first) > openLeast {
+			page.Next = start
+			if rising {
+				last++
+			}
+			page.SearchedBackTo, err = e.createdFrom(ctx, last)
 			return page, err
 		}
 	}
@@ -93,14 +109,14 @@ func (e *Engine) checkFilter(ctx context.Context, filter json.RawMessage) error 
 	return nil
 }
 
-// listStep looks at the next candidates. last: all from there on were looked at; 0: there are no more.
-func (e *Engine) listStep(ctx context.Context, filter json.RawMessage, before ID, size, limit int) (rows []db.WeirJobs, last ID, err error) {
-	step, err := e.reads.SearchStep(ctx, db.SearchStepParams{Filter: filter, Before: int64(before), MaxIds: int32(size)})
+// listStep looks at the next candidates.
+func (e *Engine) listStep(ctx context.Context, filter json.RawMessage, start ID, rising bool, size, limit int) (rows []db.WeirJobs, step db.SearchStepRow, err error) {
+	step, err = e.reads.SearchStep(ctx, db.SearchStepParams{Filter: filter, Start: int64(start), MaxIds: int32(size), Rising: rising})
 	if err != nil || len(step.Ids) == 0 {
-		return nil, ID(step.Reached), err
+		return nil, step, err
 	}
-	rows, err = e.reads.ListJobs(ctx, db.ListJobsParams{Ids: step.Ids, Filter: filter, MaxJobs: int32(limit)})
-	return rows, ID(step.Reached), err
+	rows, err = e.reads.ListJobs(ctx, db.ListJobsParams{Ids: step.Ids, Filter: filter, MaxJobs: int32(limit), Rising: rising})
+	return rows, step, err
 }
 
 // Children lists the jobs that belong to one. Errors: JobNotFound.

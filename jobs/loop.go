@@ -23,6 +23,7 @@ func (e *Engine) newLoops() []loop.Loop {
 		{Name: "expire", Step: expire.step, Wake: wake[toExpire]},
 		{Name: "schedules", Step: fire.step, Wake: wake[toFire]},
 		{Name: "partitions", Step: e.keepPartitions},
+		{Name: "counts", Step: e.countQueues},
 		{Name: "vacuum", Step: vacuum.step},
 		{Name: "horizon", Step: horizon.step},
 		{Name: "resume", Step: e.resumeQueues, Wake: wake[toResume]},
@@ -38,6 +39,12 @@ func (e *Engine) newLoops() []loop.Loop {
 		{Name: "samples", Step: e.sweepBreakers},
 		{Name: "health", Step: health.step},
 	}
+}
+
+// countQueues keeps the counts of large queues, of one node for all.
+func (e *Engine) countQueues(ctx context.Context) (time.Duration, error) {
+	_, err := e.loops.CountQueues(ctx)
+	return 5 * time.Second, fromDB("counting the jobs of large queues", err)
 }
 
 // keepPartitions keeps partitions of the facts, outcomes and events ahead of the ids.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"context"
+	"time"
 
 	"github.com/weirhq/weir/access"
 	"github.com/weirhq/weir/db"
@@ -39,6 +40,8 @@ type DepthByState struct {
 	Held      int64 `json:"held" doc:"Jobs that wait for something else."`
 	Dead      int64 `json:"dead" doc:"Dead letters."`
 	Exact     bool  `json:"exact" doc:"Whether the counts are exact. They stop at the bounds of the counts of queues; then there are at least as many."`
+	// CountedAt is nil where all was counted for this answer.
+	CountedAt *time.Time `json:"counted_at,omitempty" doc:"When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer."`
 }
 
 // WaitingIn is a queue in which jobs wait.
@@ -124,7 +127,7 @@ func (e *Engine) addDepths(ctx context.Context, r statsRead, o *Overview) error 
 	oldest := make([]WaitingIn, maxWaitingQueues)
 	for _, q := range rows {
 		if o.Jobs != nil {
-			*o.Jobs = DepthByState{Available: q.AllAvailable, Running: q.AllRunning, Scheduled: q.AllScheduled, Retryable: q.AllRetryable, Held: q.AllHeld, Dead: q.AllDead, Exact: q.Exact}
+			*o.Jobs = DepthByState{Available: q.AllAvailable, Running: q.AllRunning, Scheduled: q.AllScheduled, Retryable: q.AllRetryable, Held: q.AllHeld, Dead: q.AllDead, Exact: q.Exact, CountedAt: utc(q.CountedAt)}
 		}
 		if q.Available == 0 {
 			continue

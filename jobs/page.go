@@ -20,9 +20,11 @@ func WithPage(ctx context.Context) context.Context {
 func IsCut(ctx context.Context) bool { return db.IsCut(ctx) }
 
 const (
-	listBatch = 2000            // the most candidates of one statement
-	textBatch = 100             // the first candidates of a search for a text, which reads all that a job has
-	listFor   = 2 * time.Second // how long the search for one page lasts
+	listBatch = 2000                   // the most candidates of one statement
+	textBatch = 100                    // the first candidates of a search for a text, which reads all that a job has
+	listFor   = 2 * time.Second        // how long the search for one page lasts,
+	openFor   = 200 * time.Millisecond // and how long it lasts where no index helps,
+	openLeast = 20_000                 // unless it has gone over fewer ids
 
 	strideShort = 100 * time.Millisecond // a statement that takes less may read more candidates,
 	strideLong  = 400 * time.Millisecond // and one that takes longer must read fewer

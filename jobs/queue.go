@@ -59,6 +59,7 @@ type Queue struct {
 	Dead                   int64        `json:"dead" doc:"Dead letters."`
 	OldestAvailableSeconds float64      `json:"oldest_available_seconds" doc:"Age of the oldest job that is next in its priority; 0 if there is none."`
 	Exact                  bool         `json:"exact" doc:"Whether the counts are exact. They stop at a bound: 100,000 available jobs and as many dead letters of the queue, 200,000 held and 200,000 scheduled or retryable jobs of all queues. If false, there are at least as many."`
+	CountedAt              *time.Time   `json:"counted_at,omitempty" doc:"When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer."`
 }
 
 // QueueWindow is what happened in a queue in the last minutes.
@@ -290,7 +291,7 @@ func queueFromRow(r db.ListQueuesRow) (Queue, error) {
 	q := Queue{
 		Name: r.Name, Paused: r.Paused, PausedAt: utc(r.PausedAt), PauseReason: r.PauseReason, ResumeAt: utc(r.ResumeAt), Priority: int(r.Priority), MaxAttempts: int(r.MaxAttempts), TimeoutSeconds: int(r.TimeoutSeconds),
 		LeaseSeconds: int(r.LeaseSeconds), RetentionSeconds: int(r.RetentionSeconds), DeadRetention: int(r.DeadRetentionSeconds), DeadLetterQueue: r.DeadLetterQueue, Breaker: r.Breaker, BreakerState: BreakerState(r.BreakerState), Encrypted: r.Encrypted, CreatedAt: r.CreatedAt.UTC(), Available: r.Available, Running: r.Running, Scheduled: r.Scheduled,
-		Tenant: r.Tenant, Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact,
+		Tenant: r.Tenant, Retryable: r.Retryable, Held: r.Held, Dead: r.Dead, OldestAvailableSeconds: r.OldestAvailableSeconds, Exact: r.Exact, CountedAt: utc(r.CountedAt),
 	}
 	if r.MaxDepth > 0 {
 		depth := int(r.MaxDepth)

@@ -8,7 +8,7 @@ import (
 	"github.com/weirhq/weir/db"
 )
 
-// Sort is the order of a list of jobs: empty or -id, the newest first, or one of Sorts.
+// Sort is the order of a list of jobs other than by their ids, for which there are List and Oldest.
 type Sort string
 
 // SortPosition is a place in a sorted list. The zero value is the beginning.
@@ -95,7 +95,7 @@ func (e *Engine) matches(ctx context.Context, filter json.RawMessage, size *stri
 	before := from.Top
 	for began := e.clock.Now(); ; {
 		since := e.clock.Now()
-		step, err := e.reads.SearchStep(ctx, db.SearchStepParams{Filter: filter, Before: int64(before), MaxIds: int32(size.size)})
+		step, err := e.reads.SearchStep(ctx, db.SearchStepParams{Filter: filter, Start: int64(before), MaxIds: int32(size.size)})
 		var found []int64
 		if err == nil && len(step.Ids) > 0 {
 			found, err = e.reads.FilterJobIDs(ctx, db.FilterJobIDsParams{Ids: step.Ids, Filter: filter})

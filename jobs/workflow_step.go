@@ -123,59 +123,6 @@ func (e *Engine) addSteps(ctx context.Context, q *db.Queries, id ID, fence int64
 	return ids, nil
 }
 
-// CompleteAndAdd adds steps to the workflow of a step and completes that step, in one transaction. Errors: those of
-// AddSteps, with add_steps[3] as the place of a step.
-func (e *Engine) CompleteAndAdd(ctx context.Context, ack Ack, steps []NewStep) (AckResult, error) {
-	if err := ack.check(); err != nil {
-		return AckResult{}, err
-	}
-	fence, err := e.checkedFence(ctx, ack.ID, ack.Token)
-	if err != nil {
-		return AckResult{}, err
-	}
-	ack.Token = Token{Number: fence}
-	if err := bindSteps(ctx, "add_steps[%d]", steps); err != nil {
-		return AckResult{}, err
-	}
-	err = e.vault.twice(ctx, func() error {
-		encrypted, err := e.vault.encryptAcks(ctx, []Ack{ack})
-		if err != nil {
-			return err
-		}
-		return pgx.BeginFunc(ctx, e.pool, func(tx pgx.Tx) error {
-			return e.completeAndAdd(ctx, db.New(tx), encrypted, steps)
-		})
-	})
-	if err != nil {
-		if CodeOf(err) == Internal {
-			err = fromDB("completing a step", err)
-		}
-		return AckResult{}, err
-	}
-	e.metrics.acks.WithLabelValues(string(Complete), string(AckOK)).Inc()
-	e.watcher.tell(ack.ID)
-	e.claims.JobsEnded()
-	return AckResult{ID: ack.ID, Status: AckOK}, nil
-}
-
-func (e *Engine) completeAndAdd(ctx context.Context, q *db.Queries, ack []Ack, steps []NewStep) error {
-	if _, err := e.addSteps(ctx, q, ack[0].ID, ack[0].Token.Number, steps); err != nil {
-		return renamed(err, "steps[", "add_steps[")
-	}
-	groups, err := groupAcks(ack)
-	if err != nil {
-		return err
-	}
-	results := make([]AckResult, 1)
-	if err := groups[0].run(ctx, q, results); err != nil {
-		return fromDB("completing a step", err)
-	}
-	if results[0].Status != AckOK {
-		return refusalOf(ack[0].ID, results[0].Status == AckStale)
-	}
-	return nil
-}
-
 // renamed returns an error with another name for the argument that is wrong.
 func renamed(err error, from, to string) error {
 	var e *Error

@@ -492,6 +492,33 @@ comment on column weir.job_idempotency.fingerprint is
   'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
 comment on column weir.job_idempotency.until is 'The key is known until then: 24 hours.';
 
+-- Counts of large queues, made by one node for all and read through weir.queue_depth.
+create table weir.queue_count (
+  queue_id int not null constraint queue_count_pkey primary key,
+  counted_at timestamptz not null,
+  available bigint not null,
+  admitting bigint not null,
+  scheduled bigint not null,
+  retryable bigint not null,
+  held bigint not null,
+  dead bigint not null,
+  next_run_at timestamptz,
+  exact boolean not null
+);
+comment on table weir.queue_count is
+  'How many jobs each queue has, as last counted; empty while no queue has more than 2,000. weir.queue_depth reads it.';
+comment on column weir.queue_count.queue_id is 'weir.queue.id';
+comment on column weir.queue_count.counted_at is 'When its jobs were counted.';
+comment on column weir.queue_count.available is 'Jobs that may be claimed, counted up to 100,000.';
+comment on column weir.queue_count.admitting is 'Jobs on their way into lines, counted up to 100,000.';
+comment on column weir.queue_count.scheduled is 'Jobs that wait for their time.';
+comment on column weir.queue_count.retryable is 'Jobs that failed and wait for their next attempt.';
+comment on column weir.queue_count.held is 'Jobs that wait for something other than a time, without those on their way.';
+comment on column weir.queue_count.dead is 'Dead letters, counted up to 100,000.';
+comment on column weir.queue_count.next_run_at is 'When the next of the scheduled and retryable ones became available.';
+comment on column weir.queue_count.exact is
+  'Whether all scheduled and held jobs of all queues were counted; they are counted up to 200,000.';
+
 -- Partitions of job, job_outcome and job_event, and of the tables of workflows. They share their bounds, so an id
 -- finds one partition of each.
 --
@@ -506,7 +533,8 @@ create table weir.job_partition (
   kept int,
   sealed_at timestamptz,
   outcomes_sealed_at timestamptz,
-  logs_kept int
+  logs_kept int,
+  zoned_until timestamptz
 );
 comment on table weir.job_partition is
   'The partitions that exist. Each holds the ids from number * 2^32 to (number + 1) * 2^32 - 1.';
@@ -520,6 +548,36 @@ comment on column weir.job_partition.outcomes_sealed_at is
 comment on column weir.job_partition.logs_kept is
   'The value of kept when its lines of logs were rewritten; null: they are as they were.';
 comment on column weir.job_partition.opened_at is 'When ids began to be drawn from it; null while it lies ahead.';
+comment on column weir.job_partition.zoned_until is
+  'weir.job_zone has its jobs that had ended by then. Null: it has no zones.';
+
+create table weir.job_zone (
+  low bigint not null constraint job_zone_pkey primary key,
+  created_from timestamptz not null,
+  created_until timestamptz not null,
+  started_from timestamptz,
+  started_until timestamptz,
+  finished_from timestamptz,
+  finished_until timestamptz,
+  shortest_wait float8,
+  longest_wait float8,
+  shortest_run float8,
+  longest_run float8
+);
+comment on table weir.job_zone is
+  'Zones of sealed partitions: of each 256 ids, within what times their jobs were enqueued, started and ended, and how '
+  'long they waited and ran. A search for a time or a length reads only zones that may have a match.';
+comment on column weir.job_zone.low is 'The first id, a multiple of 256.';
+comment on column weir.job_zone.created_from is 'When the first of its jobs was enqueued.';
+comment on column weir.job_zone.created_until is 'When the last was.';
+comment on column weir.job_zone.started_from is 'The earliest start of a last attempt; null: none was started.';
+comment on column weir.job_zone.started_until is 'The latest.';
+comment on column weir.job_zone.finished_from is 'The earliest end; null: none had ended.';
+comment on column weir.job_zone.finished_until is 'The latest.';
+comment on column weir.job_zone.shortest_wait is 'The shortest wait, in seconds, as of weir.wait_seconds.';
+comment on column weir.job_zone.longest_wait is 'The longest.';
+comment on column weir.job_zone.shortest_run is 'The shortest last attempt, in seconds; null: none was started.';
+comment on column weir.job_zone.longest_run is 'The longest.';
 
 -- Where claims start to look. A claim scans job_ready from its queue's frontier, never from the start, so it does not
 -- walk over the dead entries of jobs claimed long ago, which vacuum cannot remove while any transaction holds back
@@ -2321,7 +2379,7 @@ end $do$;
 -- +goose StatementBegin
 do $do$ begin
   for n in 0..31 loop
-    continue when n between 7 and 15;  -- for turns to come
+    continue when n between 8 and 15;  -- for turns to come
     execute format('create table weir_auth.turn_%s ()', n);
     execute format('alter table weir_auth.turn_%s replica identity full', n);
     execute format('comment on table weir_auth.turn_%s is %L', n, 'Empty. Its lock is a turn: see weir.turn_table.');

@@ -10,13 +10,21 @@ type ack struct {
 	Result  json.RawMessage `json:"result,omitempty"`
 	Error   *failure        `json:"error,omitempty"`
 	Retry   *bool           `json:"retry,omitempty"`
+	Delay   *float64        `json:"delay_seconds,omitempty"`
+
+	jobs  []json.RawMessage // follow-up jobs, stored with a completion
+	steps []json.RawMessage // steps to add to the job's workflow, likewise
 }
+
+// adds reports whether the ack stores more than the outcome: such an ack has a request of its own.
+func (a ack) adds() bool { return len(a.jobs)+len(a.steps) > 0 }
 
 // The outcomes that a worker reports.
 const (
 	complete = "complete"
 	fail     = "fail"
 	release  = "release"
+	snooze   = "snooze"
 )
 
 // failure is why an attempt failed.
@@ -34,8 +42,12 @@ func (f *failure) message() string {
 
 // failed makes the ack one of a failed attempt.
 func (a ack) failed(kind, message string) ack {
-	a.Outcome, a.Result, a.Error = fail, nil, &failure{Message: message, Type: kind}
-	return a
+	return ack{ID: a.ID, Token: a.Token, Outcome: fail, Error: &failure{Message: message, Type: kind}}
+}
+
+// snoozed makes the ack one that puts the job back for a delay.
+func (a ack) snoozed(seconds float64) ack {
+	return ack{ID: a.ID, Token: a.Token, Outcome: snooze, Delay: &seconds}
 }
 
 // unusable fails the job for good: its output would be no better the next time.

@@ -104,7 +104,7 @@ func (r *acker) sendNext(waiting *[]*heldJob) {
 		return
 	}
 	size, n := 0, 0
-	for n < len(*waiting) && n < maxAcks && (n == 0 || size < maxAckBytes) {
+	for n < len(*waiting) && n < maxAcks && (n == 0 || size < maxAckBytes && !(*waiting)[n].ack.adds() && !(*waiting)[0].ack.adds()) {
 		size += len((*waiting)[n].ack.Result)
 		n++
 	}
@@ -115,7 +115,38 @@ func (r *acker) sendNext(waiting *[]*heldJob) {
 		acks[i] = h.ack
 	}
 	r.underWay = true
-	go func() { r.answers <- ackAnswer{batch, r.send(r.ctx, acks)} }()
+	send := r.send
+	if acks[0].adds() {
+		send = r.completeWith
+	}
+	go func() { r.answers <- ackAnswer{batch, send(r.ctx, acks)} }()
+}
+
+// completeWith sends a completion with the jobs and steps that it adds. If the service refuses those, the attempt fails.
+func (r *acker) completeWith(ctx context.Context, acks []ack) []ackResult {
+	a := acks[0]
+	call := rest.Post(rest.Path("jobs", a.ID, "complete"), map[string]any{"token": a.Token, "result": a.Result, "jobs": a.jobs, "add_steps": a.steps})
+	for wait := (rest.Backoff{}); ; {
+		_, err := rest.Do[struct{}](ctx, r.client, call)
+		var refused *rest.Problem
+		errors.As(err, &refused)
+		switch {
+		case err == nil:
+			r.outage.over()
+			return []ackResult{{a, ackOK}}
+		case refused != nil && refused.Code == ackStale:
+			return []ackResult{{a, ackStale}}
+		case refused != nil && refused.Status == http.StatusNotFound:
+			return []ackResult{{a, ackNotFound}}
+		case refused != nil && (rest.Refused(err) || refused.Code == "queue_full" || refused.Code == "quota_exceeded"):
+			return r.send(ctx, []ack{a.failed("follow_up", "the service refuses what the command adds: "+err.Error())})
+		case ctx.Err() == nil:
+			r.outage.note(err)
+		}
+		if !wait.Sleep(ctx) {
+			return []ackResult{{a, ackUnsent}}
+		}
+	}
 }
 
 // take takes in the answer to a request.

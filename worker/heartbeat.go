@@ -20,6 +20,7 @@ type heartbeats struct {
 // beatAnswer is the answer to a heartbeat.
 type beatAnswer struct {
 	job       *heldJob
+	progress  *progress // that it told
 	err       error
 	cancelled bool
 }
@@ -31,19 +32,33 @@ func newHeartbeats(client *rest.Client, log *slog.Logger, leaseSeconds, slots in
 	}
 }
 
-// send sends the heartbeats that are due.
+// progressEvery is how often a job's progress is told, at most.
+const progressEvery = time.Second
+
+// send sends the heartbeats that are due, and those that have progress to tell.
 func (b *heartbeats) send(held map[string]*heldJob, now time.Time) {
 	for _, h := range held {
-		if h.beating || now.Before(h.beatDue) {
+		if h.beating {
 			continue
 		}
-		h.beating = true
-		call := rest.Post(rest.Path("jobs", h.job.ID, "heartbeat"), map[string]any{"token": h.job.Token})
+		var told *progress
+		if now.Sub(h.beatAt) >= progressEvery {
+			told = h.reports.takeProgress()
+		}
+		if told == nil && now.Before(h.beatDue) {
+			continue
+		}
+		h.beating, h.beatAt = true, now
+		body := map[string]any{"token": h.job.Token}
+		if told != nil {
+			body["progress"] = told
+		}
+		call := rest.Post(rest.Path("jobs", h.job.ID, "heartbeat"), body)
 		go func() {
 			answer, err := rest.Do[struct {
 				CancelRequested bool `json:"cancel_requested"`
 			}](context.Background(), b.client, call)
-			b.answers <- beatAnswer{job: h, err: err, cancelled: answer.CancelRequested}
+			b.answers <- beatAnswer{job: h, progress: told, err: err, cancelled: answer.CancelRequested}
 		}()
 	}
 }
@@ -59,6 +74,7 @@ func (b *heartbeats) take(a beatAnswer) (lost bool) {
 		return true
 	}
 	if a.err != nil {
+		a.job.reports.keepProgress(a.progress)
 		b.outage.note(a.err)
 		a.job.beatDue = time.Now().Add(min(b.interval/2, 2*time.Second))
 		return false

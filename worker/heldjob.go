@@ -25,6 +25,8 @@ type heldJob struct {
 	phase     phase
 	beatDue   time.Time
 	beating   bool            // a heartbeat is under way
+	beatAt    time.Time       // when the last was sent
+	reports   *reports        // what the program reports; nil before it is started
 	stop      chan stopReason // to the program; two fit, and more never come
 	ack       ack             // once it has ended
 	stopped   stopReason
@@ -84,7 +86,7 @@ func (w *Worker) start() {
 			continue
 		}
 		w.queue = w.queue[1:]
-		h.phase = running
+		h.phase, h.reports = running, &reports{}
 		w.running++
 		w.log.Debug("started", "job", h.job.ID, "kind", h.job.Kind, "queue", h.job.Queue, "attempt", h.job.Attempt)
 		w.starts <- h
@@ -98,10 +100,13 @@ func (w *Worker) runEnded(r runOutcome) {
 	if o.started && o.stopped == notStopped {
 		w.claimer.ran(o.took)
 	}
-	if a, ok := o.ack(h.job); ok {
+	switch a, ok := o.ack(h.job, w.Program.Exits); {
+	case ok:
 		w.end(h, a, o.stopped)
-	} else {
+	case o.stopped == leaseLost:
 		w.drop(h)
+	default:
+		w.settled(h)
 	}
 	w.log.Debug("ended", "job", h.job.ID, "kind", h.job.Kind, "outcome", h.ack.Outcome, "stopped", o.stopped.String(),
 		"took", o.took.Round(time.Microsecond).String(), "error", h.ack.Error.message(), "stderr", o.stderr)
@@ -135,6 +140,13 @@ func (w *Worker) drop(h *heldJob) {
 	w.tally.lost++
 	delete(w.held, h.job.Token)
 	w.log.Warn("lost the lease of a job; another worker may run it", "job", h.job.ID, "attempt", h.job.Attempt)
+}
+
+// settled forgets a job of which the program itself has told the service how it ended.
+func (w *Worker) settled(h *heldJob) {
+	w.tally.settled++
+	h.phase = ended
+	delete(w.held, h.job.Token)
 }
 
 func (w *Worker) unqueue(h *heldJob) {

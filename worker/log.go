@@ -102,6 +102,7 @@ func (l *jobLog) Write(p []byte) (int, error) {
 	if l.closed {
 		return len(p), nil
 	}
+	defer l.begun()
 	for rest := p; len(rest) > 0; {
 		line, after, whole := bytes.Cut(rest, []byte("\n"))
 		rest = after
@@ -115,6 +116,26 @@ func (l *jobLog) Write(p []byte) (int, error) {
 			l.partial = l.partial[:0]
 		}
 	}
+	return len(p), nil
+}
+
+// note takes a line that the program reports.
+func (l *jobLog) note(message, level string, fields map[string]json.RawMessage) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return
+	}
+	lines := linesOf([]byte(message), time.Now())
+	for i := range lines {
+		lines[i].Level, lines[i].Fields = levels[strings.ToLower(level)], fields
+	}
+	l.keep(lines)
+	l.begun()
+}
+
+// begun starts sending with the first line, and sends many lines at once. Call it with mu held.
+func (l *jobLog) begun() {
 	if l.done == nil && len(l.lines) > 0 {
 		l.done = make(chan struct{})
 		l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -126,12 +147,14 @@ func (l *jobLog) Write(p []byte) (int, error) {
 		default:
 		}
 	}
-	return len(p), nil
 }
 
-// add takes in a line, in pieces if it is long. Call it with mu held.
-func (l *jobLog) add(text []byte) {
-	for _, line := range linesOf(text, time.Now()) {
+// add takes in a line of standard error, in pieces if it is long. Call it with mu held.
+func (l *jobLog) add(text []byte) { l.keep(linesOf(text, time.Now())) }
+
+// keep keeps lines that find room until they are sent. Call it with mu held.
+func (l *jobLog) keep(lines []logLine) {
+	for _, line := range lines {
 		size := len(line.Message)
 		for name, value := range line.Fields {
 			size += len(name) + len(value)
@@ -169,11 +192,7 @@ func (l *jobLog) end(stopped stopReason) {
 		l.lines = append(l.lines, missingLine(l.missing))
 		l.missing = 0
 	}
-	if l.done == nil && len(l.lines) > 0 {
-		l.done = make(chan struct{})
-		l.ctx, l.cancel = context.WithCancel(context.Background())
-		go l.send()
-	}
+	l.begun()
 	done := l.done
 	l.mu.Unlock()
 	if done == nil {

@@ -20,12 +20,16 @@ type outcome struct {
 	cut     bool // stdout was longer than maxResult
 	stderr  string
 	took    time.Duration
+	told    *reports
 }
 
 // ack turns the outcome into what is reported. A job that is cancelled is released, which cancels it. For a lost lease
-// there is nothing to report, and ok is false.
-func (o outcome) ack(job *claimedJob) (a ack, ok bool) {
+// there is nothing to report, nor for a job that the program has settled, and ok is false.
+func (o outcome) ack(job *claimedJob, exits Exits) (a ack, ok bool) {
 	a = ack{ID: job.ID, Token: job.Token}
+	if o.told.settled {
+		return a, false
+	}
 	switch o.stopped {
 	case leaseLost:
 		return a, false
@@ -38,20 +42,52 @@ func (o outcome) ack(job *claimedJob) (a ack, ok bool) {
 		return a.failed("timeout", o.withStderr(reason)), true
 	case notStopped:
 	}
-	switch {
-	case !o.started:
+	if !o.started {
 		return a.failed("start", "the command could not be started: "+o.err.Error()), true
+	}
+	if o.told.err != nil {
+		return a.failed("report", "the command reported what weir does not understand: "+o.told.err.Error()), true
+	}
+	return o.finished(a, exits), true
+}
+
+// finished is the ack for a program that ended by itself.
+func (o outcome) finished(a ack, exits Exits) ack {
+	status := o.exitStatus()
+	switch {
+	case o.told.snooze != nil && (o.err == nil || status == exits.Later):
+		return a.snoozed(*o.told.snooze)
+	case status != 0 && status == exits.Later:
+		return a.snoozed(exits.LaterSeconds)
 	case o.err != nil:
-		return a.failed(o.status()), true
-	case o.cut:
-		return a.unusable(fmt.Sprintf("standard output is longer than %d bytes, the largest result", maxResult)), true
+		a = a.failed(o.status())
+		if status != 0 && status == exits.GiveUp {
+			a.Retry = new(bool)
+		}
+		return a
+	}
+	a.Outcome, a.Result, a.jobs, a.steps = complete, o.told.result, o.told.jobs, o.told.steps
+	if a.Result != nil {
+		return a
+	}
+	if o.cut {
+		return a.unusable(fmt.Sprintf("standard output is longer than %d bytes, the largest result", maxResult))
 	}
 	result, err := resultFrom(o.stdout)
 	if err != nil {
-		return a.unusable(err.Error()), true
+		return a.unusable(err.Error())
 	}
-	a.Outcome, a.Result = complete, result
-	return a, true
+	a.Result = result
+	return a
+}
+
+// exitStatus is the exit status of a program that exited with one other than 0, and else 0.
+func (o outcome) exitStatus() int {
+	var exit *exec.ExitError
+	if errors.As(o.err, &exit) {
+		return max(exit.ExitCode(), 0)
+	}
+	return 0
 }
 
 // status says how a program failed that was not stopped.

@@ -57,7 +57,8 @@ func TestOutcomeDecidesTheAck(t *testing.T) {
 		"timed out":     {outcome{started: true, stopped: timedOut}, fail, "timeout", true},
 		"lease lost":    {outcome{started: true, stopped: leaseLost}, "", "", true},
 	} {
-		a, ok := c.outcome.ack(job)
+		c.outcome.told = &reports{}
+		a, ok := c.outcome.ack(job, Exits{})
 		if ok != (c.want != "") || a.Outcome != c.want {
 			t.Errorf("%s: reported as %q, %v; want %q", name, a.Outcome, ok, c.want)
 		}

@@ -20,6 +20,10 @@ type Program struct {
 	Env  []string // what all runs have in common, of Environment
 	// KillGrace is how long after SIGTERM a program gets SIGKILL.
 	KillGrace time.Duration
+	// Envelope gives the program the whole job on standard input, in place of its args.
+	Envelope bool
+	// Exits are the exit statuses that say more than that the attempt failed.
+	Exits Exits
 	// Stderr is where standard error is passed on to. Defaults to nowhere.
 	Stderr io.Writer
 }
@@ -70,23 +74,30 @@ func (r stopReason) String() string {
 
 // run runs the program for a job until it ends, the deadline passes, or stop gives a reason to stop it. log gets its standard error too, unless
 // it is nil.
-func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason, log io.Writer) outcome {
+func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason, told *reports, log io.Writer) outcome {
 	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr, log: log}
 	cmd := &exec.Cmd{
 		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...),
-		Stdin: job.input(), Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,
+		Stdin: p.input(job), Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,
 	}
 	began := time.Now()
-	if err := cmd.Start(); err != nil {
+	channel, err := newChannel(cmd, told)
+	if err != nil {
 		return outcome{err: err}
 	}
+	if err := cmd.Start(); err != nil {
+		channel.abandon()
+		return outcome{err: err}
+	}
+	channel.listen()
 	exited := make(chan struct{})
 	stopped := make(chan stopReason, 1)
 	go func() { stopped <- p.watch(cmd.Process.Pid, deadline, stop, exited) }()
-	err := cmd.Wait()
+	err = cmd.Wait()
 	close(exited)
+	channel.end()
 	o := outcome{
-		err: err, started: true, stopped: <-stopped, stdout: stdout.text, cut: stdout.cut, took: time.Since(began),
+		err: err, started: true, stopped: <-stopped, stdout: stdout.text, cut: stdout.cut, took: time.Since(began), told: told,
 	}
 	if errors.Is(err, exec.ErrWaitDelay) {
 		o.err = nil // it succeeded; a process that it started goes on

@@ -22,7 +22,7 @@ func runShell(script string, stop <-chan stopReason) outcome {
 	job := &claimedJob{
 		ID: "7", Token: "8", Kind: "k", Queue: "q", Attempt: 2, MaxAttempts: 5, Args: []byte(`{"a": 1}`), TimeoutSeconds: 60,
 	}
-	return shell(script).run(job, time.Now().Add(time.Minute), stop, nil)
+	return shell(script).run(job, time.Now().Add(time.Minute), stop, &reports{}, nil)
 }
 
 func TestProgramGetsItsJob(t *testing.T) {
@@ -37,7 +37,7 @@ func TestProgramGetsItsJob(t *testing.T) {
 func TestProgramNeedNotReadItsArgs(t *testing.T) {
 	t.Parallel()
 	job := &claimedJob{Args: []byte(`"` + strings.Repeat("x", 1<<20) + `"`)}
-	e := shell("echo done").run(job, time.Now().Add(time.Minute), nil, nil)
+	e := shell("echo done").run(job, time.Now().Add(time.Minute), nil, &reports{}, nil)
 	if e.err != nil || string(e.stdout) != "done\n" {
 		t.Errorf("it ended with %v and wrote %q", e.err, e.stdout)
 	}
@@ -105,7 +105,7 @@ func TestStoppedProgramTakesItsProcessGroupWithIt(t *testing.T) {
 			stop <- jobCancelled
 		}()
 		began := time.Now()
-		e := c.run(&claimedJob{}, time.Now().Add(time.Hour), stop, nil)
+		e := c.run(&claimedJob{}, time.Now().Add(time.Hour), stop, &reports{}, nil)
 		if e.stopped != jobCancelled || time.Since(began) > 300*time.Second {
 			t.Errorf("%s: stopped because %v, after %v", name, e.stopped, time.Since(began))
 		}
@@ -119,7 +119,7 @@ func TestStoppedProgramTakesItsProcessGroupWithIt(t *testing.T) {
 
 func TestTimeoutStopsTheProgram(t *testing.T) {
 	t.Parallel()
-	e := shell("echo begun >&2; sleep 600").run(&claimedJob{TimeoutSeconds: 1}, time.Now().Add(3*time.Second), nil, nil)
+	e := shell("echo begun >&2; sleep 600").run(&claimedJob{TimeoutSeconds: 1}, time.Now().Add(3*time.Second), nil, &reports{}, nil)
 	if e.stopped != timedOut || e.stderr != "begun" {
 		t.Errorf("stopped because %v; stderr %q", e.stopped, e.stderr)
 	}
@@ -128,7 +128,7 @@ func TestTimeoutStopsTheProgram(t *testing.T) {
 func TestProgramThatCannotBeStarted(t *testing.T) {
 	t.Parallel()
 	c := &Program{Path: "/nonexistent/program", Args: []string{"program"}}
-	if e := c.run(&claimedJob{}, time.Now().Add(time.Minute), nil, nil); e.started || e.err == nil {
+	if e := c.run(&claimedJob{}, time.Now().Add(time.Minute), nil, &reports{}, nil); e.started || e.err == nil {
 		t.Errorf("it ended with %+v", e)
 	}
 }

@@ -158,11 +158,11 @@ func (w *Worker) slot() {
 // runProgram runs the program for a job. Its last lines are sent before the outcome is known, because a job that has ended takes none.
 func (w *Worker) runProgram(h *heldJob) outcome {
 	if w.logs == nil {
-		return w.Program.run(h.job, h.deadline(), h.stop, nil)
+		return w.Program.run(h.job, h.deadline(), h.stop, h.reports, nil)
 	}
-	log := w.logs.begin(h.job)
-	o := w.Program.run(h.job, h.deadline(), h.stop, log)
-	log.end(o.stopped)
+	h.reports.log = w.logs.begin(h.job)
+	o := w.Program.run(h.job, h.deadline(), h.stop, h.reports, h.reports.log)
+	h.reports.log.end(o.stopped)
 	return o
 }
 

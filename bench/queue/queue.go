@@ -71,6 +71,8 @@ func Systems(program string) []System {
 		{"weir-engine", "weir's engine as a Go package in the benchmark's process", func() Queue { return &weirEngine{} }},
 		{"weir-rest", "weir's service over HTTP; a batch of one is a single call", func() Queue { return &weirREST{program: weir} }},
 		{"weir-rest-key", "the same with an API key in each call", func() Queue { return &weirREST{program: weir, withKey: true} }},
+		{"weir-go-sql", "a worker of weir's Go SDK over SQL, 1,000 handlers at once", func() Queue { return &weirGoSQL{} }},
+		{"weir-go-http", "the same over HTTP to weir's service", func() Queue { return &weirGoHTTP{weirREST: weirREST{program: weir}} }},
 		{"river-tuned", "River, 2,000 workers, 2 ms fetch cooldown, indexes as shipped", func() Queue { return &riverQueue{tuned: true} }},
 		{"river-nogin", "the same without its two GIN indexes", func() Queue { return &riverQueue{tuned: true, dropGIN: true} }},
 		{"river-default", "River, 100 workers, all else as shipped", func() Queue { return &riverQueue{} }},

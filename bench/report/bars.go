@@ -9,7 +9,7 @@ import (
 
 // colours of the systems. weir's are of one family, so that they stand out together.
 var colours = map[string]string{
-	"weir-sql": "#0b6e99", "weir-engine": "#3aa0c9", "weir-rest": "#8ccbe3", "weir-rest-key": "#b9dfee",
+	"weir-sql": "#0b6e99", "weir-engine": "#3aa0c9", "weir-rest": "#8ccbe3", "weir-rest-key": "#b9dfee", "weir-go-sql": "#2f8f6b", "weir-go-http": "#7cc4a5",
 	"river-tuned": "#c2571a", "river-nogin": "#e08a4f", "river-default": "#f0bd9a",
 	"graphile": "#6a8f2f", "pgboss": "#8a5ea8", "pgq": "#9a9a9a", "floor": "#c4c4c4",
 }

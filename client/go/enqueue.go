@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -64,7 +65,7 @@ type NewJob struct {
 	ResultTTLSeconds int `json:"result_ttl_seconds,omitempty"`
 
 	idempotencyKey string
-	keyMade        bool  // by the client: nobody else has it
+	keyMade        bool  // by the client: no other call has it
 	err            error // what was wrong with its args
 }
 
@@ -205,7 +206,8 @@ func (c *Client) Enqueue(ctx context.Context, args any, opts ...Option) (Enqueue
 }
 
 // EnqueueMany stores up to 10,000 jobs, all or none, in order, and returns once they are committed. One call with a hundred jobs costs a fraction
-// of a hundred calls. It tries again where certainly nothing was stored. Errors: *[Error], whose Field names the place: jobs[3].priority.
+// of a hundred calls. It tries again where certainly nothing was stored, or where each job has an [IdempotencyKey]: over REST all keys together are one,
+// over SQL each is its job's. Errors: *[Error], whose Field names the place: jobs[3].priority.
 func (c *Client) EnqueueMany(ctx context.Context, jobs ...NewJob) ([]Enqueued, error) {
 	if len(jobs) == 0 {
 		return nil, nil
@@ -215,8 +217,9 @@ func (c *Client) EnqueueMany(ctx context.Context, jobs ...NewJob) ([]Enqueued, e
 			return nil, fmt.Errorf("jobs[%d]: %w", i, err)
 		}
 	}
+	keyed := !slices.ContainsFunc(jobs, func(j NewJob) bool { return j.idempotencyKey == "" })
 	var done []Enqueued
-	err := c.again(ctx, func(err error) bool { return isAway(err) && storedNothing(err) }, func(ctx context.Context) (err error) {
+	err := c.again(ctx, func(err error) bool { return isAway(err) && (keyed || storedNothing(err)) }, func(ctx context.Context) (err error) {
 		done, err = c.t.enqueueMany(ctx, jobs)
 		return err
 	})

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ var (
 	// ErrLeaseLost says that another worker may have the job: its lease expired, was taken back, or has ended. Nothing that was said about the job
 	// was accepted. It is the cause of the context of a handler whose lease is lost, and the error of [RawJob.CompleteTx].
 	ErrLeaseLost = errors.New("weir: the lease on the job is lost")
-	// ErrCancelled is the cause of the context of a handler whose job somebody cancelled.
+	// ErrCancelled is the cause of the context of a handler whose job a caller cancelled.
 	ErrCancelled = errors.New("weir: the job was cancelled")
 	// ErrTimeout is the cause of the context of a handler whose attempt has run for as long as it may.
 	ErrTimeout = errors.New("weir: the attempt took longer than its timeout")
@@ -119,13 +120,13 @@ func isAway(err error) bool {
 		errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed), pgconn.SafeToRetry(err):
 		return true
 	}
-	switch state := sqlState(err); {
-	case state == "57014", state == "25006", state == "40001", state == "40P01", state == "55P03":
-		return true
-	default:
-		return strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || strings.HasPrefix(state, "53")
-	}
+	state := sqlState(err)
+	return slices.Contains(busyStates, state) || strings.HasPrefix(state, "08") || strings.HasPrefix(state, "57P") || strings.HasPrefix(state, "53")
 }
+
+// busyStates are SQLSTATEs of a server that could not do a statement now: it took too long, the server is a standby, or another transaction was in the
+// way.
+var busyStates = []string{"57014", "25006", "40001", "40P01", "55P03"}
 
 // errBrokenOff is that an answer did not come whole.
 var errBrokenOff = errors.New("the answer broke off")

@@ -3,6 +3,8 @@ package weir
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -127,7 +129,7 @@ func problem(response *http.Response, text []byte) error {
 	if json.Unmarshal(text, &p) != nil || p.Code == "" {
 		e.Message = response.Status + " in a form that is not weir's: is the address right?"
 	} else {
-		e.Code, e.Message, e.Hint = string(p.Code), p.Detail, value(p.Hint)
+		e.Code, e.Message, e.Hint = p.Code, p.Detail, value(p.Hint)
 		if e.Message == "" {
 			e.Message = p.Title
 		}
@@ -180,7 +182,7 @@ func (t *httpTransport) enqueueMany(ctx context.Context, jobs []NewJob) ([]Enque
 		IDs []ID `json:"ids"`
 	}
 	err := t.call(ctx, 0, map[string]any{"jobs": jobs}, &answer, func(ctx context.Context, body io.Reader) (*http.Response, error) {
-		return t.rest.EnqueueJobsWithBody(ctx, &rest.EnqueueJobsParams{}, jsonType, body)
+		return t.rest.EnqueueJobsWithBody(ctx, &rest.EnqueueJobsParams{IdempotencyKey: given(keyOf(jobs))}, jsonType, body)
 	})
 	if err != nil {
 		return nil, err
@@ -190,4 +192,17 @@ func (t *httpTransport) enqueueMany(ctx context.Context, jobs []NewJob) ([]Enque
 		done[i].ID = id
 	}
 	return done, nil
+}
+
+// keyOf is the idempotency key of a call with several jobs: made of those of the jobs, or nothing where none has one.
+func keyOf(jobs []NewJob) string {
+	sum, keyed := sha256.New(), false
+	for _, j := range jobs {
+		fmt.Fprintf(sum, "%d %s", len(j.idempotencyKey), j.idempotencyKey)
+		keyed = keyed || j.idempotencyKey != ""
+	}
+	if !keyed {
+		return ""
+	}
+	return hex.EncodeToString(sum.Sum(nil))
 }

@@ -33,7 +33,7 @@ type RawJob struct {
 	// Dependencies are the results of the steps that this step of a workflow depends on, by name; null for other jobs. [Dependency] and [Input]
 	// decode them.
 	Dependencies json.RawMessage
-	// Degraded says that the job's circuit breaker is open, and that it is to do without that dependency.
+	// Degraded says that the job's circuit breaker is open, and that its handler should do without that dependency.
 	Degraded bool
 	// Worker is the name of the worker that holds it.
 	Worker string

@@ -103,7 +103,7 @@ func (w *Worker) verify(r *run) (committed bool) {
 	select {
 	case committed = <-r.verified:
 	case <-w.ackCtx.Done():
-		committed = true // nobody knows
+		committed = true // it cannot be told any more
 	}
 	r.verifying.Store(false)
 	return committed

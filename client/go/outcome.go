@@ -36,7 +36,7 @@ func (o *outcome) Unwrap() error { return o.err }
 func Snooze(d time.Duration) error { return &outcome{what: outcomeSnooze, delay: d} }
 
 // RetryIn is the error of a handler whose attempt failed, and that names the delay before the next one, 0 to 10 years, in place of the retry
-// policy: for instance what a service said in Retry-After. A last attempt makes the job dead all the same.
+// policy: for instance what a service said in Retry-After. A last attempt makes the job dead anyway.
 func RetryIn(d time.Duration, err error) error {
 	return &outcome{what: outcomeRetry, delay: d, err: err}
 }

@@ -17,12 +17,8 @@ const (
 // keepRegistered makes the worker known to weir, and learns when it is paused or draining. The worker works without it too.
 func (w *Worker) keepRegistered(ctx context.Context) {
 	host, _ := os.Hostname()
-	var queues []string
-	for _, l := range w.lanes {
-		queues = append(queues, l.queues...)
-	}
 	settings := workerSettings{
-		Hostname: host, Version: w.config.Version, Queues: queues,
+		Hostname: host, Version: w.config.Version, Queues: w.Queues(),
 		Labels: map[string]string{"client": "go", "concurrency": strconv.Itoa(w.slots())},
 	}
 	known, state := false, "active"
@@ -44,7 +40,7 @@ func (w *Worker) keepRegistered(ctx context.Context) {
 		case err == nil && !known:
 			w.log.Warn("the worker was removed and its jobs went back to their queues; registering again")
 			continue
-		case now != state:
+		case err == nil && now != state:
 			state = now
 			w.log.Info("the worker's state has changed", "state", state)
 			if tell := w.config.Hooks.State; tell != nil {

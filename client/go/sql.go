@@ -317,7 +317,7 @@ func (t *sqlTransport) removeWorker(ctx context.Context, name string) error {
 	return sqlError(err)
 }
 
-// pollEvery is how often the state of a job that somebody waits for is read.
+// pollEvery is how often the state of a job is read that a caller waits for.
 const pollEvery = 100 * time.Millisecond
 
 const jobSQL = `select jsonb_build_object('id', id::text, 'kind', kind, 'queue', queue, 'args', args, 'state', state, 'attempt', attempt,

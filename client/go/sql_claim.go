@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	parkFor   = 30 * time.Second // of the parking: so long statements that make jobs available notify
+	parkFor   = 30 * time.Second // of the parking: for 30 s statements that make jobs available notify
 	lookEvery = time.Second      // claims that wait look again, because no notification tells of a transaction that was open when they parked
 	idleFor   = 5 * time.Second  // without a claim, before the connection is given up
 	claimIn   = 30 * time.Second // a claim statement takes no longer
@@ -262,7 +262,7 @@ func (c *sqlClaims) wait(conn *pgx.Conn) error {
 			return err
 		}
 		c.parkedUntil, c.parked = now.Add(parkFor), queues
-		c.rouse(nil) // nobody was notified of what came before
+		c.rouse(nil) // no notification tells of what came before
 		return nil
 	}
 	return c.notified(conn, lookEvery)

@@ -14,7 +14,7 @@ func one[T any](ctx context.Context, t *sqlTransport, sql string, args ...any) (
 	return value, sqlError(t.pool.QueryRow(ctx, sql, args...).Scan(&value))
 }
 
-// do runs a statement whose result nobody reads.
+// do runs a statement without a result.
 func (t *sqlTransport) do(ctx context.Context, sql string, args ...any) error {
 	_, err := t.pool.Exec(ctx, sql, args...)
 	return sqlError(err)

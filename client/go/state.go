@@ -69,7 +69,7 @@ func (c *Client) Wait(ctx context.Context, id ID) (*JobState, error) {
 	}
 }
 
-// JobFailedError says that a job that somebody waits for did not complete.
+// JobFailedError says that a job did not complete that a caller waits for.
 type JobFailedError struct {
 	// State is dead or cancelled.
 	State string

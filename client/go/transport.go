@@ -93,7 +93,7 @@ type failure struct {
 	Stack   string `json:"stack,omitempty"`
 }
 
-// ackStatus is what became of an ack.
+// ackStatus is the outcome of an ack.
 type ackStatus struct {
 	accepted bool
 	err      error // of one whose values weir refuses; nil: the lease is not held

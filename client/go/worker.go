@@ -26,7 +26,7 @@ type WorkerConfig struct {
 	Concurrency int
 	// QueueConcurrency gives queues a number of their own, beside Concurrency. The names need not be in Queues.
 	QueueConcurrency map[string]int
-	// Lease is how long weir waits for a sign of life before it gives a job to another worker, in whole seconds from 1 s to an hour. Heartbeats are
+	// Lease is how long weir waits for a heartbeat before it gives a job to another worker, in whole seconds from 1 s to an hour. Heartbeats are
 	// sent three times as often. Defaults to 30 s.
 	Lease time.Duration
 	// Grace is how long running jobs may go on after Run is told to stop. Then their contexts end. Defaults to 30 s; negative: none.
@@ -63,7 +63,7 @@ type Ending struct {
 	Ran time.Duration
 }
 
-// Worker claims jobs and runs their handlers. Register handlers with [Register] or [Handle], then call Run once.
+// Worker claims jobs and runs their handlers. Register handlers with [Register] or [Handle], then call Run.
 type Worker struct {
 	client    *Client
 	config    WorkerConfig
@@ -80,7 +80,7 @@ type Worker struct {
 	ackStop context.CancelFunc
 
 	mu       sync.Mutex
-	ran      bool
+	runs     bool
 	stopping bool
 	held     map[*run]struct{} // from the claim until the ack is answered
 	running  map[string]int    // handlers that run, by kind
@@ -178,6 +178,14 @@ func (w *Worker) add(h *handler) {
 // Name is what the worker is known by.
 func (w *Worker) Name() string { return w.config.Name }
 
+// Queues are those that it claims from.
+func (w *Worker) Queues() (names []string) {
+	for _, l := range w.lanes {
+		names = append(names, l.queues...)
+	}
+	return names
+}
+
 // Run claims jobs and runs them until ctx ends. Then it claims no more, gives back the jobs whose handlers have not begun, waits for the others, and
 // ends their contexts when the grace is over. A job whose handler returns an error because of that is given back without losing an attempt, and one
 // whose handler does not return is given back too. So ctx may be that of signal.NotifyContext: it is no parent of the handlers' contexts, which
@@ -187,12 +195,17 @@ func (w *Worker) Name() string { return w.config.Name }
 // acks could not be sent; their jobs come back when their leases run out.
 func (w *Worker) Run(ctx context.Context) error {
 	w.mu.Lock()
-	again := w.ran
-	w.ran = true
-	w.mu.Unlock()
-	if again {
-		return errors.New("weir: a worker runs once")
+	if w.runs {
+		w.mu.Unlock()
+		return errors.New("weir: the worker runs already")
 	}
+	w.runs, w.stopping, w.unsent, w.refused = true, false, 0, nil
+	w.mu.Unlock()
+	defer func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.runs = false
+	}()
 	w.base = context.WithoutCancel(ctx)
 	w.ackCtx, w.ackStop = context.WithCancel(w.base)
 	defer w.ackStop()

@@ -105,7 +105,7 @@ type Step[R any] struct {
 // Name is the step's name in its workflow.
 func (s Step[R]) Name() string { return s.name }
 
-// Result stands for the step's result in the args of a later step, which thereby depends on it.
+// Result stands for the step's result in the args of a later step, which then depends on it.
 func (s Step[R]) Result() Input[R] { return Input[R]{step: s.name, w: s.w} }
 
 // AnyStep is a step with a result of any type.

@@ -26,7 +26,7 @@ func leaves(t *testing.T, commands any) []*kong.Node {
 
 func TestEveryCommandThatPrintsAnAnswerPrintsJSON(t *testing.T) {
 	t.Parallel()
-	without := []string{"dev", "serve", "work", "openapi", "completion", "complete", "top"} // openapi always prints JSON
+	without := []string{"serve", "work", "openapi", "completion", "complete", "top"} // openapi always prints JSON
 	for _, n := range leaves(t, &commands{}) {
 		if hasFlag(n, "json") == slices.Contains(without, n.Name) {
 			t.Errorf("%s: --json: %v", n.Path(), hasFlag(n, "json"))

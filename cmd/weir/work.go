@@ -20,6 +20,10 @@ type workCommand struct {
 	KillGraceSeconds float64  `help:"When a command is stopped, the time between SIGTERM and SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
 	Env              []string `help:"Names of variables that commands get beside those that all get, comma-separated. A * at the end of a name stands for any text." env:"WEIR_ENV" placeholder:"NAME,…"`
 	ShowStderr       bool     `help:"Copy the standard error of commands to that of weir." env:"WEIR_SHOW_STDERR"`
+	Envelope         bool     `help:"Give the command the whole job as one JSON object, in place of its args." env:"WEIR_ENVELOPE"`
+	LaterStatus      int      `help:"Exit status that puts the job back for --later-seconds, at no cost of an attempt; 0 for none." env:"WEIR_LATER_STATUS" default:"75"`
+	LaterSeconds     float64  `help:"Delay after --later-status." env:"WEIR_LATER_SECONDS" default:"60"`
+	GiveUpStatus     int      `help:"Exit status that fails the job for good: it is dead, whatever its attempts; 0 for none." env:"WEIR_GIVE_UP_STATUS" default:"65"`
 	NoLogs           bool     `help:"Do not send the standard error of commands to the logs of their jobs." env:"WEIR_NO_LOGS"`
 	Command          []string `arg:"" passthrough:"" help:"The program and its arguments, after --."`
 	cli.ServiceFlags
@@ -30,7 +34,19 @@ type workCommand struct {
 func (workCommand) Help() string {
 	return `weir starts the command once for each job. The command reads the job's args, JSON, from standard input. Its
 standard output is the result: JSON if it is valid JSON, otherwise a string. An exit status other than 0 fails
-the attempt, with the end of standard error as the reason, and the job is retried by its retry policy.
+the attempt, with the end of standard error as the reason, and the job is retried by its retry policy. Two exit
+statuses say more, as sysexits.h has them: 75 puts the job back for a minute and costs no attempt, 65 fails it for
+good.
+
+--envelope gives the command the whole job in place of its args: one JSON object with id, token, kind, queue, args,
+attempt, max_attempts, timeout_seconds, tags, metadata and, for a step of a workflow, dependencies.
+
+The command may report while it runs. It writes JSON objects, one a line, to the file descriptor in
+WEIR_JOB_REPORT_FD (3): {"progress": 40} or {"progress": {"percent": 40, "message": "resizing"}}; {"log": "text",
+"level": "warn", "fields": {…}}; {"result": …}, in place of standard output; {"enqueue": {"kind": …}}, a follow-up
+job, and {"add_steps": […]}, steps of its workflow, which are stored in one transaction with the completion, or not
+at all if the attempt fails; {"snooze_seconds": 300}, to be run again later; {"settled": true}, if it has told weir
+itself how the job ended.
 
 What the command writes to standard error is the job's log, line by line (weir job logs ID --follow). A line that is
 a JSON object with a message may have a level and a time; its other members are the fields. The rest has the level
@@ -39,7 +55,8 @@ none.
 
 Its environment has WEIR_JOB_ID, WEIR_JOB_KIND, WEIR_JOB_QUEUE, WEIR_JOB_ATTEMPT, WEIR_JOB_MAX_ATTEMPTS,
 WEIR_JOB_TOKEN, WEIR_JOB_TIMEOUT_SECONDS, WEIR_JOB_TAGS and WEIR_JOB_METADATA (both JSON), WEIR_JOB_DEGRADED
-(true if its circuit breaker is open), WEIR_JOB_WORKER and WEIR_URL. Of the environment of weir work it has PATH,
+(true if its circuit breaker is open), WEIR_JOB_DEPENDENCIES (of a step: results by name, up to 100 KiB),
+TRACEPARENT (that of the metadata), WEIR_JOB_WORKER and WEIR_URL. Of the environment of weir work it has PATH,
 HOME, USER, LOGNAME, SHELL, LANG, LC_…, TZ, TMPDIR, and what --env names: secrets that weir was started with stay
 with weir. --env 'AWS_*,WEIR_TOKEN' passes those on.
 
@@ -61,6 +78,10 @@ func (c *workCommand) Validate() error {
 		return errors.New("--concurrency must be from 1 to 1000")
 	case c.LeaseSeconds < 1 || c.LeaseSeconds > 3600:
 		return errors.New("--lease-seconds must be from 1 to 3600")
+	case c.LaterStatus < 0 || c.LaterStatus > 255 || c.GiveUpStatus < 0 || c.GiveUpStatus > 255 || c.LaterStatus > 0 && c.LaterStatus == c.GiveUpStatus:
+		return errors.New("--later-status and --give-up-status must be from 0 to 255, and differ")
+	case c.LaterSeconds < 0 || c.LaterSeconds > 315360000:
+		return errors.New("--later-seconds must be from 0 to 315360000")
 	case c.GraceSeconds < 0 || c.KillGraceSeconds < 0:
 		return errors.New("--grace-seconds and --kill-grace-seconds must not be negative")
 	}
@@ -107,7 +128,8 @@ func (c *workCommand) program(std streams, workerName, url string) (worker.Progr
 	}
 	p := worker.Program{
 		Path: path, Args: args, Env: worker.Environment(os.Environ(), c.Env, workerName, url),
-		KillGrace: cli.Seconds(c.KillGraceSeconds),
+		KillGrace: cli.Seconds(c.KillGraceSeconds), Envelope: c.Envelope,
+		Exits: worker.Exits{Later: c.LaterStatus, GiveUp: c.GiveUpStatus, LaterSeconds: c.LaterSeconds},
 	}
 	if c.ShowStderr {
 		p.Stderr = std.err

@@ -11,6 +11,7 @@ import { planOf } from './jobs.js'
 import { makeWorker } from './worker.js'
 
 const pool = new pg.Pool({ connectionString: process.env['DATABASE_URL'] })
+pool.on('error', (error) => console.error('a connection broke:', error.message)) // without a listener it would end the process
 const weir = http(process.env['WEIR_URL'] ?? 'http://127.0.0.1:8080')
 const [command, folder, to] = process.argv.slice(2)
 

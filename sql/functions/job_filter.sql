@@ -187,7 +187,8 @@ comment on function weir.newest_job_ids(jsonb, bigint, int) is
 -- The conditions are in the order of what they cost. Errors are looked up only where the others hold.
 create or replace function weir.filter_job_ids(job_ids bigint[], filter jsonb, states text[] default null) returns
   setof bigint language plpgsql stable
-set jit = off set enable_seqscan = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_hashjoin = off
+set enable_mergejoin = off as $$
 declare
   asked weir.job_state[] := weir.texts_of(filter -> 'state')::weir.job_state[];
   allowed weir.job_state[] := states::weir.job_state[];

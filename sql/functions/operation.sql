@@ -97,20 +97,22 @@ comment on function weir.start_operation(text, jsonb, float8, boolean, text, jso
 create or replace function weir.run_job_batch(op weir.operation, most int, out did int, out passed bigint)
 language plpgsql as $$
 declare
-  seen bigint[] := weir.scan_job_ids(op.filter, op.cursor_id, op.until_id, 500);
   states text[] := case when op.filter ->> 'state' is null then weir.bulk_states(op.kind) end;
+  step record;
   ids bigint[];
   steps bigint[];
 begin
   did := 0;
-  passed := seen[cardinality(seen)];
   most := least(most, 500, case when op.kind = 'export_jobs' then
     coalesce((op.options ->> 'limit')::numeric, 1000000) - op.done end);
-  if passed is null or most <= 0 then
-    passed := null;
+  if op.cursor_id >= op.until_id or most <= 0 then
     return;
   end if;
-  ids := array(select p from weir.filter_job_ids(seen, op.filter, states) p order by p limit most);
+  select s.ids, s.reached into step from weir.search_step(op.filter || case when states is null then '{}'
+    else jsonb_build_object('state', states) end, op.cursor_id, 500, true) s;
+  passed := least(coalesce(step.reached, op.until_id), op.until_id);
+  ids := array(select p from weir.filter_job_ids(step.ids, op.filter, states) p where p <= op.until_id
+    order by p limit most);
   if cardinality(ids) = most then
     passed := ids[most];
   end if;

@@ -142,6 +142,7 @@ begin
   foreach part in array array(select t.name from weir.partitioned_tables() t) loop
     execute format('drop table weir.%I', part || '_p' || drop_partition.number);
   end loop;
+  perform weir.drop_zones(drop_partition.number);
   delete from weir.job_partition p where p.number = drop_partition.number;
   return true;
 end $$;

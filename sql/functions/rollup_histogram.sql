@@ -22,9 +22,21 @@ begin
 end $$;
 comment on function weir.histogram(int[], int[]) is 'Internal. The array with these counts in these buckets.';
 
-create or replace function weir.add_histograms(a int[], b int[]) returns int[] language sql immutable
-  return array(select least(coalesce(u.x, 0)::bigint + coalesce(u.y, 0), 2147483647)::int from unnest(a, b) with
-    ordinality u(x, y, n) order by u.n);
+-- PL/pgSQL, because a statement for each two histograms takes three times as long. It is pinned, as any session may
+-- call the aggregate.
+create or replace function weir.add_histograms(a int[], b int[]) returns int[] language plpgsql immutable
+set search_path = pg_catalog, pg_temp as $$
+declare
+  total int[] := case when cardinality(a) >= cardinality(b) then a else b end;
+  other int[] := case when cardinality(a) >= cardinality(b) then b else a end;
+begin
+  for n in 1..cardinality(other) loop
+    if other[n] <> 0 then
+      total[n] := least(total[n]::bigint + other[n], 2147483647);
+    end if;
+  end loop;
+  return total;
+end $$;
 comment on function weir.add_histograms(int[], int[]) is
   'Internal. Adds two histograms bucket by bucket. A bucket holds at most 2^31 - 1.';
 

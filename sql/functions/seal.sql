@@ -6,13 +6,10 @@ create or replace function weir.search_indexes() returns table (parent text, nam
 language sql immutable as $$
   values ('job', 'by_kind', '(kind, id)'), ('job', 'by_queue', '(queue_id, id)'),
     ('job', 'by_tenant', '(tenant, id) where tenant is not null'), ('job', 'by_priority', '(priority)'),
-    ('job', 'created_at', 'using brin (created_at) with (pages_per_range = 16)'),
     ('job', 'tags', 'using gin (tags) where tags is not null'), ('job', 'args', 'using gin (args jsonb_path_ops)'),
     ('job', 'words', 'using gin (weir.job_words(kind, args, tags))'),
     ('job_outcome', 'by_state', $i$(state, job_id) where state <> 'completed'$i$),
     ('job_outcome', 'by_worker', '(worker)'), ('job_outcome', 'attempts', '(attempt) where attempt > 1'),
-    ('job_outcome', 'run_time', '((finished_at - started_at))'),
-    ('job_outcome', 'started_at', 'using brin (started_at) with (pages_per_range = 16)'),
     ('job_outcome', 'error_type', $i$((error ->> 'type')) where (error ->> 'type') is not null$i$),
     ('job_outcome', 'error_words', 'using gin (weir.error_words(error)) where error is not null'),
     ('job_event', 'error_type', $i$((detail ->> 'type')) where kind in ('failed', 'timed_out', 'lost')
@@ -66,6 +63,7 @@ begin
     if p.facts then
       update weir.job_partition x set sealed_at = clock_timestamp() where x.number = p.number;
     else
+      perform weir.make_zones(p.number);
       update weir.job_partition x set outcomes_sealed_at = clock_timestamp() where x.number = p.number;
     end if;
   end loop;

@@ -1,7 +1,8 @@
 -- Jobs that resemble one: candidates of its kind, from a bounded number of jobs.
 
--- Jobs have no index by kind, so it looks at the newest ones and at those enqueued before and after the job, `window`
--- each. Args that take more than most_bytes are left out; whether they are equal is told anyway.
+-- It looks at the newest jobs and at those enqueued before and after the job, `reach` each; and at the next ones of its
+-- kind before and after it, which sealed partitions have an index for. Args that take more than most_bytes are left
+-- out; whether they are equal is told anyway.
 create or replace function weir.similar_candidates(job_id bigint, bounds jsonb, reach int default 3000,
   most int default 300, most_bytes int default 16384)
 returns table (id bigint, queue text, state text, created_at timestamptz, args jsonb, args_equal boolean,
@@ -10,6 +11,7 @@ set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   j weir.job;
+  of_kind jsonb;
   newest bigint[] := weir.newest_job_ids('{}', 9223372036854775807, reach);
   earlier bigint[] := weir.newest_job_ids('{}', similar_candidates.job_id, reach);
   later bigint[] := weir.scan_job_ids('{}', similar_candidates.job_id, 9223372036854775807, reach);
@@ -20,7 +22,10 @@ begin
   if j.id is null then
     perform weir.refuse_unknown_job(similar_candidates.job_id);
   end if;
+  of_kind := jsonb_build_object('kind', j.kind);
   ids := array(select unnest(newest) union select unnest(earlier) union select unnest(later)
+    union select unnest((weir.search_step(of_kind, j.id, most / 2)).ids)
+    union select unnest((weir.search_step(of_kind, j.id, most / 2, true)).ids)
     except select similar_candidates.job_id);
   found := array(select x.id from weir.job x join weir.queue q on q.id = x.queue_id
     where x.id = any (ids) and x.kind = j.kind

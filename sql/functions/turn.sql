@@ -10,7 +10,7 @@ create or replace function weir.turn_table(what text, id int) returns text langu
   return case what when 'advance_frontier' then 'weir_auth.turn_0' when 'keep_partitions' then 'weir_auth.turn_1'
     when 'roll_up' then 'weir_auth.turn_2' when 'keep_audit' then 'weir_auth.turn_3'
     when 'set_routes' then 'weir_auth.turn_4' when 'check_health' then 'weir_auth.turn_5'
-    when 'seal' then 'weir_auth.turn_6'
+    when 'seal' then 'weir_auth.turn_6' when 'count_queues' then 'weir_auth.turn_7'
     when 'admit' then 'weir_auth.turn_' || (16 + id % 16)::text end;
 comment on function weir.turn_table(text, int) is 'Internal. The table whose lock is a turn of this kind.';
 

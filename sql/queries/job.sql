@@ -19,11 +19,14 @@ select weir.retry(sqlc.arg(job_id)::bigint, sqlc.arg(reset_attempts)::boolean)::
 -- name: EditJob :one
 select weir.edit(sqlc.arg(job_id)::bigint, sqlc.arg(changes)::jsonb)::text;
 
--- A step of a search: candidate ids, newest first, which ListJobs filters; the caller goes on below what was reached.
+-- A step of a search: candidate ids, newest or oldest first, which ListJobs filters; the caller goes on after what was
+-- reached.
 
 -- name: SearchStep :one
-select s.ids::bigint[] as ids, coalesce(s.reached, 0)::bigint as reached
-from weir.search_step(sqlc.arg(filter)::jsonb, sqlc.arg(before)::bigint, sqlc.arg(max_ids)::int) s;
+select s.ids::bigint[] as ids, coalesce(s.reached, 0)::bigint as reached,
+  coalesce(s.is_open, false)::boolean as is_open
+from weir.search_step(sqlc.arg(filter)::jsonb, sqlc.arg(start)::bigint, sqlc.arg(max_ids)::int,
+  sqlc.arg(rising)::boolean) s;
 
 -- name: FilterProblem :one
 select coalesce(weir.job_filter_problem(sqlc.arg(filter)::jsonb), '{}')::text[];
@@ -31,8 +34,8 @@ select coalesce(weir.job_filter_problem(sqlc.arg(filter)::jsonb), '{}')::text[];
 -- name: ListJobs :many
 select * from weir.jobs j
 where j.id = any (array(select p.id from weir.filter_job_ids(sqlc.arg(ids)::bigint[], sqlc.arg(filter)::jsonb) p(id)
-  order by p.id desc limit sqlc.arg(max_jobs)::int))
-order by j.id desc;
+  order by case when sqlc.arg(rising)::boolean then p.id else -p.id end limit sqlc.arg(max_jobs)::int))
+order by case when sqlc.arg(rising)::boolean then j.id else -j.id end;
 
 -- name: Timeline :many
 select t.at::timestamptz as at, t.event::text as event, t.attempt::smallint as attempt,

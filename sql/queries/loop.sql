@@ -39,6 +39,9 @@ select r.resumed::int as resumed, coalesce(extract(epoch from r.next_at - clock_
 -- name: KeepPartitions :one
 select weir.keep_partitions()::text;
 
+-- name: CountQueues :one
+select weir.count_queues()::boolean;
+
 -- name: DeadRows :many
 select s.relname::text as table_name, s.n_dead_tup::bigint as dead, s.n_live_tup::bigint as live,
   pg_relation_size(s.relid)::bigint as bytes

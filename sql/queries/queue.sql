@@ -22,7 +22,7 @@ select q.name::text as name, d.paused::boolean as paused, case when d.paused
   q.encrypted::boolean as encrypted, d.available::bigint as available, d.running::bigint as running,
     d.scheduled::bigint as scheduled,
     d.retryable::bigint as retryable,
-  d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact,
+  d.held::bigint as held, d.dead::bigint as dead, d.exact::boolean as exact, greatest(d.counted_at) as counted_at,
   coalesce(extract(epoch from d.oldest_available), 0)::float8 as oldest_available_seconds
 from weir.queue q join weir.queue_depth d on d.queue = q.name
 where q.name = any ((select p.names from page p)::text[]) and d.queue = any ((select p.names from page p)::text[])

@@ -125,10 +125,12 @@ select r.queue::text as queue, r.paused::boolean as paused, r.available::bigint 
   coalesce(extract(epoch from r.oldest_available), 0)::float8 as oldest_seconds, r.by_waiting::bigint as by_waiting,
   r.by_age::bigint as by_age, s.available::bigint as all_available, s.running::bigint as all_running,
   s.scheduled::bigint as all_scheduled, s.retryable::bigint as all_retryable, s.held::bigint as all_held,
-  s.dead::bigint as all_dead, s.exact::boolean as exact
+  s.dead::bigint as all_dead, s.exact::boolean as exact,
+  greatest(s.counted_at) as counted_at
 from ranked r cross join (
   select sum(d.available) as available, sum(d.running) as running, sum(d.scheduled) as scheduled,
-    sum(d.retryable) as retryable, sum(d.held) as held, sum(d.dead) as dead, bool_and(d.exact) as exact from depth d) s
+    sum(d.retryable) as retryable, sum(d.held) as held, sum(d.dead) as dead, bool_and(d.exact) as exact,
+    min(d.counted_at) as counted_at from depth d) s
 where r.by_waiting <= sqlc.arg(most)::int or r.by_age <= sqlc.arg(most)::int order by r.by_waiting;
 
 -- name: StatsFleet :one

@@ -14,7 +14,7 @@ func TestLocksOfOtherRolesStopNothing(t *testing.T) {
 	weirtest.Exec(t, d, `select weir.set_queue('q', '{"limits": {"concurrency": 5}}')`)
 	weirtest.Exec(t, d, `select weir.enqueue('k', queue => 'q')`)
 	conn := weirtest.Stranger(t, d, "locker").Connect()
-	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up", "dead_letter_queue", "reroute", "check_health", "seal"} {
+	for _, name := range []string{"advance_frontier", "admit 1", "admit 2", "keep_partitions", "roll_up", "dead_letter_queue", "reroute", "check_health", "seal", "count_queues"} {
 		weirtest.Exec(t, conn, "select pg_advisory_lock(hashtext('weir'), hashtext($1))", name)
 	}
 	for _, name := range []string{"breaker 1", "breaker 2", "breaker 3", "worker w", "worker sign w"} {

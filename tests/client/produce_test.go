@@ -36,6 +36,14 @@ func TestUniqueJobIsStoredOnce(t *testing.T) {
 		if third != fourth || third == first {
 			t.Errorf("the jobs are %s and %s", third, fourth)
 		}
+		batch := []weir.NewJob{weir.New(Double{N: 1}, weir.IdempotencyKey("a")), weir.New(Double{N: 2}, weir.IdempotencyKey("b"))}
+		once, err := w.EnqueueMany(t.Context(), batch...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := w.EnqueueMany(t.Context(), batch...); err != nil || again[0].ID != once[0].ID || again[1].ID != once[1].ID {
+			t.Errorf("a batch that is sent again makes %v, and before it made %v: %v", again, once, err)
+		}
 		done, err := w.Enqueue(t.Context(), Double{}, weir.UniqueFor("t", time.Hour))
 		if err != nil || done.Duplicate {
 			t.Errorf("%+v, %v", done, err)

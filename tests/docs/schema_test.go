@@ -185,6 +185,7 @@ weir.pin_breaker(name text, state text, by text, reason text, for_seconds double
 weir.report_breaker(name text, outcome text, error jsonb, calls integer)
 weir.tick_breakers(most integer, OUT breakers integer, OUT moved integer)
 weir.check_health(every interval)
+weir.count_queues(every interval)
 weir.sweep_breakers(most integer)
 weir.sweep_breaker_results(most integer)
 weir.create_key(name text, roles text[], queues text[], tenant text, expires_at timestamp with time zone, rate_per_second double precision, redact boolean, created_by text, kind text, OUT id text, OUT key text)

@@ -127,16 +127,31 @@ func walk(t *testing.T, s *weirtest.Node, path string) []string {
 func TestEachFilterFindsWhatAPlainCountFinds(t *testing.T) {
 	weirtest.Long(t, "it walks some hundreds of lists")
 	t.Parallel()
-	t.Run("open", func(t *testing.T) { t.Parallel(); checkFilters(t, false) })
-	t.Run("sealed", func(t *testing.T) { t.Parallel(); checkFilters(t, true) })
+	t.Run("open", func(t *testing.T) {
+		t.Parallel()
+		checkFilters(t, func(*weirtest.Database) {})
+	})
+	t.Run("sealed", func(t *testing.T) {
+		t.Parallel()
+		checkFilters(t, func(d *weirtest.Database) { seal(t, d) })
+	})
+	t.Run("changed after it was sealed", func(t *testing.T) {
+		t.Parallel()
+		checkFilters(t, func(d *weirtest.Database) {
+			seal(t, d)
+			weirtest.Exec(t, d, "select weir.retry(id) from weir.jobs where state in ('dead', 'completed') and id % 3 = 1")
+			r := rand.New(rand.NewPCG(2, 3))
+			for round := range 3 {
+				work(t, d, r, round)
+			}
+		})
+	})
 }
 
-func checkFilters(t *testing.T, sealed bool) {
+func checkFilters(t *testing.T, prepare func(*weirtest.Database)) {
 	s := weirtest.StartNodeWithAuth(t)
 	fill(t, s.DB)
-	if sealed {
-		seal(t, s.DB)
-	}
+	prepare(s.DB)
 	acme := s.AsNew("acme", obj{"tenant": "acme", "queues": []string{"*"}}, "operator")
 	mail := s.AsNew("mail", obj{"queues": []string{"m*"}}, "operator")
 	single := filters(t, s.DB)
@@ -158,6 +173,12 @@ func checkFilters(t *testing.T, sealed bool) {
 			found += len(want)
 			if got := walk(t, who.Node, "/v1/jobs?"+f.query); !slices.Equal(got, want) {
 				t.Errorf("%s sees %d jobs with %s, want %d: %v and not %v", name, len(got), f.query, len(want), got, want)
+			}
+			if name == "all" {
+				slices.Reverse(want)
+				if got := walk(t, who.Node, "/v1/jobs?sort=id&"+f.query); !slices.Equal(got, want) {
+					t.Errorf("the oldest first, there are %d jobs with %s, want %d: %v and not %v", len(got), f.query, len(want), got, want)
+				}
 			}
 			if !strings.Contains(f.query, "wait_seconds=") && !strings.Contains(f.query, "run_seconds=") { // those change with the time
 				body := json.RawMessage(`{"filter": {` + f.body + `}, "action": "retry", "dry_run": true}`)

@@ -50,7 +50,7 @@ func TestListsAreSorted(t *testing.T) {
 	}
 	first := weirtest.Decode[sortedPage](s.Get("/v1/jobs?sort=-attempt&limit=1").Want(http.StatusOK))
 	for query, place := range map[string]string{
-		"sort=id": "query.sort", "sort=-nothing": "query.sort", "sort=attempt&cursor=" + *first.NextCursor: "query.cursor", "cursor=" + *first.NextCursor: "query.cursor",
+		"sort=ids": "query.sort", "sort=-nothing": "query.sort", "sort=attempt&cursor=" + *first.NextCursor: "query.cursor", "cursor=" + *first.NextCursor: "query.cursor",
 	} {
 		if p := s.Get("/v1/jobs?"+query).Problem(http.StatusUnprocessableEntity, "invalid_argument"); len(p.Errors) == 0 || p.Errors[0].Location != place {
 			t.Errorf("%s: at %+v, want %s", query, p.Errors, place)

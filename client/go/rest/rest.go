@@ -830,6 +830,7 @@ func (e JobBeatResultStatus) Valid() bool {
 const (
 	JobSortAttempt          JobSort = "attempt"
 	JobSortFinishedAt       JobSort = "finished_at"
+	JobSortID               JobSort = "id"
 	JobSortMinusAttempt     JobSort = "-attempt"
 	JobSortMinusFinishedAt  JobSort = "-finished_at"
 	JobSortMinusID          JobSort = "-id"
@@ -847,6 +848,8 @@ func (e JobSort) Valid() bool {
 	case JobSortAttempt:
 		return true
 	case JobSortFinishedAt:
+		return true
+	case JobSortID:
 		return true
 	case JobSortMinusAttempt:
 		return true
@@ -1775,6 +1778,9 @@ type AckResult struct {
 	// ID The job.
 	ID string `json:"id"`
 
+	// JobIds Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key.
+	JobIds *[]string `json:"job_ids,omitempty"`
+
 	// RunAt When it is tried again, if it is retryable.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
@@ -2116,12 +2122,12 @@ type AlertMessage struct {
 	// State The alert's state.
 	State *AlertState `json:"state,omitempty"`
 
-	// Subject What it is about.
+	// Subject What it concerns.
 	//
 	// Examples: mail
 	Subject *string `json:"subject,omitempty"`
 
-	// SubjectKind What kind of thing it is about.
+	// SubjectKind What kind of thing it concerns.
 	SubjectKind *AlertSubjectKind `json:"subject_kind,omitempty"`
 
 	// Summary What is wrong, in a sentence.
@@ -3152,6 +3158,9 @@ type CompleteRequest struct {
 	// AddSteps If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
 	AddSteps *[]NewStep `json:"add_steps,omitempty"`
 
+	// Jobs Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
+	Jobs *[]NewJob `json:"jobs,omitempty"`
+
 	// Result The result: any JSON of at most 1 MiB.
 	Result json.RawMessage `json:"result,omitempty"`
 
@@ -3667,6 +3676,9 @@ type DepthByState struct {
 	// Available Jobs that may be claimed.
 	Available int64 `json:"available"`
 
+	// CountedAt When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+	CountedAt *time.Time `json:"counted_at,omitempty"`
+
 	// Dead Dead letters.
 	Dead int64 `json:"dead"`
 
@@ -3939,7 +3951,7 @@ type ExportedJob struct {
 	// Result What its worker gave as the result: any JSON.
 	Result json.RawMessage `json:"result,omitempty"`
 
-	// RunAt When it is to run, if it was scheduled.
+	// RunAt When it should run, if it was scheduled.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
 	// StartedAt When its last attempt began.
@@ -4669,16 +4681,16 @@ type JobPage struct {
 	// EncryptedNotSearched Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched.
 	EncryptedNotSearched *bool `json:"encrypted_not_searched,omitempty"`
 
-	// Items The jobs, newest first.
+	// Items The jobs, newest first unless sort says otherwise.
 	Items []Job `json:"items"`
 
 	// NextCursor The cursor of the next page; null on the last page.
 	NextCursor string `json:"next_cursor"`
 
-	// SearchedBackTo Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
+	// SearchedBackTo Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
 	SearchedBackTo *time.Time `json:"searched_back_to,omitempty"`
 
-	// SortedOf Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+	// SortedOf Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
 	SortedOf *int64 `json:"sorted_of,omitempty"`
 }
 
@@ -5844,6 +5856,9 @@ type Queue struct {
 
 	// BreakerState The state of the breaker. Unless it is closed, its policy applies to the jobs.
 	BreakerState *BreakerState `json:"breaker_state,omitempty"`
+
+	// CountedAt When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+	CountedAt *time.Time `json:"counted_at,omitempty"`
 
 	// CreatedAt When it was created.
 	CreatedAt time.Time `json:"created_at"`
@@ -8520,7 +8535,7 @@ type ListJobsParams struct {
 	// FinishedBefore Only jobs that ended before this time.
 	FinishedBefore *time.Time `form:"finished_before,omitempty" json:"finished_before,omitempty"`
 
-	// Sort The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many.
+	// Sort The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many.
 	Sort *JobSort `form:"sort,omitempty" json:"sort,omitempty"`
 
 	// Limit Maximum number of items.
@@ -10374,7 +10389,7 @@ type ClientInterface interface {
 
 	// CompleteJobWithBody Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -10383,7 +10398,7 @@ type ClientInterface interface {
 
 	// CompleteJob Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -13099,7 +13114,7 @@ func (c *Client) CompareJobs(ctx context.Context, id string, other string, reqEd
 
 // CompleteJobWithBody Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type.
 //
@@ -13118,7 +13133,7 @@ func (c *Client) CompleteJobWithBody(ctx context.Context, id string, contentType
 
 // CompleteJob Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -27540,7 +27555,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithBodyWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27549,7 +27564,7 @@ type ClientWithResponsesInterface interface {
 
 	// CompleteJobWithResponse Complete a job
 	//
-	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+	// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -38006,7 +38021,7 @@ func (c *ClientWithResponses) CompareJobsWithResponse(ctx context.Context, id st
 
 // CompleteJobWithBodyWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -38021,7 +38036,7 @@ func (c *ClientWithResponses) CompleteJobWithBodyWithResponse(ctx context.Contex
 
 // CompleteJobWithResponse Complete a job
 //
-// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+// Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //
@@ -45436,6 +45451,9 @@ func ParseGetWorkflowGraphResp(rsp *http.Response) (*GetWorkflowGraphResp, error
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/vnd.mermaid) unsupported
 
 	}
 

@@ -65,14 +65,14 @@ def free_port():
 class Node:
     """A node of its own on the server's database, to be killed and started again at the same address."""
 
-    def __init__(self, server):
-        self._server, self._addr = server, f"127.0.0.1:{free_port()}"
+    def __init__(self, server, **settings):
+        self._server, self._addr, self._settings = server, f"127.0.0.1:{free_port()}", settings
         self.url = "http://" + self._addr
         self.start()
 
     def start(self):
         settings = {k: v for k, v in os.environ.items() if not k.startswith("WEIR_")}
-        settings.update(WEIR_DATABASE_URL=self._server.dsn, WEIR_ADDR=self._addr)
+        settings.update(WEIR_DATABASE_URL=self._server.dsn, WEIR_ADDR=self._addr, **self._settings)
         self._process = subprocess.Popen([os.environ["WEIR_PROGRAM"], "serve"], env=settings, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
         def ready():

@@ -57,8 +57,16 @@ def _key(key: Any) -> str:
 
 
 def dumps(value: Any) -> str:
-    """JSON text. Numbers that JSON does not have are refused."""
-    return json.dumps(to_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    """JSON text. Numbers that JSON does not have are refused, and text that is none: a ValueError."""
+    text = json.dumps(to_json(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    if not text.isascii():
+        text.encode()
+    return text
+
+
+def clean(text: str, most: int) -> str:
+    """Text for people, without what PostgreSQL cannot store: a bad character must not stop a report of many jobs."""
+    return text[:most].replace("\x00", "\ufffd").encode(errors="replace").decode()
 
 
 def _number(value: Any, place: str) -> float:

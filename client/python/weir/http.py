@@ -228,25 +228,9 @@ class _HTTPLine(Line):
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
         beats = [{"id": str(j.id), "token": j._token, **({"progress": progress} if progress else {})} for j, progress in jobs]
-        try:
-            answer = self._http.call("POST", "/v1/heartbeats", {"heartbeats": beats, "lease_seconds": lease})
-        except WeirError as e:
-            if e.code not in ("not_found", "method_not_allowed"):
-                raise
-            return self._beat_apart(beats, lease)
-        return {int(r["id"]): bool(r.get("cancel_requested")) for r in answer["results"] if r["status"] == "ok"}
-
-    def _beat_apart(self, beats: Sequence[Mapping[str, Any]], lease: int) -> Dict[int, bool]:
-        """For a node that does not take heartbeats together."""
-        held = {}
-        for b in beats:
-            body = {"token": b["token"], "lease_seconds": lease, **({"progress": b["progress"]} if "progress" in b else {})}
-            try:
-                held[int(b["id"])] = bool(self._http.call("POST", f"/v1/jobs/{b['id']}/heartbeat", body).get("cancel_requested"))
-            except WeirError as e:
-                if e.code not in ("stale_token", "job_not_found"):
-                    raise
-        return held
+        with _surfaced():
+            answer = weir_rest.WorkApi(self._http.rest).heartbeat_jobs({"heartbeats": beats, "lease_seconds": lease})
+        return {int(r.id): bool(r.cancel_requested) for r in answer.results if r.status == "ok"}
 
     def log(self, job: Any, lines: Sequence[Mapping[str, Any]]) -> None:
         with _surfaced():

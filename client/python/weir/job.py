@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Dict, Generic, List, Mapping, Optional, TypeVar
 
-from .codec import _time, dumps, from_json, to_json
-from .error import JobStopped, WeirError
+from .codec import _time, clean, dumps, from_json, to_json
+from .error import JobStopped
 
 A = TypeVar("A")
 
@@ -89,11 +89,15 @@ class Job(Generic[A]):
 
     def progress(self, percent: float, message: str = "") -> None:
         """Says how far the job is. It is sent with the next heartbeat, within about a second."""
-        self._progress = {"percent": percent, "message": message} if message else {"percent": percent}
+        told: Dict[str, Any] = {"percent": min(100.0, max(0.0, round(float(percent), 3)))}
+        if message:
+            told["message"] = clean(message, 500)
+        dumps(told)  # a percent that is no number is the handler's mistake
+        self._progress = told
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Adds a line to the job's log. Lines are sent in batches, about once a second."""
-        line: Dict[str, Any] = {"message": message[:8192] or " ", "level": level, "at": time.time()}
+        line: Dict[str, Any] = {"message": clean(message, 8192) or " ", "level": level, "at": time.time()}
         if fields:
             line["fields"] = to_json(fields)
         with self._lock:
@@ -132,13 +136,14 @@ class Job(Generic[A]):
         """Sends the lines of the log that wait. A job that has ended takes none, so this comes before its end."""
         lines = self._take_lines() if self._lines else []
         while lines:
-            some, size = [], 0
-            while lines and len(some) < 500 and size < 500_000:
-                size += len(dumps(lines[0]))
-                some.append(lines.pop(0))
+            some: List[Dict[str, Any]] = []
             try:
+                size = 0
+                while lines and len(some) < 500 and size < 500_000:
+                    some.append(lines.pop(0))
+                    size += len(dumps(some[-1]))
                 self._store.log(self, some)
-            except WeirError as e:
+            except Exception as e:  # a log is worth no job
                 log.warning("%d lines of the log of job %d are lost: %s", len(some) + len(lines), self.id, e)
                 return
 

@@ -98,7 +98,7 @@ class Loop:
         self._unsent: List[Ack] = []
         self._unsent_since = self._ticked = 0.0
         self._accepted = False  # the service has ever answered a claim
-        self._fatal: Optional[WeirError] = None
+        self._fatal: Optional[Exception] = None
         self._stopping = False
         self._kill_at = self._give_up_at = 0.0
 
@@ -174,7 +174,7 @@ class Loop:
             else:
                 lane.backoff.reset()
         elif not self._stopping:
-            if isinstance(error, WeirError) and not error.is_passing and not self._accepted:
+            if not getattr(error, "is_passing", False) and not self._accepted:
                 self._fatal = error
                 self._stop(False)
             lane.not_until = now + lane.backoff.next(getattr(error, "retry_after", None))

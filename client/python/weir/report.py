@@ -95,7 +95,7 @@ class Reporter:
                 answers = self._line.ack(acks)
                 break
             except WeirError as e:
-                if e.is_about_content or not e.is_passing:
+                if e.is_about_content or e.status == 409:
                     return self._settle_apart(acks, str(e))
                 log.warning("sending %d acks fails; trying again: %s", len(acks), e)
                 self._given_up.wait(wait.next(e.retry_after))

@@ -11,7 +11,7 @@ import traceback
 from typing import Any, Callable, ContextManager, Dict, Mapping, Optional, Sequence
 
 from .client import Ack
-from .codec import dumps
+from .codec import clean, dumps
 from .error import Cancel, DecodeError, Discard, JobStopped, RetryIn, Snooze
 from .job import Job, _current
 from .kind import Kind
@@ -143,11 +143,11 @@ def failed_ack(job: Job[Any], e: BaseException) -> Optional[Ack]:
     if isinstance(e, Snooze):
         return Ack(job, "snooze", delay=e.delay)
     if isinstance(e, Cancel):
-        return Ack(job, "cancel", error={"type": "Cancel", "message": str(e) or "cancelled by its handler"})
+        return Ack(job, "cancel", error={"type": "Cancel", "message": clean(str(e), 8000) or "cancelled by its handler"})
     if job._stopped == "lost":
         return None
     cause = e.__cause__ if isinstance(e, (RetryIn, Discard)) and e.__cause__ is not None else e
     named = type(cause).__name__ if type(cause).__module__ == "builtins" else f"{type(cause).__module__}.{type(cause).__qualname__}"
-    error = {"type": "DecodeError" if isinstance(e, DecodeError) else named, "message": str(e) or type(e).__name__,
-             "stack": "".join(traceback.format_exception(type(e), e, e.__traceback__))[-16_000:]}
+    error = {"type": "DecodeError" if isinstance(e, DecodeError) else named, "message": clean(str(e), 8000) or type(e).__name__,
+             "stack": clean("".join(traceback.format_exception(type(e), e, e.__traceback__))[-16_000:], 16_000)}
     return Ack(job, "fail", error=error, retry=not isinstance(e, Discard), delay=e.delay if isinstance(e, RetryIn) else None)

@@ -13,7 +13,7 @@ import threading
 import time
 import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, TypeVar, Union
 
 from .client import Ack, Client, Line
 from .codec import dumps
@@ -330,7 +330,7 @@ class _SQLLine(Line):
 
     def _ack(self, raw: Any, acks: Sequence[Ack]) -> Any:
         """All in one transaction: one commit for the group."""
-        accepted = set()
+        accepted: Set[int] = set()
         with raw.transaction():
             for a in acks:
                 if a.outcome == "cancel":

@@ -44,7 +44,8 @@ class Worker:
         self._queues, self._concurrency = queues, concurrency
         self._lease, self._grace = max(1, round(seconds(lease))), seconds(grace)
         self._on_start, self._on_stop, self._on_end = on_start, on_stop, on_end
-        self._lock, self._loop, self._stop_asked = threading.Lock(), None, ""
+        self._loop: Optional[Loop] = None
+        self._stop_asked = ""
         self._thread: Optional[threading.Thread] = None
         self.error: Optional[BaseException] = None  # of a worker that ran in the background
         for kind in kinds:

@@ -1857,7 +1857,7 @@ class WorkApi:
     def complete_job(self, id: str, complete_request: CompleteRequest) -> AckResult:
         """Complete a job.
 
-        Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+        Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
         """
         return self.client.call(
             "POST", "/v1/jobs/{id}/complete", "AckResult",

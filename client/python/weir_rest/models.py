@@ -41,7 +41,7 @@ GapPolicy = Literal["run_after", "skip"]
 GraphEdgeKind = Literal["dependency", "compensation"]
 HealthStatus = Literal["ok"]
 HeldReason = Literal["dependency", "line", "breaker", "signal", "timer", "workflow"]
-JobSort = Literal["-id", "-finished_at", "finished_at", "-run_seconds", "run_seconds", "-wait_seconds", "wait_seconds", "-attempt", "attempt", "-priority", "priority"]
+JobSort = Literal["-id", "id", "-finished_at", "finished_at", "-run_seconds", "run_seconds", "-wait_seconds", "wait_seconds", "-attempt", "attempt", "-priority", "priority"]
 JobState = Literal["held", "scheduled", "retryable", "available", "running", "completed", "cancelled", "dead"]
 KeyKind = Literal["key", "cert", "oidc"]
 KeyState = Literal["active", "expired", "revoked"]
@@ -107,7 +107,7 @@ class AckError:
     field: str  # The field of the ack that is wrong.
     message: str  # What is wrong with it. It does not quote the value.
 
-@body(error=("error", "AckError"), id=("id", "str"), run_at=("run_at", "datetime"), state=("state", "JobState"), status=("status", "AckStatus"))
+@body(error=("error", "AckError"), id=("id", "str"), job_ids=("job_ids", "list[str]"), run_at=("run_at", "datetime"), state=("state", "JobState"), status=("status", "AckStatus"))
 @dataclass
 class AckResult:
     """AckResult of the REST API."""
@@ -115,6 +115,7 @@ class AckResult:
     id: str  # The job.
     status: AckStatus  # ok, or why nothing changed.
     error: Optional[AckError] = None  # With invalid: what is wrong with the ack.
+    job_ids: Optional[list[str]] = None  # Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key.
     run_at: Optional[datetime] = None  # When it is tried again, if it is retryable.
     state: Optional[JobState] = None  # The job's new state, if it was a fail.
 
@@ -269,8 +270,8 @@ class AlertMessage:
     rule: Optional[str] = None  # The rule that it is of.
     since: Optional[datetime] = None  # Since when the condition has held.
     state: Optional[AlertState] = None  # The alert's state.
-    subject: Optional[str] = None  # What it is about.
-    subject_kind: Optional[AlertSubjectKind] = None  # What kind of thing it is about.
+    subject: Optional[str] = None  # What it concerns.
+    subject_kind: Optional[AlertSubjectKind] = None  # What kind of thing it concerns.
     tenant: Optional[str] = None  # The tenant of the rule.
     threshold: Optional[float] = None  # The threshold of the rule.
     value: Optional[float] = None  # What was measured.
@@ -731,13 +732,14 @@ class Comparison:
     result: Optional[Difference]  # How the results differ; no result is null.
     same: dict[str, object]  # The facts of the jobs that are equal, by the names that a job has.
 
-@body(add_steps=("add_steps", "list[NewStep]"), result=("result", "object"), token=("token", "str"))
+@body(add_steps=("add_steps", "list[NewStep]"), jobs=("jobs", "list[NewJob]"), result=("result", "object"), token=("token", "str"))
 @dataclass
 class CompleteRequest:
     """CompleteRequest of the REST API."""
 
     token: str  # The token from the claim.
     add_steps: Optional[list[NewStep]] = None  # If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
+    jobs: Optional[list[NewJob]] = None  # Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
     result: Union[object, None, Unset] = UNSET  # The result: any JSON of at most 1 MiB.
 
 @body(checked_at=("checked_at", "datetime"), checks=("checks", "int"), history=("history", "list[HealthCheck]"), message=("message", "str"), name=("name", "str"), node=("node", "str"), since=("since", "datetime"), status=("status", "ComponentStatus"), success_rate=("success_rate", "float"))
@@ -964,7 +966,7 @@ class DependencyPage:
     items: list[Dependency]  # The steps, in the order of the definition.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
 
-@body(available=("available", "int"), dead=("dead", "int"), exact=("exact", "bool"), held=("held", "int"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"))
+@body(available=("available", "int"), counted_at=("counted_at", "datetime"), dead=("dead", "int"), exact=("exact", "bool"), held=("held", "int"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"))
 @dataclass
 class DepthByState:
     """DepthByState of the REST API."""
@@ -976,6 +978,7 @@ class DepthByState:
     retryable: int  # Jobs that failed and wait for a retry.
     running: int  # Jobs that a worker has.
     scheduled: int  # Jobs that wait for a time.
+    counted_at: Optional[datetime] = None  # When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
 
 @body(coarse=("coarse", "bool"), encrypted=("encrypted", "bool"), equal=("equal", "bool"), patch=("patch", "list[PatchOperation]"))
 @dataclass
@@ -1107,7 +1110,7 @@ class ExportedJob:
     error: Optional[JobError] = None  # Why it is dead.
     finished_at: Optional[datetime] = None  # When it ended.
     result: Union[object, None, Unset] = UNSET  # What its worker gave as the result: any JSON.
-    run_at: Optional[datetime] = None  # When it is to run, if it was scheduled.
+    run_at: Optional[datetime] = None  # When it should run, if it was scheduled.
     started_at: Optional[datetime] = None  # When its last attempt began.
     tenant: Optional[str] = None  # Its tenant.
     worker: Optional[str] = None  # The worker that holds it or held it last.
@@ -1476,11 +1479,11 @@ class JobFilter:
 class JobPage:
     """JobPage of the REST API."""
 
-    items: list[Job]  # The jobs, newest first.
+    items: list[Job]  # The jobs, newest first unless sort says otherwise.
     next_cursor: Optional[str]  # The cursor of the next page; null on the last page.
     encrypted_not_searched: Optional[bool] = None  # Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched.
-    searched_back_to: Optional[datetime] = None  # Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
-    sorted_of: Optional[int] = None  # Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+    searched_back_to: Optional[datetime] = None  # Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
+    sorted_of: Optional[int] = None  # Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
 
 @body(created_at=("created_at", "datetime"), created_by=("created_by", "str"), expires_at=("expires_at", "datetime"), id=("id", "str"), key=("key", "str"), kind=("kind", "KeyKind"), last_used_at=("last_used_at", "datetime"), name=("name", "str"), old_key_until=("old_key_until", "datetime"), queues=("queues", "list[str]"), rate_per_second=("rate_per_second", "float"), redact=("redact", "bool"), revoked_at=("revoked_at", "datetime"), roles=("roles", "list[Role]"), state=("state", "KeyState"), tenant=("tenant", "str"))
 @dataclass
@@ -2047,7 +2050,7 @@ class PurgeResult:
     matching: int  # Jobs that were in the state when the call began.
     purged: int  # Jobs cancelled; 0 in a dry run.
 
-@body(available=("available", "int"), breaker=("breaker", "str"), breaker_state=("breaker_state", "BreakerState"), created_at=("created_at", "datetime"), dead=("dead", "int"), dead_letter_queue=("dead_letter_queue", "str"), dead_retention_seconds=("dead_retention_seconds", "int"), encrypted=("encrypted", "bool"), exact=("exact", "bool"), held=("held", "int"), lease_seconds=("lease_seconds", "int"), limits=("limits", "QueueLimits"), max_attempts=("max_attempts", "int"), max_depth=("max_depth", "int"), name=("name", "str"), oldest_available_seconds=("oldest_available_seconds", "float"), pause_reason=("pause_reason", "str"), paused=("paused", "bool"), paused_at=("paused_at", "datetime"), priority=("priority", "int"), resume_at=("resume_at", "datetime"), retention_seconds=("retention_seconds", "int"), retry=("retry", "RetryPolicy"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"))
+@body(available=("available", "int"), breaker=("breaker", "str"), breaker_state=("breaker_state", "BreakerState"), counted_at=("counted_at", "datetime"), created_at=("created_at", "datetime"), dead=("dead", "int"), dead_letter_queue=("dead_letter_queue", "str"), dead_retention_seconds=("dead_retention_seconds", "int"), encrypted=("encrypted", "bool"), exact=("exact", "bool"), held=("held", "int"), lease_seconds=("lease_seconds", "int"), limits=("limits", "QueueLimits"), max_attempts=("max_attempts", "int"), max_depth=("max_depth", "int"), name=("name", "str"), oldest_available_seconds=("oldest_available_seconds", "float"), pause_reason=("pause_reason", "str"), paused=("paused", "bool"), paused_at=("paused_at", "datetime"), priority=("priority", "int"), resume_at=("resume_at", "datetime"), retention_seconds=("retention_seconds", "int"), retry=("retry", "RetryPolicy"), retryable=("retryable", "int"), running=("running", "int"), scheduled=("scheduled", "int"), tenant=("tenant", "str"), timeout_seconds=("timeout_seconds", "int"))
 @dataclass
 class Queue:
     """Queue of the REST API."""
@@ -2073,6 +2076,7 @@ class Queue:
     timeout_seconds: int  # How long one attempt may run, for jobs that do not set it.
     breaker: Optional[str] = None  # The circuit breaker of jobs that name none.
     breaker_state: Optional[BreakerState] = None  # The state of the breaker. Unless it is closed, its policy applies to the jobs.
+    counted_at: Optional[datetime] = None  # When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
     dead_letter_queue: Optional[str] = None  # The queue that gets a copy of each job that dies here, in place of a dead letter.
     limits: Optional[QueueLimits] = None  # How many jobs may be in flight, how fast they start, and how tenants share the queue. Single keys and tenants may have overrides.
     max_depth: Optional[int] = None  # Enqueueing is refused while this many jobs are available.

@@ -10,7 +10,7 @@ import type { Job, JobOptions, NewJob, ScheduleDefinition } from './wire.js'
 const waitSeconds = 30
 
 export interface EnqueueJobOptions extends JobOptions {
-  /** The same call with the same key within 24 hours makes no second job. Made up if not given, so that tries are safe. */
+  /** The same call with the same key within 24 hours makes no second job. Over REST, single jobs always have one. */
   idempotency_key?: string
 }
 

@@ -5,8 +5,8 @@ import { randomUUID } from 'node:crypto'
 import createClient, { type Client } from 'openapi-fetch'
 
 import { Backoff, pause } from './backoff.js'
-import { isPassing, Problem } from './problem.js'
-import type { paths } from './rest.js'
+import { isPassing, isUndone, Problem } from './problem.js'
+import type { components, paths } from './rest.js'
 import type {
   Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport,
 } from './transport.js'
@@ -30,6 +30,7 @@ interface Answer<T> {
   response: Response
 }
 
+type Schemas = components['schemas']
 type Send<T> = (signal: AbortSignal) => Promise<Answer<T>>
 
 /** http connects to a node of weir. It opens connections as they are needed, so there is nothing to close. */
@@ -57,17 +58,17 @@ export class Http implements Transport {
     })
   }
 
-  async enqueue(jobs: readonly NewJob[], { signal, idempotencyKey = randomUUID() }: EnqueueOptions = {}): Promise<Enqueued[]> {
-    const headers = { 'Idempotency-Key': idempotencyKey }
+  async enqueue(jobs: readonly NewJob[], { signal, idempotencyKey }: EnqueueOptions = {}): Promise<Enqueued[]> {
     const [only, ...others] = jobs
     if (only && others.length === 0) {
+      const headers = { 'Idempotency-Key': idempotencyKey ?? randomUUID() }
       const job = await this.#insist((signal) => this.rest.POST('/v1/jobs', { body: only, headers, signal }), signal)
       return [{ id: job.id, duplicate: job.duplicate ?? false }]
     }
-    const batch = await this.#insist(
-      (signal) => this.rest.POST('/v1/jobs/batch', { body: { jobs: [...jobs] }, headers, signal }),
-      signal,
-    )
+    // A key of a batch costs as much as one for each job, so it has one only if that was asked for.
+    const headers = idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey }
+    const send: Send<Schemas['EnqueuedJobs']> = (signal) => this.rest.POST('/v1/jobs/batch', { body: { jobs: [...jobs] }, headers, signal })
+    const batch = await this.#insist(send, signal, 0, idempotencyKey === undefined ? isUndone : isPassing)
     const duplicates = new Set(batch.duplicate_at)
     return batch.ids.map((id, place) => ({ id, duplicate: duplicates.has(place) }))
   }
@@ -151,14 +152,14 @@ export class Http implements Transport {
   }
 
   /** insist tries a call again while it may succeed later. */
-  async #insist<T>(send: Send<T>, signal?: AbortSignal, waitSeconds = 0): Promise<T> {
+  async #insist<T>(send: Send<T>, signal?: AbortSignal, waitSeconds = 0, mayPass = isPassing): Promise<T> {
     const giveUpAt = Date.now() + this.#retrySeconds * 1000
     for (const backoff = new Backoff(); ; ) {
       try {
         return await this.#once(send, signal, waitSeconds)
       } catch (error) {
         const wait = backoff.next(error)
-        if (!isPassing(error) || Date.now() + wait > giveUpAt || !(await pause(wait, signal))) throw error
+        if (!mayPass(error) || Date.now() + wait > giveUpAt || !(await pause(wait, signal))) throw error
       }
     }
   }

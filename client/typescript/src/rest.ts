@@ -991,7 +991,7 @@ export interface paths {
         put?: never;
         /**
          * Complete a job
-         * @description Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+         * @description Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
          */
         post: operations["completeJob"];
         delete?: never;
@@ -2795,6 +2795,8 @@ export interface components {
             error?: components["schemas"]["AckError"];
             /** @description The job. */
             id: string;
+            /** @description Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key. */
+            job_ids?: string[];
             /**
              * Format: date-time
              * @description When it is tried again, if it is retryable.
@@ -3140,11 +3142,11 @@ export interface components {
             /** @description The alert's state. */
             state?: components["schemas"]["AlertState"];
             /**
-             * @description What it is about.
+             * @description What it concerns.
              * @example mail
              */
             subject?: string;
-            /** @description What kind of thing it is about. */
+            /** @description What kind of thing it concerns. */
             subject_kind?: components["schemas"]["AlertSubjectKind"];
             /** @description What is wrong, in a sentence. */
             summary: string;
@@ -4209,6 +4211,8 @@ export interface components {
         CompleteRequest: {
             /** @description If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step. */
             add_steps?: components["schemas"]["NewStep"][];
+            /** @description Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only. */
+            jobs?: components["schemas"]["NewJob"][];
             /** @description The result: any JSON of at most 1 MiB. */
             result?: unknown;
             /**
@@ -4721,6 +4725,11 @@ export interface components {
              */
             available: number;
             /**
+             * Format: date-time
+             * @description When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+             */
+            counted_at?: string;
+            /**
              * Format: int64
              * @description Dead letters.
              */
@@ -4995,7 +5004,7 @@ export interface components {
             result?: unknown;
             /**
              * Format: date-time
-             * @description When it is to run, if it was scheduled.
+             * @description When it should run, if it was scheduled.
              */
             run_at?: string;
             /**
@@ -5761,23 +5770,23 @@ export interface components {
         JobPage: {
             /** @description Present with q if queues that it could be in are encrypted: their args and the texts of their errors were not searched. */
             encrypted_not_searched?: boolean;
-            /** @description The jobs, newest first. */
+            /** @description The jobs, newest first unless sort says otherwise. */
             items: components["schemas"]["Job"][];
             /** @description The cursor of the next page; null on the last page. */
             next_cursor: string | null;
             /**
              * Format: date-time
-             * @description Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there.
+             * @description Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there.
              */
             searched_back_to?: string;
             /**
              * Format: int64
-             * @description Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
+             * @description Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them.
              */
             sorted_of?: number;
         };
         /** @enum {string} */
-        JobSort: "-id" | "-finished_at" | "finished_at" | "-run_seconds" | "run_seconds" | "-wait_seconds" | "wait_seconds" | "-attempt" | "attempt" | "-priority" | "priority";
+        JobSort: "-id" | "id" | "-finished_at" | "finished_at" | "-run_seconds" | "run_seconds" | "-wait_seconds" | "wait_seconds" | "-attempt" | "attempt" | "-priority" | "priority";
         /** @enum {string} */
         JobState: "held" | "scheduled" | "retryable" | "available" | "running" | "completed" | "cancelled" | "dead";
         Key: {
@@ -6915,6 +6924,11 @@ export interface components {
             breaker?: string;
             /** @description The state of the breaker. Unless it is closed, its policy applies to the jobs. */
             breaker_state?: components["schemas"]["BreakerState"];
+            /**
+             * Format: date-time
+             * @description When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer.
+             */
+            counted_at?: string;
             /**
              * Format: date-time
              * @description When it was created.
@@ -13459,7 +13473,7 @@ export interface operations {
                 finished_after?: string;
                 /** @description Only jobs that ended before this time. */
                 finished_before?: string;
-                /** @description The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
+                /** @description The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
                 sort?: components["schemas"]["JobSort"];
                 /** @description Maximum number of items. */
                 limit?: number;
@@ -21919,6 +21933,11 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Graph"];
+                    /**
+                     * @example flowchart TD
+                     *       s0["reserve"]:::completed
+                     */
+                    "text/vnd.mermaid": string;
                 };
             };
             /**

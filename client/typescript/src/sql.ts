@@ -18,6 +18,7 @@ export interface SqlClient extends Tx {
 /** What this needs of a pool: a `Pool` of `pg` has it. The pool stays yours: end it after you have closed this. */
 export interface SqlPool extends Tx {
   connect(): Promise<SqlClient>
+  on(event: 'error', listener: (error: Error) => void): unknown
 }
 
 /** How often a wait for the end of a job looks, in milliseconds: at first, and at last. */
@@ -33,6 +34,8 @@ export class Sql implements Transport {
 
   constructor(private readonly pool: SqlPool) {
     this.#claims = new SqlClaims(pool)
+    // An idle connection that breaks is replaced. Without a listener, `pg` would end the process.
+    pool.on('error', () => undefined)
   }
 
   async enqueue(jobs: readonly NewJob[], { idempotencyKey }: EnqueueOptions = {}): Promise<Enqueued[]> {

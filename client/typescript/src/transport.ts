@@ -39,7 +39,7 @@ export interface CallOptions {
 }
 
 export interface EnqueueOptions extends CallOptions {
-  /** The same call with the same key, within 24 hours, makes no second job. Made up if not given. */
+  /** The same call with the same key, within 24 hours, makes no second job. */
   idempotencyKey?: string | undefined
 }
 

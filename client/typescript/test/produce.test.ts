@@ -140,6 +140,25 @@ test('calls are tried again with the same key, as weir says', async () => {
   assert.ok(waits[2]! >= 1000, `it waits for ${waits[2]} ms where it was told 1 s`)
 })
 
+test('a batch whose answer is lost is sent again only with a key', async () => {
+  let calls = 0
+  const to = http(weir().url, {
+    async fetch(request) {
+      const answer = await fetch(request)
+      if (++calls !== 1) return answer
+      await answer.text()
+      throw new TypeError('the answer is lost')
+    },
+  })
+  const client = new Client(to)
+  const two = [{ args: {} }, { args: {} }]
+  await assert.rejects(client.enqueueMany(plain, two, { queue: 'batch' }), (error) => error instanceof Problem && error.code === 'unreachable')
+  assert.equal(calls, 1)
+  calls = 0
+  const handles = await client.enqueueMany(plain, two, { queue: 'batch', idempotency_key: 'two' })
+  assert.deepEqual([calls, ...handles.map((handle) => handle.duplicate)], [2, true, true])
+})
+
 test('calls are given up when their time is over, or they are refused', async () => {
   const away = http('http://127.0.0.1:1', { retrySeconds: 0.5 })
   await assert.rejects(new Client(away).enqueue(plain, {}), (error) => error instanceof Problem && error.code === 'unreachable')

@@ -955,7 +955,7 @@ public final class JobsApi {
       return this;
     }
 
-    /** The order, with a minus from the highest. Any but -id sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
+    /** The order, with a minus from the highest. id has the oldest first. Any other sorts the newest 10,000 matches, or as many as are found in two seconds; sorted_of says how many. */
     public ListJobsParams sort(JobSort sort) {
       this.sort = sort;
       return this;

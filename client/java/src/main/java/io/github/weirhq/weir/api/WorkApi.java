@@ -42,7 +42,7 @@ public final class WorkApi {
   /**
    * Complete a job.
    *
-   * <p>Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing.
+   * <p>Ends the job and stores its result. Exactly one completion of a lease is accepted: a token that no longer holds the lease changes nothing, and then nothing of `add_steps` and `jobs` is stored either.
    */
   public AckResult completeJob(String id, CompleteRequest completeRequest) {
     Call call = new Call("POST", "/v1/jobs/{id}/complete")

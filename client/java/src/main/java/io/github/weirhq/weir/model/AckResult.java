@@ -17,6 +17,10 @@ public class AckResult extends Body {
   @JsonProperty("id")
   public String id;
 
+  /** Of a completion with follow-up jobs: their ids, in the order given. A duplicate has the id of the job that holds its unique key. */
+  @JsonProperty("job_ids")
+  public List<String> jobIds;
+
   /** When it is tried again, if it is retryable. */
   @JsonProperty("run_at")
   public OffsetDateTime runAt;
@@ -36,6 +40,11 @@ public class AckResult extends Body {
 
   public AckResult id(String id) {
     this.id = id;
+    return this;
+  }
+
+  public AckResult jobIds(List<String> jobIds) {
+    this.jobIds = jobIds;
     return this;
   }
 

@@ -13,6 +13,10 @@ public class CompleteRequest extends Body {
   @JsonProperty("add_steps")
   public List<NewStep> addSteps;
 
+  /** Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only. */
+  @JsonProperty("jobs")
+  public List<NewJob> jobs;
+
   /** The result: any JSON of at most 1 MiB. */
   @JsonProperty("result")
   public Object result;
@@ -23,6 +27,11 @@ public class CompleteRequest extends Body {
 
   public CompleteRequest addSteps(List<NewStep> addSteps) {
     this.addSteps = addSteps;
+    return this;
+  }
+
+  public CompleteRequest jobs(List<NewJob> jobs) {
+    this.jobs = jobs;
     return this;
   }
 

@@ -13,6 +13,10 @@ public class DepthByState extends Body {
   @JsonProperty("available")
   public Long available;
 
+  /** When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer. */
+  @JsonProperty("counted_at")
+  public OffsetDateTime countedAt;
+
   /** Dead letters. */
   @JsonProperty("dead")
   public Long dead;
@@ -39,6 +43,11 @@ public class DepthByState extends Body {
 
   public DepthByState available(Long available) {
     this.available = available;
+    return this;
+  }
+
+  public DepthByState countedAt(OffsetDateTime countedAt) {
+    this.countedAt = countedAt;
     return this;
   }
 

@@ -13,7 +13,7 @@ public class JobPage extends Body {
   @JsonProperty("encrypted_not_searched")
   public Boolean encryptedNotSearched;
 
-  /** The jobs, newest first. */
+  /** The jobs, newest first unless sort says otherwise. */
   @JsonProperty("items")
   public List<Job> items;
 
@@ -21,11 +21,11 @@ public class JobPage extends Body {
   @JsonProperty("next_cursor")
   public String nextCursor;
 
-  /** Present if the search ended at its time limit of two seconds, before the page was full: jobs enqueued before this time have not been searched yet. The next page goes on from there. */
+  /** Present if the search ended at its time limit, before the page was full: jobs enqueued before this time (with sort=id: at this time or later) have not been searched yet. The next page goes on from there. */
   @JsonProperty("searched_back_to")
   public OffsetDateTime searchedBackTo;
 
-  /** Present with sort: how many jobs are sorted. With searched_back_to, older ones may match that are not among them. */
+  /** Present with sort, but not by id: how many jobs are sorted. With searched_back_to, older ones may match that are not among them. */
   @JsonProperty("sorted_of")
   public Long sortedOf;
 

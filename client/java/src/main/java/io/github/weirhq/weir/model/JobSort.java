@@ -9,6 +9,8 @@ public record JobSort(String value) {
 
   public static final JobSort _ID = new JobSort("-id");
 
+  public static final JobSort ID = new JobSort("id");
+
   public static final JobSort _FINISHED_AT = new JobSort("-finished_at");
 
   public static final JobSort FINISHED_AT = new JobSort("finished_at");

@@ -21,6 +21,10 @@ public class Queue extends Body {
   @JsonProperty("breaker_state")
   public BreakerState breakerState;
 
+  /** When counts of more than 2,000 jobs were made, up to 30 s ago; absent: for this answer. */
+  @JsonProperty("counted_at")
+  public OffsetDateTime countedAt;
+
   /** When it was created. */
   @JsonProperty("created_at")
   public OffsetDateTime createdAt;
@@ -133,6 +137,11 @@ public class Queue extends Body {
 
   public Queue breakerState(BreakerState breakerState) {
     this.breakerState = breakerState;
+    return this;
+  }
+
+  public Queue countedAt(OffsetDateTime countedAt) {
+    this.countedAt = countedAt;
     return this;
   }
 

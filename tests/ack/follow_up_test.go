@@ -1,0 +1,64 @@
+package ack
+
+import (
+	"encoding/json"
+	"net/http"
+	"testing"
+
+	"github.com/weirhq/weir/tests/weirtest"
+)
+
+// A completion enqueues follow-up jobs in its own transaction: all is stored, or nothing.
+func TestCompletionEnqueuesFollowUpJobs(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	s.Enqueue(obj{"kind": "k", "queue": "q"})
+	j := s.ClaimOne("q")
+	path := "/v1/jobs/" + j.ID + "/complete"
+	next := []obj{{"kind": "next", "queue": "later", "args": obj{"n": 1}}, {"kind": "next", "queue": "later", "unique": obj{"key": "u"}}, {"kind": "next", "queue": "later", "unique": obj{"key": "u"}}}
+
+	s.DB.Unchanged("an invalid follow-up job", func() {
+		p := s.Post(path, obj{"token": j.Token, "jobs": []obj{{"kind": "next"}, {"kind": "next", "priority": 11}}}).Problem(http.StatusUnprocessableEntity, "invalid_argument")
+		if len(p.Errors) != 1 || p.Errors[0].Location != "body.jobs[1].priority" {
+			t.Errorf("an invalid follow-up job is at %+v", p.Errors)
+		}
+		s.Post(path, obj{"token": "999", "jobs": next}).Problem(http.StatusConflict, "stale_token")
+	})
+
+	type completion struct {
+		Status string
+		JobIDs []string `json:"job_ids"`
+	}
+	done := weirtest.Decode[completion](s.Post(path, obj{"token": j.Token, "jobs": next, "result": 7}).Want(http.StatusOK))
+	if done.Status != "ok" || len(done.JobIDs) != 3 || done.JobIDs[1] != done.JobIDs[2] || done.JobIDs[0] == done.JobIDs[1] {
+		t.Fatalf("the completion is answered with %+v", done)
+	}
+	if j := s.Job(j.ID); j.State != "completed" || string(j.Result) != "7" {
+		t.Errorf("the completed job is %+v", j)
+	}
+	var children struct{ Items []weirtest.Job }
+	if err := json.Unmarshal(s.Get("/v1/jobs/"+j.ID+"/children").Want(http.StatusOK).Body, &children); err != nil || len(children.Items) != 2 {
+		t.Errorf("it has %d children, %v; want 2", len(children.Items), err)
+	}
+	s.DB.Unchanged("a second completion", func() {
+		s.Post(path, obj{"token": j.Token, "jobs": next}).Problem(http.StatusConflict, "stale_token")
+	})
+}
+
+// A worker's key enqueues follow-up jobs within its own bounds only.
+func TestFollowUpJobsStayWithinTheKey(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNodeWithAuth(t)
+	worker := s.AsNew("worker", obj{"tenant": "acme", "queues": []string{"a*"}}, "worker")
+	producer := s.AsNew("producer", obj{"tenant": "acme", "queues": []string{"a*"}}, "producer")
+	producer.Enqueue(obj{"kind": "k", "queue": "a1"})
+	j := worker.ClaimOne("a1")
+	path := "/v1/jobs/" + j.ID + "/complete"
+	s.DB.Unchanged("a follow-up job in another queue", func() {
+		worker.Post(path, obj{"token": j.Token, "jobs": []obj{{"kind": "k", "queue": "b"}}}).Problem(http.StatusForbidden, "forbidden")
+	})
+	worker.Post(path, obj{"token": j.Token, "jobs": []obj{{"kind": "k", "queue": "a2", "tenant": "globex"}}}).Want(http.StatusOK)
+	if tenant := weirtest.Value[string](t, s.DB, "select tenant from weir.jobs where queue = 'a2'"); tenant != "acme" {
+		t.Errorf("the follow-up job is of the tenant %s", tenant)
+	}
+}

@@ -1,0 +1,9 @@
+package worker
+
+// Exits are the exit statuses by which a program says what is to be done with its job. 0 means none.
+type Exits struct {
+	Later  int // not now: again after LaterSeconds; the attempt does not count
+	GiveUp int // do not try again: the job is dead
+	// LaterSeconds is the delay of Later, unless the program reports one.
+	LaterSeconds float64
+}
