@@ -226,7 +226,7 @@ func unreliable(t *testing.T, s *weirtest.Node, refuse, breakOff func(*http.Requ
 		}
 		forward.ServeHTTP(w, r)
 	})}
-	go server.Serve(listener)
+	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(func() { server.Close() })
 	c, err := weir.HTTP("http://"+listener.Addr().String(), quiet())
 	if err != nil {

@@ -137,7 +137,9 @@ func TestCompletionOfLostLeaseRollsBack(t *testing.T) {
 		errs := make(chan error, 1)
 		w.work(weir.WorkerConfig{}, func(worker *weir.Worker) {
 			weir.Register(worker, func(ctx context.Context, j *weir.Job[Double]) error {
-				w.Node.DB.Exec(ctx, "update weir.job_lease set token = token + 1000 where job_id = $1", int64(j.ID))
+				if _, err := w.Node.DB.Exec(ctx, "update weir.job_lease set token = token + 1000 where job_id = $1", int64(j.ID)); err != nil {
+					return err
+				}
 				err := in(func(tx weir.Tx) error {
 					if _, err := weir.EnqueueTx(ctx, tx, Double{}, weir.Queue("effects")); err != nil {
 						return err
