@@ -56,7 +56,7 @@ build: ## build bin/weir
 # gotestsum runs `go test` and ends with a list of the failed and the skipped tests, each with its reason. `make lint` vets the
 # tests too. Without DWARF (-w) the test programs link in two thirds of the time. The race detector needs C.
 test: ## run all tests, then list those that could not run (TESTS=./api TEST_FLAGS='-race -run Claim')
-	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer zsh fish node javac jackson python
+	@$(SETUP) postgres $(if $(filter -race,$(TEST_FLAGS)),cc) --optional pgbouncer zsh fish node javac jackson jdbc python
 	@gotestsum=$$($(TOOL) -n gotestsum) || exit 1; \
 		$(if $(filter -race,$(TEST_FLAGS)),CGO_ENABLED=1) "$$gotestsum" --format pkgname-and-test-fails --format-hide-empty-pkg --format-icons text -- \
 		-vet=off -ldflags=-w -p $(PACKAGES) -parallel $(PARALLEL) -timeout 40m $(TEST_FLAGS) $(TESTS)

@@ -32,7 +32,7 @@ type ExportedJob struct {
 	Attempt     int             `json:"attempt" doc:"Attempts made."`
 	MaxAttempts int             `json:"max_attempts" doc:"After this many failed attempts it is dead."`
 	CreatedAt   time.Time       `json:"created_at" doc:"When it was enqueued."`
-	RunAt       *time.Time      `json:"run_at,omitempty" doc:"When it is to run, if it was scheduled."`
+	RunAt       *time.Time      `json:"run_at,omitempty" doc:"When it should run, if it was scheduled."`
 	StartedAt   *time.Time      `json:"started_at,omitempty" doc:"When its last attempt began."`
 	FinishedAt  *time.Time      `json:"finished_at,omitempty" doc:"When it ended."`
 	Worker      string          `json:"worker,omitempty" doc:"The worker that holds it or held it last."`

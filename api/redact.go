@@ -62,8 +62,10 @@ func hide(v any) {
 		}
 		for name, value := range v {
 			switch name {
-			case "args", "result", "metadata", "payload", "fields":
+			case "args", "result", "payload":
 				v[name] = nil
+			case "metadata", "fields": // these are objects for every caller
+				v[name] = map[string]any{}
 			case "message", "stack":
 				v[name] = ""
 			case "error":

@@ -39,8 +39,8 @@ type AlertMessage struct {
 	Tenant          string          `json:"tenant,omitempty" doc:"The tenant of the rule."`
 	Condition       string          `json:"condition,omitempty" doc:"What was measured." example:"queue_depth"`
 	Severity        string          `json:"severity" enum:"info,warning,critical" doc:"How bad it is."`
-	SubjectKind     string          `json:"subject_kind,omitempty" doc:"What kind of thing it is about." example:"queue"`
-	Subject         string          `json:"subject,omitempty" doc:"What it is about." example:"mail"`
+	SubjectKind     string          `json:"subject_kind,omitempty" doc:"What kind of thing it concerns." example:"queue"`
+	Subject         string          `json:"subject,omitempty" doc:"What it concerns." example:"mail"`
 	State           string          `json:"state,omitempty" doc:"The alert's state." example:"open"`
 	Summary         string          `json:"summary" doc:"What is wrong, in a sentence."`
 	Value           *float64        `json:"value,omitempty" doc:"What was measured."`
@@ -57,7 +57,7 @@ type AlertMessage struct {
 	Link            string          `json:"link,omitempty" doc:"Where people see the alert."`
 }
 
-// registerMessages describes what weir sends by itself.
+// registerMessages describes what weir sends.
 func (a *API) registerMessages() {
 	waiting := 1200.0
 	a.huma.OpenAPI().Webhooks = map[string]*huma.PathItem{

@@ -53,7 +53,10 @@ func (a *API) registerWorkflowGraphs() {
 			"determines how long the workflow takes. With `Accept: text/vnd.mermaid` the answer is a Mermaid " +
 			"flowchart.",
 	}, documented{problems: []jobs.Code{jobs.WorkflowNotFound}}, a.getWorkflowGraph)
-	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[jobs.Graph](), true, ""), Example: example}}
+	a.huma.OpenAPI().Paths[path].Get.Responses["200"].Content = map[string]*huma.MediaType{
+		"application/json": {Schema: a.schemas().Schema(reflect.TypeFor[jobs.Graph](), true, ""), Example: example},
+		mermaidType:        {Schema: &huma.Schema{Type: huma.TypeString, Description: "A flowchart of Mermaid."}, Example: "flowchart TD\n  s0[\"reserve\"]:::completed\n"},
+	}
 	register(a, huma.Operation{
 		OperationID: "getWorkflowTimeline", Method: http.MethodGet, Path: "/v1/workflows/{id}/timeline", Tags: []string{tagWorkflows},
 		Summary: "Get a workflow's timeline",

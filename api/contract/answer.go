@@ -73,7 +73,7 @@ func sentence(response object) string {
 	return strings.TrimSuffix(said, ".") + "."
 }
 
-// openAnswers lets schemas of answers get new fields, also where a request has them too. The API refuses unknown fields of requests all the same.
+// openAnswers lets schemas of answers get new fields, also where a request has them too. The API refuses unknown fields of requests anyway.
 func openAnswers(tree object) {
 	seen := map[string]bool{}
 	var follow func(s any)

@@ -44,7 +44,12 @@ func oldNull(tree, schema object) {
 		ref, _ := schema["$ref"].(string)
 		if named, ok := schemas(tree)[strings.TrimPrefix(ref, reference(""))].(object); ok {
 			delete(schema, "$ref") // beside it, 3.0 knows no null
-			schema["type"], schema["enum"] = named["type"], append(slices.Clone(list(named["enum"])), nil)
+			schema["type"] = named["type"]
+			if values := list(named["enum"]); values != nil {
+				schema["enum"] = append(slices.Clone(values), nil)
+			} else {
+				schema["allOf"] = []any{object{"$ref": ref}}
+			}
 		}
 		schema["nullable"] = true
 	}

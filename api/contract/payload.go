@@ -39,6 +39,11 @@ func nameObjects(tree object) {
 		schemas(tree)["OneOrMoreStates"] = object{"oneOf": schema["oneOf"], "description": "One state, or several."}
 		become(schema, object{"$ref": reference("OneOrMoreStates")}, false)
 	}
+	for _, field := range []string{"args", "result"} { // a key with redact sees null
+		if schema, ok := property(tree, "Comparison."+field); ok {
+			become(schema, object{"$ref": schema["$ref"]}, true)
+		}
+	}
 	if schema, ok := property(tree, "WorkflowStep.wait_for"); ok {
 		become(schema, object{"$ref": reference("WaitFor")}, false)
 	}

@@ -166,7 +166,9 @@ func (s *Node) SendRequest(r *http.Request) (*Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: the answer broke off: %w", asked, answer.Status, err)
 	}
-	return &Response{t: s.T, Request: asked, Status: answer.StatusCode, Header: answer.Header, Body: text}, nil
+	response := &Response{t: s.T, Request: asked, Status: answer.StatusCode, Header: answer.Header, Body: text}
+	s.checkAnswer(r, response)
+	return response, nil
 }
 
 // Do makes one call.

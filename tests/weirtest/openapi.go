@@ -68,7 +68,7 @@ func (d Document) Follow(ref string) (any, bool) {
 	return at, true
 }
 
-// Answer returns what an operation says about a status: by itself, or for all of its hundred, or for all others.
+// Answer returns what an operation says about a status: alone, or for all of its hundred, or for all others.
 func (op DocumentOperation) Answer(status int) (DocumentResponse, bool) {
 	for _, name := range []string{strconv.Itoa(status), strconv.Itoa(status/100) + "XX"} {
 		if r, ok := op.Responses[name]; ok {

@@ -2122,12 +2122,12 @@ type AlertMessage struct {
 	// State The alert's state.
 	State *AlertState `json:"state,omitempty"`
 
-	// Subject What it is about.
+	// Subject What it concerns.
 	//
 	// Examples: mail
 	Subject *string `json:"subject,omitempty"`
 
-	// SubjectKind What kind of thing it is about.
+	// SubjectKind What kind of thing it concerns.
 	SubjectKind *AlertSubjectKind `json:"subject_kind,omitempty"`
 
 	// Summary What is wrong, in a sentence.
@@ -3135,7 +3135,7 @@ type Comparison struct {
 	A ComparedJob `json:"a"`
 
 	// Args How the args differ.
-	Args Difference `json:"args"`
+	Args nullable.Nullable[Difference] `json:"args"`
 
 	// B The second job.
 	B ComparedJob `json:"b"`
@@ -3144,7 +3144,7 @@ type Comparison struct {
 	Differ map[string]Pair `json:"differ"`
 
 	// Result How the results differ; no result is null.
-	Result Difference `json:"result"`
+	Result nullable.Nullable[Difference] `json:"result"`
 
 	// Same The facts of the jobs that are equal, by the names that a job has.
 	Same map[string]interface{} `json:"same"`
@@ -3951,7 +3951,7 @@ type ExportedJob struct {
 	// Result What its worker gave as the result: any JSON.
 	Result json.RawMessage `json:"result,omitempty"`
 
-	// RunAt When it is to run, if it was scheduled.
+	// RunAt When it should run, if it was scheduled.
 	RunAt *time.Time `json:"run_at,omitempty"`
 
 	// StartedAt When its last attempt began.
@@ -45451,6 +45451,9 @@ func ParseGetWorkflowGraphResp(rsp *http.Response) (*GetWorkflowGraphResp, error
 			return nil, err
 		}
 		response.ApplicationProblemJSONDefault = &dest
+
+	case rsp.StatusCode == 200:
+		// Content-type (text/vnd.mermaid) unsupported
 
 	}
 

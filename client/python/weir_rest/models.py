@@ -270,8 +270,8 @@ class AlertMessage:
     rule: Optional[str] = None  # The rule that it is of.
     since: Optional[datetime] = None  # Since when the condition has held.
     state: Optional[AlertState] = None  # The alert's state.
-    subject: Optional[str] = None  # What it is about.
-    subject_kind: Optional[AlertSubjectKind] = None  # What kind of thing it is about.
+    subject: Optional[str] = None  # What it concerns.
+    subject_kind: Optional[AlertSubjectKind] = None  # What kind of thing it concerns.
     tenant: Optional[str] = None  # The tenant of the rule.
     threshold: Optional[float] = None  # The threshold of the rule.
     value: Optional[float] = None  # What was measured.
@@ -726,10 +726,10 @@ class Comparison:
     """Comparison of the REST API."""
 
     a: ComparedJob  # The first job.
-    args: Difference  # How the args differ.
+    args: Optional[Difference]  # How the args differ.
     b: ComparedJob  # The second job.
     differ: dict[str, Pair]  # The facts that differ.
-    result: Difference  # How the results differ; no result is null.
+    result: Optional[Difference]  # How the results differ; no result is null.
     same: dict[str, object]  # The facts of the jobs that are equal, by the names that a job has.
 
 @body(add_steps=("add_steps", "list[NewStep]"), jobs=("jobs", "list[NewJob]"), result=("result", "object"), token=("token", "str"))
@@ -1110,7 +1110,7 @@ class ExportedJob:
     error: Optional[JobError] = None  # Why it is dead.
     finished_at: Optional[datetime] = None  # When it ended.
     result: Union[object, None, Unset] = UNSET  # What its worker gave as the result: any JSON.
-    run_at: Optional[datetime] = None  # When it is to run, if it was scheduled.
+    run_at: Optional[datetime] = None  # When it should run, if it was scheduled.
     started_at: Optional[datetime] = None  # When its last attempt began.
     tenant: Optional[str] = None  # Its tenant.
     worker: Optional[str] = None  # The worker that holds it or held it last.

@@ -3142,11 +3142,11 @@ export interface components {
             /** @description The alert's state. */
             state?: components["schemas"]["AlertState"];
             /**
-             * @description What it is about.
+             * @description What it concerns.
              * @example mail
              */
             subject?: string;
-            /** @description What kind of thing it is about. */
+            /** @description What kind of thing it concerns. */
             subject_kind?: components["schemas"]["AlertSubjectKind"];
             /** @description What is wrong, in a sentence. */
             summary: string;
@@ -4192,7 +4192,7 @@ export interface components {
             /** @description The first job. */
             a: components["schemas"]["ComparedJob"];
             /** @description How the args differ. */
-            args: components["schemas"]["Difference"];
+            args: components["schemas"]["Difference"] | null;
             /** @description The second job. */
             b: components["schemas"]["ComparedJob"];
             /** @description The facts that differ. */
@@ -4200,7 +4200,7 @@ export interface components {
                 [key: string]: components["schemas"]["Pair"];
             };
             /** @description How the results differ; no result is null. */
-            result: components["schemas"]["Difference"];
+            result: components["schemas"]["Difference"] | null;
             /** @description The facts of the jobs that are equal, by the names that a job has. */
             same: {
                 [key: string]: unknown;
@@ -5004,7 +5004,7 @@ export interface components {
             result?: unknown;
             /**
              * Format: date-time
-             * @description When it is to run, if it was scheduled.
+             * @description When it should run, if it was scheduled.
              */
             run_at?: string;
             /**
@@ -15159,7 +15159,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `job_not_retryable`: The job cannot be retried now.
+             *     - 409 `job_not_retryable`: The job cannot be retried now. `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
@@ -21854,6 +21854,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
              *     - 408 `request_timeout`: Request timed out.
+             *     - 409 `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.
@@ -21932,6 +21933,11 @@ export interface operations {
                      *     }
                      */
                     "application/json": components["schemas"]["Graph"];
+                    /**
+                     * @example flowchart TD
+                     *       s0["reserve"]:::completed
+                     */
+                    "text/vnd.mermaid": string;
                 };
             };
             /**
@@ -22012,7 +22018,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
              *     - 408 `request_timeout`: Request timed out.
-             *     - 409 `workflow_ended`: The workflow has ended or is stopping. `workflow_not_failed`: The workflow has no failed steps.
+             *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `workflow_ended`: The workflow has ended or is stopping. `workflow_not_failed`: The workflow has no failed steps.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
              *     - 422 `invalid_argument`: Invalid value.

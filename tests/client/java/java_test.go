@@ -2,6 +2,7 @@ package java
 
 import (
 	"context"
+	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -33,7 +34,7 @@ func TestJavaClient(t *testing.T) {
 		}
 		sources = append(sources, found...)
 	}
-	sources = append(sources, filepath.Join(root, "tests/client/java/Life.java"))
+	sources = append(sources, filepath.Join(root, "tests/client/java/Life.java"), filepath.Join(root, "tests/client/java/Transaction.java"))
 	run(t, javac, append([]string{"-Werror", "-Xlint:all,-processing,-classfile", "-d", classes, "-cp", path}, sources...)...)
 
 	s := weirtest.StartNode(t)
@@ -46,12 +47,37 @@ func TestJavaClient(t *testing.T) {
 	}
 }
 
+// A transaction over JDBC enqueues and completes, or does neither (Transaction.java).
+func TestJDBCTransaction(t *testing.T) {
+	t.Parallel()
+	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver, javac := where(t, root, "jdbc"), where(t, root, "javac")
+	classes := t.TempDir()
+	run(t, javac, "-Werror", "-Xlint:all", "-d", classes, filepath.Join(root, "tests/client/java/Transaction.java"))
+	s := weirtest.StartNode(t)
+	c := s.DB.Config().ConnConfig
+	role := "java_" + c.Database // the driver refuses the password of the tests' own role, which is hashed in fewer rounds, for speed
+	s.Exec("create role " + role + " login superuser password 'java'")
+	said := run(t, filepath.Join(filepath.Dir(javac), "java"), "-cp", classes+string(filepath.ListSeparator)+driver, "Transaction",
+		fmt.Sprintf("jdbc:postgresql://%s:%d/%s", c.Host, c.Port, c.Database), role, "java")
+	if !strings.HasSuffix(said, "committed\n") {
+		t.Errorf("it said %q", said)
+	}
+	jobs := weirtest.Decode[struct{ Items []weirtest.Job }](s.Get("/v1/jobs?queue=jdbc")).Items
+	if len(jobs) != 1 || jobs[0].Kind != "kept" || jobs[0].State != "completed" {
+		t.Errorf("the jobs are %+v", jobs)
+	}
+}
+
 // where finds a program that the test needs.
 func where(t *testing.T, root, need string) string {
 	t.Helper()
 	found, err := exec.CommandContext(t.Context(), filepath.Join(root, "scripts/setup"), "--where", need).Output()
 	if err != nil {
-		t.Skipf("%s is missing: run scripts/setup javac jackson", need)
+		t.Skipf("%s is missing: run scripts/setup javac jackson jdbc", need)
 	}
 	path, err := filepath.EvalSymlinks(strings.TrimSpace(string(found)))
 	if err != nil {

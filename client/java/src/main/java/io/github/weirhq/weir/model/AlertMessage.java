@@ -73,11 +73,11 @@ public class AlertMessage extends Body {
   @JsonProperty("state")
   public AlertState state;
 
-  /** What it is about. */
+  /** What it concerns. */
   @JsonProperty("subject")
   public String subject;
 
-  /** What kind of thing it is about. */
+  /** What kind of thing it concerns. */
   @JsonProperty("subject_kind")
   public AlertSubjectKind subjectKind;
 

@@ -57,7 +57,7 @@ public class ExportedJob extends Body {
   @JsonProperty("result")
   public Object result;
 
-  /** When it is to run, if it was scheduled. */
+  /** When it should run, if it was scheduled. */
   @JsonProperty("run_at")
   public OffsetDateTime runAt;
 
