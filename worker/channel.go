@@ -18,7 +18,7 @@ type channel struct {
 	done   chan struct{}
 }
 
-// newChannel gives the program that is about to start its end of a pipe.
+// newChannel gives a program its end of a pipe, before it starts.
 func newChannel(cmd *exec.Cmd, to *reports) (*channel, error) {
 	reader, writer, err := os.Pipe()
 	if err != nil {

@@ -51,7 +51,7 @@ func (o outcome) ack(job *claimedJob, exits Exits) (a ack, ok bool) {
 	return o.finished(a, exits), true
 }
 
-// finished is the ack for a program that ended by itself.
+// finished is the ack for a program that nothing stopped.
 func (o outcome) finished(a ack, exits Exits) ack {
 	status := o.exitStatus()
 	switch {

@@ -18,7 +18,7 @@ func TestExitStatusesSayLaterAndNever(t *testing.T) {
 	s.StartWorker([]string{"--queue", "q", "--later-seconds", "3600"}, "sh", "-c", `echo "no luck" >&2; exit $(cat)`)
 	later, never, again := s.Enqueue(obj{"kind": "k", "queue": "q", "args": 75}), s.Enqueue(obj{"kind": "k", "queue": "q", "args": 65}), s.Enqueue(obj{"kind": "k", "queue": "q", "args": 3})
 	if j := s.WaitForState(later, "scheduled"); j.Attempt != 0 {
-		t.Errorf("a job that is to run later has lost %d attempts", j.Attempt)
+		t.Errorf("a job that was put off has lost %d attempts", j.Attempt)
 	}
 	if j := s.WaitForState(never, "dead"); j.Attempt != 1 || !strings.Contains(string(j.Error), "exit status 65: no luck") {
 		t.Errorf("a job that is given up has %d attempts, %s", j.Attempt, j.Error)
