@@ -188,3 +188,37 @@ func TestADatabaseThatTakesNoWritesIsNotAskedAgainAndAgain(t *testing.T) {
 		}
 	})
 }
+
+// A claim that waits is looked after at once, whatever claims came before: it claims, and parks, or nothing would tell it of a job before the next
+// poll.
+func TestAClaimThatWaitsParksAtOnce(t *testing.T) {
+	found := false
+	s := &store{claim: func(_ context.Context, p db.ClaimBatchParams) ([]db.ClaimBatchRow, error) {
+		if found {
+			return oneJob(p), nil
+		}
+		return nil, nil
+	}}
+	withClaimers(t, s, func(cs *Claimers, _ *atomic.Int64) {
+		r := Request{Worker: "w", Queues: []string{"q"}, Limit: 2}
+		for _, before := range []string{"found nothing", "found fewer than it wanted"} {
+			if _, err := cs.Claim(context.Background(), r); err != nil {
+				t.Error(err)
+			}
+			found = false
+			waits := r
+			waits.Wait = 100 * time.Millisecond
+			if _, err := cs.Claim(context.Background(), waits); err != nil {
+				t.Error(err)
+			}
+			s.mu.Lock()
+			if len(s.until) != 1 {
+				t.Errorf("after a claim that %s, one that waits does not park", before)
+			}
+			s.until = nil
+			s.mu.Unlock()
+			time.Sleep(time.Minute) // the parking is over
+			found = true
+		}
+	})
+}

@@ -172,6 +172,8 @@ func (c *claimer) follow(ctx context.Context, r *round, waiting, ahead, wasParke
 		c.setWoken() // the pass was made before the jobs that have arrived since
 	case waiting && !wasParked:
 		c.await(ctx)
+	case !wasParked:
+		c.setWoken() // nothing notifies of what comes now, so the next claim that waits is served and parks
 	}
 }
 

@@ -1,9 +1,9 @@
 -- Counts of large queues. weir.queue_depth counts up to two thousand jobs each time. Where there are more, it takes
 -- what was counted here in the last half minute, so that dashboards of a large backlog do not count it with each call.
--- One session at a time counts for all nodes. Without nodes the view counts by itself.
+-- One session at a time counts for all nodes. Without nodes the view counts alone.
 
 create or replace function weir.few_jobs() returns int language sql immutable return 2000;
-comment on function weir.few_jobs() is 'Internal. So many jobs of a queue weir.queue_depth counts each time.';
+comment on function weir.few_jobs() is 'Internal. How many jobs of a queue weir.queue_depth counts each time.';
 
 create or replace function weir.has_large_queues() returns boolean language sql stable
 set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
