@@ -83,7 +83,7 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		codes = append(codes, crossOrigin)
 	}
 	if !s.noDatabase {
-		codes = append(codes, jobs.Unavailable)
+		codes = append(codes, jobs.Unavailable, jobs.EncryptionUnavailable) // any call may meet an encrypted queue
 	}
 	if s.bodyType != nil {
 		op.SkipValidateBody = true // decode does it

@@ -9917,7 +9917,7 @@ export interface operations {
              * @description A problem:
              *     - 422 `invalid_argument`: Invalid value.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10014,7 +10014,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10096,7 +10096,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10205,7 +10205,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10282,7 +10282,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10393,7 +10393,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10438,7 +10438,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10529,7 +10529,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10620,7 +10620,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10697,7 +10697,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10763,7 +10763,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10897,7 +10897,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10943,7 +10943,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11087,7 +11087,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11145,7 +11145,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11231,7 +11231,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11310,7 +11310,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11391,7 +11391,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11457,7 +11457,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11540,7 +11540,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11606,7 +11606,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11685,7 +11685,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11769,7 +11769,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11846,7 +11846,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11943,7 +11943,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11991,7 +11991,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12088,7 +12088,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12160,7 +12160,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12253,7 +12253,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12347,7 +12347,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12439,7 +12439,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12532,7 +12532,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12616,7 +12616,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12723,7 +12723,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12780,7 +12780,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12838,7 +12838,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12941,7 +12941,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12986,7 +12986,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13066,7 +13066,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13125,7 +13125,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13209,7 +13209,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13269,7 +13269,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13350,7 +13350,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13530,7 +13530,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13596,7 +13596,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13680,7 +13680,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13739,7 +13739,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13830,7 +13830,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13907,7 +13907,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14028,7 +14028,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14112,7 +14112,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14191,7 +14191,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14258,7 +14258,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14334,7 +14334,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14468,7 +14468,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14535,7 +14535,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14599,7 +14599,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14669,7 +14669,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14738,7 +14738,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14826,7 +14826,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14902,7 +14902,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14966,7 +14966,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15086,7 +15086,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15165,7 +15165,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15246,7 +15246,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15311,7 +15311,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15417,7 +15417,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15483,7 +15483,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15571,7 +15571,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15637,7 +15637,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15715,7 +15715,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15775,7 +15775,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15817,7 +15817,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15894,7 +15894,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15968,7 +15968,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16041,7 +16041,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16104,7 +16104,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16169,7 +16169,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16217,7 +16217,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16293,7 +16293,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16371,7 +16371,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16430,7 +16430,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16510,7 +16510,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16556,7 +16556,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16642,7 +16642,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16722,7 +16722,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16818,7 +16818,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16861,7 +16861,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16953,7 +16953,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17014,7 +17014,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17083,7 +17083,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17156,7 +17156,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17200,7 +17200,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17267,7 +17267,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17311,7 +17311,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17374,7 +17374,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17471,7 +17471,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17534,7 +17534,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17614,7 +17614,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17718,7 +17718,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17785,7 +17785,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17864,7 +17864,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17957,7 +17957,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18030,7 +18030,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18102,7 +18102,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18197,7 +18197,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18242,7 +18242,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18327,7 +18327,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18397,7 +18397,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18465,7 +18465,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18537,7 +18537,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18605,7 +18605,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18664,7 +18664,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18793,7 +18793,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18895,7 +18895,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18967,7 +18967,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19044,7 +19044,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19127,7 +19127,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19221,7 +19221,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19287,7 +19287,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19368,7 +19368,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19476,7 +19476,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19570,7 +19570,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19658,7 +19658,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19723,7 +19723,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19784,7 +19784,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19839,7 +19839,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19908,7 +19908,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19950,7 +19950,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20022,7 +20022,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20109,7 +20109,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20176,7 +20176,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20221,7 +20221,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20303,7 +20303,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20375,7 +20375,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20457,7 +20457,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20524,7 +20524,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20605,7 +20605,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20662,7 +20662,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20788,7 +20788,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20860,7 +20860,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20945,7 +20945,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20994,7 +20994,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21071,7 +21071,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21135,7 +21135,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21199,7 +21199,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21265,7 +21265,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21343,7 +21343,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21407,7 +21407,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21470,7 +21470,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21542,7 +21542,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21637,7 +21637,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21700,7 +21700,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21780,7 +21780,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21860,7 +21860,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21948,7 +21948,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -22024,7 +22024,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -22091,7 +22091,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -22162,7 +22162,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -22240,7 +22240,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -22324,7 +22324,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
