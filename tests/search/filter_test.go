@@ -164,11 +164,14 @@ func checkFilters(t *testing.T, prepare func(*weirtest.Database)) {
 		}
 	}
 	found := 0
-	for _, f := range list {
+	for i, f := range list {
 		for name, who := range map[string]struct {
 			*weirtest.Node
 			within string
 		}{"all": {s, "true"}, "acme": {acme, "j.tenant = 'acme'"}, "mail": {mail, "j.queue = 'mail'"}} {
+			if i >= len(single) && name != "all" {
+				continue // the bounds of a caller are one more condition, whatever the others
+			}
 			want := weirtest.Values[string](t, s.DB, "select j.id::text from weir.jobs j where ("+f.where+") and "+who.within+" order by j.id desc")
 			found += len(want)
 			if got := walk(t, who.Node, "/v1/jobs?"+f.query); !slices.Equal(got, want) {
