@@ -109,12 +109,15 @@ func (a *API) enqueueJobs(ctx context.Context, in *enqueueBatchInput) (*enqueued
 	return out, nil
 }
 
-// keyed gives each job of a batch, which is a JSON object, an idempotency key made of the batch's. A digest keeps it short, and apart from the
-// keys of single jobs.
+// keyed gives each job of a batch an idempotency key made of the batch's. A digest keeps it short, and apart from the keys of single jobs. What is
+// no object is left alone: the database refuses it.
 func keyed(batch []json.RawMessage, key string) {
 	digest := sha256.Sum256([]byte(key))
 	for i, job := range batch {
-		rest := bytes.TrimLeft(job, " \t\r\n")[1:]
+		rest, object := bytes.CutPrefix(bytes.TrimLeft(job, " \t\r\n"), []byte{'{'})
+		if !object {
+			continue
+		}
 		member := fmt.Sprintf(`{"idempotency_key":"batch-%x-%d"`, digest, i)
 		if bytes.TrimLeft(rest, " \t\r\n")[0] != '}' {
 			member += ","

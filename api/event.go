@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -45,6 +46,11 @@ func (a *API) registerEvents() {
 }
 
 func (a *API) streamEvents(ctx context.Context, in *eventsInput) (*huma.StreamResponse, error) {
+	for i, name := range in.Event {
+		if !slices.Contains(jobs.EventNames, name) {
+			return nil, invalidAt(ctx, fmt.Sprintf("query.event[%d]", i), "is the name of no event")
+		}
+	}
 	filter := jobs.EventFilter{Queue: in.Queue, Kind: in.Kind, Events: in.Event}
 	if in.JobID != "" {
 		filter.JobID = JobPath{ID: in.JobID}.id()

@@ -112,6 +112,19 @@ end $$;
 comment on function weir.refuse_bad_jobs(jsonb) is
   'Internal. Raises WR010 for the first job that cannot be enqueued, with the path of the field that is bad.';
 
+create or replace function weir.refuse_bad_options(options jsonb, job jsonb) returns void language plpgsql as $$
+declare
+  problem text[] := weir.job_problem(job);
+begin
+  if jsonb_typeof(options) <> 'object' then
+    perform weir.refuse_argument('options', 'must be an object');
+  elsif options ? split_part(problem[1], '.', 1) then
+    perform weir.refuse_argument('options.' || problem[1], problem[2]);
+  end if;
+end $$;
+comment on function weir.refuse_bad_options(jsonb, jsonb) is
+  'Internal. Raises WR010 where a field of the options of weir.enqueue is bad, with its place.';
+
 -- For jobs that pass in all but their args, which may hold numbers that print long.
 create or replace function weir.refuse_large_args(jobs jsonb) returns void language plpgsql as $$
 declare

@@ -50,6 +50,22 @@ func TestCommandsEnqueueAndShow(t *testing.T) {
 	}
 }
 
+func TestEnqueueTakesEveryFieldOfAJob(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	enqueue := []string{
+		"enqueue", "k", "--queue", "q", "--tenant", "acme", "--concurrency-key", "c", "--metadata", `{"a": 1}`, "--timeout", "90s",
+		"--retry", `{"strategy": "fixed", "base_seconds": 7}`, "--idempotency-key", "once",
+	}
+	s.CLI(enqueue...).Says(0, "job 1 is enqueued in q")
+	s.CLI(enqueue...).Says(0, "job 1 already has this key, in q")
+	if same := weirtest.Value[bool](t, s.DB, `select tenant = 'acme' and concurrency_key = 'c' and metadata = '{"a": 1}' and timeout_seconds = 90
+		and retry ->> 'base_seconds' = '7' from weir.jobs`); !same {
+		t.Errorf("the job is %s", weirtest.Value[string](t, s.DB, "select to_jsonb(j)::text from weir.jobs j"))
+	}
+	s.CLI("enqueue", "k", "--metadata", "[1]").Says(1, "metadata")
+}
+
 func TestMistakesAreReportedInOneLine(t *testing.T) {
 	t.Parallel()
 	s := weirtest.StartNode(t)

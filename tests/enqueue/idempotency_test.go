@@ -103,3 +103,18 @@ func TestRepeatedBatchGetsFirstJobs(t *testing.T) {
 		t.Errorf("%d jobs are stored, want 4", n)
 	}
 }
+
+func TestBatchWithAKeyRefusesWhatIsNoJob(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	for _, element := range []string{`7`, `""`, `null`, `[]`, `"x}"`, `{}`} {
+		for _, body := range []string{`{"jobs": [` + element + `]}`, `{"jobs": [{"kind": "k"}, ` + element + `]}`} {
+			s.DB.Unchanged(body, func() {
+				r, err := s.PostWithKey("/v1/jobs/batch", "key", body)
+				if err != nil || r.Status != http.StatusUnprocessableEntity {
+					t.Errorf("%s: %v, %v; want 422", body, r, err)
+				}
+			})
+		}
+	}
+}
