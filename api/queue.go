@@ -71,7 +71,7 @@ func (a *API) registerQueues() {
 		Summary: "Set all settings of a queue",
 		Description: "Creates the queue if it does not exist. Settings that are not given return to weir's defaults. Jobs " +
 			"that are already enqueued keep theirs.",
-	}, documented{body: settings, answer: set, problems: []jobs.Code{jobs.QueueNotEmpty}}, a.putQueue)
+	}, documented{body: settings, answer: set, problems: []jobs.Code{jobs.QueueNotEmpty, jobs.QueueNotFound}}, a.putQueue)
 	registerBody(a, huma.Operation{
 		OperationID: "editQueue", Method: http.MethodPatch, Path: "/v1/queues/{name}", Tags: tags,
 		Summary:     "Change settings of a queue",

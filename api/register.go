@@ -82,8 +82,9 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	if op.Method != http.MethodGet {
 		codes = append(codes, crossOrigin)
 	}
+	codes = append(codes, jobs.Unavailable) // the database, or the issuer of the caller's access token
 	if !s.noDatabase {
-		codes = append(codes, jobs.Unavailable, jobs.EncryptionUnavailable) // any call may meet an encrypted queue
+		codes = append(codes, jobs.Overloaded, jobs.EncryptionUnavailable) // any call may meet an encrypted queue
 	}
 	if s.bodyType != nil {
 		op.SkipValidateBody = true // decode does it
@@ -92,7 +93,7 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{
 			"application/json": {Schema: reference, Example: s.body},
 		}}
-		codes = append(codes, jobs.Overloaded, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
+		codes = append(codes, malformedJSON, requestTimeout, bodyTooLarge, unsupportedMediaType)
 	}
 	params := a.parametersOf(reflect.TypeFor[I](), s.bodyType)
 	a.queries[op.Method+" "+op.Path] = params.query

@@ -30,7 +30,7 @@ func (w *Worker) count(h *heldJob) {
 func (w *Worker) sumUp(fatal error) error {
 	t := w.tally
 	w.log.Info("stopped",
-		"done", t.done, "failed", t.failed, "cancelled", t.cancelled, "released", t.released, "settled", t.settled, "lost", t.lost)
+		"done", t.done, "failed", t.failed, "cancelled", t.cancelled, "released", t.released, "lost", t.lost, "settled", t.settled)
 	if fatal == nil && w.acker.unsent > 0 {
 		return fmt.Errorf("could not report %d jobs, because the service did not answer; "+
 			"they run again when their leases run out", w.acker.unsent)

@@ -139,7 +139,7 @@ func TestSettledJobsAreNotReported(t *testing.T) {
 	id := s.Enqueue(obj{"kind": "k", "queue": "q"})
 	s.Post("/v1/jobs/"+id+"/complete", obj{"token": noted(t, dir+"/token"), "result": "mine"}).Want(http.StatusOK)
 	touch(t, dir+"/go")
-	if status := w.Stop(); status != 0 || !strings.Contains(w.Output.String(), "settled=1 lost=0") {
+	if status := w.Stop(); status != 0 || !strings.Contains(w.Output.String(), "lost=0 settled=1") {
 		t.Errorf("the worker ended with %d:\n%s", status, w.Output)
 	}
 }

@@ -9862,6 +9862,7 @@ export interface operations {
              * @description A problem:
              *     - 422 `invalid_argument`: Invalid value.
              *     - 500 `internal`: Internal error.
+             *     - 503 `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -9917,7 +9918,7 @@ export interface operations {
              * @description A problem:
              *     - 422 `invalid_argument`: Invalid value.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10282,7 +10283,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10438,7 +10439,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10697,7 +10698,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10897,7 +10898,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -10943,7 +10944,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11145,7 +11146,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11391,7 +11392,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11457,7 +11458,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11846,7 +11847,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -11991,7 +11992,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12941,7 +12942,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -12986,7 +12987,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13125,7 +13126,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13209,7 +13210,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13269,7 +13270,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -13399,6 +13400,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
+             *     - 503 `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14028,7 +14030,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14112,7 +14114,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14258,7 +14260,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -14468,7 +14470,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15483,7 +15485,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15775,7 +15777,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -15817,7 +15819,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16104,7 +16106,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16169,7 +16171,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16217,7 +16219,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16430,7 +16432,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16556,7 +16558,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16722,7 +16724,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -16811,6 +16813,7 @@ export interface operations {
              *     - 400 `malformed_json`: Malformed JSON.
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 404 `queue_not_found`: Queue not found.
              *     - 408 `request_timeout`: Request timed out.
              *     - 409 `queue_not_empty`: The queue still has jobs.
              *     - 413 `body_too_large`: The body is too large.
@@ -16861,7 +16864,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17014,7 +17017,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17200,7 +17203,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17311,7 +17314,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17614,7 +17617,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17718,7 +17721,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -17785,7 +17788,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18102,7 +18105,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18242,7 +18245,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18397,7 +18400,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18465,7 +18468,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18537,7 +18540,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18664,7 +18667,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18793,7 +18796,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18895,7 +18898,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -18967,7 +18970,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19044,7 +19047,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19127,7 +19130,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19221,7 +19224,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19287,7 +19290,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19368,7 +19371,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19476,7 +19479,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19570,7 +19573,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19658,7 +19661,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19723,7 +19726,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19839,7 +19842,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -19950,7 +19953,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20176,7 +20179,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20221,7 +20224,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20524,7 +20527,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20662,7 +20665,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20712,6 +20715,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
+             *     - 503 `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20860,7 +20864,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -20994,7 +20998,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21135,7 +21139,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21407,7 +21411,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21470,7 +21474,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21700,7 +21704,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
@@ -21948,7 +21952,7 @@ export interface operations {
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
-             *     - 503 `encryption_unavailable`: No encryption key. `unavailable`: Temporarily unavailable.
+             *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
             default: {
                 headers: {
