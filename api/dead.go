@@ -118,7 +118,7 @@ func (a *API) registerDead() {
 		Summary: "Redrive a dead letter",
 		Description: "The job becomes available now, under the same id, with its attempts reset to 0. The job records how " +
 			"often it was redriven and by whom.",
-	}, documented{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: missing}, a.redriveOne)
+	}, documented{body: RedriveRequest{By: "ann"}, optional: true, answer: redriven, problems: append([]jobs.Code{jobs.QueueFull, jobs.QuotaExceeded}, missing...)}, a.redriveOne)
 	registerBody(a, huma.Operation{
 		OperationID: "redriveDeadLetters", Method: http.MethodPost, Path: "/v1/dead/redrive", Tags: tags, DefaultStatus: http.StatusAccepted,
 		Summary: "Redrive many dead letters",

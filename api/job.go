@@ -108,7 +108,7 @@ func (a *API) registerJobs() {
 		Summary: "Retry a job now",
 		Description: "Makes an ended, scheduled or retryable job available now, under the same id. Earlier attempts count " +
 			"unless they are reset.",
-	}, documented{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable, jobs.TenantMismatch}}, a.retryJob)
+	}, documented{body: RetryRequest{ResetAttempts: true}, optional: true, answer: retried, problems: []jobs.Code{jobs.JobNotFound, jobs.JobNotRetryable, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}}, a.retryJob)
 }
 
 func (a *API) getJob(ctx context.Context, in *getJobInput) (*jobOutput, error) {

@@ -77,11 +77,8 @@ func register[I, O any](a *API, op huma.Operation, s documented, handler func(co
 	}
 	rule := ruleOf(op.OperationID)
 	a.rules[op.Method+" "+op.Path] = rule
-	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal}, s.problems...)
+	codes := append([]jobs.Code{jobs.InvalidArgument, jobs.Internal, hostNotAllowed, crossOrigin}, s.problems...)
 	codes = append(codes, rule.secure(&op)...)
-	if op.Method != http.MethodGet {
-		codes = append(codes, crossOrigin)
-	}
 	codes = append(codes, jobs.Unavailable) // the database, or the issuer of the caller's access token
 	if !s.noDatabase {
 		codes = append(codes, jobs.Overloaded, jobs.EncryptionUnavailable) // any call may meet an encrypted queue

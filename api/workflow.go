@@ -135,13 +135,13 @@ func (a *API) registerWorkflows() {
 		Summary: "Retry the failed steps of a workflow",
 		Description: "All steps that did not complete or were compensated, and their dependents, run again with their " +
 			"attempts counted from 0 and a new deadline. Completed steps keep their results. The id stays.",
-	}, documented{body: RetryWorkflowRequest{By: "ann"}, optional: true, answer: exampleWorkflow(), problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded, jobs.WorkflowNotFailed, jobs.TenantMismatch}}, a.retryWorkflow)
+	}, documented{body: RetryWorkflowRequest{By: "ann"}, optional: true, answer: exampleWorkflow(), problems: []jobs.Code{jobs.WorkflowNotFound, jobs.WorkflowEnded, jobs.WorkflowNotFailed, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}}, a.retryWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "forkWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/fork", Tags: tags, DefaultStatus: http.StatusCreated,
 		Summary: "Fork a workflow",
 		Description: "Submits a copy in which the given steps, all steps that did not complete, and all their dependents " +
 			"run again. The other steps are completed from the start, with their results.",
-	}, documented{body: ForkRequest{From: []string{"charge"}}, answer: fork, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.TenantMismatch}}, a.forkWorkflow)
+	}, documented{body: ForkRequest{From: []string{"charge"}}, answer: fork, problems: []jobs.Code{jobs.WorkflowNotFound, jobs.QueueFull, jobs.QuotaExceeded, jobs.TenantMismatch}}, a.forkWorkflow)
 	registerBody(a, huma.Operation{
 		OperationID: "signalWorkflow", Method: http.MethodPost, Path: "/v1/workflows/{id}/signals/{name}", Tags: tags,
 		Summary: "Send a signal to a workflow",

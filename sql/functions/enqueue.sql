@@ -15,11 +15,11 @@ declare
       jsonb_build_object('key', unique_key)) end;
   jobs jsonb := jsonb_build_array(job);
 begin
-  if options <> '{}' then
-    perform weir.refuse_bad_options(options, job);
-  end if;
   if session_user <> current_user then
     jobs := weir.impose_on_jobs(jobs);
+  end if;
+  if options <> '{}' then
+    perform weir.refuse_bad_options(options, jobs -> 0);
   end if;
   return (select b.job_id from weir.enqueue_batch(jobs) b);
 end $$;

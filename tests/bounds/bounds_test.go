@@ -40,7 +40,7 @@ func TestNumbersThatPrintLongAreRefused(t *testing.T) {
 				refusedAt("jobs[0].args", "select weir.enqueue('a', $1)", value)
 				refusedAt("jobs[1].args", "select weir.enqueue_many($1)", fmt.Sprintf(`[{"kind": "a"}, {"kind": "a", "args": %s}]`, value))
 				refusedAt("jobs[0].args", "select weir.enqueue('a', $1, options => '{\"tags\": [\"x\"]}')", value)
-				refusedAt("jobs[0].metadata", "select weir.enqueue('a', options => $1)", fmt.Sprintf(`{"metadata": {"a": %s}}`, value))
+				refusedAt("options.metadata", "select weir.enqueue('a', options => $1)", fmt.Sprintf(`{"metadata": {"a": %s}}`, value))
 				refusedAt("steps[0].args", "select weir.submit_workflow($1)",
 					fmt.Sprintf(`{"name": "w", "steps": [{"name": "s", "kind": "a", "args": %s}]}`, value))
 			})
@@ -176,7 +176,7 @@ func TestNamesOfFoldersAreRefused(t *testing.T) {
 			for _, c := range []struct{ sql, column string }{
 				{`select weir.enqueue_many('[{"kind": "k", "tenant": "NAME"}]')`, "jobs[0].tenant"},
 				{`select weir.enqueue_many('[{"kind": "k"}, {"kind": "k", "concurrency_key": "NAME"}]')`, "jobs[1].concurrency_key"},
-				{`select weir.enqueue('k', options => '{"tenant": "NAME", "tags": ["x"]}')`, "jobs[0].tenant"},
+				{`select weir.enqueue('k', options => '{"tenant": "NAME", "tags": ["x"]}')`, "options.tenant"},
 				{`select weir.set_limit('q', key => 'NAME', limits => '{"concurrency": 1}')`, "key"},
 				{`select weir.set_limit('q', tenant => 'NAME', limits => '{"weight": 1}')`, "tenant"},
 				{`select weir.set_queue('q', '{"limits": {"tenants": {"weights": {"NAME": 2}}}}')`, "limits.tenants.weights"},

@@ -92,7 +92,7 @@ func TestSQLRefusesDeepPayload(t *testing.T) {
 			refused("jobs[0].args", "select weir.enqueue('a', $1)", deep)
 			refused("jobs[1].args", "select weir.enqueue_many($1)", `[{"kind": "a"}, {"kind": "a", "args": `+deep+`}]`)
 			refused("results[1]", "select weir.complete_many(array[$1::bigint], array[$2::bigint], array[$3::jsonb])", job.ID, job.Token, deep)
-			refused("jobs[0].metadata", "select weir.enqueue('a', options => $1)", `{"metadata": {"a": `+deep[1:levels*2-1]+`}}`)
+			refused("options.metadata", "select weir.enqueue('a', options => $1)", `{"metadata": {"a": `+deep[1:levels*2-1]+`}}`)
 			refused("steps[0].args", "select weir.submit_workflow($1)", `{"name": "w", "steps": [{"name": "s", "kind": "a", "args": `+deep+`}]}`)
 			refused("payload", "select weir.signal($1, 'go', $2)", workflow, deep)
 			refused("result", "select weir.complete($1, $2, $3)", job.ID, job.Token, deep)

@@ -54,7 +54,7 @@ func resultIsShownForItsTimeSQL(t *testing.T) {
 
 	for _, bad := range []string{`0`, `-1`, `31536001`, `1.5`, `"60"`, `true`} {
 		d.Unchanged("result_ttl_seconds "+bad, func() {
-			if refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue('a', options => $1)", `{"result_ttl_seconds": `+bad+`}`), "WR010"); refusal.ColumnName != "jobs[0].result_ttl_seconds" {
+			if refusal := weirtest.WantSQLState(t, weirtest.TryExec(d, "select weir.enqueue('a', options => $1)", `{"result_ttl_seconds": `+bad+`}`), "WR010"); refusal.ColumnName != "options.result_ttl_seconds" {
 				t.Errorf("%s: the place is %q", bad, refusal.ColumnName)
 			}
 		})

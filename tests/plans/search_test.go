@@ -38,7 +38,7 @@ func TestSearchesOfSealedPartitionsReadWhatTheyFind(t *testing.T) {
 		for _, sql := range []string{
 			`select weir.set_queue('common'), weir.set_queue('rare')`,
 			`insert into weir.job (id, created_at, queue_id, timeout_seconds, priority, max_attempts, kind, args, tags, tenant)
-				select i, case when rare then '2020-01-01'::timestamptz else now() end, q.id, 300, case when rare then 1 else 5 end, 5, s, jsonb_build_object('customer', jsonb_build_object('id', case when rare then 7 else 8 end),
+				select i, case when rare then '2020-01-01'::timestamptz else now() - interval '1 hour' end, q.id, 300, case when rare then 1 else 5 end, 5, s, jsonb_build_object('customer', jsonb_build_object('id', case when rare then 7 else 8 end),
 				'order', 'order-' || case when rare then 7 else 8 end), array[s], case when rare and i % 2 = 0 then 'common' else s end
 				from generate_series(1, 30000) i cross join lateral (select i <= 10 as rare, case when i <= 10 then 'rare' else 'common' end as s) x join weir.queue q on q.name = s`,
 			`update weir.job set tenant = 'rare' where id <= 10`,

@@ -9860,6 +9860,8 @@ export interface operations {
             };
             /**
              * @description A problem:
+             *     - 403 `cross_origin`: Cross-origin request refused.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 500 `internal`: Internal error.
              *     - 503 `unavailable`: Temporarily unavailable.
@@ -9916,6 +9918,8 @@ export interface operations {
             };
             /**
              * @description A problem:
+             *     - 403 `cross_origin`: Cross-origin request refused.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 500 `internal`: Internal error.
              *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
@@ -10012,6 +10016,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10093,7 +10098,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10203,6 +10209,7 @@ export interface operations {
              *     - 409 `alert_rule_exists`: Alert rule already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10278,8 +10285,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_rule_not_found`: Alert rule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10391,6 +10399,7 @@ export interface operations {
              *     - 409 `alert_rule_exists`: Alert rule already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10436,6 +10445,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_rule_not_found`: Alert rule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10527,6 +10537,7 @@ export interface operations {
              *     - 409 `alert_rule_exists`: Alert rule already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10618,6 +10629,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10695,6 +10707,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_rule_not_found`: Alert rule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10760,7 +10773,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10834,6 +10848,7 @@ export interface operations {
              *     - 409 `alert_target_exists`: Alert target already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10893,8 +10908,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_target_not_found`: Alert target not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -10941,6 +10957,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_target_not_found`: Alert target not found.
              *     - 409 `alert_target_in_use`: An alert rule names the alert target.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11017,6 +11034,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11083,8 +11101,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_target_not_found`: Alert target not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11143,6 +11162,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_target_not_found`: Alert target not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11228,7 +11248,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11308,6 +11329,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11388,7 +11410,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11453,8 +11476,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_not_found`: Alert not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11538,6 +11562,7 @@ export interface operations {
              *     - 409 `alert_resolved`: The alert has resolved.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11602,8 +11627,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `alert_not_found`: Alert not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11682,7 +11708,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11766,7 +11793,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11842,8 +11870,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `breaker_not_found`: Circuit breaker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11941,6 +11970,7 @@ export interface operations {
              *     - 409 `too_many_names`: Too many names.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -11989,6 +12019,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `breaker_not_found`: Circuit breaker not found.
              *     - 409 `breaker_in_use`: The circuit breaker is in use.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12086,6 +12117,7 @@ export interface operations {
              *     - 409 `too_many_names`: Too many names.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12156,8 +12188,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `breaker_not_found`: Circuit breaker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12251,6 +12284,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12345,6 +12379,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12437,6 +12472,7 @@ export interface operations {
              *     - 409 `breaker_pinned`: The circuit breaker is pinned.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12530,6 +12566,7 @@ export interface operations {
              *     - 409 `breaker_pinned`: The circuit breaker is pinned.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12614,6 +12651,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12720,7 +12758,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12778,6 +12817,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12836,6 +12876,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12937,8 +12978,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `dead_letter_not_found`: Dead letter not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -12984,6 +13026,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `dead_letter_not_found`: Dead letter not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13064,8 +13107,9 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
-             *     - 429 `rate_limited`: Too many calls.
+             *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
              *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
@@ -13122,7 +13166,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13206,7 +13251,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13266,7 +13312,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13348,6 +13395,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13396,7 +13444,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13527,8 +13576,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `preset_not_found`: Preset not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13595,6 +13645,7 @@ export interface operations {
              *     - 409 `idempotency_mismatch`: The idempotency key was used for another request. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13679,6 +13730,7 @@ export interface operations {
              *     - 409 `idempotency_mismatch`: The idempotency key was used for another request. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13738,6 +13790,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13829,6 +13882,7 @@ export interface operations {
              *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -13906,6 +13960,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14025,8 +14080,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `preset_not_found`: Preset not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14109,8 +14165,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14190,6 +14247,7 @@ export interface operations {
              *     - 409 `job_not_editable`: The job is running or has ended.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14257,6 +14315,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
              *     - 409 `job_ended`: The job has ended.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14331,8 +14390,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14465,8 +14525,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14534,6 +14595,7 @@ export interface operations {
              *     - 409 `not_a_step`: The job is not a step of a workflow. `stale_token`: Stale token. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names. `workflow_ended`: The workflow has ended or is stopping.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14596,8 +14658,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14668,6 +14731,7 @@ export interface operations {
              *     - 409 `stale_token`: Stale token.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14737,6 +14801,7 @@ export interface operations {
              *     - 409 `stale_token`: Stale token.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14823,8 +14888,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14901,6 +14967,7 @@ export interface operations {
              *     - 409 `stale_token`: Stale token.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -14965,6 +15032,7 @@ export interface operations {
              *     - 409 `stale_token`: Stale token.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15085,6 +15153,7 @@ export interface operations {
              *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15164,8 +15233,9 @@ export interface operations {
              *     - 409 `job_not_retryable`: The job cannot be retried now. `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
-             *     - 429 `rate_limited`: Too many calls.
+             *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
              *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
@@ -15243,8 +15313,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15310,6 +15381,7 @@ export interface operations {
              *     - 409 `stale_token`: Stale token.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15414,8 +15486,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15480,8 +15553,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `job_not_found`: Job not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15570,6 +15644,7 @@ export interface operations {
              *     - 409 `not_a_step`: The job is not a step of a workflow. `stale_token`: Stale token. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names. `workflow_ended`: The workflow has ended or is stopping.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15635,7 +15710,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15714,6 +15790,7 @@ export interface operations {
              *     - 409 `key_exists`: Key already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15772,8 +15849,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `key_not_found`: Key not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15816,6 +15894,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `key_not_found`: Key not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15893,6 +15972,7 @@ export interface operations {
              *     - 409 `key_exists`: Key already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -15967,6 +16047,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16039,7 +16120,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16101,8 +16183,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `operation_not_found`: Operation not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16168,6 +16251,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `operation_not_found`: Operation not found.
              *     - 409 `operation_ended`: The operation has ended.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16213,9 +16297,10 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `operation_not_found`: Operation not found. `result_not_found`: Result not found.
              *     - 409 `operation_running`: The operation has not ended.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16291,7 +16376,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16370,6 +16456,7 @@ export interface operations {
              *     - 409 `preset_builtin`: Preset is built in. `preset_exists`: Preset already exists. `too_many_names`: Too many names.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16427,8 +16514,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `preset_not_found`: Preset not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16509,6 +16597,7 @@ export interface operations {
              *     - 409 `preset_builtin`: Preset is built in. `preset_exists`: Preset already exists. `too_many_names`: Too many names.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16555,6 +16644,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `preset_not_found`: Preset not found.
              *     - 409 `preset_builtin`: Preset is built in.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16640,7 +16730,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16719,8 +16810,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16818,6 +16910,7 @@ export interface operations {
              *     - 409 `queue_not_empty`: The queue still has jobs.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16861,6 +16954,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
              *     - 409 `queue_not_empty`: The queue still has jobs.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -16953,6 +17047,7 @@ export interface operations {
              *     - 409 `queue_not_empty`: The queue still has jobs.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17012,8 +17107,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17081,8 +17177,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17156,6 +17253,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17200,6 +17298,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17267,6 +17366,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17311,6 +17411,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17372,8 +17473,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17471,6 +17573,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17534,6 +17637,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17614,6 +17718,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17716,8 +17821,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17783,8 +17889,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17863,7 +17970,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -17957,6 +18065,7 @@ export interface operations {
              *     - 409 `schedule_exists`: Schedule already exists.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18030,6 +18139,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18100,8 +18210,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18197,6 +18308,7 @@ export interface operations {
              *     - 409 `schedule_exists`: Schedule already exists.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18242,6 +18354,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18327,6 +18440,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18397,6 +18511,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18463,8 +18578,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18537,6 +18653,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18603,8 +18720,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18664,6 +18782,7 @@ export interface operations {
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `schedule_not_found`: Schedule not found.
              *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18791,8 +18910,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18893,8 +19013,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -18965,8 +19086,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19042,8 +19164,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19125,8 +19248,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19219,8 +19343,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19286,7 +19411,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19366,8 +19492,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19474,8 +19601,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19568,8 +19696,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `queue_not_found`: Queue not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19657,7 +19786,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19722,7 +19852,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19783,7 +19914,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19837,8 +19969,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `quota_not_found`: Quota not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19908,6 +20041,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -19950,6 +20084,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `quota_not_found`: Quota not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20021,7 +20156,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20109,6 +20245,7 @@ export interface operations {
              *     - 409 `webhook_exists`: Webhook already exists.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20174,8 +20311,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `webhook_not_found`: Webhook not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20221,6 +20359,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `webhook_not_found`: Webhook not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20303,6 +20442,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20373,8 +20513,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `webhook_not_found`: Webhook not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20457,6 +20598,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20524,6 +20666,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `webhook_not_found`: Webhook not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20605,6 +20748,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20662,6 +20806,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `webhook_not_found`: Webhook not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20711,7 +20856,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20788,7 +20934,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20859,8 +21006,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20946,6 +21094,7 @@ export interface operations {
              *     - 409 `too_many_names`: Too many names. `worker_taken`: Worker taken.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -20995,6 +21144,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21072,6 +21222,7 @@ export interface operations {
              *     - 409 `too_many_names`: Too many names.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21136,6 +21287,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21200,6 +21352,7 @@ export interface operations {
              *     - 408 `request_timeout`: Request timed out.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21264,8 +21417,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21342,8 +21496,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21408,6 +21563,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21471,6 +21627,7 @@ export interface operations {
              *     - 401 `unauthenticated`: Authentication required.
              *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `worker_not_found`: Worker not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21542,7 +21699,8 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21638,6 +21796,7 @@ export interface operations {
              *     - 409 `idempotency_mismatch`: The idempotency key was used for another request. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21699,8 +21858,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21781,6 +21941,7 @@ export interface operations {
              *     - 409 `workflow_ended`: The workflow has ended or is stopping.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -21861,8 +22022,9 @@ export interface operations {
              *     - 409 `tenant_mismatch`: The queue belongs to another tenant.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
-             *     - 429 `rate_limited`: Too many calls.
+             *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
              *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
@@ -21947,8 +22109,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -22025,8 +22188,9 @@ export interface operations {
              *     - 409 `tenant_mismatch`: The queue belongs to another tenant. `workflow_ended`: The workflow has ended or is stopping. `workflow_not_failed`: The workflow has no failed steps.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
-             *     - 429 `rate_limited`: Too many calls.
+             *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
              *     - 503 `encryption_unavailable`: No encryption key. `overloaded`: Overloaded. `unavailable`: Temporarily unavailable.
              */
@@ -22092,6 +22256,7 @@ export interface operations {
              *     - 409 `workflow_ended`: The workflow has ended or is stopping.
              *     - 413 `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -22161,8 +22326,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -22241,6 +22407,7 @@ export interface operations {
              *     - 409 `not_a_step`: The job is not a step of a workflow. `stale_token`: Stale token. `tenant_mismatch`: The queue belongs to another tenant. `too_many_names`: Too many names. `workflow_ended`: The workflow has ended or is stopping.
              *     - 413 `args_too_large`: The args are too large. `body_too_large`: The body is too large.
              *     - 415 `unsupported_media_type`: The body must be JSON.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `queue_full`: The queue is full. `quota_exceeded`: The tenant is at its quota. `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
@@ -22323,8 +22490,9 @@ export interface operations {
             /**
              * @description A problem:
              *     - 401 `unauthenticated`: Authentication required.
-             *     - 403 `forbidden`: Not allowed.
+             *     - 403 `cross_origin`: Cross-origin request refused. `forbidden`: Not allowed.
              *     - 404 `workflow_not_found`: Workflow not found.
+             *     - 421 `host_not_allowed`: Host not allowed.
              *     - 422 `invalid_argument`: Invalid value.
              *     - 429 `rate_limited`: Too many calls.
              *     - 500 `internal`: Internal error.
