@@ -50,7 +50,7 @@ func invalidBreakerSettingsAreRefusedSQL(t *testing.T) {
 		"weir.trip_breaker('to-b', '')": "by", "weir.trip_breaker('to-b', reason => '')": "reason", "weir.trip_breaker('to-b', open_seconds => 0)": "open_seconds",
 		"weir.pin_breaker('to-b', 'shut')": "state", "weir.pin_breaker('to-b', 'open', for_seconds => -1)": "for_seconds", "weir.pin_breaker('to-b', 'none', for_seconds => 5)": "for_seconds",
 		"weir.report_breaker('to-b', 'maybe')": "outcome", "weir.report_breaker('to-b', 'failure', calls => 0)": "calls",
-		`weir.enqueue('k', options => '{"breaker": "no good"}')`: "jobs[0].breaker", `weir.enqueue('k', options => '{"breaker": 7}')`: "jobs[0].breaker",
+		`weir.enqueue('k', options => '{"breaker": "no good"}')`: "options.breaker", `weir.enqueue('k', options => '{"breaker": 7}')`: "options.breaker",
 	} {
 		if got := weirtest.WantSQLState(t, weirtest.TryExec(d, "select "+what), "WR010").ColumnName; got != field {
 			t.Errorf("%s: refused at %s, want %s", what, got, field)
