@@ -175,7 +175,7 @@ func breakerFollowsItsDependencyREST(t *testing.T) {
 	failed := 0
 	s.Eventually("three jobs have failed", func() bool { failed += work(3-failed, false); return failed == 3 })
 	s.Eventually("it has opened", func() bool { return s.Breaker("smtp").Openings > 0 }) // it is half open soon
-	for s.Breaker("smtp").Openings < 3 { // the probes fail too
+	for s.Breaker("smtp").Openings < 3 {                                                 // the probes fail too
 		work(10, false)
 	}
 	s.Eventually("all jobs are done", func() bool {
