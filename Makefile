@@ -67,7 +67,7 @@ test-fast: ## run the tests without the long ones, in under two minutes
 test-clean: ## try make run and make test in a fresh Debian that has only Go (needs root and debootstrap)
 	scripts/test-clean
 
-check: ## run what CI runs: format, generated code, lint, tests with the race detector, a minute of fuzzing
+check: ## run what CI runs: format, generated code, contract, lint, tests, a minute of fuzzing
 	@for step in $(CHECKS); do \
 		echo "-- $$step"; began=$$(date +%s); \
 		$(MAKE) --no-print-directory $$step || exit 1; \

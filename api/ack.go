@@ -19,7 +19,7 @@ type CompleteRequest struct {
 	Result json.RawMessage `json:"result,omitempty" doc:"The result: any JSON of at most 1 MiB."`
 
 	AddSteps []jobs.NewStep `json:"add_steps,omitempty" doc:"If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step."`
-	Jobs     []jobs.NewJob  `json:"jobs,omitempty" maxItems:"1000" doc:"Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only."`
+	Jobs     []jobs.NewJob  `json:"jobs,omitempty" maxItems:"1000" doc:"Follow-up jobs to enqueue in the same transaction. Their parent is this job and their tenant is its tenant, unless they name others. A key that is bound to queues enqueues in those queues only."`
 }
 
 // FailRequest fails an attempt.

@@ -1,7 +1,9 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -12,7 +14,7 @@ import (
 // Additions are what a completion adds in its own transaction.
 type Additions struct {
 	Steps []NewStep // to the workflow of the job, which is a step of it
-	Jobs  []NewJob  // follow-up jobs; their parent is the job, unless they name one
+	Jobs  []NewJob  // follow-up jobs; their parent is the job and their tenant is its tenant, unless they name others
 }
 
 // CompleteWith completes a job and adds steps and jobs, in one transaction. The result has the ids of the jobs. Errors:
@@ -29,7 +31,7 @@ func (e *Engine) CompleteWith(ctx context.Context, ack Ack, add Additions) (AckR
 	if err := bindSteps(ctx, "add_steps[%d]", add.Steps); err != nil {
 		return AckResult{}, err
 	}
-	calls, err := followUps(ctx, ack.ID, add.Jobs)
+	calls, err := e.followUps(ctx, ack.ID, add.Jobs)
 	if err != nil {
 		return AckResult{}, err
 	}
@@ -57,11 +59,20 @@ func (e *Engine) CompleteWith(ctx context.Context, ack Ack, add Additions) (AckR
 	return result, nil
 }
 
-// followUps are the jobs that a completion enqueues.
-func followUps(ctx context.Context, parent ID, list []NewJob) ([]enqueue, error) {
+// followUps are the jobs that a completion enqueues. A job has a parent of its own tenant or none, so one that names
+// another tenant has no parent by default.
+func (e *Engine) followUps(ctx context.Context, parent ID, list []NewJob) ([]enqueue, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	owner, err := db.New(e.pool).JobTenant(ctx, int64(parent))
+	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // no such job: the completion says so
+		return nil, fromDB("reading the tenant of a job", err)
+	}
 	calls := make([]enqueue, len(list))
 	for i, job := range list {
-		if job.ParentID == nil {
+		job.Tenant = cmp.Or(job.Tenant, value(owner))
+		if job.ParentID == nil && (owner == nil || *owner == job.Tenant) {
 			job.ParentID = &parent
 		}
 		call, err := job.call(ctx)

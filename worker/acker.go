@@ -138,7 +138,7 @@ func (r *acker) completeWith(ctx context.Context, acks []ack) []ackResult {
 			return []ackResult{{a, ackStale}}
 		case refused != nil && refused.Status == http.StatusNotFound:
 			return []ackResult{{a, ackNotFound}}
-		case refused != nil && (rest.Refused(err) || refused.Code == "queue_full" || refused.Code == "quota_exceeded"):
+		case refused != nil && refused.Status != http.StatusUnauthorized && (rest.Refused(err) || refused.Code == "queue_full" || refused.Code == "quota_exceeded"):
 			return r.send(ctx, []ack{a.failed("follow_up", "the service refuses what the command adds: "+err.Error())})
 		case ctx.Err() == nil:
 			r.outage.note(err)

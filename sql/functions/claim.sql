@@ -97,15 +97,16 @@ begin
   select w.tick, w.seq, w.holder_seqs, w.holder_since, w.epoch, w.wal_timeline into now_tick, floor_seq, holders,
     holders_since, epoch, timeline
   from weir.watermark w order by w.tick desc limit 1;
-  -- In the first round each queue gives its share, in the second the rest of what is wanted. The third is for a claim
-  -- that is still short: it scans again from the lowest place where transactions that were writing at the last tick
-  -- may have committed, so that no claim misses a job that was committed before it began. Older writers are left to
-  -- the next tick: a claim must not walk over all that happened since they began, unless that is little. The second
-  -- round is repeated, at most `looks` times, if jobs of open breakers were in the way and there are more of them.
+  -- In the first round each queue gives its share, in the second the rest of what is wanted. The third and the fourth
+  -- do the same for a claim that is still short: they scan again from the lowest place where transactions that were
+  -- writing at the last tick may have committed, so that no claim misses a job that was committed before it began.
+  -- Older writers are left to the next tick: a claim must not walk over all that happened since they began, unless
+  -- that is little. The second round is repeated, at most `looks` times, if jobs of open breakers were in the way and
+  -- there are more of them.
   sift := ceil(2000.0 / cardinality(queue_ids));
-  foreach round in array 1 || array_fill(2, array[looks]) || 3 loop
+  foreach round in array 1 || array_fill(2, array[looks]) || array[3, 4] loop
     exit when wanted = 0;
-    continue when round = 2 and not cut;
+    continue when round in (2, 4) and not cut;
     if round = 3 and holders <> '{}' then
       late_seq := (select min(h.seq) from unnest(holders, holders_since) h(seq, since)
         where h.since > clock_timestamp() - interval '1 s' or h.seq > floor_seq - 256);
@@ -119,7 +120,7 @@ begin
       claimed_to := case when round < 3 and after_tick = now_tick
         then after_positions[array_position(queues, queue_names[n]) * 10 - 9 : array_position(queues,
         queue_names[n]) * 10] end;
-      share := case when round = 1 then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1))
+      share := case when round in (1, 3) then ceil((wanted - got)::numeric / (cardinality(queue_ids) - n + 1))
         else wanted - got end;
       if gated then
         select * into took from weir.claim_gated(queue_ids[n], place, queue_names[n], breakers[n],

@@ -62,3 +62,19 @@ func TestFollowUpJobsStayWithinTheKey(t *testing.T) {
 		t.Errorf("the follow-up job is of the tenant %s", tenant)
 	}
 }
+
+// A worker without a tenant serves all of them: a follow-up job is of the tenant of the job, with it as its parent.
+func TestFollowUpJobsKeepTheTenant(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	s.Enqueue(obj{"kind": "k", "queue": "q", "tenant": "acme"})
+	j := s.ClaimOne("q")
+	next := []obj{{"kind": "k", "queue": "same"}, {"kind": "k", "queue": "other", "tenant": "globex"}}
+	s.Post("/v1/jobs/"+j.ID+"/complete", obj{"token": j.Token, "jobs": next}).Want(http.StatusOK)
+	for queue, want := range map[string]string{"same": "acme, child: true", "other": "globex, child: false"} {
+		got := weirtest.Value[string](t, s.DB, "select format('%s, child: %s', tenant, (parent_id is not null)::text) from weir.jobs where queue = $1", queue)
+		if got != want {
+			t.Errorf("the job in %s is of the tenant %s, want %s", queue, got, want)
+		}
+	}
+}

@@ -225,3 +225,26 @@ func TestEmptyQueueGivesEmptyList(t *testing.T) {
 		}
 	}
 }
+
+// Jobs of a transaction that a tick saw writing are met by a later look of a claim. They come in equal shares too.
+func TestQueuesShareClaimOfJobsThatCameLate(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue(q) from unnest('{a,b,c}'::text[]) q")
+	tx := d.Tx()
+	weirtest.Exec(t, tx, "select weir.enqueue('k', queue => q) from unnest('{a,b,c}'::text[]) q, generate_series(1, 40)")
+	weirtest.Exec(t, d, "select weir.advance_frontier('0 s')")
+	weirtest.Commit(t, tx)
+	for _, c := range []struct {
+		n    int
+		want string
+	}{{60, "map[a:20 b:20 c:20]"}, {60, "map[a:20 b:20 c:20]"}} {
+		counts := map[string]int{}
+		for _, j := range weirtest.Claim(t, d, "a,b,c", c.n) {
+			counts[j.Queue]++
+		}
+		if got := fmt.Sprint(counts); got != c.want {
+			t.Errorf("a claim of %d got %s, want %s", c.n, got, c.want)
+		}
+	}
+}

@@ -30,7 +30,7 @@ func TestLiveCommandsKeepToTheKey(t *testing.T) {
 			names := weirtest.RunCLI(t, settings, "", "complete", "--", "queue", "show", "").Says(0, "mail").Stdout
 			for where, text := range map[string]string{"top": frame, "complete": names, "tail": tailed.Output.String(), "jobs --watch": watched.Output.String()} {
 				if strings.Contains(text, "vault") || strings.Contains(text, "gold") {
-					t.Errorf("weir %s shows what is not its own:\n%s", where, text)
+					t.Errorf("weir %s shows what its key may not see:\n%s", where, text)
 				}
 			}
 		})

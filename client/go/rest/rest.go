@@ -3158,7 +3158,7 @@ type CompleteRequest struct {
 	// AddSteps If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
 	AddSteps *[]NewStep `json:"add_steps,omitempty"`
 
-	// Jobs Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
+	// Jobs Follow-up jobs to enqueue in the same transaction. Their parent is this job and their tenant is its tenant, unless they name others. A key that is bound to queues enqueues in those queues only.
 	Jobs *[]NewJob `json:"jobs,omitempty"`
 
 	// Result The result: any JSON of at most 1 MiB.

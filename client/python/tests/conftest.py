@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -60,6 +60,12 @@ def free_port():
     with closing(socket.socket()) as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]
+
+
+@contextmanager
+def working(client, *kinds, **settings):
+    with weir.Worker(client, kinds, **{"lease": 5, "concurrency": 4, "grace": 30, "middleware": (), **settings}) as worker:
+        yield worker
 
 
 class Node:

@@ -739,7 +739,7 @@ class CompleteRequest:
 
     token: str  # The token from the claim.
     add_steps: Optional[list[NewStep]] = None  # If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step.
-    jobs: Optional[list[NewJob]] = None  # Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only.
+    jobs: Optional[list[NewJob]] = None  # Follow-up jobs to enqueue in the same transaction. Their parent is this job and their tenant is its tenant, unless they name others. A key that is bound to queues enqueues in those queues only.
     result: Union[object, None, Unset] = UNSET  # The result: any JSON of at most 1 MiB.
 
 @body(checked_at=("checked_at", "datetime"), checks=("checks", "int"), history=("history", "list[HealthCheck]"), message=("message", "str"), name=("name", "str"), node=("node", "str"), since=("since", "datetime"), status=("status", "ComponentStatus"), success_rate=("success_rate", "float"))

@@ -4211,7 +4211,7 @@ export interface components {
         CompleteRequest: {
             /** @description If the job is a step of a workflow: steps to add in the same transaction. They may depend on this step, on each other, and on any other step. */
             add_steps?: components["schemas"]["NewStep"][];
-            /** @description Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only. */
+            /** @description Follow-up jobs to enqueue in the same transaction. Their parent is this job and their tenant is its tenant, unless they name others. A key that is bound to queues enqueues in those queues only. */
             jobs?: components["schemas"]["NewJob"][];
             /** @description The result: any JSON of at most 1 MiB. */
             result?: unknown;

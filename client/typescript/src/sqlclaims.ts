@@ -45,7 +45,7 @@ export class SqlClaims {
         const jobs = (await this.#query(claimText, values)) as ClaimedJob[]
         const left = until - Date.now()
         if (jobs.length > 0 || left <= 0 || signal.aborted) return { jobs }
-        if (await this.#park(queues)) continue // and look once more: nobody was notified of what came before
+        if (await this.#park(queues)) continue // and look once more: no notification tells of earlier jobs
         await within(woken, Math.min(lookEvery, left), signal)
       } finally {
         this.#waiting.delete(waiting)

@@ -31,7 +31,7 @@ export interface Beat {
   progress?: Progress | undefined
 }
 
-/** cancelled: the lease is held, and somebody asked for the end of the job. lost: another worker has it, or it has ended. */
+/** cancelled: the lease is held, and a cancellation was requested. lost: another worker has it, or it has ended. */
 export type BeatResult = 'held' | 'cancelled' | 'lost'
 
 export interface CallOptions {

@@ -44,8 +44,8 @@ bothWays('what weir refuses is a problem with its code and place', async ({ clie
     assert.match(error.places[0]!.location, /priority/)
     return true
   })
-  const nobody = client.handle(plain, '999999999999')
-  await assert.rejects(nobody.job(), (error) => error instanceof Problem && error.code === 'job_not_found')
+  const missing = client.handle(plain, '999999999999')
+  await assert.rejects(missing.job(), (error) => error instanceof Problem && error.code === 'job_not_found')
 })
 
 bothWays('the results of steps flow into those after them', async ({ client, queue, work }) => {

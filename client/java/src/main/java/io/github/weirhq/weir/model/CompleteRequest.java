@@ -13,7 +13,7 @@ public class CompleteRequest extends Body {
   @JsonProperty("add_steps")
   public List<NewStep> addSteps;
 
-  /** Follow-up jobs to enqueue in the same transaction. Their parent is this job, unless they name one. A key that is bound to queues enqueues in those queues only. */
+  /** Follow-up jobs to enqueue in the same transaction. Their parent is this job and their tenant is its tenant, unless they name others. A key that is bound to queues enqueues in those queues only. */
   @JsonProperty("jobs")
   public List<NewJob> jobs;
 
