@@ -132,7 +132,8 @@ declare
   few int[] := weir.queues_to_look_at(last, now_seq, low);
 begin
   -- Read first, and written only if something moved: no other session writes to this table. A frontier in which nothing
-  -- waits any more passed all that was drawn.
+  -- waits any more passed all that was drawn. None passes now_seq: a transaction that began since it was read is not
+  -- among the holders, and may commit an entry above it after another has committed a later one.
   select count(*) filter (where x.moved), array_agg(x.tid) filter (where x.moved),
     array_agg(x.id) filter (where x.moved), array_agg(x.seen::text) filter (where x.moved),
     coalesce(max((select max(coalesce(u.seen, now_seq) - coalesce(u.before, last.seq))
@@ -144,8 +145,8 @@ begin
     select y.*, y.seen <> array_fill(null::bigint, array[10]) as waits,
       coalesce(y.positions, array_fill(null::bigint, array[10])) is distinct from y.seen as moved
     from (
-      select q.id, f.tid, f.positions, array(select (select r.seq - 1 from weir.job_ready r where r.queue_id = q.id
-        and r.priority = p
+      select q.id, f.tid, f.positions, array(select (select least(r.seq - 1, now_seq) from weir.job_ready r
+        where r.queue_id = q.id and r.priority = p
         and r.seq > least(coalesce(f.positions[p], last.seq), low) order by r.seq limit 1)
           from generate_series(1, 10) p) as seen
       -- of a governed queue also where its admitted jobs stand

@@ -121,6 +121,36 @@ func TestJobThatWaitedForItsKeyIsFound(t *testing.T) {
 	}
 }
 
+// A tick reads the sequence and the transactions that write, and then what waits. A transaction that begins in between is
+// unknown to it, and another, which drew later, may have committed by then: the frontier stays before both.
+func TestTransactionThatBeginsDuringTickIsFound(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	weirtest.Exec(t, d, "select weir.set_queue('q')")
+	weirtest.Exec(t, d, `create or replace function weir.queues_to_look_at(last weir.watermark, now_seq bigint, low bigint) returns int[] language plpgsql as $$
+		begin
+			perform pg_advisory_xact_lock_shared(1);
+			return null;
+		end $$`)
+	pass(t, d, "q")
+	gate, ticker, late := d.Tx(), d.Tx(), d.Tx()
+	weirtest.Exec(t, gate, "select pg_advisory_xact_lock(1)")
+	ticked := make(chan error, 1)
+	go func() { ticked <- weirtest.TryExec(ticker, "select weir.advance_frontier('0 s')") }()
+	weirtest.Eventually(t, "the tick waits", func() bool {
+		return weirtest.Value[bool](t, d, "select exists (select from pg_locks where locktype = 'advisory' and not granted and database = (select oid from pg_database where datname = current_database()))")
+	})
+	first := weirtest.Value[int64](t, late, "select weir.enqueue('late', queue => 'q')")
+	second := weirtest.EnqueueOne(t, d, "q")
+	weirtest.Rollback(t, gate)
+	if err := <-ticked; err != nil {
+		t.Fatal(err)
+	}
+	weirtest.Commit(t, ticker)
+	weirtest.Commit(t, late)
+	wantFound(t, d, "q", first, second)
+}
+
 func TestRolledBackClaimIsFoundBehindFrontier(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)
