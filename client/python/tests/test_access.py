@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import weir
-from conftest import Node, working
+from conftest import PATIENCE, Node, working
 
 
 def test_worker_that_may_not_claim_ends_with_the_reason(server, queue):
