@@ -55,7 +55,8 @@ begin
     from jsonb_array_elements(jobs) with ordinality e(job, n));
 end $$;
 comment on function weir.follow_ups(bigint, jsonb) is
-  'Internal. Jobs that a completion enqueues, with the job as their parent and of its tenant unless they say otherwise.';
+  'Internal. Jobs that a completion enqueues: with the job as their parent and of its tenant, unless they say '
+  'otherwise.';
 
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null)

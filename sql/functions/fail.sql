@@ -1,8 +1,9 @@
 -- Failing: from job_lease to a retry, a dead letter or, if that was requested, to cancelled.
 
 -- The one way in which an attempt fails. For each job whose lease is held with the token: cancelled, if that was
--- asked for, or its worker asks for it now (the kind cancel_requested); dead, if it may not be retried or its attempts are used up; otherwise scheduled again, or available at
--- once where the wait is zero. Locks: the job_lease rows, in the order of their ids.
+-- asked for, or its worker asks for it now (the kind cancel_requested); dead, if it may not be retried or its attempts
+-- are used up; otherwise scheduled again, or available at once where the wait is zero. Locks: the job_lease rows, in
+-- the order of their ids.
 create or replace function weir.end_attempts(job_ids bigint[], tokens bigint[], errors jsonb[], waits interval[],
   retries boolean[], kinds weir.event_kind[])
 returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql set jit = off
