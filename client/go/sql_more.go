@@ -60,4 +60,3 @@ func (t *sqlTransport) triggerSchedule(ctx context.Context, name string) (ID, er
 	id, err := one[int64](ctx, t, "select weir.trigger_schedule($1)", name)
 	return ID(id), err
 }
-
