@@ -1136,6 +1136,36 @@ comment on column weir.rollup_failure_hour.first_at is 'The minute in which the 
 comment on column weir.rollup_failure_hour.last_at is 'When the last of them did.';
 comment on column weir.rollup_failure_hour.last_job_id is 'And whose it was.';
 
+create table weir.rollup_failure_sum (
+  at timestamptz not null,
+  seconds int not null constraint rollup_failure_sum_is_of_an_hour_or_a_day check (seconds in (3600, 86400)),
+  queue_id int not null,
+  kind text not null,
+  event weir.event_kind not null,
+  type text not null,
+  attempts bigint not null,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  last_job_id bigint not null,
+  constraint rollup_failure_sum_pkey primary key (queue_id, seconds, at, kind, event, type)
+);
+create index rollup_failure_sum_at on weir.rollup_failure_sum (seconds, at);
+comment on table weir.rollup_failure_sum is
+  'Sums of failures over all tenants, of each queue and over all queues, by class; by hour and, beside that, by day '
+  'once its minutes are folded into hours. Of each hour and queue the thousand most frequent classes; the others are '
+  'one row a kind and event. Charts of a long time read few rows here.';
+comment on column weir.rollup_failure_sum.at is 'Its beginning.';
+comment on column weir.rollup_failure_sum.seconds is 'Its length: 3600 or 86400. A moment may be in a row of each.';
+comment on column weir.rollup_failure_sum.queue_id is 'weir.queue.id; 0: all queues.';
+comment on column weir.rollup_failure_sum.kind is 'Kind of the jobs.';
+comment on column weir.rollup_failure_sum.event is 'How the attempts ended: failed, timed_out or lost.';
+comment on column weir.rollup_failure_sum.type is
+  'The class of the error; empty where there is none; (others) for the less frequent ones.';
+comment on column weir.rollup_failure_sum.attempts is 'How many attempts ended so.';
+comment on column weir.rollup_failure_sum.first_at is 'The minute in which the first of them did.';
+comment on column weir.rollup_failure_sum.last_at is 'When the last of them did.';
+comment on column weir.rollup_failure_sum.last_job_id is 'And whose it was.';
+
 create table weir.rollup_worker (
   at timestamptz not null,
   seconds smallint not null constraint rollup_worker_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),

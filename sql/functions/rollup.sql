@@ -40,6 +40,7 @@ begin
   select coalesce(sum(c.n), 0) into rows from counted c where c.tenant = '';
   insert into weir.rollup_failure select * from weir.count_failures(from_at, until_at);
   perform weir.sum_rollups(from_at, until_at);
+  perform weir.sum_failures(from_at, until_at);
   perform weir.roll_up_work(from_at, until_at);
   return rows;
 end $$;
@@ -186,7 +187,10 @@ begin
     folded := folded + 1;
   end loop;
   perform weir.fold_failures(bound);
+  perform weir.sum_failure_days(bound);
   delete from weir.rollup_failure_hour f where f.at < now() - hours_for;
+  delete from weir.rollup_failure_sum s where s.seconds = 3600 and s.at < now() - hours_for;
+  delete from weir.rollup_failure_sum s where s.seconds = 86400 and s.at < now() - hours_for;
   delete from weir.rollup r where r.seconds = 3600 and r.at < now() - hours_for;
   delete from weir.rollup_sum s where s.seconds = 60 and s.at < bound;
   delete from weir.rollup_sum s where s.seconds = 3600 and s.at < now() - hours_for;

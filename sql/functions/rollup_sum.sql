@@ -51,28 +51,3 @@ create or replace function weir.sum_enqueued(counted jsonb, sign int) returns vo
 $$;
 comment on function weir.sum_enqueued(jsonb, int) is
   'Internal. Adds enqueued jobs to the sums of their minutes and hours, or subtracts them with sign -1.';
-
--- Locks: the failures of these minutes.
-create or replace function weir.fold_failures(bound timestamptz) returns void language sql as $$
-  with gone as (
-    delete from weir.rollup_failure f where f.at < bound returning f.*
-  ), classes as (
-    select date_bin('1 hour', g.at, 'epoch') as at, g.queue_id, g.kind, g.tenant, g.event,
-      case when g.message = '(others)' and g.type = '' then '(others)' else g.type end as type,
-      sum(g.attempts) as attempts,
-      min(g.at) as first_at, max(g.last_at) as last_at, max(g.last_job_id) as last_job_id
-    from gone g group by 1, 2, 3, 4, 5, 6
-  ), ranked as (
-    select c.*, row_number() over (partition by c.at, c.queue_id, c.tenant order by c.attempts desc,
-      c.last_job_id desc) > 100 as rare from classes c
-  )
-  insert into weir.rollup_failure_hour as f
-  select r.at, r.queue_id, r.kind, r.tenant, r.event, case when r.rare then '(others)' else r.type end, sum(r.attempts),
-    min(r.first_at), max(r.last_at), max(r.last_job_id)
-  from ranked r group by 1, 2, 3, 4, 5, 6
-  on conflict on constraint rollup_failure_hour_pkey do update set attempts = f.attempts + excluded.attempts,
-    first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at),
-    last_job_id = greatest(f.last_job_id, excluded.last_job_id)
-$$;
-comment on function weir.fold_failures(timestamptz) is
-  'Internal. Folds failures of minutes before a time, which is a whole hour, into hours by class.';

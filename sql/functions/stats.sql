@@ -93,7 +93,8 @@ comment on function weir.stats_rows(timestamptz, timestamptz, boolean, jsonb, te
   'Internal. The roll-ups and sums of roll-ups that make up a time, for a queue, a kind, a tenant or the bounds of a '
   'caller, and the time since the last roll-up.';
 
--- Summed up by class at once: a month may have a million rows.
+-- Whole hours and days come from sums over tenants: a month of a tenant's failures may have a million rows. Only the
+-- edges of the time are read by the minute, and what is of one tenant.
 create or replace function weir.stats_failures(since timestamptz, until timestamptz, bounds jsonb, queue text,
   kind text, tenant text default null) returns setof weir.rollup_failure_hour
 language plpgsql stable set jit = off as $$
@@ -102,28 +103,48 @@ declare
   ids int[] := weir.bounded_queues(bounds, queue);
   one text := coalesce(bounds ->> 'tenant', tenant);
   c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  first_hour timestamptz := date_bin('1 hour', since + interval '59 min 59.999999 s', 'epoch');
+  last_hour timestamptz := case when until >= c.until then 'infinity' else date_bin('1 hour', until, 'epoch') end;
+  first_day timestamptz := date_bin('1 day', first_hour + interval '23 h 59 min 59.999999 s', 'epoch');
+  last_day timestamptz;
 begin
   if one <> tenant then  -- it is not the caller's
     return;
   end if;
+  if one is not null or first_hour >= last_hour then
+    first_hour := until;
+    last_hour := until;
+  else
+    last_day := least(weir.failure_days_until(), date_bin('1 day', least(last_hour, until), 'epoch'));
+    if first_day >= last_day then
+      first_day := last_hour;
+      last_day := last_hour;
+    end if;
+    return query select min(f.at), 0, f.kind, '', f.event, f.type, sum(f.attempts)::bigint, min(f.first_at),
+      max(f.last_at), (max(array[(date_part('epoch', f.last_at) * 1000000)::bigint, f.last_job_id]))[2]
+    from (values (3600, first_hour, first_day), (86400, first_day, last_day), (3600, last_day, last_hour))
+      r(seconds, since, until)
+    join weir.rollup_failure_sum f on f.queue_id = any (coalesce(ids, '{0}')) and f.seconds = r.seconds
+      and f.at >= r.since and f.at < r.until
+    where kind is null or f.kind = kind
+    group by f.kind, f.event, f.type;
+  end if;
   return query select min(f.at), 0, f.kind, '', f.event, f.type, sum(f.attempts)::bigint, min(f.first_at),
     max(f.last_at), (max(array[(date_part('epoch', f.last_at) * 1000000)::bigint, f.last_job_id]))[2]
-  from weir.rollup_failure_hour f where f.at >= since and f.at < until
-    and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
+  from (values (since, least(first_hour, until)), (last_hour, until)) r(since, until)
+  cross join lateral (
+    select h.at, h.queue_id, h.kind, h.tenant, h.event, h.type, h.attempts, h.first_at, h.last_at, h.last_job_id
+    from weir.rollup_failure_hour h where h.at >= r.since and h.at < r.until
+    union all
+    select m.at, m.queue_id, m.kind, m.tenant, m.event, weir.failure_class(m.type, m.message), m.attempts, m.at,
+      m.last_at, m.last_job_id
+    from weir.rollup_failure m where m.at >= r.since and m.at < r.until) f
+  where (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
     and (one is null or f.tenant = one)
   group by f.kind, f.event, f.type;
-  return query select min(f.at), 0, f.kind, '', f.event,
-    case when f.message = '(others)' and f.type = '' then '(others)' else f.type end as class,
-    sum(f.attempts)::bigint, min(f.at), max(f.last_at),
-    (max(array[(date_part('epoch', f.last_at) * 1000000)::bigint, f.last_job_id]))[2]
-  from weir.rollup_failure f where f.at >= since and f.at < until
-    and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
-    and (one is null or f.tenant = one)
-  group by f.kind, f.event, class;
   if until > c.until and weir.counted_until() > c.until then
-    return query select f.at, f.queue_id, f.kind, '', f.event,
-      case when f.message = '(others)' and f.type = '' then '(others)' else f.type end, f.attempts, f.at, f.last_at,
-      f.last_job_id
+    return query select f.at, f.queue_id, f.kind, '', f.event, weir.failure_class(f.type, f.message), f.attempts, f.at,
+      f.last_at, f.last_job_id
     from weir.pending_failures(case when cardinality(ids) = 1 then ids[1] end) f where f.at >= since and f.at < until
       and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
       and (one is null or f.tenant = one);
