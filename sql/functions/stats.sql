@@ -3,26 +3,6 @@
 -- The reader counts the time since the last roll-up while it is little. Where the service is behind, or very busy, the
 -- numbers end with the last roll-up instead, and weir.counted_until says so: a dashboard must not scan what happened.
 
-create or replace function weir.counted_until(most int default 10000) returns timestamptz
-language plpgsql stable set jit = off set enable_seqscan = off as $$
-declare
-  c weir.rollup_cursor := (select x from weir.rollup_cursor x);
-  n bigint;
-begin
-  select count(*) into n from (select from weir.job j where j.id > c.seq limit most + 1) x;
-  if n <= most then
-    select n + count(*) into n from (
-      select from weir.job_outcome o where o.finished_at >= c.until limit most + 1) x;
-  end if;
-  if n <= most then
-    select n + count(*) into n from (select from weir.job_event e where e.at >= c.until limit most + 1) x;
-  end if;
-  return case when n <= most then clock_timestamp() else c.until end;
-end $$;
-comment on function weir.counted_until(int) is
-  'Internal. Up to when numbers are complete: now, as at most `most` jobs, ends and events are not rolled up yet; or '
-  'the last roll-up.';
-
 create or replace function weir.bounded_queues(bounds jsonb, queue text) returns int[] language sql stable as $$
   select case when bounds -> 'queues' is not null or (bounds ->> 'own')::boolean or queue is not null
     then array(select q.id from weir.queue q
@@ -53,6 +33,7 @@ declare
   one text := coalesce(bounds ->> 'tenant', tenant);
   grain int := case when whole_hours then 3600 else 60 end;
   c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  u record;
 begin
   if one <> tenant then  -- it is not the caller's
     return;
@@ -81,9 +62,13 @@ begin
       and r.kind = coalesce(stats_rows.kind, '') and r.tenant = coalesce(one, '') and r.seconds = grain
       and r.at >= since and r.at < until;
   end if;
-  if until > c.until and weir.counted_until() > c.until then
-    return query select p.* from weir.pending_rollup(case when cardinality(ids) = 1 then ids[1] end,
-        one is not null or groups is not distinct from 'tenant') p
+  if until <= c.until then
+    return;
+  end if;
+  select * into u from weir.uncounted(10000);
+  if u.counted_until > c.until then
+    return query select p.* from weir.count_pending(case when cardinality(ids) = 1 then ids[1] end,
+        one is not null or groups is not distinct from 'tenant', u.lowest) p
       where (ids is null or p.queue_id = any (ids)) and (kind is null or p.kind = kind)
         and (one is null or p.tenant = one)
         and p.at >= since and p.at < until;
@@ -107,6 +92,7 @@ declare
   last_hour timestamptz := case when until >= c.until then 'infinity' else date_bin('1 hour', until, 'epoch') end;
   first_day timestamptz := date_bin('1 day', first_hour + interval '23 h 59 min 59.999999 s', 'epoch');
   last_day timestamptz;
+  u record;
 begin
   if one <> tenant then  -- it is not the caller's
     return;
@@ -142,11 +128,15 @@ begin
   where (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
     and (one is null or f.tenant = one)
   group by f.kind, f.event, f.type;
-  if until > c.until and weir.counted_until() > c.until then
+  if until <= c.until then
+    return;
+  end if;
+  select * into u from weir.uncounted(10000);
+  if u.counted_until > c.until then
     return query select f.at, f.queue_id, f.kind, '', f.event, weir.failure_class(f.type, f.message), f.attempts, f.at,
       f.last_at, f.last_job_id
-    from weir.pending_failures(case when cardinality(ids) = 1 then ids[1] end) f where f.at >= since and f.at < until
-      and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
+    from weir.count_failures(c.until, 'infinity', case when cardinality(ids) = 1 then ids[1] end, u.lowest) f
+    where f.at >= since and f.at < until and (ids is null or f.queue_id = any (ids)) and (kind is null or f.kind = kind)
       and (one is null or f.tenant = one);
   end if;
 end $$;
@@ -159,11 +149,17 @@ returns setof weir.rollup_worker language plpgsql stable set jit = off as $$
 #variable_conflict use_variable
 declare
   c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  u record;
 begin
   return query select w.* from weir.rollup_worker w where w.seconds = case when whole_hours then 3600 else 60 end
     and w.at >= since and w.at < until;
-  if until > c.until and weir.counted_until() > c.until then
-    return query select w.* from weir.count_work(c.until, 'infinity') w where w.at >= since and w.at < until;
+  if until <= c.until then
+    return;
+  end if;
+  select * into u from weir.uncounted(10000);
+  if u.counted_until > c.until then
+    return query select w.* from weir.count_work(c.until, 'infinity', u.lowest) w
+      where w.at >= since and w.at < until;
   end if;
 end $$;
 comment on function weir.stats_work(timestamptz, timestamptz, boolean) is
