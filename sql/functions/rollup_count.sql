@@ -65,7 +65,7 @@ begin
     from sized s
     group by s.at, s.queue_id, s.kind, s.tenant, grouping sets ((), (s.wait_bucket), (s.run_bucket))
   )
-  select s.at, 60::smallint, s.queue_id, s.kind, s.tenant, 0::bigint, max(s.completed), max(s.completed_later),
+  select s.at, 60, s.queue_id, s.kind, s.tenant, 0::bigint, max(s.completed), max(s.completed_later),
     max(s.dead),
     max(s.cancelled), max(s.failed), max(s.timed_out), max(s.lost),
     max(s.snoozed), max(s.released), max(s.rerun),
@@ -170,7 +170,7 @@ declare
   full_of text[] := weir.names_full();
 begin
   return query select * from weir.count_ends(c.until, 'infinity', of_queue, of_tenants, lowest);
-  return query select e.at, 60::smallint, e.queue_id, weir.rollup_name('kind', e.kind, full_of),
+  return query select e.at, 60, e.queue_id, weir.rollup_name('kind', e.kind, full_of),
     case when of_tenants then weir.rollup_name('tenant', e.tenant, full_of) else '' end, e.enqueued,
     0::bigint, 0::bigint, 0::bigint, 0::bigint,
     0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint, 0::bigint,

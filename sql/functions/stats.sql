@@ -23,16 +23,16 @@ comment on function weir.is_counted(jsonb, text) is
   'in it.';
 
 -- The rows differ in what they sum up, but no two of one answer have anything in common. With groups, each row is of
--- one queue, kind or tenant. whole_hours: hours are fine enough.
-create or replace function weir.stats_rows(since timestamptz, until timestamptz, whole_hours boolean, bounds jsonb,
+-- one queue, kind or tenant. grain: how long a row may be, as for weir.sum_spans.
+create or replace function weir.stats_rows(since timestamptz, until timestamptz, grain int, bounds jsonb,
   queue text, kind text, tenant text default null, groups text default null) returns setof weir.rollup
 language plpgsql stable set jit = off as $$
 #variable_conflict use_variable
 declare
   ids int[] := weir.bounded_queues(bounds, queue);
   one text := coalesce(bounds ->> 'tenant', tenant);
-  grain int := case when whole_hours then 3600 else 60 end;
   c weir.rollup_cursor := (select x from weir.rollup_cursor x);
+  s record;
   u record;
 begin
   if one <> tenant then  -- it is not the caller's
@@ -44,9 +44,6 @@ begin
   if groups = 'tenant' and one is null and (ids is not null or kind is not null) then
     return query select r.* from weir.rollup r where r.tenant <> '' and (ids is null or r.queue_id = any (ids))
       and (kind is null or r.kind = kind) and r.at >= since and r.at < until;
-  elsif groups = 'tenant' and one is null then
-    return query select r.* from weir.rollup_sum r where r.tenant <> '' and r.seconds = grain
-      and r.at >= since and r.at < until;
   elsif one is not null and (ids is not null or kind is not null or groups <> 'tenant') then
     return query select r.* from weir.rollup r where r.tenant <> '' and r.tenant = one
       and (ids is null or r.queue_id = any (ids)) and (kind is null or r.kind = kind)
@@ -54,13 +51,21 @@ begin
   elsif ids is not null and (kind is not null or groups = 'kind') then
     return query select r.* from weir.rollup r where r.queue_id = any (ids) and (kind is null or r.kind = kind)
       and r.tenant = '' and r.at >= since and r.at < until;
-  elsif groups = 'kind' then
-    return query select r.* from weir.rollup_sum r where r.queue_id = 0 and r.tenant = '' and r.seconds = grain
-      and (r.kind = kind or kind is null and r.kind <> '') and r.at >= since and r.at < until;
   else
-    return query select r.* from weir.rollup_sum r where r.queue_id = any (coalesce(ids, '{0}'))
-      and r.kind = coalesce(stats_rows.kind, '') and r.tenant = coalesce(one, '') and r.seconds = grain
-      and r.at >= since and r.at < until;
+    for s in select * from weir.sum_spans(since, until, grain) loop
+      if groups = 'tenant' and one is null then
+        return query select r.* from weir.rollup_sum r where r.tenant <> '' and r.seconds = s.seconds
+          and r.at >= s.from_at and r.at < s.until_at;
+      elsif groups = 'kind' then
+        return query select r.* from weir.rollup_sum r where r.queue_id = 0 and r.tenant = ''
+          and r.seconds = s.seconds and (r.kind = kind or kind is null and r.kind <> '') and r.at >= s.from_at
+          and r.at < s.until_at;
+      else
+        return query select r.* from weir.rollup_sum r where r.queue_id = any (coalesce(ids, '{0}'))
+          and r.kind = coalesce(stats_rows.kind, '') and r.tenant = coalesce(one, '') and r.seconds = s.seconds
+          and r.at >= s.from_at and r.at < s.until_at;
+      end if;
+    end loop;
   end if;
   if until <= c.until then
     return;
@@ -74,7 +79,7 @@ begin
         and p.at >= since and p.at < until;
   end if;
 end $$;
-comment on function weir.stats_rows(timestamptz, timestamptz, boolean, jsonb, text, text, text, text) is
+comment on function weir.stats_rows(timestamptz, timestamptz, int, jsonb, text, text, text, text) is
   'Internal. The roll-ups and sums of roll-ups that make up a time, for a queue, a kind, a tenant or the bounds of a '
   'caller, and the time since the last roll-up.';
 

@@ -39,7 +39,8 @@ func mixedWork(t *testing.T, d *weirtest.Database) []string {
 // unequalSums are the rows of weir.rollup_sum that differ from the roll-ups that they sum up.
 const unequalSums = `with rows as (
 		select r.at, l.seconds, r.queue_id, r.kind, r.enqueued, r.completed, r.dead, r.cancelled, r.failed, r.waits, r.runs, r.wait_longest from weir.rollup r
-		cross join (values (60), (3600)) l(seconds) where r.seconds <= l.seconds
+		cross join (values (60), (3600), (86400)) l(seconds) where r.seconds <= l.seconds
+			and (l.seconds < 86400 or date_bin('24 hours', r.at, 'epoch') < weir.sum_days_until())
 	), wanted as (
 		select date_bin(make_interval(secs => seconds), at, 'epoch') as at, seconds, coalesce(queue_id, 0) as queue_id, coalesce(kind, '') as kind,
 			concat_ws(' ', sum(enqueued), sum(completed), sum(dead), sum(cancelled), sum(failed), weir.merge_histograms(waits), weir.merge_histograms(runs), max(wait_longest)) as numbers
