@@ -281,7 +281,7 @@ func TestReadersCountWhatEndsInAnyPartition(t *testing.T) {
 	weirtest.Complete(t, d, weirtest.ClaimOne(t, d, "q"))
 	check("after an old and a new end", "10 3 0 1 0", "1", "3 1")
 	weirtest.Exec(t, d, "select weir.retry($1)", middle[0].ID)
-	check("after a job was run again", "10 3 0 1 1", "1", "2 1") // a completion that was undone is nobody's work
+	check("after a job was run again", "10 3 0 1 1", "1", "2 1") // a completion that was undone counts for no worker
 	weirtest.Age(t, d, 30)
 	check("half an hour later", "10 3 0 1 1", "1", "2 1")
 	weirtest.RollUp(t, d, "0 s")
