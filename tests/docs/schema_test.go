@@ -24,7 +24,7 @@ func TestEverythingInSchemaHasComment(t *testing.T) {
 	tx := d.Tx()
 	for _, sql := range []string{
 		"create table weir.x (y int)", "create view weir.x as select 1 as y", "create function weir.x() returns int language sql as 'select 1'", "create type weir.x as enum ('y')",
-		"create sequence weir.x", "comment on column weir.job.id is null", "comment on table weir.job_p0 is null", "comment on function weir.complete(bigint, bigint, jsonb) is ''",
+		"create sequence weir.x", "comment on column weir.job.id is null", "comment on table weir.job_p0 is null", "comment on function weir.complete(bigint, bigint, jsonb, jsonb, jsonb) is ''",
 		"create materialized view weir.x as select 1 as y", "create procedure weir.x() language sql as ''", "create domain weir.x as int",
 	} {
 		weirtest.Exec(t, tx, "savepoint s")
@@ -64,7 +64,7 @@ weir.check_workflows(workflow_id bigint)
 weir.check_limits(repair boolean)
 weir.claim(queues text[], worker text, max_jobs integer, lease_seconds integer)
 weir.claim_refusal(worker text)
-weir.complete(job_id bigint, token bigint, result jsonb)
+weir.complete(job_id bigint, token bigint, result jsonb, jobs jsonb, steps jsonb)
 weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[])
 weir.count_dead(filter jsonb)
 weir.count_jobs(filter jsonb, kind text, seconds double precision, OUT total bigint, OUT exact boolean)
@@ -92,8 +92,8 @@ weir.error_words(error jsonb)
 weir.evaluate_alerts(rule text, definition jsonb, tenant text)
 weir.events_since(after_at timestamp with time zone, after_id bigint, most integer, until_at timestamp with time zone, after_key text, filter jsonb, most_bytes integer)
 weir.expire_leases(max_jobs integer, after timestamp with time zone, OUT expired integer, OUT looked_until timestamp with time zone)
-weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boolean)
-weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[])
+weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boolean, cancel boolean)
+weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[], retries boolean[], cancels boolean[])
 weir.fork_workflow(workflow_id bigint, from_steps text[], by text)
 weir.fire_due(max_schedules integer, after timestamp with time zone, as_of timestamp with time zone, OUT handled integer, OUT fired integer, OUT looked_until timestamp with time zone, OUT next_due_at timestamp with time zone, OUT lateness double precision[])
 weir.grant_access(role text, access text, queues text[], tenant text)

@@ -189,11 +189,17 @@ class Ack:
     """How an attempt ended, as it is reported."""
 
     job: Any
-    outcome: str  # complete, fail, snooze, release; or cancel, which first cancels the job and then releases it
+    outcome: str  # complete, fail, snooze, release; or cancel: a fail that cancels the job
     result: Optional[str] = None  # JSON text
     error: Optional[Dict[str, Any]] = None
     retry: bool = True
     delay: Optional[float] = None  # of a snooze, or before the retry
+    jobs: Sequence[Mapping[str, Any]] = ()  # what a completion stores with it
+    steps: Sequence[Mapping[str, Any]] = ()
+
+    @property
+    def adds(self) -> bool:
+        return bool(self.jobs or self.steps)
 
 
 class Line:
@@ -204,6 +210,10 @@ class Line:
 
     def ack(self, acks: Sequence[Ack]) -> List[Tuple[str, str]]:
         """Reports them, and returns for each ``ok``, ``stale`` or ``invalid``, and what is invalid."""
+        raise NotImplementedError
+
+    def complete(self, ack: Ack) -> None:
+        """Completes a job and stores what that adds, all or nothing."""
         raise NotImplementedError
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:

@@ -124,7 +124,15 @@ def complete(connection: Any, job: Any, result: Any = None) -> None:
     if not token.isdigit():
         raise WeirError("the job was claimed over HTTP with a key, which seals its token: complete it by returning, or claim over SQL", "sealed_token")
     text = None if result is None else dumps(result)
-    return _in(connection, "select weir.complete(%s::bigint, %s::bigint, %s::jsonb)::text", [job.id, int(token), text], lambda rows: None)
+    return _in(connection, _COMPLETE, _completion(job, text), lambda rows: None)
+
+
+_COMPLETE = "select weir.complete(%s::bigint, %s::bigint, %s::jsonb, jobs => %s::jsonb, steps => %s::jsonb)::text"
+
+
+def _completion(job: Any, result: Optional[str]) -> List[Any]:
+    added = [dumps(some) if some else None for some in (job._jobs, job._steps)]
+    return [job.id, int(job._token), result, *added]
 
 
 def _rows(raw: Any, sql: str, args: Sequence[Any]) -> List[Dict[str, Any]]:
@@ -332,21 +340,15 @@ class _SQLLine(Line):
         """All in one transaction: one commit for the group."""
         accepted: Set[int] = set()
         with raw.transaction():
-            for a in acks:
-                if a.outcome == "cancel":
-                    try:
-                        with raw.transaction():
-                            raw.execute("select weir.cancel(%s::bigint)", [a.job.id])
-                    except Exception as e:
-                        if not _is_driver_error(e) or error_of(e).is_passing:
-                            raise
-                        a.outcome, a.retry = "fail", False  # a login that may not cancel
             for outcome, sql, extra in _ACKS:
                 group = [a for a in acks if a.outcome in outcome]
                 if group:
                     ids, tokens = [a.job.id for a in group], [int(a.job._token) for a in group]
                     accepted.update(r[0] for r in raw.execute(sql, [ids, tokens, *extra(group)]).fetchall())
         return accepted
+
+    def complete(self, ack: Ack) -> None:
+        self._reports.rows(_COMPLETE, _completion(ack.job, ack.result))
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
         progress = [dumps(p) if p else None for _, p in jobs]
@@ -389,8 +391,8 @@ def _intervals(group: List[Ack]) -> List[Optional[str]]:
 # How acks of an outcome are made, and what goes with ids and tokens.
 _ACKS: Sequence[Tuple[Tuple[str, ...], str, Callable[[List[Ack]], List[Any]]]] = (
     (("complete",), "select weir.complete_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[])", lambda group: [[a.result for a in group]]),
-    (("fail",), "select job_id from weir.fail_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[], %s::text[]::interval[], %s::bool[])",
-     lambda group: [[dumps(a.error) for a in group], _intervals(group), [a.retry for a in group]]),
+    (("fail", "cancel"), "select job_id from weir.fail_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[], %s::text[]::interval[], %s::bool[], %s::bool[])",
+     lambda group: [[dumps(a.error) for a in group], _intervals(group), [a.retry for a in group], [a.outcome == "cancel" for a in group]]),
     (("snooze",), "select weir.snooze_many(%s::bigint[], %s::bigint[], %s::text[]::interval[])", lambda group: [_intervals(group)]),
-    (("release", "cancel"), "select weir.release_many(%s::bigint[], %s::bigint[])", lambda group: []),
+    (("release",), "select weir.release_many(%s::bigint[], %s::bigint[])", lambda group: []),
 )

@@ -2,10 +2,11 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 
+import type { Additions } from './held.js'
 import { SqlClaims } from './sqlclaims.js'
 import { problemOfSql } from './sqlstate.js'
 import type { Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport } from './transport.js'
-import { bareToken, enqueueJobs, run, type Tx } from './tx.js'
+import { bareToken, completeTx, enqueueJobs, run, type Tx } from './tx.js'
 import { Problem } from './problem.js'
 import type { Ack, AckResult, Job, LogLine, NewJob, NewWorkflow, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings } from './wire.js'
 
@@ -107,6 +108,10 @@ export class Sql implements Transport {
     return acks.map((ack) => ({ id: ack.id, status: accepted.has(ack) ? 'ok' : 'stale_token' }))
   }
 
+  complete(ack: Ack, additions: Additions): Promise<void> {
+    return completeTx(this.pool, ack, ack.result, additions)
+  }
+
   async heartbeat(beats: readonly Beat[], leaseSeconds: number): Promise<BeatResult[]> {
     const text = `select job_id::text as id, cancel_requested as cancelled
       from weir.heartbeat($1::bigint[], $2::bigint[], $3::int, $4::text[]::jsonb[])`
@@ -152,8 +157,8 @@ const endings: Record<Ack['outcome'], { text: string; values: ((ack: Ack) => unk
     values: [(ack) => (ack.result === undefined ? null : JSON.stringify(ack.result))],
   },
   fail: {
-    text: `select job_id::text as id from weir.fail_many(${arrays}, $3::text[]::jsonb[], ${intervals(4)}, $5::boolean[])`,
-    values: [(ack) => JSON.stringify(ack.error), (ack) => ack.retry_in_seconds ?? null, (ack) => ack.retry ?? true],
+    text: `select job_id::text as id from weir.fail_many(${arrays}, $3::text[]::jsonb[], ${intervals(4)}, $5::boolean[], $6::boolean[])`,
+    values: [(ack) => JSON.stringify(ack.error), (ack) => ack.retry_in_seconds ?? null, (ack) => ack.retry ?? true, (ack) => ack.cancel ?? false],
   },
   snooze: {
     text: `select id::text as id from weir.snooze_many(${arrays}, ${intervals(3)}) id`,

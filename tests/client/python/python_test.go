@@ -31,11 +31,7 @@ func pytest(t *testing.T, folder string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found, err := exec.CommandContext(t.Context(), filepath.Join(root, "scripts", "setup"), "--where", "python").Output()
-	if err != nil {
-		t.Skip("Python with urllib3, psycopg, psycopg2 and pytest is missing: run scripts/setup python")
-	}
-	run := exec.CommandContext(t.Context(), strings.TrimSpace(string(found)), "-m", "pytest", "-q", "-p", "no:cacheprovider", filepath.Join(root, folder))
+	run := exec.CommandContext(t.Context(), python(t), "-m", "pytest", "-q", "-p", "no:cacheprovider", filepath.Join(root, folder))
 	run.Dir = root
 	run.Env = append(os.Environ(), "WEIR_PROGRAM="+weirtest.Program(t, "./cmd/weir"), "PYTHONDONTWRITEBYTECODE=1",
 		"PYTHONPATH="+filepath.Join(root, "client", "python"))
@@ -44,4 +40,14 @@ func pytest(t *testing.T, folder string) {
 		t.Fatalf("%v\n%s", err, output)
 	}
 	t.Logf("%s", output)
+}
+
+// python returns a Python that has what the tests need.
+func python(t *testing.T) string {
+	t.Helper()
+	found, err := exec.CommandContext(t.Context(), filepath.Join("..", "..", "..", "scripts", "setup"), "--where", "python").Output()
+	if err != nil {
+		t.Skip("Python with urllib3, psycopg, psycopg2 and pytest is missing: run scripts/setup python")
+	}
+	return strings.TrimSpace(string(found))
 }
