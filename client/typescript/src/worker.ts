@@ -283,6 +283,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       const returned = await handling.handle(held, context, this.#middleware)
       if (returned instanceof Outcome) return returned.ending
       if (held.completedApart) return { outcome: 'complete' }
+      await held.gather()
       const { ending, size } = await handling.checked(returned)
       held.size += size
       return ending
