@@ -1,12 +1,9 @@
 package api
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"reflect"
 
@@ -21,7 +18,7 @@ type enqueueInput struct {
 }
 
 type enqueueBatchInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job."`
+	IdempotencyKey string `header:"Idempotency-Key" minLength:"1" maxLength:"255" doc:"A repeated request with the same key gets the jobs of the first one, for 24 hours."`
 	Payload
 }
 
@@ -91,10 +88,12 @@ func (a *API) enqueueJobs(ctx context.Context, in *enqueueBatchInput) (*enqueued
 	if err != nil {
 		return nil, err
 	}
+	var done []jobs.Enqueued
 	if in.IdempotencyKey != "" {
-		keyed(batch, in.IdempotencyKey)
+		done, err = a.engine.EnqueueBatchOnce(ctx, in.IdempotencyKey, batch)
+	} else {
+		done, err = a.engine.EnqueueBatch(ctx, batch)
 	}
-	done, err := a.engine.EnqueueBatch(ctx, batch)
 	if err != nil {
 		return nil, err
 	}
@@ -107,23 +106,6 @@ func (a *API) enqueueJobs(ctx context.Context, in *enqueueBatchInput) (*enqueued
 		}
 	}
 	return out, nil
-}
-
-// keyed gives each job of a batch an idempotency key made of the batch's. A digest keeps it short, and apart from the keys of single jobs. What is
-// no object is left alone: the database refuses it.
-func keyed(batch []json.RawMessage, key string) {
-	digest := sha256.Sum256([]byte(key))
-	for i, job := range batch {
-		rest, object := bytes.CutPrefix(bytes.TrimLeft(job, " \t\r\n"), []byte{'{'})
-		if !object {
-			continue
-		}
-		member := fmt.Sprintf(`{"idempotency_key":"batch-%x-%d"`, digest, i)
-		if bytes.TrimLeft(rest, " \t\r\n")[0] != '}' {
-			member += ","
-		}
-		batch[i] = append([]byte(member), rest...)
-	}
 }
 
 // readBatch splits the body of enqueueJobs into its jobs. It checks what the database cannot: names that are given twice, of which jsonb keeps

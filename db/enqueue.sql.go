@@ -64,3 +64,46 @@ func (q *Queries) EnqueueBatch(ctx context.Context, arg EnqueueBatchParams) ([]E
 	}
 	return items, nil
 }
+
+const enqueueBatchOnce = `-- name: EnqueueBatchOnce :many
+select job_id::bigint, duplicate::boolean
+from weir.enqueue_batch_once($1::text, $2::text, $3::jsonb,
+  $4::int[])
+`
+
+type EnqueueBatchOnceParams struct {
+	Key        string
+	Tenant     string
+	Jobs       json.RawMessage
+	Principals []int32
+}
+
+type EnqueueBatchOnceRow struct {
+	JobID     int64
+	Duplicate bool
+}
+
+func (q *Queries) EnqueueBatchOnce(ctx context.Context, arg EnqueueBatchOnceParams) ([]EnqueueBatchOnceRow, error) {
+	rows, err := q.db.Query(ctx, enqueueBatchOnce,
+		arg.Key,
+		arg.Tenant,
+		arg.Jobs,
+		arg.Principals,
+	)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []EnqueueBatchOnceRow
+	for rows.Next() {
+		var i EnqueueBatchOnceRow
+		if err := rows.Scan(&i.JobID, &i.Duplicate); err != nil {
+			return nil, err
+		}
+		items = append(items, i)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -150,6 +151,46 @@ func (e *Engine) EnqueueBatch(ctx context.Context, jobs []json.RawMessage) ([]En
 	enqueued, err := e.enqueues.several.All(ctx, calls)
 	return enqueued, fromDB("enqueueing", err)
 }
+
+// EnqueueBatchOnce is EnqueueBatch with an idempotency key, which is known for 24 hours: a repeated call with the same jobs stores nothing, and gets
+// their ids as duplicates. It is a transaction of its own. Of what is stored it tells the ids and the duplicates only.
+func (e *Engine) EnqueueBatchOnce(ctx context.Context, key string, jobs []json.RawMessage) ([]Enqueued, error) {
+	if len(jobs) == 0 {
+		return []Enqueued{}, nil
+	}
+	calls, err := enqueuesOf(ctx, jobs)
+	if err != nil {
+		return nil, err
+	}
+	once := db.EnqueueBatchOnceParams{Key: batchKey(key), Principals: principalsOf(calls)}
+	if p := access.From(ctx); p != nil {
+		once.Tenant = p.Tenant
+	}
+	var rows []db.EnqueueBatchOnceRow
+	err = e.vault.twice(ctx, func() error {
+		encrypted, err := e.vault.encryptCalls(ctx, calls)
+		if err != nil {
+			return err
+		}
+		once.Jobs = arrayOfJobs(encrypted)
+		rows, err = e.q.EnqueueBatchOnce(ctx, once)
+		return err
+	})
+	if err != nil {
+		return nil, fromDB("enqueueing", err)
+	}
+	out := make([]Enqueued, len(rows))
+	for i, r := range rows {
+		out[i] = Enqueued{ID: ID(r.JobID), Duplicate: r.Duplicate}
+		if !r.Duplicate {
+			e.metrics.enqueued.Inc()
+		}
+	}
+	return out, nil
+}
+
+// batchKey is the key of a batch as it is stored. A digest keeps it apart from the keys of single jobs.
+func batchKey(key string) string { return fmt.Sprintf("batch-%x", sha256.Sum256([]byte(key))) }
 
 // enqueue is a job to store, with its enqueuer. What the database believes of the caller goes beside the text, which
 // the caller wrote.

@@ -481,16 +481,18 @@ create table weir.job_idempotency (
   job_id bigint not null,
   fingerprint text not null,
   until timestamptz not null,
+  job_ids bigint[],
   constraint job_idempotency_pkey primary key (key, tenant)
 );
-comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job that each made.';
+comment on table weir.job_idempotency is 'Idempotency keys of the last day and the job or the batch that each made.';
 comment on column weir.job_idempotency.key is
   'The key, at most 255 characters: one space of keys for all queues of a tenant.';
 comment on column weir.job_idempotency.tenant is 'The tenant of the job or of the login that submitted the workflow; empty: none.';
-comment on column weir.job_idempotency.job_id is 'weir.job.id';
+comment on column weir.job_idempotency.job_id is 'weir.job.id; of a batch, that of its first job.';
 comment on column weir.job_idempotency.fingerprint is
   'MD5 of what was asked for, to tell a repeated request from another one with the same key.';
 comment on column weir.job_idempotency.until is 'The key is known until then: 24 hours.';
+comment on column weir.job_idempotency.job_ids is 'Of a batch: the ids that it was answered with, in its order.';
 
 -- Counts of large queues, made by one node for all and read through weir.queue_depth.
 create table weir.queue_count (

@@ -3,3 +3,8 @@ select job_id::bigint, duplicate::boolean, priority::smallint, max_attempts::sma
   greatest(run_at) as run_at,
   created_at::timestamptz, coalesce(state, '')::text as state, coalesce(imposed, '')::text as tenant
 from weir.enqueue_batch(sqlc.arg(jobs)::jsonb, principals => sqlc.narg(principals)::int[]);
+
+-- name: EnqueueBatchOnce :many
+select job_id::bigint, duplicate::boolean
+from weir.enqueue_batch_once(sqlc.arg(key)::text, sqlc.arg(tenant)::text, sqlc.arg(jobs)::jsonb,
+  sqlc.narg(principals)::int[]);

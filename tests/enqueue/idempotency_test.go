@@ -92,7 +92,9 @@ func TestRepeatedBatchGetsFirstJobs(t *testing.T) {
 		t.Errorf("the first answer is %+v, the second %+v", first, again)
 	}
 	post("k", `{"jobs": [{"kind": "a"}, {"kind": "c"}]}`).Problem(http.StatusConflict, "idempotency_mismatch")
-	post("k", `{"jobs": [{}]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument")
+	post("k", `{"jobs": [{"kind": "a"}, {"kind": "a"}]}`).Problem(http.StatusConflict, "idempotency_mismatch")
+	post("bad", `{"jobs": [{}]}`).Problem(http.StatusUnprocessableEntity, "invalid_argument")
+	post("bad", `{"jobs": []}`).Want(http.StatusCreated)
 	// A key of a batch and one of a single job are apart.
 	single, err := s.EnqueueWithKey("k", `{"kind": "a"}`)
 	if err != nil {

@@ -6,7 +6,7 @@ import createClient, { type Client } from 'openapi-fetch'
 
 import { Backoff, pause } from './backoff.js'
 import type { Additions } from './held.js'
-import { isPassing, isUndone, Problem } from './problem.js'
+import { isPassing, Problem } from './problem.js'
 import type { components, paths } from './rest.js'
 import type {
   Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport,
@@ -59,17 +59,15 @@ export class Http implements Transport {
     })
   }
 
-  async enqueue(jobs: readonly NewJob[], { signal, idempotencyKey }: EnqueueOptions = {}): Promise<Enqueued[]> {
+  async enqueue(jobs: readonly NewJob[], { signal, idempotencyKey = randomUUID() }: EnqueueOptions = {}): Promise<Enqueued[]> {
+    const headers = { 'Idempotency-Key': idempotencyKey }
     const [only, ...others] = jobs
     if (only && others.length === 0) {
-      const headers = { 'Idempotency-Key': idempotencyKey ?? randomUUID() }
       const job = await this.#insist((signal) => this.rest.POST('/v1/jobs', { body: only, headers, signal }), signal)
       return [{ id: job.id, duplicate: job.duplicate ?? false }]
     }
-    // A key of a batch costs as much as one for each job, so it has one only if that was asked for.
-    const headers = idempotencyKey === undefined ? {} : { 'Idempotency-Key': idempotencyKey }
     const send: Send<Schemas['EnqueuedJobs']> = (signal) => this.rest.POST('/v1/jobs/batch', { body: { jobs: [...jobs] }, headers, signal })
-    const batch = await this.#insist(send, signal, 0, idempotencyKey === undefined ? isUndone : isPassing)
+    const batch = await this.#insist(send, signal)
     const duplicates = new Set(batch.duplicate_at)
     return batch.ids.map((id, place) => ({ id, duplicate: duplicates.has(place) }))
   }
@@ -158,14 +156,14 @@ export class Http implements Transport {
   }
 
   /** insist tries a call again while it may succeed later. */
-  async #insist<T>(send: Send<T>, signal?: AbortSignal, waitSeconds = 0, mayPass = isPassing): Promise<T> {
+  async #insist<T>(send: Send<T>, signal?: AbortSignal, waitSeconds = 0): Promise<T> {
     const giveUpAt = Date.now() + this.#retrySeconds * 1000
     for (const backoff = new Backoff(); ; ) {
       try {
         return await this.#once(send, signal, waitSeconds)
       } catch (error) {
         const wait = backoff.next(error)
-        if (!mayPass(error) || Date.now() + wait > giveUpAt || !(await pause(wait, signal))) throw error
+        if (!isPassing(error) || Date.now() + wait > giveUpAt || !(await pause(wait, signal))) throw error
       }
     }
   }

@@ -42,13 +42,6 @@ export function isPassing(error: unknown): boolean {
   return error instanceof Problem && [408, 429, 500, 502, 503, 504].includes(error.status)
 }
 
-/** isUndone reports whether a call that may succeed later did nothing for sure, so that it needs no key to be sent again. */
-export function isUndone(error: unknown): boolean {
-  if (!(error instanceof Problem)) return false
-  const reason = (error.cause as { cause?: { code?: unknown } } | undefined)?.cause?.code
-  return error.status === 429 || error.code === 'overloaded' || reason === 'ECONNREFUSED'
-}
-
 /** isUnfit reports whether a call was refused for what it says, so that another try is of no use. */
 export function isUnfit(error: unknown): boolean {
   return error instanceof Problem && [400, 413, 422].includes(error.status)
