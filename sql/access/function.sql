@@ -28,6 +28,7 @@ declare
     dispatch_deliveries,
     due_work,
     encrypted_leases,
+    enqueue_batch_once,
     evaluate_alert_rule,
     evaluate_breaker_sample,
     expire_names,

@@ -8559,7 +8559,7 @@ type EnqueueJobParams struct {
 
 // EnqueueJobsParams defines parameters for EnqueueJobs.
 type EnqueueJobsParams struct {
-	// IdempotencyKey A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job.
+	// IdempotencyKey A repeated request with the same key gets the jobs of the first one, for 24 hours.
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
 }
 

@@ -13671,7 +13671,7 @@ export interface operations {
         parameters: {
             query?: never;
             header?: {
-                /** @description A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job. */
+                /** @description A repeated request with the same key gets the jobs of the first one, for 24 hours. */
                 "Idempotency-Key"?: string;
             };
             path?: never;

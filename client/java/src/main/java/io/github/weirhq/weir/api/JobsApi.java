@@ -179,7 +179,7 @@ public final class JobsApi {
   public static final class EnqueueJobsParams {
     private String idempotencyKey;
 
-    /** A repeated request with the same key gets the jobs of the first one, for 24 hours. It costs about as much as a unique key for each job. */
+    /** A repeated request with the same key gets the jobs of the first one, for 24 hours. */
     public EnqueueJobsParams idempotencyKey(String idempotencyKey) {
       this.idempotencyKey = idempotencyKey;
       return this;
