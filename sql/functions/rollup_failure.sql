@@ -3,7 +3,7 @@
 -- too. Those of days are made once nothing of the day is counted again.
 
 -- The first thousand classes of an hour and queue go by name. again: these minutes have been summed up before, so their
--- whole hours are summed up anew; no minute of them has been folded, as weir.sweep_rollups keeps what may still be
+-- whole hours are summed up again; no minute of them has been folded, as weir.sweep_rollups keeps what may still be
 -- counted again. Locks: the sums of these hours.
 create or replace function weir.sum_failures(from_at timestamptz, until_at timestamptz, again boolean) returns void
 language plpgsql set jit = off as $$
