@@ -22,6 +22,10 @@ func TestMain(m *testing.M) {
 		child()
 		return
 	}
+	if os.Getenv(driverVariable) != "" {
+		drive(os.Args[1:])
+		return
+	}
 	weirtest.Main(m)
 }
 
