@@ -18,10 +18,6 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childURL) != "" {
-		child()
-		return
-	}
 	if os.Getenv(driverVariable) != "" {
 		drive(os.Args[1:])
 		return

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/weirhq/weir/tests/client/conformance"
+	"github.com/weirhq/weir/tests/weirtest"
 )
 
-func driver() conformance.Driver {
-	return conformance.Driver{Client: "go", Settings: []string{driverVariable + "=on"}, Command: []string{os.Args[0]}}
-}
-
-func TestRESTClientConforms(t *testing.T) {
+func TestGoClientsConform(t *testing.T) {
 	t.Parallel()
-	conformance.Calls(t, driver())
+	driver := conformance.Driver{Client: "go", Settings: []string{driverVariable + "=on"}, Command: []string{os.Args[0]}}
+	t.Run("REST", func(t *testing.T) { conformance.Calls(t, driver) })
+	t.Run("SDK", func(t *testing.T) {
+		weirtest.Long(t, "it works tens of thousands of jobs")
+		conformance.Work(t, driver)
+	})
 }

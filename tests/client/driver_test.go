@@ -27,6 +27,11 @@ func drive(args []string) {
 			panic(err)
 		}
 		answerEach(func(line []byte) (any, error) { return callREST(c, line) })
+	case "produce":
+		p := &producer{client: sdk(args[1], args[2])}
+		answerEach(p.answer)
+	case "work":
+		work(sdk(args[1], args[2]), args[3])
 	}
 }
 

@@ -13,49 +13,59 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// Operation is what the OpenAPI document says of an operation.
-type Operation struct {
-	Method, Path string
-	In           map[string]string // where each parameter is: path, query or header
+// operation is what the OpenAPI document says of an operation.
+type operation struct {
+	method, path string
+	in           map[string]string // where each parameter is: path, query or header
 }
 
-// Operations are those of a node's document, by id.
-func Operations(s *weirtest.Node) map[string]Operation {
-	var document struct {
-		Paths map[string]map[string]struct {
-			OperationID string `json:"operationId"`
-			Parameters  []struct{ Name, In string }
-		}
-	}
-	document = weirtest.Decode[struct {
+// operationsOf are those of a node's document, by id.
+func operationsOf(s *weirtest.Node) map[string]operation {
+	document := weirtest.Decode[struct {
 		Paths map[string]map[string]struct {
 			OperationID string `json:"operationId"`
 			Parameters  []struct{ Name, In string }
 		}
 	}](s.Get("/openapi.json").Want(http.StatusOK))
-	found := map[string]Operation{}
+	found := map[string]operation{}
 	for path, methods := range document.Paths {
 		for method, o := range methods {
 			places := map[string]string{}
 			for _, p := range o.Parameters {
 				places[p.Name] = p.In
 			}
-			found[o.OperationID] = Operation{Method: strings.ToUpper(method), Path: path, In: places}
+			found[o.OperationID] = operation{method: strings.ToUpper(method), path: path, in: places}
 		}
 	}
 	return found
+}
+
+// Requests are what drivers are asked to call in the cases, without what is refused. Variables stand there by their names.
+func Requests(t *testing.T, s *weirtest.Node) (requests []map[string]any) {
+	t.Helper()
+	c := &caller{operations: operationsOf(s)}
+	for _, one := range load(t).Calls {
+		for _, s := range one.Steps {
+			request, err := c.request(s, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Refused == nil {
+				requests = append(requests, request)
+			}
+		}
+	}
+	return requests
 }
 
 // Calls has a generated client make the calls of all cases.
 func Calls(t *testing.T, d Driver) {
 	t.Helper()
 	all, s := load(t), weirtest.StartNode(t)
-	c := &caller{driver: d.talk(t, "call", s.URL), operations: Operations(s)}
+	c := &caller{driver: d.talk(t, "call", s.URL), operations: operationsOf(s)}
 	for _, one := range all.Calls {
 		t.Run(one.Name, func(t *testing.T) {
-			if why, ok := one.Except[d.Client]; ok {
-				t.Skip(why)
-			}
+			one.skip(t, d)
 			if err := c.run(one); err != nil {
 				t.Error(err)
 			}
@@ -63,6 +73,7 @@ func Calls(t *testing.T, d Driver) {
 	}
 	for _, one := range all.Mistakes.Calls {
 		t.Run("mistake "+one.Name, func(t *testing.T) {
+			one.skip(t, d)
 			if err := c.run(one); err == nil || !strings.Contains(err.Error(), one.Says) {
 				t.Errorf("the error is %v, want %q", err, one.Says)
 			}
@@ -71,10 +82,17 @@ func Calls(t *testing.T, d Driver) {
 	t.Logf("%d calls", c.calls)
 }
 
+func (one callCase) skip(t *testing.T, d Driver) {
+	t.Helper()
+	if why, ok := one.Except[d.Client]; ok {
+		t.Skip(why)
+	}
+}
+
 // caller makes the calls of cases.
 type caller struct {
 	driver     *conversation
-	operations map[string]Operation
+	operations map[string]operation
 	cases      int
 	calls      int
 }
@@ -127,7 +145,7 @@ func judge(s step, r reply, known variables) error {
 	return known.match(s.Gives, r.Answer)
 }
 
-// request is a step as its driver takes it.
+// request is a step as its driver takes it. Without known variables, they stay.
 func (c *caller) request(s step, known variables) (map[string]any, error) {
 	o, ok := c.operations[s.Call]
 	if !ok {
@@ -135,7 +153,7 @@ func (c *caller) request(s step, known variables) (map[string]any, error) {
 	}
 	given := map[string]map[string]any{"path": {}, "query": {}, "header": {}}
 	for name, value := range s.With {
-		place, ok := o.In[name]
+		place, ok := o.in[name]
 		if !ok {
 			return nil, fmt.Errorf("it has no parameter %s", name)
 		}
@@ -145,7 +163,7 @@ func (c *caller) request(s step, known variables) (map[string]any, error) {
 		}
 		given[place][name] = filled
 	}
-	request := map[string]any{"call": s.Call, "method": o.Method, "template": o.Path, "path": given["path"], "query": given["query"], "header": given["header"]}
+	request := map[string]any{"call": s.Call, "method": o.method, "template": o.path, "path": given["path"], "query": given["query"], "header": given["header"]}
 	if s.Body != nil {
 		body, err := known.fill(s.Body)
 		if err != nil {

@@ -61,7 +61,7 @@ type workCase struct {
 type jobs struct {
 	Count   int    // defaults to 1
 	Kind    string // defaults to script
-	Do      []any  // what the handler does, by attempt
+	Do      []any  // what the handler does, by attempt: lists of steps
 	Options map[string]any
 	Again   bool           // each is enqueued a second time, which makes no second job
 	Cancel  bool           // each is cancelled while it runs

@@ -16,8 +16,11 @@ type variables map[string]any
 
 var variable = regexp.MustCompile(`\$[a-z]+`)
 
-// fill puts the values of variables in their places. A text that is a variable and no more becomes its value.
+// fill puts the values of variables in their places. A text that is a variable and no more becomes its value. Without variables, it fills nothing.
 func (v variables) fill(value any) (any, error) {
+	if v == nil {
+		return value, nil
+	}
 	var err error
 	switch value := value.(type) {
 	case map[string]any:

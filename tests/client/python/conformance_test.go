@@ -19,4 +19,5 @@ func TestPythonClientsConform(t *testing.T) {
 	settings := []string{"PYTHONPATH=" + install(t), "PYTHONDONTWRITEBYTECODE=1"}
 	driver := conformance.Driver{Client: "python", Settings: settings, Command: []string{python(t), path}}
 	t.Run("REST", func(t *testing.T) { conformance.Calls(t, driver) })
+	t.Run("SDK", func(t *testing.T) { conformance.Work(t, driver) })
 }
