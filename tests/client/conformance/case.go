@@ -84,7 +84,7 @@ type workers struct {
 	GraceSeconds int `json:"grace_seconds" yaml:"grace_seconds"`
 }
 
-// fault is something that goes wrong, or is put right, once enough jobs are in a state.
+// fault is something that goes wrong, or goes well again, once enough jobs are in a state.
 type fault struct {
 	When map[string]int
 	Then string

@@ -345,7 +345,7 @@ func (r *running) fire() error {
 	return err
 }
 
-// settle waits until each job has ended or has come to the state that it is to be in, and returns how they are then.
+// settle waits until each job has ended or is in the state that the case wants, and returns how they are then.
 func (r *running) settle() (map[string]any, error) {
 	wanted := make(map[string]any, len(r.sorts))
 	for id, s := range r.sorts {
