@@ -28,6 +28,7 @@ type FailRequest struct {
 	Error          jobs.Failure `json:"error" doc:"What went wrong."`
 	Retry          *bool        `json:"retry,omitempty" doc:"false makes the job dead, whatever its attempts. Defaults to true."`
 	RetryInSeconds *float64     `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"The delay before the next attempt, in place of the retry policy."`
+	Cancel         bool         `json:"cancel,omitempty" doc:"true: the job is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. Defaults to false."`
 }
 
 // SnoozeRequest puts a job back for a delay.
@@ -76,7 +77,7 @@ func (a *API) registerAcks() {
 		OperationID: "failJob", Method: http.MethodPost, Path: "/v1/jobs/{id}/fail", Tags: []string{tagWork},
 		Summary: "Fail an attempt",
 		Description: "Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or " +
-			"with `retry` false, the job is dead. The answer has the new state.",
+			"with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.",
 	}, documented{
 		body: FailRequest{Token: jobs.Token{Number: 4711}, Error: jobs.Failure{Message: "connection refused", Type: "SMTPError"}}, answer: failed, problems: refusals,
 	}, a.failJob)
@@ -126,7 +127,7 @@ func (a *API) completeJob(ctx context.Context, in *jobBodyInput, b *CompleteRequ
 
 func (a *API) failJob(ctx context.Context, in *jobBodyInput, b *FailRequest) (*ackOutput, error) {
 	cleanFailure(&b.Error)
-	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Fail, Error: &b.Error, Retry: b.Retry, RetryInSeconds: b.RetryInSeconds})
+	return a.ack(ctx, jobs.Ack{ID: in.id(), Token: b.Token, Outcome: jobs.Fail, Error: &b.Error, Retry: b.Retry, RetryInSeconds: b.RetryInSeconds, Cancel: b.Cancel})
 }
 
 func (a *API) snoozeJob(ctx context.Context, in *jobBodyInput, b *SnoozeRequest) (*ackOutput, error) {

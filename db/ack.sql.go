@@ -55,7 +55,7 @@ select job_id::bigint, coalesce(refusal, '')::text as refusal, coalesce(state::t
 from weir.fail_batch($1::bigint[], $2::bigint[], $3::jsonb[],
   (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n)
    from unnest($4::float8[]) with ordinality u(s, n)),
-  $5::boolean[])
+  $5::boolean[], $6::boolean[])
 `
 
 type FailBatchParams struct {
@@ -64,6 +64,7 @@ type FailBatchParams struct {
 	Errors         []json.RawMessage
 	RetryInSeconds []float64
 	Retries        []bool
+	Cancels        []bool
 }
 
 type FailBatchRow struct {
@@ -80,6 +81,7 @@ func (q *Queries) FailBatch(ctx context.Context, arg FailBatchParams) ([]FailBat
 		arg.Errors,
 		arg.RetryInSeconds,
 		arg.Retries,
+		arg.Cancels,
 	)
 	if err != nil {
 		return nil, err

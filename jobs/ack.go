@@ -45,6 +45,7 @@ type Ack struct {
 	Error          *Failure        `json:"error,omitempty" doc:"With fail: what went wrong."`
 	Retry          *bool           `json:"retry,omitempty" doc:"With fail: false: it is dead, whatever its attempts. Defaults to true."`
 	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With fail: wait this long before the retry, whatever the retry policy says."`
+	Cancel         bool            `json:"cancel,omitempty" doc:"With fail: true: it is cancelled, whatever its attempts. That is no failure: the error says why it was not needed."`
 	DelaySeconds   *float64        `json:"delay_seconds,omitempty" minimum:"0" maximum:"315360000" doc:"With snooze: available again after this delay."`
 
 	encrypted json.RawMessage // in place of Error
@@ -275,6 +276,7 @@ type ackGroup struct {
 	errors  []json.RawMessage
 	delays  []float64
 	retries []bool
+	cancels []bool
 	given   bool          // some result is
 	at      []int         // the places of these acks in the call
 	placeOf map[int64]int // the same by job
@@ -315,6 +317,7 @@ func groupAcks(acks []Ack) ([]*ackGroup, error) {
 			}
 			g.errors = append(g.errors, text)
 			g.retries = append(g.retries, a.Retry == nil || *a.Retry)
+			g.cancels = append(g.cancels, a.Cancel)
 			wait := math.NaN() // becomes NULL: as the policy says
 			if a.RetryInSeconds != nil {
 				wait = *a.RetryInSeconds
@@ -364,7 +367,7 @@ func (g *ackGroup) run(ctx context.Context, q *db.Queries, results []AckResult) 
 		return g.place(err)
 	case Fail:
 		rows, err := q.FailBatch(ctx, db.FailBatchParams{
-			JobIds: g.ids, Tokens: g.tokens, Errors: g.errors, RetryInSeconds: g.delays, Retries: g.retries,
+			JobIds: g.ids, Tokens: g.tokens, Errors: g.errors, RetryInSeconds: g.delays, Retries: g.retries, Cancels: g.cancels,
 		})
 		for _, r := range rows {
 			set(r.JobID, r.Refusal, r.State, r.RunAt)

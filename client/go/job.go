@@ -134,7 +134,7 @@ func Concurrency(n int) HandlerOption { return func(h *handler) { h.concurrency 
 // The function's error says how the job ends:
 //
 //   - nil: it is completed, with the result of [RawJob.SetResult] if that was called
-//   - [Snooze], [RetryIn], [Discard], or an error that wraps one: what they say
+//   - [Snooze], [RetryIn], [Discard], [Cancel], or an error that wraps one: what they say
 //   - any other error, and a panic: the attempt failed, and is tried again as the retry policy says
 //
 // The context ends when the job is cancelled, its lease is lost, its timeout is over or the worker's grace is: context.Cause says which. A function

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Logging is middleware that logs the end of each attempt: at level debug if it went well, snoozed or was given back in a shutdown, warn if it failed, and error if that was the
+// Logging is middleware that logs the end of each attempt: at level debug if it went well, snoozed, cancelled by its handler or given back in a shutdown, warn if it failed, and error if that was the
 // last attempt. Args, results and metadata are not logged.
 func Logging(log *slog.Logger) Middleware {
 	return func(next HandlerFunc) HandlerFunc {
@@ -20,6 +20,8 @@ func Logging(log *slog.Logger) Middleware {
 			case err == nil:
 			case o != nil && o.what == outcomeSnooze:
 				what = "a job was snoozed"
+			case o != nil && o.what == outcomeCancel:
+				what = "a job was cancelled by its handler"
 			case errors.Is(context.Cause(ctx), ErrShutdown):
 				what = "a job was given back"
 			case j.Last() || o != nil && o.what == outcomeDiscard:

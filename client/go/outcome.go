@@ -17,6 +17,7 @@ const (
 	outcomeSnooze  = "snooze"
 	outcomeRetry   = "retry"
 	outcomeDiscard = "discard"
+	outcomeCancel  = "cancel"
 )
 
 func (o *outcome) Error() string {
@@ -25,6 +26,8 @@ func (o *outcome) Error() string {
 		return o.err.Error()
 	case o.what == outcomeSnooze:
 		return fmt.Sprintf("snoozed for %s", o.delay)
+	case o.what == outcomeCancel:
+		return "cancelled by its handler"
 	}
 	return "the job was given up"
 }
@@ -43,6 +46,10 @@ func RetryIn(d time.Duration, err error) error {
 
 // Discard is the error of a handler for which another attempt is of no use: the job is dead at once, and a dead letter for people to look at.
 func Discard(err error) error { return &outcome{what: outcomeDiscard, err: err} }
+
+// Cancel is the error of a handler whose job is not needed: it is cancelled, which is no failure and no dead letter. The error says why; nil: no
+// reason is kept.
+func Cancel(err error) error { return &outcome{what: outcomeCancel, err: err} }
 
 // wanted is what the error of a handler says to do with its job, or nil.
 func wanted(err error) *outcome {

@@ -36,7 +36,8 @@ type run struct {
 	ended     error                   // why it was told to end, before it had one
 	progress  *progress               // to be sent
 	result    json.RawMessage
-	inTx      bool // a transaction of the application settles it
+	adds      *additions // to be stored with its completion; nil: nothing
+	inTx      bool       // a transaction of the application settles it
 	isLost    bool
 	abandoned bool // its handler does not return, and the worker ends without it
 	lines     []logLine
@@ -147,12 +148,12 @@ func (r *run) ackOf(ctx context.Context, err error) *ack {
 	case err == nil && r.inTx:
 		return nil
 	case err == nil:
-		a.Outcome, a.Result = ackComplete, r.result
+		a.Outcome, a.Result, a.adds = ackComplete, r.result, r.adds
 		return a
 	case o != nil && o.what == outcomeSnooze:
 		a.Outcome, a.DelaySeconds = ackSnooze, seconds(o.delay)
 		return a
-	case errors.Is(cause, ErrShutdown):
+	case errors.Is(cause, ErrShutdown) && (o == nil || o.what != outcomeCancel):
 		a.Outcome = ackRelease
 		return a
 	}
@@ -160,6 +161,10 @@ func (r *run) ackOf(ctx context.Context, err error) *ack {
 	switch {
 	case errors.Is(cause, ErrTimeout):
 		a.Error.Type = "timeout"
+	case o != nil && o.what == outcomeCancel:
+		if a.Cancel = true; o.err == nil {
+			a.Error.Type = "cancelled"
+		}
 	case o != nil && o.what == outcomeRetry:
 		a.RetryInSeconds = seconds(o.delay)
 	case o != nil && o.what == outcomeDiscard:

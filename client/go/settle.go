@@ -61,7 +61,10 @@ func (r *run) settle(a *ack, cause error, ran time.Duration) {
 		fallthrough
 	default:
 		accepted, err := r.w.send(*a)
-		if ending.Outcome = a.Outcome; !accepted {
+		if ending.Outcome = a.Outcome; a.Cancel {
+			ending.Outcome = outcomeCancel
+		}
+		if !accepted {
 			ending.Outcome, ending.Err = "lost", errors.Join(err, cause)
 			r.w.log.Warn("weir did not accept the end of a job", "job", r.job.ID, "kind", r.job.Kind, "outcome", a.Outcome, "error", err)
 		}
@@ -86,7 +89,7 @@ func (w *Worker) letGo(r *run) {
 // which changes nothing.
 func (w *Worker) send(a ack) (accepted bool, err error) {
 	for p := (pauses{}); ; {
-		status, err := w.acks.One(w.ackCtx, a)
+		status, err := w.sendOnce(a)
 		switch {
 		case w.ackCtx.Err() != nil:
 			w.mu.Lock()
@@ -115,9 +118,28 @@ func (w *Worker) send(a ack) (accepted bool, err error) {
 	}
 }
 
+// sendOnce sends an ack with those of others. A completion that adds something goes alone: what it adds may be refused, or wait for a lock.
+func (w *Worker) sendOnce(a ack) (ackStatus, error) {
+	if a.adds == nil {
+		return w.acks.One(w.ackCtx, a)
+	}
+	err := w.client.t.completeWith(w.ackCtx, a, a.adds)
+	switch {
+	case errors.Is(err, ErrLeaseLost):
+		return ackStatus{}, nil
+	case isAway(err):
+		return ackStatus{}, err
+	}
+	return ackStatus{accepted: err == nil, err: err}, nil
+}
+
 // without is an ack in place of one whose values weir refuses: what was refused would be refused again.
 func (a ack) without(why error) (ack, bool) {
 	switch {
+	case a.adds != nil:
+		return ack{ID: a.ID, Token: a.Token, Outcome: ackFail, Error: &failure{
+			Type: "follow_up", Message: "weir refuses what the completion adds: " + why.Error(),
+		}}, true
 	case a.Outcome == ackComplete && a.Result != nil:
 		no := false
 		return ack{ID: a.ID, Token: a.Token, Outcome: ackFail, Retry: &no, Error: &failure{

@@ -165,6 +165,7 @@ type ackArrays struct {
 	texts   []*string // results or errors
 	delays  []*float64
 	retries []bool
+	cancels []bool
 }
 
 func (a *ackArrays) add(place int, k ack) error {
@@ -189,6 +190,7 @@ func (a *ackArrays) add(place int, k ack) error {
 	}
 	a.places, a.ids, a.tokens = append(a.places, place), append(a.ids, int64(k.ID)), append(a.tokens, n)
 	a.texts, a.delays, a.retries = append(a.texts, text), append(a.delays, delay), append(a.retries, k.Retry == nil || *k.Retry)
+	a.cancels = append(a.cancels, k.Cancel)
 	return nil
 }
 
@@ -199,7 +201,7 @@ func intervals(n int) string {
 
 var (
 	completeSQL = "select id from weir.complete_many($1, $2, $3::text[]::jsonb[]) id"
-	failSQL     = "select job_id from weir.fail_many($1, $2, $3::text[]::jsonb[], " + intervals(4) + ", $5)"
+	failSQL     = "select job_id from weir.fail_many($1, $2, $3::text[]::jsonb[], " + intervals(4) + ", $5, $6)"
 	snoozeSQL   = "select id from weir.snooze_many($1, $2, " + intervals(3) + ") id"
 	releaseSQL  = "select id from weir.release_many($1, $2) id"
 )
@@ -227,7 +229,7 @@ func (t *sqlTransport) ack(ctx context.Context, acks []ack) ([]ackStatus, error)
 		case ackComplete:
 			queued = b.Queue(completeSQL, a.ids, a.tokens, a.texts)
 		case ackFail:
-			queued = b.Queue(failSQL, a.ids, a.tokens, a.texts, a.delays, a.retries)
+			queued = b.Queue(failSQL, a.ids, a.tokens, a.texts, a.delays, a.retries, a.cancels)
 		case ackSnooze:
 			queued = b.Queue(snoozeSQL, a.ids, a.tokens, a.delays)
 		case ackRelease:

@@ -15,6 +15,8 @@ type transport interface {
 	// broken off: what it takes is returned, or given back.
 	claim(stop context.Context, r claimRequest) ([]*claimedJob, error)
 	ack(context.Context, []ack) ([]ackStatus, error)
+	// completeWith completes a job and stores what it adds, all or nothing. Errors: *Error; [ErrLeaseLost] where the lease is not held.
+	completeWith(context.Context, ack, *additions) error
 	// heartbeat returns the leases that are still held. Those that are missing are lost.
 	heartbeat(ctx context.Context, beats []beat, leaseSeconds int) (map[ID]beatAnswer, error)
 	appendLog(context.Context, *claimedJob, []logLine) error
@@ -83,7 +85,10 @@ type ack struct {
 	Error          *failure        `json:"error,omitempty"`
 	Retry          *bool           `json:"retry,omitempty"`
 	RetryInSeconds *float64        `json:"retry_in_seconds,omitempty"`
+	Cancel         bool            `json:"cancel,omitempty"`
 	DelaySeconds   *float64        `json:"delay_seconds,omitempty"`
+
+	adds *additions // what a completion stores with it; nil: nothing
 }
 
 // failure is why an attempt failed.

@@ -91,7 +91,7 @@ func SubmitTx(ctx context.Context, tx Tx, w *Workflow) (ID, error) {
 
 // CompleteTx completes the job in the application's transaction, which also has what the handler has done: both are there, or neither. result may be
 // nil; then it is that of [RawJob.SetResult], if that was called. Commit, and return nil: the worker does not tell weir again. If the handler returns
-// nil without a commit, the attempt fails.
+// nil without a commit, the attempt fails. What [RawJob.Enqueue] and [RawJob.AddSteps] collected is stored with it.
 //
 // Call it last: it locks the job's lease until the commit, and lines that are logged later are lost. It takes the login that claimed the job over
 // SQL, or weir's owner for a job that was claimed over REST without a key.
@@ -99,8 +99,7 @@ func SubmitTx(ctx context.Context, tx Tx, w *Workflow) (ID, error) {
 // Errors: [ErrLeaseLost] where another worker may have the job by now. The transaction is aborted then, and what was done in it is undone. Return the
 // error.
 func (j *RawJob) CompleteTx(ctx context.Context, tx Tx, result any) error {
-	n, err := token(j.run.job.Token)
-	if err != nil {
+	if _, err := token(j.run.job.Token); err != nil {
 		return err
 	}
 	if result != nil {
@@ -111,12 +110,11 @@ func (j *RawJob) CompleteTx(ctx context.Context, tx Tx, result any) error {
 	j.run.sendLines()
 	j.run.mu.Lock()
 	j.run.inTx = true
-	var text *string
-	if j.run.result != nil {
-		text = new(string(j.run.result))
-	}
+	completion, err := j.run.adds.completion(j.ID, j.run.job.Token, j.run.result)
 	j.run.mu.Unlock()
-	_, err = queryText(ctx, tx, "select weir.complete($1, $2, $3::jsonb)::text", int64(j.ID), n, text)
+	if err == nil {
+		_, err = queryText(ctx, tx, completeWithSQL, completion...)
+	}
 	if err != nil {
 		j.run.mu.Lock()
 		j.run.inTx = false

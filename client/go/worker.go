@@ -55,7 +55,7 @@ type Hooks struct {
 
 // Ending is how an attempt ended.
 type Ending struct {
-	// Outcome is complete, fail, snooze or release, or lost: weir does not accept what the worker says, because its lease is over.
+	// Outcome is complete, fail, cancel, snooze or release, or lost: weir does not accept what the worker says, because its lease is over.
 	Outcome string
 	// Err is the error of the handler, or of weir where the outcome is lost.
 	Err error

@@ -3,7 +3,9 @@
 -- Functions that take many jobs take arrays, ids and tokens, that pair up. The pairs are looked up in a hashed
 -- subquery, which the CASE keeps the planner from turning into a join.
 
-create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null) returns void
+-- Locks: with steps, as weir.add_steps; with jobs, as weir.enqueue_batch; then as weir.complete_batch.
+create or replace function weir.complete(job_id bigint, token bigint, result jsonb default null,
+  jobs jsonb default null, steps jsonb default null) returns void
 language plpgsql as $$
 #variable_conflict use_variable
 begin
@@ -15,15 +17,46 @@ begin
     token := (weir.own_tokens(array[job_id], array[token]))[1];
     perform weir.refuse_forged(result, 'result');
   end if;
+  if steps is not null then
+    perform weir.add_steps(job_id, token,
+      weir.impose_on_workflow(jsonb_build_object('steps', steps)) -> 'steps');
+  end if;
+  if jobs is not null then
+    perform from weir.enqueue_batch(weir.follow_ups(job_id, weir.impose_on_jobs(jobs)));
+  end if;
   perform from weir.complete_batch(array[job_id], array[token], case when result is not null then array[result] end) c
   where c.refusal is null;
   if not found then
     perform weir.refuse_stale(job_id);
   end if;
 end $$;
-comment on function weir.complete(bigint, bigint, jsonb) is
+comment on function weir.complete(bigint, bigint, jsonb, jsonb, jsonb) is
   'The job is done; result is any JSON of at most 1 MiB. Commits with the caller''s transaction, so effects made in '
-  'it happen exactly once. Errors: WR001, WR002, WR010, WR023.';
+  'it happen exactly once. jobs: follow-up jobs to enqueue, as for weir.enqueue_batch; their parent is the job and '
+  'their tenant is its tenant, unless they name others. steps: as for weir.add_steps. Errors: WR001, WR002, WR010, '
+  'WR023; with jobs or steps those of weir.enqueue_batch and weir.add_steps.';
+
+-- A job has a parent of its own tenant or none, so one that names another tenant has no parent by default. What is no
+-- job is left for weir.enqueue_batch to refuse.
+create or replace function weir.follow_ups(job_id bigint, jobs jsonb) returns jsonb language plpgsql stable
+  set jit = off set enable_seqscan = off as $$
+declare
+  owner text := (select j.tenant from weir.job j where j.id = follow_ups.job_id);
+begin
+  if jsonb_typeof(jobs) is distinct from 'array' then
+    return jobs;
+  end if;
+  return (select coalesce(jsonb_agg(case when jsonb_typeof(e.job) = 'object' then e.job
+      || case when e.job ->> 'tenant' is null and owner is not null then jsonb_build_object('tenant', owner)
+        else '{}' end
+      || case when e.job ->> 'parent_id' is null and (owner is null or coalesce(e.job ->> 'tenant', owner) = owner)
+        then jsonb_build_object('parent_id', follow_ups.job_id::text) else '{}' end
+      else e.job end order by e.n), '[]')
+    from jsonb_array_elements(jobs) with ordinality e(job, n));
+end $$;
+comment on function weir.follow_ups(bigint, jsonb) is
+  'Internal. Jobs that a completion enqueues: with the job as their parent and of its tenant, unless they say '
+  'otherwise.';
 
 -- In PL/pgSQL, which keeps its plan: a SQL function plans its statement at each call.
 create or replace function weir.complete_many(job_ids bigint[], tokens bigint[], results jsonb[] default null)

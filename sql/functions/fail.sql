@@ -1,8 +1,9 @@
 -- Failing: from job_lease to a retry, a dead letter or, if that was requested, to cancelled.
 
 -- The one way in which an attempt fails. For each job whose lease is held with the token: cancelled, if that was
--- asked for; dead, if it may not be retried or its attempts are used up; otherwise scheduled again, or available at
--- once where the wait is zero. Locks: the job_lease rows, in the order of their ids.
+-- asked for, or its worker asks for it now (the kind cancel_requested); dead, if it may not be retried or its attempts
+-- are used up; otherwise scheduled again, or available at once where the wait is zero. Locks: the job_lease rows, in
+-- the order of their ids.
 create or replace function weir.end_attempts(job_ids bigint[], tokens bigint[], errors jsonb[], waits interval[],
   retries boolean[], kinds weir.event_kind[])
 returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql set jit = off
@@ -34,8 +35,8 @@ begin
       kind)
   ), ended as materialized (
     select f.*, g.error, g.kind, q.dead_letter_queue_id,
-      q.encrypted and g.kind = 'failed' and weir.is_readable_error(g.error) as readable,
-      case when f.cancel_requested_at is not null then 'cancelled'::weir.job_state
+      q.encrypted and g.kind in ('failed', 'cancel_requested') and weir.is_readable_error(g.error) as readable,
+      case when f.cancel_requested_at is not null or g.kind = 'cancel_requested' then 'cancelled'::weir.job_state
         when not g.retry or f.attempt >= facts.max_attempts then 'dead'
         when coalesce(g.wait, d.delay) > interval '0' then 'retryable'
         else 'available' end as new_state,
@@ -116,7 +117,7 @@ comment on function weir.bounded_error(jsonb) is
   'encrypted of it stays whole.';
 
 create or replace function weir.fail_batch(job_ids bigint[], tokens bigint[], errors jsonb[], retry_ins interval[],
-  retries boolean[])
+  retries boolean[], cancels boolean[])
 returns table (job_id bigint, refusal text, state weir.job_state, run_at timestamptz) language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -125,7 +126,7 @@ declare
   f record;
 begin
   perform weir.refuse_uneven(job_ids, array[cardinality(tokens), cardinality(errors), cardinality(retry_ins),
-    cardinality(retries)]);
+    cardinality(retries), cardinality(cancels)]);
   perform weir.refuse_bad_delays('retry_ins', retry_ins, required => false);
   for f in
     select e.* from weir.end_attempts(job_ids, tokens,
@@ -133,7 +134,9 @@ begin
       coalesce(retry_ins, array_fill(null::interval, array[n])),
       array(select coalesce(u.retry, true) from unnest(coalesce(retries, array_fill(true, array[n]))) with
         ordinality u(retry, n) order by u.n),
-      array_fill('failed'::weir.event_kind, array[n])) e
+      case when cancels is null then array_fill('failed'::weir.event_kind, array[n])
+        else array(select case when u.cancel then 'cancel_requested' else 'failed' end::weir.event_kind
+          from unnest(cancels) with ordinality u(cancel, n) order by u.n) end) e
   loop
     accepted := accepted || f.job_id;
     job_id := f.job_id; refusal := null; state := f.state; run_at := f.run_at;
@@ -144,13 +147,13 @@ begin
       from weir.refused_acks(job_ids, accepted) r;
   end if;
 end $$;
-comment on function weir.fail_batch(bigint[], bigint[], jsonb[], interval[], boolean[]) is
+comment on function weir.fail_batch(bigint[], bigint[], jsonb[], interval[], boolean[], boolean[]) is
   'Internal. weir.fail_many with a row for each job: refusal is null where it was accepted, or else stale_token or '
   'not_found.';
 
 create or replace function weir.fail_many(job_ids bigint[], tokens bigint[], errors jsonb[],
   retry_ins interval[] default null,
-  retries boolean[] default null)
+  retries boolean[] default null, cancels boolean[] default null)
 returns table (job_id bigint, state weir.job_state, run_at timestamptz) language plpgsql as $$
 begin
   if session_user <> current_user then
@@ -158,14 +161,14 @@ begin
     perform weir.refuse_forged(e -> 'encrypted', 'errors') from unnest(errors) e where jsonb_typeof(e) = 'object';
   end if;
   return query select f.job_id, f.state, f.run_at
-    from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries) f where f.refusal is null;
+    from weir.fail_batch(job_ids, tokens, errors, retry_ins, retries, cancels) f where f.refusal is null;
 end $$;
-comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[]) is
+comment on function weir.fail_many(bigint[], bigint[], jsonb[], interval[], boolean[], boolean[]) is
   'weir.fail for many at once; returns a row for each whose token was good: its new state, and run_at if it is '
   'retryable. Errors: WR010, WR023.';
 
 create or replace function weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval default null,
-  retry boolean default true)
+  retry boolean default true, cancel boolean default false)
 returns text language plpgsql as $$
 #variable_conflict use_variable
 declare
@@ -175,13 +178,14 @@ begin
     perform weir.refuse_argument('retry_in', 'must be from 0 to 10 years');
   end if;
   select f.state into new_state from weir.fail_many(array[job_id], array[token], array[error], array[retry_in],
-    array[retry]) f;
+    array[retry], case when cancel then array[true] end) f;
   if not found then
     perform weir.refuse_stale(job_id);
   end if;
   return new_state;
 end $$;
-comment on function weir.fail(bigint, bigint, jsonb, interval, boolean) is
+comment on function weir.fail(bigint, bigint, jsonb, interval, boolean, boolean) is
   'The attempt failed; error is {message, type, stack}. The job is tried again after retry_in, or as its retry '
-  'policy says; with retry => false, or after max_attempts, it is dead. Returns its new state: retryable, available '
-  '(no wait), dead, or cancelled if that was asked for. Errors: WR001, WR002, WR010, WR023.';
+  'policy says; with retry => false, or after max_attempts, it is dead; with cancel => true it is cancelled, which '
+  'is no failure. Returns its new state: retryable, available (no wait), dead, or cancelled, also if it was '
+  'asked for while it ran. Errors: WR001, WR002, WR010, WR023.';

@@ -44,7 +44,7 @@ begin
   end if;
   return case when not exists (select from weir.job j where j.id = given::bigint
       and (j.tenant is null or j.tenant = parent_problem.tenant))
-    or session_user <> current_user and not weir.sees_job(given::bigint, '{producer}') then 'names no job' end;
+    or session_user <> current_user and not weir.sees_job(given::bigint, '{producer,worker}') then 'names no job' end;
 end $$;
 comment on function weir.parent_problem(jsonb, text) is
   'Internal. What is wrong with a JSON value that should be absent or the id of an existing job of no tenant or of '

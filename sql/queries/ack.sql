@@ -10,7 +10,7 @@ select job_id::bigint, coalesce(refusal, '')::text as refusal, coalesce(state::t
 from weir.fail_batch(sqlc.arg(job_ids)::bigint[], sqlc.arg(tokens)::bigint[], sqlc.arg(errors)::jsonb[],
   (select array_agg(case when s <> 'NaN' then make_interval(secs => s) end order by n)
    from unnest(sqlc.arg(retry_in_seconds)::float8[]) with ordinality u(s, n)),
-  sqlc.arg(retries)::boolean[]);
+  sqlc.arg(retries)::boolean[], sqlc.arg(cancels)::boolean[]);
 
 -- name: SnoozeBatch :many
 select job_id::bigint, coalesce(refusal, '')::text as refusal

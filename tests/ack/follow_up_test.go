@@ -78,3 +78,52 @@ func TestFollowUpJobsKeepTheTenant(t *testing.T) {
 		}
 	}
 }
+
+// weir.complete does the same for workers that use SQL: the jobs and steps commit with the completion, or not at all.
+func TestCompletionOverSQLEnqueuesFollowUpJobs(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	login := weirtest.Login(t, s.DB, "app", "'worker', '{q}'", "'producer', '{q,later}'")
+	const complete = "select weir.complete($1, $2, '7', jobs => $3)"
+	for tenant, want := range map[string]string{"": "next job child", "acme": "next job child acme"} {
+		weirtest.Exec(t, s.DB, "select weir.enqueue('k', queue => 'q', options => jsonb_strip_nulls(jsonb_build_object('tenant', nullif($1::text, ''))))", tenant)
+		j := weirtest.ClaimOne(t, login, "q")
+		s.DB.Unchanged("completions that are refused", func() {
+			weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token+1, `[{"kind": "next", "queue": "later"}]`), "WR001")
+			weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token, `[{"kind": "next", "queue": "later"}, {"kind": "next", "queue": "later", "priority": 11}]`), "WR010")
+			weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token, `[{"kind": "next", "queue": "elsewhere"}]`), "WR011")
+			weirtest.WantSQLState(t, weirtest.TryExec(login, "select weir.complete($1, $2, steps => '[{\"name\": \"more\", \"kind\": \"k\", \"queue\": \"q\"}]')", j.ID, j.Token), "WR054")
+		})
+		weirtest.Exec(t, login, complete, j.ID, j.Token, `[{"kind": "next", "queue": "later", "args": "next job"}]`)
+		got := weirtest.Value[string](t, s.DB, `select concat_ws(' ', n.args #>> '{}', case when n.parent_id = j.id then 'child' end, n.tenant)
+			from weir.jobs j, weir.jobs n where j.id = $1 and j.state = 'completed' and j.result = '7' and n.id > j.id and n.kind = 'next' order by n.id desc limit 1`, j.ID)
+		if got != want {
+			t.Errorf("the follow-up job of a job of the tenant %q is %q, want %q", tenant, got, want)
+		}
+	}
+	s.Enqueue(obj{"kind": "k", "queue": "q", "tenant": "acme"})
+	j := weirtest.ClaimOne(t, login, "q")
+	weirtest.Exec(t, login, complete, j.ID, j.Token, `[{"kind": "other", "queue": "later", "tenant": "globex"}]`)
+	if got := weirtest.Value[string](t, s.DB, "select concat_ws(' ', tenant, parent_id) from weir.jobs where kind = 'other'"); got != "globex" {
+		t.Errorf("a follow-up job of another tenant is of %s", got)
+	}
+}
+
+// A step that completes over SQL adds steps within what its login may enqueue.
+func TestCompletionOverSQLAddsSteps(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	login := weirtest.Login(t, s.DB, "app", "'worker', '{q}'", "'producer', '{q}'")
+	weirtest.Exec(t, login, `select weir.submit_workflow('{"name": "w", "steps": [{"name": "list", "kind": "k", "queue": "q"}]}')`)
+	j := weirtest.ClaimOne(t, login, "q")
+	const complete = "select weir.complete($1, $2, steps => $3, jobs => '[{\"kind\": \"next\", \"queue\": \"q\"}]')"
+	s.DB.Unchanged("completions that are refused", func() {
+		weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token+1, `[{"name": "more", "kind": "k", "queue": "q"}]`), "WR001")
+		weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token, `[{"name": "more", "kind": "k", "queue": "elsewhere"}]`), "WR011")
+		weirtest.WantSQLState(t, weirtest.TryExec(login, complete, j.ID, j.Token, `[{"name": "more", "kind": "k", "queue": "q", "depends_on": ["none"]}]`), "WR010")
+	})
+	weirtest.Exec(t, login, complete, j.ID, j.Token, `[{"name": "more", "kind": "k", "queue": "q", "depends_on": ["list"]}]`)
+	if got := weirtest.Values[string](t, s.DB, "select name || ' ' || state from weir.workflow_steps order by name"); len(got) != 2 || got[0] != "list completed" || got[1] != "more available" {
+		t.Errorf("the steps are %q", got)
+	}
+}

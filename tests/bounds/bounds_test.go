@@ -223,7 +223,7 @@ func TestSQLSaysWhereANewJobIsAndWhyAnAckIsRefused(t *testing.T) {
 		t.Errorf("a plain job in a queue with limits is %s, want held", plain)
 	}
 	job := ClaimOne(t, d, "default")
-	for _, call := range []string{"complete_batch($1, $2, null)", "fail_batch($1, $2, array[null, null]::jsonb[], null, null)", "snooze_batch($1, $2, null)"} {
+	for _, call := range []string{"complete_batch($1, $2, null)", "fail_batch($1, $2, array[null, null]::jsonb[], null, null, null)", "snooze_batch($1, $2, null)"} {
 		refusals := Values[string](t, d, "select refusal from weir."+call+" order by job_id", []int64{job.ID, 1 << 60}, []int64{job.Token + 1, 1})
 		if strings.Join(refusals, " ") != "stale_token not_found" {
 			t.Errorf("%s refuses with %v", call, refusals)

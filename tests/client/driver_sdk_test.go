@@ -235,6 +235,8 @@ func perform(ctx context.Context, j *weir.Job[script], snoozed *sync.Map, what s
 		return nil, false, weir.RetryIn(length, errors.New("later"))
 	case "discard":
 		return nil, false, weir.Discard(errors.New(text))
+	case "cancel":
+		return nil, false, weir.Cancel(errors.New(text))
 	case "return":
 		return value, false, nil
 	case "return arg":

@@ -1725,6 +1725,9 @@ func (e WorkflowState) Valid() bool {
 
 // Ack defines model for Ack.
 type Ack struct {
+	// Cancel With fail: true: it is cancelled, whatever its attempts. That is no failure: the error says why it was not needed.
+	Cancel *bool `json:"cancel,omitempty"`
+
 	// DelaySeconds With snooze: available again after this delay.
 	DelaySeconds *float64 `json:"delay_seconds,omitempty"`
 
@@ -4009,6 +4012,9 @@ type Facets struct {
 
 // FailRequest defines model for FailRequest.
 type FailRequest struct {
+	// Cancel true: the job is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. Defaults to false.
+	Cancel *bool `json:"cancel,omitempty"`
+
 	// Error What went wrong.
 	Error Failure `json:"error"`
 
@@ -10414,7 +10420,7 @@ type ClientInterface interface {
 
 	// FailJobWithBody Fail an attempt
 	//
-	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 	//
 	// Takes any type of body and a specified content type.
 	//
@@ -10423,7 +10429,7 @@ type ClientInterface interface {
 
 	// FailJob Fail an attempt
 	//
-	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 	//
 	// Takes a body of the `application/json` content type.
 	//
@@ -13169,7 +13175,7 @@ func (c *Client) ListDependencies(ctx context.Context, id string, params *ListDe
 
 // FailJobWithBody Fail an attempt
 //
-// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 //
 // Takes any type of body and a specified content type.
 //
@@ -13188,7 +13194,7 @@ func (c *Client) FailJobWithBody(ctx context.Context, id string, contentType str
 
 // FailJob Fail an attempt
 //
-// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 //
 // Takes a body of the `application/json` content type.
 //
@@ -27582,7 +27588,7 @@ type ClientWithResponsesInterface interface {
 
 	// FailJobWithBodyWithResponse Fail an attempt
 	//
-	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 	//
 	// Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -27591,7 +27597,7 @@ type ClientWithResponsesInterface interface {
 
 	// FailJobWithResponse Fail an attempt
 	//
-	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+	// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 	//
 	// Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 	//
@@ -38066,7 +38072,7 @@ func (c *ClientWithResponses) ListDependenciesWithResponse(ctx context.Context, 
 
 // FailJobWithBodyWithResponse Fail an attempt
 //
-// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 //
 // Takes any type of body and a specified content type, and returns a wrapper object for the known response body format(s).
 //
@@ -38081,7 +38087,7 @@ func (c *ClientWithResponses) FailJobWithBodyWithResponse(ctx context.Context, i
 
 // FailJobWithResponse Fail an attempt
 //
-// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+// Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
 //
 // Takes a body of the `application/json` content type, and returns a wrapper object for the known response body format(s).
 //

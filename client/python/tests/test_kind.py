@@ -21,6 +21,14 @@ def send(order: int, *, copy: bool = False) -> str:
 def print_it(job: weir.Job[Receipt]) -> None: ...
 
 
+@weir.job
+def bare(job: weir.Job, order: int) -> None: ...
+
+
+def test_decorator_needs_no_parentheses():
+    assert bare.name == "bare" and bare.new(1).fields() == {"kind": "bare", "args": {"order": 1}}
+
+
 def test_arguments_become_args_by_name():
     assert send.new(42, copy=True).fields() == {
         "kind": "send", "args": {"order": 42, "copy": True}, "queue": "mail", "max_attempts": 3, "timeout_seconds": 120}

@@ -62,13 +62,9 @@ class HTTP(Client):
             return answer
         return json.loads(answer.data) if answer.data else None
 
-    def events(self, *, queue: Sequence[str] = (), kind: Sequence[str] = (), event: Sequence[str] = (), job_id: Optional[int] = None,
-               after: Optional[str] = None) -> Iterator[Event]:
-        """What happens to jobs and workers, as it happens, without an end. When the connection breaks it goes on after
-        the last event that came. ``after`` is the id of an event to go on from."""
-        query = {"queue": ",".join(queue), "kind": ",".join(kind), "event": ",".join(event), "job_id": job_id}
-        return follow(lambda headers: self.call("GET", "/v1/events", query={k: v for k, v in query.items() if v},
-                                                headers=headers, wait=45.0, stream=True), after)
+    def _events(self, filter: Mapping[str, Any], after: Optional[str]) -> Iterator[Event]:
+        query = {**filter, "event": ",".join(filter["event"])} if "event" in filter else filter
+        return follow(lambda headers: self.call("GET", "/v1/events", query=query, headers=headers, wait=45.0, stream=True), after)
 
     def _enqueue(self, jobs: Sequence[Mapping[str, Any]], key: str) -> List[Tuple[int, bool]]:
         api = weir_rest.JobsApi(self.rest)
@@ -191,8 +187,10 @@ def _shut(connection: Any) -> None:
 
 
 def _ack_text(a: Ack) -> str:
-    members: Dict[str, Any] = {"id": str(a.job.id), "token": a.job._token, "outcome": "release" if a.outcome == "cancel" else a.outcome}
-    if a.outcome == "fail":
+    members: Dict[str, Any] = {"id": str(a.job.id), "token": a.job._token, "outcome": a.outcome}
+    if a.outcome == "cancel":
+        members.update(outcome="fail", cancel=True, error=a.error)
+    elif a.outcome == "fail":
         members.update(error=a.error, retry=a.retry)
         if a.delay is not None:
             members["retry_in_seconds"] = a.delay
@@ -214,17 +212,20 @@ class _HTTPLine(Line):
         return self._http.call("POST", "/v1/claims", body, wait=wait, pool=self._claims.pool)["jobs"]
 
     def ack(self, acks: Sequence[Ack]) -> List[Tuple[str, str]]:
-        for a in acks:
-            if a.outcome == "cancel":
-                try:
-                    self._http._cancel(a.job.id)
-                except WeirError as e:
-                    if e.is_passing:
-                        raise  # the others keep
-                    a.outcome, a.retry = "fail", False  # a key that may not cancel
         answer = self._http.call("POST", "/v1/acks", text='{"acks":[' + ",".join(map(_ack_text, acks)) + "]}")
         words = {"ok": "ok", "stale_token": "stale", "not_found": "stale", "invalid": "invalid"}
         return [(words[r["status"]], (r.get("error") or {}).get("message", "")) for r in answer["results"]]
+
+    def complete(self, ack: Ack) -> None:
+        members: Dict[str, Any] = {"token": ack.job._token}
+        if ack.jobs:
+            members["jobs"] = ack.jobs
+        if ack.steps:
+            members["add_steps"] = ack.steps
+        text = dumps(members)
+        if ack.result is not None:
+            text = text[:-1] + ',"result":' + ack.result + "}"
+        self._http.call("POST", f"/v1/jobs/{ack.job.id}/complete", text=text)
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
         beats = [{"id": str(j.id), "token": j._token, **({"progress": progress} if progress else {})} for j, progress in jobs]

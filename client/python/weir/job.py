@@ -9,10 +9,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Dict, Generic, List, Mapping, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Dict, Generic, List, Mapping, Optional, TypeVar
 
 from .codec import _time, clean, dumps, from_json, to_json
 from .error import JobStopped
+
+if TYPE_CHECKING:
+    from .kind import NewJob
+    from .workflow import Workflow
 
 A = TypeVar("A")
 
@@ -55,6 +59,8 @@ class Job(Generic[A]):
     _dropped: int = field(default=0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _completed_in: bool = field(default=False, repr=False)
+    _jobs: List[Mapping[str, Any]] = field(default_factory=list, repr=False)  # to be stored with its completion
+    _steps: List[Mapping[str, Any]] = field(default_factory=list, repr=False)
 
     @classmethod
     def from_claim(cls, claimed: Mapping[str, Any], store: Any) -> "Job[Any]":
@@ -109,6 +115,17 @@ class Job(Generic[A]):
     def dependency(self, step: str, hint: Any = Any) -> Any:
         """The result of a step of the workflow that this one depends on, as its hint says."""
         return from_json(hint, (self.dependencies or {})[step], f"dependencies.{step}")
+
+    def enqueue(self, job: "NewJob[Any]") -> None:
+        """Makes a follow-up job: it is stored in the transaction that completes this job, and not at all if this attempt
+        does not complete. Its parent is this job and its tenant is its tenant, unless it names others. Where the service
+        refuses it, the attempt fails with the reason."""
+        self._jobs.append(job.fields())
+
+    def add_steps(self, workflow: "Workflow") -> None:
+        """Adds the steps of ``workflow`` to the workflow that this job is a step of, as ``enqueue`` does jobs. They may
+        come after this step, each other, and any other step, by its name."""
+        self._steps.extend(workflow.definition()["steps"])
 
     def complete_in(self, connection: Any, result: Any = None) -> None:
         """Completes the job in the caller's transaction: its effects commit with the completion, or not at all.

@@ -191,9 +191,33 @@ class _Decorator:
         return kind
 
 
-def job(kind: Optional[str] = None, *, concurrency: Optional[int] = None, **options: "Unpack[JobOptions]") -> _Decorator:
-    """Makes a function a kind of job. The kind is named as the function is, unless it is said.
+@overload
+def job(kind: "Callable[[Job[A]], Awaitable[R]]") -> "Kind[[A], R]": ...
+@overload
+def job(kind: "Callable[[Job[A]], R]") -> "Kind[[A], R]": ...
+@overload
+def job(kind: "Callable[Concatenate[Job[Any], P], Awaitable[R]]") -> "Kind[P, R]": ...
+@overload
+def job(kind: "Callable[Concatenate[Job[Any], P], R]") -> "Kind[P, R]": ...
+@overload
+def job(kind: "Callable[P, Awaitable[R]]") -> "Kind[P, R]": ...
+@overload
+def job(kind: "Callable[P, R]") -> "Kind[P, R]": ...
+@overload
+def job(kind: Optional[str] = None, *, concurrency: Optional[int] = None, **options: "Unpack[JobOptions]") -> _Decorator: ...
+
+
+def job(kind: Any = None, *, concurrency: Optional[int] = None, **options: Any) -> Any:
+    """Makes a function a kind of job: ``@weir.job``, or ``@weir.job(queue="mail")``. The kind is named as the function
+    is, unless it is said.
 
     ``concurrency`` bounds how many of them run at once in one worker. The other options are those that new jobs have.
     """
-    return _Decorator(kind, options, concurrency, lambda made: None)
+    return decorate(kind, concurrency, options, lambda made: None)
+
+
+def decorate(kind: Any, concurrency: Optional[int], options: Mapping[str, Any], made: Callable[[Kind[Any, Any]], Any]) -> Any:
+    """What a decorator with these arguments is: with a function as its only one, the function's kind itself."""
+    if callable(kind):
+        return _Decorator(None, {}, None, made)(kind)
+    return _Decorator(kind, options, concurrency, made)

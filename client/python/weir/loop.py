@@ -155,7 +155,7 @@ class Loop:
             self.mailbox.put((self._take_claim, lane, claimed, error, wait > 0, time.monotonic() - began))
 
     def _claim(self, now: float) -> None:
-        if self._stopping or len(self._unsent) > MAX_UNACKED or self._reporter.state != "active":
+        if self._stopping or len(self._unsent) + self._reporter.adding > MAX_UNACKED or self._reporter.state != "active":
             return
         for lane in self._lanes:
             most, patient = lane.wanted(now)
@@ -230,6 +230,9 @@ class Loop:
 
     def _end(self, held: Held, ack: Ack) -> None:
         held.phase = "ended"
+        if ack.adds:
+            self._reporter.send_alone(ack, self._take_acks)
+            return
         if not self._unsent:
             self._unsent_since = time.monotonic()
         self._unsent.append(ack)
@@ -350,4 +353,4 @@ class Loop:
 
     def _finished(self) -> bool:
         return (self._stopping and not any(lane.claiming for lane in self._lanes) and not self._active
-                and not self._unsent and not self._reporter.acking)
+                and not self._unsent and not self._reporter.acking and not self._reporter.adding)

@@ -11,7 +11,7 @@ from typing import Any, Callable, Dict, List, Sequence, Tuple
 
 from .backoff import Backoff
 from .client import Ack, Line
-from .error import WeirError
+from .error import StaleToken, WeirError
 
 ALIVE = 10.0  # seconds between reports that the worker is alive
 
@@ -48,6 +48,8 @@ class Reporter:
     def __init__(self, line: Line, lease: int, settings: Dict[str, Any], post: Callable[[Tuple[Any, ...]], None]) -> None:
         self._line, self._lease, self._settings, self._post = line, lease, settings, post
         self._acks, self._beats, self._logs, self._signs = (_Courier(f"weir-{n}") for n in ("acks", "beats", "logs", "alive"))
+        self._adds = _Courier("weir-adds")
+        self.adding = 0  # completions under way that add something
         self._given_up = threading.Event()
         self._logs_due = self._alive_due = 0.0
         self._known = False
@@ -71,7 +73,7 @@ class Reporter:
 
     def close(self) -> None:
         self.give_up()
-        for courier in (self._acks, self._beats, self._logs, self._signs):
+        for courier in (self._acks, self._beats, self._logs, self._signs, self._adds):
             courier.close()
 
     # Acks
@@ -81,6 +83,35 @@ class Reporter:
             results = self._settle(list(acks))
             self._post((self._done, self._acks, take, results))
         self._acks.send(call)
+
+    def send_alone(self, ack: Ack, take: Callable[[Sequence[Tuple[Ack, str]]], None]) -> None:
+        """Sends a completion that adds something: it may be refused, or wait for a lock."""
+        self.adding += 1
+
+        def call() -> None:
+            self._post((self._added, take, self._settle_adding(ack)))
+        self._adds.send(call)
+
+    def _added(self, take: Callable[..., None], results: Any) -> None:
+        self.adding -= 1
+        take(results)
+
+    def _settle_adding(self, ack: Ack) -> List[Tuple[Ack, str]]:
+        wait = Backoff()
+        while not self._given_up.is_set():
+            try:
+                self._line.complete(ack)
+                return [(ack, "ok")]
+            except StaleToken:
+                return [(ack, "stale")]
+            except WeirError as e:
+                if not e.is_passing or e.code in ("queue_full", "quota_exceeded"):
+                    error = {"type": "follow_up", "message": f"the service refuses what the completion adds: {e}"[:8000]}
+                    return self._settle([Ack(ack.job, "fail", error=error)])
+                log.warning("sending the completion of job %d fails; trying again: %s", ack.job.id, e)
+                self._given_up.wait(wait.next(e.retry_after))
+        log.error("the completion of job %d could not be sent; its lease runs out", ack.job.id)
+        return [(ack, "unsent")]
 
     def _done(self, courier: _Courier, take: Callable[..., None], *results: Any) -> None:
         courier.busy = False

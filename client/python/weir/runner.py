@@ -126,7 +126,7 @@ async def perform_async(job: Job[Any], kind: Kind[Any, Any], middleware: Sequenc
 def result_ack(job: Job[Any], result: Any) -> Optional[Ack]:
     if job._completed_in:
         return None
-    return Ack(job, "complete", result=None if result is None else dumps(result))
+    return Ack(job, "complete", result=None if result is None else dumps(result), jobs=job._jobs, steps=job._steps)
 
 
 def stopped_ack(job: Job[Any]) -> Optional[Ack]:

@@ -15,9 +15,11 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, TypeVar, Union
 
+from .backoff import Backoff
 from .client import Ack, Client, Line
 from .codec import dumps
 from .error import Seconds, StaleToken, Unavailable, WeirError
+from .event import Event
 from .kind import NewJob
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK = 1.0  # seconds between looks for jobs that no notification told of
+EVENTS = 0.25  # seconds between looks for events
 PARK = 30  # seconds that a waiting process is known as one
 
 # What an SQLSTATE means over REST: docs/sql.md.
@@ -124,7 +127,15 @@ def complete(connection: Any, job: Any, result: Any = None) -> None:
     if not token.isdigit():
         raise WeirError("the job was claimed over HTTP with a key, which seals its token: complete it by returning, or claim over SQL", "sealed_token")
     text = None if result is None else dumps(result)
-    return _in(connection, "select weir.complete(%s::bigint, %s::bigint, %s::jsonb)::text", [job.id, int(token), text], lambda rows: None)
+    return _in(connection, _COMPLETE, _completion(job, text), lambda rows: None)
+
+
+_COMPLETE = "select weir.complete(%s::bigint, %s::bigint, %s::jsonb, jobs => %s::jsonb, steps => %s::jsonb)::text"
+
+
+def _completion(job: Any, result: Optional[str]) -> List[Any]:
+    added = [dumps(some) if some else None for some in (job._jobs, job._steps)]
+    return [job.id, int(job._token), result, *added]
 
 
 def _rows(raw: Any, sql: str, args: Sequence[Any]) -> List[Dict[str, Any]]:
@@ -254,6 +265,24 @@ class SQL(Client):
     def _delete_schedule(self, name: str) -> None:
         self.rows("select weir.delete_schedule(%s)", [name])
 
+    def _events(self, filter: Mapping[str, Any], after: Optional[str]) -> Iterator[Event]:
+        text = dumps({**{k: v for k, v in filter.items() if k != "event"}, **({"events": filter["event"]} if "event" in filter else {})})
+        wait = Backoff()
+        while True:
+            try:
+                page = self.rows("select weir.events_after(%s, %s::jsonb) as page", [after, text])[0]["page"]
+            except WeirError as e:
+                if not e.is_passing:
+                    raise
+                time.sleep(wait.next(e.retry_after))
+                continue
+            wait.reset()
+            for data in page["events"]:
+                yield Event(data.pop("position"), data["event"], data)
+            after = page["position"]
+            if not page["more"]:
+                time.sleep(EVENTS)
+
     def open_line(self, worker: str) -> Line:
         return _SQLLine(self, worker)
 
@@ -332,21 +361,15 @@ class _SQLLine(Line):
         """All in one transaction: one commit for the group."""
         accepted: Set[int] = set()
         with raw.transaction():
-            for a in acks:
-                if a.outcome == "cancel":
-                    try:
-                        with raw.transaction():
-                            raw.execute("select weir.cancel(%s::bigint)", [a.job.id])
-                    except Exception as e:
-                        if not _is_driver_error(e) or error_of(e).is_passing:
-                            raise
-                        a.outcome, a.retry = "fail", False  # a login that may not cancel
             for outcome, sql, extra in _ACKS:
                 group = [a for a in acks if a.outcome in outcome]
                 if group:
                     ids, tokens = [a.job.id for a in group], [int(a.job._token) for a in group]
                     accepted.update(r[0] for r in raw.execute(sql, [ids, tokens, *extra(group)]).fetchall())
         return accepted
+
+    def complete(self, ack: Ack) -> None:
+        self._reports.rows(_COMPLETE, _completion(ack.job, ack.result))
 
     def beat(self, jobs: Sequence[Tuple[Any, Optional[Mapping[str, Any]]]], lease: int) -> Dict[int, bool]:
         progress = [dumps(p) if p else None for _, p in jobs]
@@ -389,8 +412,8 @@ def _intervals(group: List[Ack]) -> List[Optional[str]]:
 # How acks of an outcome are made, and what goes with ids and tokens.
 _ACKS: Sequence[Tuple[Tuple[str, ...], str, Callable[[List[Ack]], List[Any]]]] = (
     (("complete",), "select weir.complete_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[])", lambda group: [[a.result for a in group]]),
-    (("fail",), "select job_id from weir.fail_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[], %s::text[]::interval[], %s::bool[])",
-     lambda group: [[dumps(a.error) for a in group], _intervals(group), [a.retry for a in group]]),
+    (("fail", "cancel"), "select job_id from weir.fail_many(%s::bigint[], %s::bigint[], %s::text[]::jsonb[], %s::text[]::interval[], %s::bool[], %s::bool[])",
+     lambda group: [[dumps(a.error) for a in group], _intervals(group), [a.retry for a in group], [a.outcome == "cancel" for a in group]]),
     (("snooze",), "select weir.snooze_many(%s::bigint[], %s::bigint[], %s::text[]::interval[])", lambda group: [_intervals(group)]),
-    (("release", "cancel"), "select weir.release_many(%s::bigint[], %s::bigint[])", lambda group: []),
+    (("release",), "select weir.release_many(%s::bigint[], %s::bigint[])", lambda group: []),
 )

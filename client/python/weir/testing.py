@@ -122,7 +122,9 @@ def work(client: Client, kinds: Iterable[Union[Kind[Any, Any], types.ModuleType]
             job: Job[Any] = Job.from_claim(claimed[0], line)
             ack = _perform(job, worker.kinds.get(job.kind))
             job._flush()
-            if ack is not None:
+            if ack is not None and ack.adds:
+                line.complete(ack)
+            elif ack is not None:
                 line.ack([ack])
             worked.append((job, ack.outcome if ack else "complete"))
             if raises and ack is not None and ack.outcome == "fail":

@@ -9,12 +9,12 @@ import socket
 import threading
 import types
 import uuid
-from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Sequence, Union, overload
 
 from .client import Client
 from .error import Seconds, seconds
 from .job import Job
-from .kind import Kind, _Decorator
+from .kind import Kind, _Decorator, decorate
 from .loop import Lane, Loop
 from .middleware import log_jobs
 from .runner import Middleware, Runner
@@ -62,9 +62,14 @@ class Worker:
             raise ValueError(f"two handlers for jobs of kind {kind.name}")
         self.kinds[kind.name] = kind
 
-    def handler(self, kind: Optional[str] = None, *, concurrency: Optional[int] = None, **options: Any) -> _Decorator:
+    @overload
+    def handler(self, kind: Callable[..., Any]) -> "Kind[..., Any]": ...
+    @overload
+    def handler(self, kind: Optional[str] = None, *, concurrency: Optional[int] = None, **options: Any) -> _Decorator: ...
+
+    def handler(self, kind: Any = None, *, concurrency: Optional[int] = None, **options: Any) -> Any:
         """As ``weir.job``, and adds the kind to this worker."""
-        return _Decorator(kind, options, concurrency, self.add)
+        return decorate(kind, concurrency, options, self.add)
 
     def lanes(self) -> List[Lane]:
         queues = self._queues if self._queues is not None else sorted({k.options.get("queue", "default") for k in self.kinds.values()})

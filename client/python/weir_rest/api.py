@@ -1870,7 +1870,7 @@ class WorkApi:
     def fail_job(self, id: str, fail_request: FailRequest) -> AckResult:
         """Fail an attempt.
 
-        Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+        Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
         """
         return self.client.call(
             "POST", "/v1/jobs/{id}/fail", "AckResult",

@@ -78,7 +78,7 @@ WorkerState = Literal["active", "paused", "draining", "lost"]
 WorkflowFailureType = Literal["step", "deadline", "cancelled"]
 WorkflowState = Literal["running", "stopping", "compensating", "completed", "failed", "cancelled"]
 
-@body(delay_seconds=("delay_seconds", "float"), error=("error", "Failure"), id=("id", "str"), outcome=("outcome", "AckOutcome"), result=("result", "object"), retry=("retry", "bool"), retry_in_seconds=("retry_in_seconds", "float"), token=("token", "str"))
+@body(cancel=("cancel", "bool"), delay_seconds=("delay_seconds", "float"), error=("error", "Failure"), id=("id", "str"), outcome=("outcome", "AckOutcome"), result=("result", "object"), retry=("retry", "bool"), retry_in_seconds=("retry_in_seconds", "float"), token=("token", "str"))
 @dataclass
 class Ack:
     """Ack of the REST API."""
@@ -86,6 +86,7 @@ class Ack:
     id: str  # The job.
     outcome: AckOutcome  # How the attempt ended.
     token: str  # The token that came with it.
+    cancel: Optional[bool] = None  # With fail: true: it is cancelled, whatever its attempts. That is no failure: the error says why it was not needed.
     delay_seconds: Optional[float] = None  # With snooze: available again after this delay.
     error: Optional[Failure] = None  # With fail: what went wrong.
     result: Union[object, None, Unset] = UNSET  # With complete: any JSON.
@@ -1135,13 +1136,14 @@ class Facets:
     encrypted_not_searched: Optional[bool] = None  # Present with q, error and args if queues that it could be in are encrypted: their args and the texts of their errors were not searched.
     searched_back_to: Optional[datetime] = None  # If counting stopped at its limit: jobs that have not ended, or were enqueued at this time or later, are counted; others are not.
 
-@body(error=("error", "Failure"), retry=("retry", "bool"), retry_in_seconds=("retry_in_seconds", "float"), token=("token", "str"))
+@body(cancel=("cancel", "bool"), error=("error", "Failure"), retry=("retry", "bool"), retry_in_seconds=("retry_in_seconds", "float"), token=("token", "str"))
 @dataclass
 class FailRequest:
     """FailRequest of the REST API."""
 
     error: Failure  # What went wrong.
     token: str  # The token from the claim.
+    cancel: Optional[bool] = None  # true: the job is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. Defaults to false.
     retry: Optional[bool] = None  # false makes the job dead, whatever its attempts. Defaults to true.
     retry_in_seconds: Optional[float] = None  # The delay before the next attempt, in place of the retry policy.
 

@@ -1,9 +1,9 @@
 // Acks: one request at a time, and in it all that have gathered since the last.
 
 import { Backoff, pause } from './backoff.js'
-import type { Held } from './held.js'
+import type { Additions, Held } from './held.js'
 import { type Ending, failed } from './outcome.js'
-import { isPassing, isUnfit, Problem } from './problem.js'
+import { isPassing, isStale, isUnfit, Problem } from './problem.js'
 import type { Working } from './transport.js'
 import type { Ack } from './wire.js'
 
@@ -29,19 +29,21 @@ export class Acker {
   #waiting: Held[] = []
   #timer: NodeJS.Timeout | undefined
   #sending = false
+  #alone = 0
   readonly #givenUp = new AbortController()
 
   constructor(
-    private readonly to: Pick<Working, 'ack' | 'cancel'>,
+    private readonly to: Pick<Working, 'ack' | 'complete'>,
     private readonly handling: Handling,
   ) {}
 
   /** How many jobs wait for their ack. */
   get pending(): number {
-    return this.#waiting.length
+    return this.#waiting.length + this.#alone
   }
 
   add(held: Held): void {
+    if (held.additions && held.ending?.outcome === 'complete') return void this.#complete(held, held.additions)
     this.#waiting.push(held)
     if (this.#sending || this.#timer) return
     this.#timer = setTimeout(() => void this.#flush(), this.handling.busy() ? gatherFor : 0)
@@ -66,7 +68,6 @@ export class Acker {
 
   /** send sends acks until they are answered. Those that were taken but whose answer was lost are stale the second time. */
   async #send(batch: readonly Held[]): Promise<void> {
-    for (const held of batch) if (held.ending?.outcome === 'cancel') await this.#cancel(held)
     for (const backoff = new Backoff(); ; ) {
       try {
         const results = await this.to.ack(batch.map(ackOf))
@@ -106,23 +107,40 @@ export class Acker {
     await this.#send([held])
   }
 
-  /** cancel asks for the end of a job, so that releasing it makes it cancelled. */
-  async #cancel(held: Held): Promise<void> {
+  /** complete completes a job with what it adds. That goes alone: it may be refused, or wait for a lock. */
+  async #complete(held: Held, additions: Additions): Promise<void> {
+    this.#alone++
     for (const backoff = new Backoff(); ; ) {
       try {
-        await this.to.cancel(held.job.id, {})
-        held.ending = { outcome: 'release' }
-        return
+        await this.to.complete(ackOf(held), additions)
+        this.handling.fine()
+        this.handling.done(held, 'ok')
+        break
       } catch (error) {
-        if (isPassing(error) && (await pause(backoff.next(error), this.#givenUp.signal))) continue
-        const forbidden = error instanceof Problem && error.status === 403
-        held.ending = forbidden ? { ...held.ending, outcome: 'fail' } : { outcome: 'release' }
-        return
+        if (isStale(error)) {
+          this.handling.done(held, 'lost')
+          break
+        }
+        const full = error instanceof Problem && ['queue_full', 'quota_exceeded'].includes(error.code)
+        if (full || !isPassing(error)) {
+          const why = error instanceof Error ? error.message : String(error)
+          held.error = error
+          held.ending = { outcome: 'fail', error: { message: `weir refuses what the completion adds: ${why}`.slice(0, 8_000), type: 'follow_up' } }
+          await this.#send([held])
+          break
+        }
+        this.handling.trouble(error)
+        if (!(await pause(backoff.next(error), this.#givenUp.signal))) {
+          this.handling.done(held, 'unsent')
+          break
+        }
       }
     }
+    this.#alone--
   }
 }
 
-function ackOf({ job, ending }: Held): Ack {
-  return { ...(ending as Omit<Ack, 'id' | 'token'>), id: job.id, token: job.token }
+function ackOf({ job: { id, token }, ending }: Held): Ack {
+  const { outcome, ...rest } = ending!
+  return outcome === 'cancel' ? { ...rest, outcome: 'fail', cancel: true, id, token } : { ...rest, outcome, id, token }
 }

@@ -2,11 +2,12 @@
 
 import type { Held, StopReason } from './held.js'
 import { Invalid, validate } from './schema.js'
-import type { Args, JobType, Needs, ResultIn } from './job.js'
+import { type Args, type ArgsIn, type JobType, type Needs, newJob, type ResultIn } from './job.js'
 import type { Fields, JobLog } from './log.js'
 import { discard, failed, type Outcome } from './outcome.js'
 import { completeTx, type Tx } from './tx.js'
-import type { ClaimedJob } from './wire.js'
+import type { ClaimedJob, JobOptions } from './wire.js'
+import type { WorkflowPlan } from './workflow.js'
 
 /** RunningJob is the job that a handler runs. */
 export interface RunningJob<T extends JobType = JobType> extends Omit<ClaimedJob, 'args' | 'dependencies'> {
@@ -18,6 +19,17 @@ export interface RunningJob<T extends JobType = JobType> extends Omit<ClaimedJob
    * not at all. It throws a Problem with the code `stale_token` if another worker has the job. Return what it returns.
    */
   completeTx(tx: Tx, result: ResultIn<T>): Promise<Completed>
+  /**
+   * Makes a follow-up job: it is stored in the transaction that completes this job, and not at all if this attempt does not
+   * complete. Its parent is this job and its tenant is its tenant, unless it names others. Where weir refuses it, the attempt
+   * fails with the reason.
+   */
+  enqueue<F extends JobType>(type: F, args: ArgsIn<F>, options?: JobOptions): Promise<void>
+  /**
+   * Adds the steps of a plan to the workflow that this job is a step of, as `enqueue` does jobs. They may come after this
+   * step, each other, and any other step: `existing` names one.
+   */
+  addSteps(plan: WorkflowPlan): Promise<void>
 }
 
 export interface Context {
@@ -74,10 +86,13 @@ export class Handling {
       dependencies: await this.#valid(() => dependenciesOf(type, held.job)),
       completeTx: async (tx, result) => {
         await validate(type.result, result, `result of job ${id}`)
+        const additions = await held.gather()
         held.completedApart = true
-        await completeTx(tx, held.job, result)
+        await completeTx(tx, held.job, result, additions)
         return new Completed()
       },
+      enqueue: (type, args, options) => held.add(newJob(type, args, options).then((job) => ({ jobs: [job] }))),
+      addSteps: (plan) => held.add(plan.definition().then(({ steps }) => ({ steps }))),
     }
     const call = (n: number): Promise<unknown> => {
       const around = middleware[n]

@@ -2,7 +2,7 @@
 
 import type { JobLog } from './log.js'
 import type { Ending } from './outcome.js'
-import type { ClaimedJob, Progress } from './wire.js'
+import type { ClaimedJob, NewJob, NewStep, Progress } from './wire.js'
 
 /** Why the signal of a handler is aborted. */
 export type StopReason = 'cancelled' | 'lease lost' | 'timeout' | 'shutdown'
@@ -15,12 +15,21 @@ export class Stopped extends Error {
   }
 }
 
+/** What a handler collects to be stored with the completion of its job. */
+export interface Additions {
+  jobs: NewJob[]
+  steps: NewStep[]
+}
+
 export class Held {
   phase: 'waiting' | 'running' | 'ended' = 'waiting'
   stopped: StopReason | undefined
   /** The handler completed it in a transaction of its own, which may have committed: nothing more is said of it then. */
   completedApart = false
   ending: Ending | undefined
+  readonly #adding: Promise<Partial<Additions>>[] = []
+  /** What a completion stores with it, if there is something. */
+  additions: Additions | undefined
   error: unknown
   /** How much of a request its ack takes. */
   size = 100
@@ -41,6 +50,22 @@ export class Held {
     // weir counts from the claim and takes the job back at that time, so the worker is a little early.
     const timeout = job.timeout_seconds * 1000
     this.deadline = claimedAt + timeout - Math.min(timeout / 10, 500)
+  }
+
+  /** add collects something that is made meanwhile. gather throws the error of one that was not made. */
+  add(made: Promise<Partial<Additions>>): Promise<void> {
+    this.#adding.push(made)
+    const added = made.then(() => undefined)
+    added.catch(() => undefined)
+    return added
+  }
+
+  /** gather waits for all that was added. */
+  async gather(): Promise<Additions | undefined> {
+    if (this.#adding.length === 0) return undefined
+    const all = await Promise.all(this.#adding)
+    this.additions = { jobs: all.flatMap((some) => some.jobs ?? []), steps: all.flatMap((some) => some.steps ?? []) }
+    return this.additions
   }
 
   get signal(): AbortSignal {

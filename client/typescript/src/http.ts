@@ -5,6 +5,7 @@ import { randomUUID } from 'node:crypto'
 import createClient, { type Client } from 'openapi-fetch'
 
 import { Backoff, pause } from './backoff.js'
+import type { Additions } from './held.js'
 import { isPassing, isUndone, Problem } from './problem.js'
 import type { components, paths } from './rest.js'
 import type {
@@ -118,6 +119,11 @@ export class Http implements Transport {
 
   async ack(acks: readonly Ack[]): Promise<AckResult[]> {
     return (await this.#once((signal) => this.rest.POST('/v1/acks', { body: { acks: [...acks] }, signal }))).results
+  }
+
+  async complete({ id, token, result }: Ack, { jobs, steps }: Additions): Promise<void> {
+    const body = { token, result, ...(jobs.length > 0 && { jobs }), ...(steps.length > 0 && { add_steps: steps }) }
+    await this.#once((signal) => this.rest.POST('/v1/jobs/{id}/complete', { params: { path: { id } }, body, signal }))
   }
 
   async heartbeat(beats: readonly Beat[], leaseSeconds: number): Promise<BeatResult[]> {

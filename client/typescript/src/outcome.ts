@@ -2,7 +2,7 @@
 
 import type { Ack, Failure } from './wire.js'
 
-/** What is said of a job at its end, without its id and token. `cancel` is this package's own: it cancels, then releases. */
+/** What is said of a job at its end, without its id and token. `cancel` is a fail that cancels. */
 export type Ending = Omit<Ack, 'id' | 'token' | 'outcome'> & { outcome: Ack['outcome'] | 'cancel' }
 
 /** Outcome is what a handler returns or throws, as it likes, to end its job in another way. */
@@ -28,9 +28,9 @@ export function discard(reason: unknown): Outcome {
   return new Outcome(failed(reason, false))
 }
 
-/** cancel ends the job as cancelled. With a key that may not cancel jobs it is discarded, with the type `cancelled`. */
+/** cancel ends the job as cancelled, because it is not needed: that is no failure and no dead letter. */
 export function cancel(reason: unknown = 'cancelled by its handler'): Outcome {
-  return new Outcome({ outcome: 'cancel', error: { ...failureOf(reason), type: 'cancelled' }, retry: false })
+  return new Outcome({ outcome: 'cancel', error: { ...failureOf(reason), type: 'cancelled' } })
 }
 
 export function failed(error: unknown, retry?: boolean): Ending {

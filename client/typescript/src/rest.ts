@@ -1031,7 +1031,7 @@ export interface paths {
         put?: never;
         /**
          * Fail an attempt
-         * @description Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+         * @description Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
          */
         post: operations["failJob"];
         delete?: never;
@@ -2752,6 +2752,8 @@ export interface webhooks {
 export interface components {
     schemas: {
         Ack: {
+            /** @description With fail: true: it is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. */
+            cancel?: boolean;
             /**
              * Format: double
              * @description With snooze: available again after this delay.
@@ -5061,6 +5063,8 @@ export interface components {
             searched_back_to?: string;
         };
         FailRequest: {
+            /** @description true: the job is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. Defaults to false. */
+            cancel?: boolean;
             /** @description What went wrong. */
             error: components["schemas"]["Failure"];
             /** @description false makes the job dead, whatever its attempts. Defaults to true. */

@@ -2,12 +2,13 @@
 
 import { setTimeout as delay } from 'node:timers/promises'
 
+import type { Additions } from './held.js'
 import { SqlClaims } from './sqlclaims.js'
 import { problemOfSql } from './sqlstate.js'
 import type { Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport } from './transport.js'
-import { bareToken, enqueueJobs, run, type Tx } from './tx.js'
+import { bareToken, completeTx, enqueueJobs, run, type Tx } from './tx.js'
 import { Problem } from './problem.js'
-import type { Ack, AckResult, Job, LogLine, NewJob, NewWorkflow, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings } from './wire.js'
+import type { Ack, AckResult, Event, Job, LogLine, NewJob, NewWorkflow, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings } from './wire.js'
 
 /** What this needs of a connection: a client of `pg` has it. */
 export interface SqlClient extends Tx {
@@ -19,6 +20,13 @@ export interface SqlClient extends Tx {
 export interface SqlPool extends Tx {
   connect(): Promise<SqlClient>
   on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** An answer of weir.events_after. */
+export interface EventPage {
+  events: (Event & { position: string })[]
+  position: string
+  more: boolean
 }
 
 /** How often a wait for the end of a job looks, in milliseconds: at first, and at last. */
@@ -107,6 +115,10 @@ export class Sql implements Transport {
     return acks.map((ack) => ({ id: ack.id, status: accepted.has(ack) ? 'ok' : 'stale_token' }))
   }
 
+  complete(ack: Ack, additions: Additions): Promise<void> {
+    return completeTx(this.pool, ack, ack.result, additions)
+  }
+
   async heartbeat(beats: readonly Beat[], leaseSeconds: number): Promise<BeatResult[]> {
     const text = `select job_id::text as id, cancel_requested as cancelled
       from weir.heartbeat($1::bigint[], $2::bigint[], $3::int, $4::text[]::jsonb[])`
@@ -134,6 +146,12 @@ export class Sql implements Transport {
     await run(this.pool, 'select weir.remove_worker($1)', [worker])
   }
 
+  /** events reads what happened after a position. `events` of this package does it again and again. */
+  async events(after: string | undefined, filter: Record<string, unknown>): Promise<EventPage> {
+    const values = [after ?? null, JSON.stringify(filter)]
+    return (await run(this.pool, 'select weir.events_after($1, $2::jsonb) as page', values))[0]!['page'] as EventPage
+  }
+
   /** close gives the connection that claims back. Stop workers first. */
   async close(): Promise<void> {
     await this.#claims.close().catch((error: unknown) => {
@@ -152,8 +170,8 @@ const endings: Record<Ack['outcome'], { text: string; values: ((ack: Ack) => unk
     values: [(ack) => (ack.result === undefined ? null : JSON.stringify(ack.result))],
   },
   fail: {
-    text: `select job_id::text as id from weir.fail_many(${arrays}, $3::text[]::jsonb[], ${intervals(4)}, $5::boolean[])`,
-    values: [(ack) => JSON.stringify(ack.error), (ack) => ack.retry_in_seconds ?? null, (ack) => ack.retry ?? true],
+    text: `select job_id::text as id from weir.fail_many(${arrays}, $3::text[]::jsonb[], ${intervals(4)}, $5::boolean[], $6::boolean[])`,
+    values: [(ack) => JSON.stringify(ack.error), (ack) => ack.retry_in_seconds ?? null, (ack) => ack.retry ?? true, (ack) => ack.cancel ?? false],
   },
   snooze: {
     text: `select id::text as id from weir.snooze_many(${arrays}, ${intervals(3)}) id`,

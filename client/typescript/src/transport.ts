@@ -1,5 +1,6 @@
 // What a client and a worker need of weir. Two implement it: http.ts over REST and sql.ts over PostgreSQL.
 
+import type { Additions } from './held.js'
 import type {
   Ack, AckResult, ClaimedJob, Job, LogLine, NewJob, NewWorkflow, Progress, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings,
 } from './wire.js'
@@ -61,6 +62,8 @@ export interface Working {
   claim(request: ClaimRequest, signal: AbortSignal): Promise<Claimed>
   /** Returns a result for each ack, in order. */
   ack(acks: readonly Ack[]): Promise<AckResult[]>
+  /** Completes a job and stores what it adds, all or nothing. */
+  complete(ack: Ack, additions: Additions): Promise<void>
   /** Returns an answer for each beat, in order. */
   heartbeat(beats: readonly Beat[], leaseSeconds: number): Promise<BeatResult[]>
   /** Adds to the log of a job, and returns how many lines it did not take. */
@@ -68,7 +71,6 @@ export interface Working {
   register(worker: string, settings: WorkerSettings): Promise<void>
   beat(worker: string, load: number): Promise<WorkerBeat>
   unregister(worker: string): Promise<void>
-  cancel(id: string, options: CallOptions): Promise<void>
 }
 
 export interface Transport extends Producing, Working {

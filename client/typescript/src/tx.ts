@@ -2,6 +2,7 @@
 
 import { type ArgsIn, type JobType, newJob } from './job.js'
 import { problemOfSql } from './sqlstate.js'
+import type { Additions } from './held.js'
 import type { ClaimedJob, JobOptions, NewJob } from './wire.js'
 
 /** Tx runs a statement in a transaction: a client of `pg` is one, and `drizzleTx` makes one of drizzle's. */
@@ -30,9 +31,16 @@ export async function enqueueTx<T extends JobType>(tx: Tx, type: T, args: ArgsIn
 }
 
 /** completeTx completes a claimed job in a transaction of yours. It throws a Problem, `stale_token`, if the lease is not held. */
-export async function completeTx(tx: Tx, job: Pick<ClaimedJob, 'id' | 'token'>, result?: unknown): Promise<void> {
+export async function completeTx(
+  tx: Tx,
+  job: Pick<ClaimedJob, 'id' | 'token'>,
+  result?: unknown,
+  { jobs = [], steps = [] }: Partial<Additions> = {},
+): Promise<void> {
+  const added = [jobs, steps].map((list) => (list.length > 0 ? JSON.stringify(list) : null))
   const json = result === undefined ? null : JSON.stringify(result)
-  await run(tx, 'select weir.complete($1::bigint, $2::bigint, $3::jsonb)', [job.id, bareToken(job.token), json])
+  const text = 'select weir.complete($1::bigint, $2::bigint, $3::jsonb, jobs => $4::jsonb, steps => $5::jsonb)'
+  await run(tx, text, [job.id, bareToken(job.token), json, ...added])
 }
 
 /** bareToken is a token as SQL has it: one that a key claimed has a seal behind it. */

@@ -32,8 +32,8 @@ const tickEvery = 100
 const endings = ['SIGTERM', 'SIGINT'] as const
 
 export interface WorkerOptions {
-  /** The queues to work: names that share `concurrency`, or an object with the slots that each has for itself. */
-  queues: readonly string[] | Readonly<Record<string, number>>
+  /** The queues to work: names that share `concurrency`, or an object with the slots that each has for itself. Defaults to `default`. */
+  queues?: readonly string[] | Readonly<Record<string, number>>
   /** How many jobs of `queues` run at once, where that is a list. Defaults to 10. */
   concurrency?: number
   /** The worker's name, one for each process. Defaults to one made of the host, the process and a random part. */
@@ -79,10 +79,10 @@ export class Worker extends EventEmitter<WorkerEvents> {
 
   constructor(
     private readonly to: Working,
-    options: WorkerOptions,
+    options: WorkerOptions = {},
   ) {
     super()
-    const { queues, concurrency = 10, name, leaseSeconds = 30, graceSeconds = 30, version, labels } = options
+    const { queues = ['default'], concurrency = 10, name, leaseSeconds = 30, graceSeconds = 30, version, labels } = options
     this.name = name ?? `${hostname()}-${process.pid}-${randomBytes(3).toString('hex')}`
     this.#options = { leaseSeconds, graceSeconds }
     const shares = Array.isArray(queues) ? [{ queues, slots: concurrency }] : lanesOf(queues as Record<string, number>)
@@ -283,6 +283,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
       const returned = await handling.handle(held, context, this.#middleware)
       if (returned instanceof Outcome) return returned.ending
       if (held.completedApart) return { outcome: 'complete' }
+      await held.gather()
       const { ending, size } = await handling.checked(returned)
       held.size += size
       return ending

@@ -64,6 +64,11 @@ export class WorkflowPlan {
   }
 }
 
+/** existing stands for a step that a workflow has already, so that steps that are added to it can come after it. */
+export function existing<const Name extends string, T extends JobType>(name: Name, type: T): Step<Name, T> {
+  return { name, type }
+}
+
 /** workflow begins a plan. */
 export function workflow(name: string, fields: Omit<NewWorkflow, 'name' | 'steps'> = {}): WorkflowPlan {
   return new WorkflowPlan({ ...fields, name })

@@ -20,11 +20,7 @@ func TestJavaClientConforms(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jackson, javac := where(t, root, "jackson"), where(t, root, "javac")
-	var jars []string
-	for _, name := range []string{"core", "annotations", "databind"} {
-		jars = append(jars, filepath.Join(filepath.Dir(jackson), "jackson-"+name+".jar"))
-	}
+	jars, javac := jackson(t, root), where(t, root, "javac")
 	var sources []string
 	for _, pattern := range []string{"*.java", "api/*.java", "model/*.java"} {
 		found, err := filepath.Glob(filepath.Join(root, "client/java/src/main/java/io/github/weirhq/weir", pattern))
@@ -70,6 +66,16 @@ func TestJDBCTransaction(t *testing.T) {
 	if len(jobs) != 1 || jobs[0].Kind != "kept" || jobs[0].State != "completed" {
 		t.Errorf("the jobs are %+v", jobs)
 	}
+}
+
+// jackson returns Jackson's jars.
+func jackson(t *testing.T, root string) (jars []string) {
+	t.Helper()
+	folder := filepath.Dir(where(t, root, "jackson"))
+	for _, name := range []string{"core", "annotations", "databind"} {
+		jars = append(jars, filepath.Join(folder, "jackson-"+name+".jar"))
+	}
+	return jars
 }
 
 // where finds a program that the test needs.

@@ -48,7 +48,7 @@ func root(t *testing.T) string {
 	return path
 }
 
-// python is a Python that has what the tests need.
+// python returns a Python that has what the tests need.
 func python(t *testing.T) string {
 	t.Helper()
 	found, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts", "setup"), "--where", "python").Output()

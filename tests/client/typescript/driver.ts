@@ -72,7 +72,7 @@ function produce(to: Http | Sql): (request: any) => Promise<Answer> {
         return { answer: await client.unschedule(request.name) }
       case 'watch':
         void (async () => {
-          for await (const event of events(to as Http, { queue: request.queue })) seen.push([event.job_id!, event.event])
+          for await (const event of events(to, { queue: request.queue })) seen.push([event.job_id!, event.event])
         })()
         return { answer: null }
       case 'seen':

@@ -54,7 +54,7 @@ public final class WorkApi {
   /**
    * Fail an attempt.
    *
-   * <p>Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. The answer has the new state.
+   * <p>Retries the job later, as its retry policy or `retry_in_seconds` says. After `max_attempts`, or with `retry` false, the job is dead. With `cancel` it is cancelled. The answer has the new state.
    */
   public AckResult failJob(String id, FailRequest failRequest) {
     Call call = new Call("POST", "/v1/jobs/{id}/fail")

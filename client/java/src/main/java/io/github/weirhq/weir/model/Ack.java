@@ -9,6 +9,10 @@ import java.util.Map;
 
 /** Ack of the REST API. */
 public class Ack extends Body {
+  /** With fail: true: it is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. */
+  @JsonProperty("cancel")
+  public Boolean cancel;
+
   /** With snooze: available again after this delay. */
   @JsonProperty("delay_seconds")
   public Double delaySeconds;
@@ -40,6 +44,11 @@ public class Ack extends Body {
   /** The token that came with it. */
   @JsonProperty("token")
   public String token;
+
+  public Ack cancel(Boolean cancel) {
+    this.cancel = cancel;
+    return this;
+  }
 
   public Ack delaySeconds(Double delaySeconds) {
     this.delaySeconds = delaySeconds;

@@ -9,6 +9,10 @@ import java.util.Map;
 
 /** FailRequest of the REST API. */
 public class FailRequest extends Body {
+  /** true: the job is cancelled, whatever its attempts. That is no failure: the error says why it was not needed. Defaults to false. */
+  @JsonProperty("cancel")
+  public Boolean cancel;
+
   /** What went wrong. */
   @JsonProperty("error")
   public Failure error;
@@ -24,6 +28,11 @@ public class FailRequest extends Body {
   /** The token from the claim. */
   @JsonProperty("token")
   public String token;
+
+  public FailRequest cancel(Boolean cancel) {
+    this.cancel = cancel;
+    return this;
+  }
 
   public FailRequest error(Failure error) {
     this.error = error;
