@@ -167,7 +167,7 @@ from (
     sum(r.completed) as completed, sum(r.completed_later) as completed_later, sum(r.dead) as dead,
     sum(r.cancelled) as cancelled, sum(r.failed) as failed, sum(r.timed_out) as timed_out, sum(r.lost) as lost,
     sum(r.snoozed) as snoozed, sum(r.released) as released, sum(r.rerun) as rerun, sum(r.run_seconds) as run_seconds
-  from weir.stats_rows($2::timestamptz, $3::timestamptz, $4::boolean,
+  from weir.stats_rows($2::timestamptz, $3::timestamptz, $4::int,
     $5::jsonb, $6::text, $7::text, $8::text,
     $1::text) r
   left join weir.queue q on q.id = r.queue_id
@@ -176,14 +176,14 @@ from (
 `
 
 type StatsGroupsParams struct {
-	Groups     string
-	Since      time.Time
-	Until      time.Time
-	WholeHours bool
-	Bounds     json.RawMessage
-	Queue      *string
-	Kind       *string
-	Tenant     *string
+	Groups string
+	Since  time.Time
+	Until  time.Time
+	Grain  int32
+	Bounds json.RawMessage
+	Queue  *string
+	Kind   *string
+	Tenant *string
 }
 
 type StatsGroupsRow struct {
@@ -208,7 +208,7 @@ func (q *Queries) StatsGroups(ctx context.Context, arg StatsGroupsParams) ([]Sta
 		arg.Groups,
 		arg.Since,
 		arg.Until,
-		arg.WholeHours,
+		arg.Grain,
 		arg.Bounds,
 		arg.Queue,
 		arg.Kind,
@@ -469,7 +469,7 @@ from (
   select date_bin(make_interval(secs => $1::int), r.at, 'epoch') as at, r.enqueued, r.completed,
     r.completed_later, r.dead, r.cancelled, r.failed, r.timed_out, r.lost, r.snoozed, r.released, r.rerun,
     r.wait_longest, r.run_longest
-  from weir.stats_rows($2::timestamptz, $3::timestamptz, $4::boolean,
+  from weir.stats_rows($2::timestamptz, $3::timestamptz, $4::int,
     $5::jsonb, $6::text, $7::text, $8::text) r
 ) b group by b.at order by b.at
 `
@@ -478,7 +478,7 @@ type StatsThroughputParams struct {
 	BucketSeconds int32
 	Since         time.Time
 	Until         time.Time
-	WholeHours    bool
+	Grain         int32
 	Bounds        json.RawMessage
 	Queue         *string
 	Kind          *string
@@ -507,7 +507,7 @@ func (q *Queries) StatsThroughput(ctx context.Context, arg StatsThroughputParams
 		arg.BucketSeconds,
 		arg.Since,
 		arg.Until,
-		arg.WholeHours,
+		arg.Grain,
 		arg.Bounds,
 		arg.Queue,
 		arg.Kind,
@@ -554,7 +554,7 @@ with counted as materialized (
       case when $2::boolean then r.runs else r.waits end as times,
       case when $2::boolean then r.run_seconds else r.wait_seconds end as seconds,
       case when $2::boolean then r.run_longest else r.wait_longest end as longest
-    from weir.stats_rows($3::timestamptz, $4::timestamptz, $5::boolean,
+    from weir.stats_rows($3::timestamptz, $4::timestamptz, $5::int,
       $6::jsonb, $7::text, $8::text, $9::text) r
   ) b group by b.at
 )
@@ -578,7 +578,7 @@ type StatsTimesParams struct {
 	Runs          bool
 	Since         time.Time
 	Until         time.Time
-	WholeHours    bool
+	Grain         int32
 	Bounds        json.RawMessage
 	Queue         *string
 	Kind          *string
@@ -603,7 +603,7 @@ func (q *Queries) StatsTimes(ctx context.Context, arg StatsTimesParams) ([]Stats
 		arg.Runs,
 		arg.Since,
 		arg.Until,
-		arg.WholeHours,
+		arg.Grain,
 		arg.Bounds,
 		arg.Queue,
 		arg.Kind,
@@ -662,20 +662,20 @@ from (
     coalesce(sum(x.rerun), 0) as rerun, sum(x.wait_seconds) as wait_seconds, sum(x.run_seconds) as run_seconds,
     coalesce(max(x.wait_longest), 0) as wait_longest, coalesce(max(x.run_longest), 0) as run_longest,
     weir.merge_histograms(x.waits) as waits, weir.merge_histograms(x.runs) as runs
-  from weir.stats_rows($1::timestamptz, $2::timestamptz, $3::boolean,
+  from weir.stats_rows($1::timestamptz, $2::timestamptz, $3::int,
     $4::jsonb, $5::text, $6::text, $7::text) x
 ) m cross join lateral (select coalesce(sum(n), 0) as count from unnest(m.waits) n) w
   cross join lateral (select coalesce(sum(n), 0) as count from unnest(m.runs) n) r
 `
 
 type StatsTotalsParams struct {
-	Since      time.Time
-	Until      time.Time
-	WholeHours bool
-	Bounds     json.RawMessage
-	Queue      *string
-	Kind       *string
-	Tenant     *string
+	Since  time.Time
+	Until  time.Time
+	Grain  int32
+	Bounds json.RawMessage
+	Queue  *string
+	Kind   *string
+	Tenant *string
 }
 
 type StatsTotalsRow struct {
@@ -711,7 +711,7 @@ func (q *Queries) StatsTotals(ctx context.Context, arg StatsTotalsParams) (Stats
 	row := q.db.QueryRow(ctx, statsTotals,
 		arg.Since,
 		arg.Until,
-		arg.WholeHours,
+		arg.Grain,
 		arg.Bounds,
 		arg.Queue,
 		arg.Kind,

@@ -65,7 +65,7 @@ const (
 // sharesOf returns the busiest queues, kinds or tenants, and the others as one.
 func (e *Engine) sharesOf(ctx context.Context, r statsRead, groups string) ([]Share, error) {
 	rows, err := e.reads.StatsGroups(ctx, db.StatsGroupsParams{
-		Groups: groups, Since: r.Since, Until: r.Until, WholeHours: r.wholeHours(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
+		Groups: groups, Since: r.Since, Until: r.Until, Grain: r.grainOfAll(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
 	})
 	if err != nil {
 		return nil, statsError("reading the distribution", err)

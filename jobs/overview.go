@@ -99,7 +99,7 @@ func (e *Engine) Overview(ctx context.Context, q StatsQuery) (Overview, error) {
 
 func (e *Engine) overviewOf(ctx context.Context, r statsRead) (OverviewPart, error) {
 	t, err := e.reads.StatsTotals(ctx, db.StatsTotalsParams{
-		Since: r.Since, Until: r.Until, WholeHours: r.wholeHours(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
+		Since: r.Since, Until: r.Until, Grain: r.grainOfAll(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
 	})
 	if err != nil {
 		return OverviewPart{}, statsError("summing up a window", err)

@@ -17,6 +17,7 @@ const (
 	maxStatsBuckets = 500
 	fewStatsBuckets = 100                // of a chart that does not say how many it wants
 	minutesAreKept  = 3 * 24 * time.Hour // then roll-ups are of hours
+	daySeconds      = 24 * 3600
 )
 
 // bucketSizes are the sizes of buckets that weir chooses.
@@ -114,6 +115,25 @@ func (e *Engine) readStats(ctx context.Context, q StatsQuery) (statsRead, error)
 
 // wholeHours says whether hours are fine enough for the buckets.
 func (r statsRead) wholeHours() bool { return r.BucketSeconds%3600 == 0 }
+
+// grain is how long roll-ups may be for the buckets, in seconds.
+func (r statsRead) grain() int32 {
+	switch {
+	case r.BucketSeconds%daySeconds == 0:
+		return daySeconds
+	case r.wholeHours():
+		return 3600
+	}
+	return 60
+}
+
+// grainOfAll is how long they may be for one sum of the whole window.
+func (r statsRead) grainOfAll() int32 {
+	if r.wholeHours() {
+		return daySeconds
+	}
+	return 60
+}
 
 // before is the same for the window before, which ends as far into its last bucket as the window does.
 func (r statsRead) before() statsRead {

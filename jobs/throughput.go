@@ -111,7 +111,7 @@ func (e *Engine) throughputOf(ctx context.Context, r statsRead) (ThroughputPart,
 // throughputRows are the buckets of a window in which anything happened.
 func (e *Engine) throughputRows(ctx context.Context, r statsRead) ([]db.StatsThroughputRow, error) {
 	rows, err := e.reads.StatsThroughput(ctx, db.StatsThroughputParams{
-		BucketSeconds: int32(r.BucketSeconds), Since: r.Since, Until: r.Until, WholeHours: r.wholeHours(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
+		BucketSeconds: int32(r.BucketSeconds), Since: r.Since, Until: r.Until, Grain: r.grain(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
 	})
 	if err != nil {
 		return nil, statsError("reading throughput", err)

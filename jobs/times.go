@@ -66,7 +66,7 @@ func (e *Engine) times(ctx context.Context, q StatsQuery, runs bool) (Times, err
 func (e *Engine) timesOf(ctx context.Context, r statsRead, runs bool) (TimesPart, error) {
 	part := TimesPart{StatsSpan: r.StatsSpan}
 	rows, err := e.reads.StatsTimes(ctx, db.StatsTimesParams{
-		Runs: runs, BucketSeconds: int32(r.BucketSeconds), Since: r.Since, Until: r.Until, WholeHours: r.wholeHours(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
+		Runs: runs, BucketSeconds: int32(r.BucketSeconds), Since: r.Since, Until: r.Until, Grain: r.grain(), Bounds: r.bounds, Queue: r.queue, Kind: r.kind, Tenant: r.tenant,
 	})
 	if err != nil {
 		return part, statsError("reading times", err)

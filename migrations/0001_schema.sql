@@ -1011,7 +1011,7 @@ comment on type weir.firing is
 
 create table weir.rollup (
   at timestamptz not null,
-  seconds smallint not null default 60 constraint rollup_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
+  seconds int not null default 60 constraint rollup_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
   queue_id int not null,
   kind text not null,
   tenant text not null default '',
@@ -1096,17 +1096,17 @@ comment on column weir.rollup_failure.last_at is 'When the last of them did.';
 comment on column weir.rollup_failure.last_job_id is 'And whose it was.';
 
 create table weir.rollup_sum (like weir.rollup including defaults including comments,
-  constraint rollup_sum_is_of_a_minute_or_an_hour check (seconds in (60, 3600)),
+  constraint rollup_sum_is_of_a_minute_an_hour_or_a_day check (seconds in (60, 3600, 86400)),
   constraint rollup_sum_pkey primary key (kind, queue_id, tenant, seconds, at));
 create index rollup_sum_at on weir.rollup_sum (seconds, at);
 create index rollup_sum_of_tenants on weir.rollup_sum (seconds, at) where tenant <> '';
 comment on table weir.rollup_sum is
   'Sums of weir.rollup: over all kinds of a queue, over all queues of a kind, over all that a tenant has, and over everything; by minute and, '
-  'beside that, by hour. Charts of a long time read few rows here.';
+  'beside that, by hour, and by day once its minutes are folded into hours. Charts of a long time read few rows here.';
 comment on column weir.rollup_sum.queue_id is 'weir.queue.id; 0: all queues.';
 comment on column weir.rollup_sum.kind is 'Kind of the jobs; empty: all kinds.';
 comment on column weir.rollup_sum.tenant is 'Tenant of the jobs; empty: all jobs, those of tenants too.';
-comment on column weir.rollup_sum.seconds is 'Its length: 60 or 3600. A moment is in a row of each.';
+comment on column weir.rollup_sum.seconds is 'Its length: 60, 3600 or 86400. A moment may be in a row of each.';
 
 create table weir.rollup_failure_hour (
   at timestamptz not null,
@@ -1135,6 +1135,36 @@ comment on column weir.rollup_failure_hour.attempts is 'How many attempts ended 
 comment on column weir.rollup_failure_hour.first_at is 'The minute in which the first of them did.';
 comment on column weir.rollup_failure_hour.last_at is 'When the last of them did.';
 comment on column weir.rollup_failure_hour.last_job_id is 'And whose it was.';
+
+create table weir.rollup_failure_sum (
+  at timestamptz not null,
+  seconds int not null constraint rollup_failure_sum_is_of_an_hour_or_a_day check (seconds in (3600, 86400)),
+  queue_id int not null,
+  kind text not null,
+  event weir.event_kind not null,
+  type text not null,
+  attempts bigint not null,
+  first_at timestamptz not null,
+  last_at timestamptz not null,
+  last_job_id bigint not null,
+  constraint rollup_failure_sum_pkey primary key (queue_id, seconds, at, kind, event, type)
+);
+create index rollup_failure_sum_at on weir.rollup_failure_sum (seconds, at);
+comment on table weir.rollup_failure_sum is
+  'Sums of failures over all tenants, of each queue and over all queues, by class; by hour and, beside that, by day '
+  'once its minutes are folded into hours. Of each hour and queue the thousand most frequent classes; the others are '
+  'one row a kind and event. Charts of a long time read few rows here.';
+comment on column weir.rollup_failure_sum.at is 'Its beginning.';
+comment on column weir.rollup_failure_sum.seconds is 'Its length: 3600 or 86400. A moment may be in a row of each.';
+comment on column weir.rollup_failure_sum.queue_id is 'weir.queue.id; 0: all queues.';
+comment on column weir.rollup_failure_sum.kind is 'Kind of the jobs.';
+comment on column weir.rollup_failure_sum.event is 'How the attempts ended: failed, timed_out or lost.';
+comment on column weir.rollup_failure_sum.type is
+  'The class of the error; empty where there is none; (others) for the less frequent ones.';
+comment on column weir.rollup_failure_sum.attempts is 'How many attempts ended so.';
+comment on column weir.rollup_failure_sum.first_at is 'The minute in which the first of them did.';
+comment on column weir.rollup_failure_sum.last_at is 'When the last of them did.';
+comment on column weir.rollup_failure_sum.last_job_id is 'And whose it was.';
 
 create table weir.rollup_worker (
   at timestamptz not null,
@@ -2076,6 +2106,9 @@ comment on type weir.line_exit is
   'Internal. A job that is no longer leased or admitted: its queue, its line, and whether it waits for another '
   'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
+
+create type weir.event_position as (at timestamptz, id bigint, next_at timestamptz, next_id bigint, key text);
+comment on type weir.event_position is 'Internal. A place among the events: see weir.events_after.';
 
 create type weir.facet_count as (facet text, value text, jobs bigint);
 comment on type weir.facet_count is 'Internal. How many jobs have a value of a facet; value null: any other value.';

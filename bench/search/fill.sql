@@ -182,7 +182,10 @@ begin
     group by grouping sets ((r.tenant), (r.tenant, r.queue_id), (r.tenant, r.kind))
     having r.tenant = '' or grouping(r.queue_id, r.kind) = 3;
     insert into weir.rollup_failure select * from weir.count_failures(hour, hour + interval '1 hour');
+    perform weir.sum_failures(hour, hour + interval '1 hour');
     perform weir.fold_failures(hour + interval '1 hour');
+    perform weir.sum_failure_days(hour + interval '1 hour');
+    perform weir.sum_days(hour + interval '1 hour');
     insert into weir.rollup_worker
     select hour, 3600, w.worker, sum(w.completed), sum(w.failed), sum(w.timed_out), sum(w.lost), sum(w.snoozed),
       sum(w.released), sum(w.busy_seconds), sum(w.run_seconds), max(w.run_longest), weir.merge_histograms(w.runs)

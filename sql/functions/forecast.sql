@@ -41,7 +41,7 @@ begin
   since := date_bin('1 minute', until - make_interval(secs => window_seconds), 'epoch');
   spanned := extract(epoch from until - since);
   select sum(r.enqueued + r.rerun) / spanned, sum(r.completed + r.dead + r.cancelled) / spanned
-    into enqueued_per_second, ended_per_second from weir.stats_rows(since, until, false, null, q.name, null) r;
+    into enqueued_per_second, ended_per_second from weir.stats_rows(since, until, 60, null, q.name, null) r;
   enqueued_per_second := coalesce(enqueued_per_second, 0);
   ended_per_second := coalesce(ended_per_second, 0);
   waiting := (select count(*) from (select from weir.job_ready r where r.queue_id = q.ready_id limit most) x)

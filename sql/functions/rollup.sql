@@ -40,6 +40,7 @@ begin
   select coalesce(sum(c.n), 0) into rows from counted c where c.tenant = '';
   insert into weir.rollup_failure select * from weir.count_failures(from_at, until_at);
   perform weir.sum_rollups(from_at, until_at);
+  perform weir.sum_failures(from_at, until_at);
   perform weir.roll_up_work(from_at, until_at);
   return rows;
 end $$;
@@ -149,7 +150,7 @@ comment on function weir.roll_up(interval, int) is
   'is rolled up), or busy (another session is rolling up). until: all minutes before it are rolled up. The service '
   'calls it every minute.';
 
--- It folds one hour at a time, the oldest first. Locks: their rows.
+-- It folds one hour at a time, the oldest first. Locks: their rows, and the turn roll_up, with a try.
 create or replace function weir.sweep_rollups(minutes_for interval default '3 days',
   hours_for interval default '400 days', most int default 24) returns int language plpgsql as $$
 declare
@@ -186,10 +187,15 @@ begin
     folded := folded + 1;
   end loop;
   perform weir.fold_failures(bound);
+  perform weir.sum_failure_days(bound);
+  if weir.try_turn('roll_up') then
+    perform weir.sum_days(bound);
+  end if;
   delete from weir.rollup_failure_hour f where f.at < now() - hours_for;
+  delete from weir.rollup_failure_sum s where s.seconds in (3600, 86400) and s.at < now() - hours_for;
   delete from weir.rollup r where r.seconds = 3600 and r.at < now() - hours_for;
   delete from weir.rollup_sum s where s.seconds = 60 and s.at < bound;
-  delete from weir.rollup_sum s where s.seconds = 3600 and s.at < now() - hours_for;
+  delete from weir.rollup_sum s where s.seconds in (3600, 86400) and s.at < now() - hours_for;
   delete from weir.rollup_worker w where w.seconds = 60 and w.at < bound;
   delete from weir.rollup_worker w where w.seconds = 3600 and w.at < now() - hours_for;
   delete from weir.rollup_name n where n.seen_at < now() - interval '7 days';

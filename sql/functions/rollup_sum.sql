@@ -1,6 +1,6 @@
 -- Sums of roll-ups, for charts of a long time: weir.rollup_sum has few rows a minute and an hour, whatever the
 -- number of queues, kinds and tenants. They are kept with the roll-ups, in the same transaction. Hours are there beside
--- their minutes, the hour under way too.
+-- their minutes, the hour under way too. Days are there beside their hours once their minutes are folded.
 
 -- Locks: the rows of these minutes and their hours. No minute of these hours has been swept: weir.sweep_rollups keeps
 -- what may still be counted again.
@@ -44,35 +44,50 @@ create or replace function weir.sum_enqueued(counted jsonb, sign int) returns vo
   select date_bin(make_interval(secs => l.seconds), x.at, 'epoch'), l.seconds, coalesce(x.queue_id, 0),
     coalesce(x.kind, ''), coalesce(x.tenant, ''), sign * sum(x.enqueued)
   from jsonb_to_recordset(counted) x(at timestamptz, queue_id int, kind text, tenant text, enqueued bigint)
-  cross join (values (60), (3600)) l(seconds)
+  join (values (60), (3600), (86400)) l(seconds) on l.seconds < 86400 or x.at < (select weir.sum_days_until())
   group by 1, 2, grouping sets ((), (x.queue_id), (x.kind), (x.tenant))
   having grouping(x.tenant) = 1 or x.tenant <> ''
   on conflict on constraint rollup_sum_pkey do update set enqueued = s.enqueued + excluded.enqueued
 $$;
 comment on function weir.sum_enqueued(jsonb, int) is
-  'Internal. Adds enqueued jobs to the sums of their minutes and hours, or subtracts them with sign -1.';
+  'Internal. Adds enqueued jobs to the sums of their minutes, hours and days, or subtracts them with sign -1.';
 
--- Locks: the failures of these minutes.
-create or replace function weir.fold_failures(bound timestamptz) returns void language sql as $$
-  with gone as (
-    delete from weir.rollup_failure f where f.at < bound returning f.*
-  ), classes as (
-    select date_bin('1 hour', g.at, 'epoch') as at, g.queue_id, g.kind, g.tenant, g.event,
-      case when g.message = '(others)' and g.type = '' then '(others)' else g.type end as type,
-      sum(g.attempts) as attempts,
-      min(g.at) as first_at, max(g.last_at) as last_at, max(g.last_job_id) as last_job_id
-    from gone g group by 1, 2, 3, 4, 5, 6
-  ), ranked as (
-    select c.*, row_number() over (partition by c.at, c.queue_id, c.tenant order by c.attempts desc,
-      c.last_job_id desc) > 100 as rare from classes c
-  )
-  insert into weir.rollup_failure_hour as f
-  select r.at, r.queue_id, r.kind, r.tenant, r.event, case when r.rare then '(others)' else r.type end, sum(r.attempts),
-    min(r.first_at), max(r.last_at), max(r.last_job_id)
-  from ranked r group by 1, 2, 3, 4, 5, 6
-  on conflict on constraint rollup_failure_hour_pkey do update set attempts = f.attempts + excluded.attempts,
-    first_at = least(f.first_at, excluded.first_at), last_at = greatest(f.last_at, excluded.last_at),
-    last_job_id = greatest(f.last_job_id, excluded.last_job_id)
+create or replace function weir.sum_days_until() returns timestamptz language sql stable as $$
+  select coalesce(max(s.at) + interval '24 hours', '-infinity') from weir.rollup_sum s
+  where s.kind = '' and s.queue_id = 0 and s.tenant = '' and s.seconds = 86400
 $$;
-comment on function weir.fold_failures(timestamptz) is
-  'Internal. Folds failures of minutes before a time, which is a whole hour, into hours by class.';
+comment on function weir.sum_days_until() is 'Internal. Up to when there are sums of whole days.';
+
+-- Jobs may still be added to such a day (weir.sum_enqueued), so the caller has the turn roll_up.
+create or replace function weir.sum_days(bound timestamptz) returns void language sql set jit = off as $$
+  insert into weir.rollup_sum
+  select date_bin('1 day', s.at, 'epoch') as day, 86400, s.queue_id, s.kind, s.tenant, sum(s.enqueued),
+    sum(s.completed), sum(s.completed_later), sum(s.dead), sum(s.cancelled), sum(s.failed), sum(s.timed_out),
+    sum(s.lost), sum(s.snoozed), sum(s.released), sum(s.rerun), sum(s.wait_seconds), max(s.wait_longest),
+    weir.merge_histograms(s.waits), sum(s.run_seconds), max(s.run_longest), weir.merge_histograms(s.runs)
+  from weir.rollup_sum s
+  where s.seconds = 3600 and s.at >= (select weir.sum_days_until()) and s.at < date_bin('1 day', bound, 'epoch')
+  group by day, s.queue_id, s.kind, s.tenant
+$$;
+comment on function weir.sum_days(timestamptz) is
+  'Internal. Sums up the hours of whole days before a time, up to which minutes are folded.';
+
+-- grain: how long rows may be, 60, 3600 or 86400. Time is cut in hours, where hours are fine enough.
+create or replace function weir.sum_spans(since timestamptz, until timestamptz, grain int)
+returns table (seconds int, from_at timestamptz, until_at timestamptz) language plpgsql stable as $$
+#variable_conflict use_variable
+declare
+  first_day timestamptz := date_bin('1 day', since + interval '23 h 59 min 59.999999 s', 'epoch');
+  last_day timestamptz;
+begin
+  if grain = 86400 then
+    last_day := least(weir.sum_days_until(), date_bin('1 day', until, 'epoch'));
+  end if;
+  if first_day < last_day then
+    return query values (3600, since, first_day), (86400, first_day, last_day), (3600, last_day, until);
+  else
+    return query values (least(grain, 3600), since, until);
+  end if;
+end $$;
+comment on function weir.sum_spans(timestamptz, timestamptz, int) is
+  'Internal. The rows of weir.rollup_sum that make up a time, by their length.';

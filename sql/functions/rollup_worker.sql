@@ -1,17 +1,19 @@
 -- What workers did, for roll-ups and for the minutes since the last one. A minute is counted as a whole, and its row
 -- replaced. A completion that was undone (its job was run again) counts for no worker.
 
-create or replace function weir.count_work(from_at timestamptz, until_at timestamptz)
+create or replace function weir.count_work(from_at timestamptz, until_at timestamptz, lowest bigint default 0)
 returns setof weir.rollup_worker language plpgsql stable
-set jit = off set enable_seqscan = off set enable_sort = off as $$
+set jit = off set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_sort = off as $$
 begin
   return query
   with ends as (
     select o.worker, 'completed' as what, o.finished_at as ended_at, o.started_at from weir.job_outcome o
-    where o.finished_at >= from_at and o.finished_at < until_at and o.state = 'completed' and o.worker is not null
+    where o.finished_at >= from_at and o.finished_at < until_at
+      and (o.job_id >= lowest or o.job_id > lowest) and o.state = 'completed' and o.worker is not null
     union all
     select e.worker, e.kind::text, e.at, e.started_at from weir.job_event e
-    where e.at >= from_at and e.at < until_at and e.worker is not null and e.started_at is not null
+    where e.at >= from_at and e.at < until_at
+      and (e.job_id >= lowest or e.job_id > lowest) and e.worker is not null and e.started_at is not null
       and e.kind in ('failed', 'timed_out', 'lost', 'snoozed', 'released')
   ), timed as (
     select date_bin('1 minute', x.ended_at, 'epoch') as at, x.worker, x.what,
@@ -38,8 +40,9 @@ begin
       array_agg(s.n::int) filter (where s.bucket is not null))
   from named s group by s.at, s.worker;
 end $$;
-comment on function weir.count_work(timestamptz, timestamptz) is
-  'Internal. Counts the attempts that ended from one time until before another, by minute and worker.';
+comment on function weir.count_work(timestamptz, timestamptz, bigint) is
+  'Internal. Counts the attempts that ended from one time until before another, by minute and worker, of the jobs from '
+  'lowest on.';
 
 -- Locks: the rows of these minutes and their hours.
 create or replace function weir.roll_up_work(from_at timestamptz, until_at timestamptz) returns void

@@ -19,7 +19,7 @@ from (
   select date_bin(make_interval(secs => sqlc.arg(bucket_seconds)::int), r.at, 'epoch') as at, r.enqueued, r.completed,
     r.completed_later, r.dead, r.cancelled, r.failed, r.timed_out, r.lost, r.snoozed, r.released, r.rerun,
     r.wait_longest, r.run_longest
-  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(whole_hours)::boolean,
+  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(grain)::int,
     sqlc.narg(bounds)::jsonb, sqlc.narg(queue)::text, sqlc.narg(kind)::text, sqlc.narg(tenant)::text) r
 ) b group by b.at order by b.at;
 
@@ -32,7 +32,7 @@ with counted as materialized (
       case when sqlc.arg(runs)::boolean then r.runs else r.waits end as times,
       case when sqlc.arg(runs)::boolean then r.run_seconds else r.wait_seconds end as seconds,
       case when sqlc.arg(runs)::boolean then r.run_longest else r.wait_longest end as longest
-    from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(whole_hours)::boolean,
+    from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(grain)::int,
       sqlc.narg(bounds)::jsonb, sqlc.narg(queue)::text, sqlc.narg(kind)::text, sqlc.narg(tenant)::text) r
   ) b group by b.at
 )
@@ -77,7 +77,7 @@ from (
     coalesce(sum(x.rerun), 0) as rerun, sum(x.wait_seconds) as wait_seconds, sum(x.run_seconds) as run_seconds,
     coalesce(max(x.wait_longest), 0) as wait_longest, coalesce(max(x.run_longest), 0) as run_longest,
     weir.merge_histograms(x.waits) as waits, weir.merge_histograms(x.runs) as runs
-  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(whole_hours)::boolean,
+  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(grain)::int,
     sqlc.narg(bounds)::jsonb, sqlc.narg(queue)::text, sqlc.narg(kind)::text, sqlc.narg(tenant)::text) x
 ) m cross join lateral (select coalesce(sum(n), 0) as count from unnest(m.waits) n) w
   cross join lateral (select coalesce(sum(n), 0) as count from unnest(m.runs) n) r;
@@ -104,7 +104,7 @@ from (
     sum(r.completed) as completed, sum(r.completed_later) as completed_later, sum(r.dead) as dead,
     sum(r.cancelled) as cancelled, sum(r.failed) as failed, sum(r.timed_out) as timed_out, sum(r.lost) as lost,
     sum(r.snoozed) as snoozed, sum(r.released) as released, sum(r.rerun) as rerun, sum(r.run_seconds) as run_seconds
-  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(whole_hours)::boolean,
+  from weir.stats_rows(sqlc.arg(since)::timestamptz, sqlc.arg(until)::timestamptz, sqlc.arg(grain)::int,
     sqlc.narg(bounds)::jsonb, sqlc.narg(queue)::text, sqlc.narg(kind)::text, sqlc.narg(tenant)::text,
     sqlc.arg(groups)::text) r
   left join weir.queue q on q.id = r.queue_id

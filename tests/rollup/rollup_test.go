@@ -39,7 +39,8 @@ func mixedWork(t *testing.T, d *weirtest.Database) []string {
 // unequalSums are the rows of weir.rollup_sum that differ from the roll-ups that they sum up.
 const unequalSums = `with rows as (
 		select r.at, l.seconds, r.queue_id, r.kind, r.enqueued, r.completed, r.dead, r.cancelled, r.failed, r.waits, r.runs, r.wait_longest from weir.rollup r
-		cross join (values (60), (3600)) l(seconds) where r.seconds <= l.seconds
+		cross join (values (60), (3600), (86400)) l(seconds) where r.seconds <= l.seconds
+			and (l.seconds < 86400 or date_bin('24 hours', r.at, 'epoch') < weir.sum_days_until())
 	), wanted as (
 		select date_bin(make_interval(secs => seconds), at, 'epoch') as at, seconds, coalesce(queue_id, 0) as queue_id, coalesce(kind, '') as kind,
 			concat_ws(' ', sum(enqueued), sum(completed), sum(dead), sum(cancelled), sum(failed), weir.merge_histograms(waits), weir.merge_histograms(runs), max(wait_longest)) as numbers
@@ -247,4 +248,44 @@ func TestPercentilesAreWithinTheirBound(t *testing.T) {
 	if got := weirtest.Value[*float64](t, d, "select weir.percentile('{}', 0.5)"); got != nil {
 		t.Errorf("the median of nothing is %v", *got)
 	}
+}
+
+// What is not rolled up yet is counted in whatever partition its jobs are.
+func TestReadersCountWhatEndsInAnyPartition(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	check := func(when, want, failed, worked string) {
+		t.Helper()
+		if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(enqueued), sum(completed), sum(dead), sum(failed), sum(rerun)) from weir.throughput"); got != want {
+			t.Errorf("%s the throughput is %s, want %s", when, got, want)
+		}
+		if got := weirtest.Value[string](t, d, "select concat_ws(' ', sum(completed), sum(failed)) from weir.worker_throughput"); got != worked {
+			t.Errorf("%s workers did %s, want %s", when, got, worked)
+		}
+		if got := weirtest.Value[string](t, d, "select coalesce(sum(attempts), 0)::text from weir.failures"); got != failed {
+			t.Errorf("%s there are %s failures, want %s", when, got, failed)
+		}
+	}
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 4) i")
+	old := weirtest.Claim(t, d, "q", 4)
+	weirtest.RollOver(t, d)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 4) i")
+	weirtest.RollOver(t, d)
+	weirtest.Exec(t, d, "select weir.enqueue('a', queue => 'q') from generate_series(1, 2) i")
+	middle := weirtest.Claim(t, d, "q", 4)
+	weirtest.Complete(t, d, middle[0])
+	check("after an end in the middle", "10 1 0 0 0", "0", "1 0")
+	old[0].Call(t, d, `fail($1, $2, '{"message": "m"}', '1 hour')`)
+	check("after an old failure", "10 1 0 1 0", "1", "1 1")
+	weirtest.Complete(t, d, old[1])
+	weirtest.Complete(t, d, weirtest.ClaimOne(t, d, "q"))
+	check("after an old and a new end", "10 3 0 1 0", "1", "3 1")
+	weirtest.Exec(t, d, "select weir.retry($1)", middle[0].ID)
+	check("after a job was run again", "10 3 0 1 1", "1", "2 1") // a completion that was undone counts for no worker
+	weirtest.Age(t, d, 30)
+	check("half an hour later", "10 3 0 1 1", "1", "2 1")
+	weirtest.RollUp(t, d, "0 s")
+	check("after a roll-up", "10 3 0 1 1", "1", "2 1")
+	old[2].Call(t, d, `fail($1, $2, '{"message": "m"}', retry => false)`)
+	check("after a roll-up and an old end", "10 3 1 2 1", "2", "2 2")
 }
