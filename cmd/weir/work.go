@@ -83,7 +83,7 @@ func (c *workCommand) Validate() error {
 	case c.Concurrency < 1 || c.Concurrency > 1000:
 		return errors.New("--concurrency must be from 1 to 1000")
 	case c.Batch < 1 || c.Batch*c.Concurrency > 3000:
-		return errors.New("--batch must be from 1 to 3000, divided by --concurrency")
+		return errors.New("--batch must be at least 1, and --batch times --concurrency at most 3000")
 	case c.LeaseSeconds < 1 || c.LeaseSeconds > 3600:
 		return errors.New("--lease-seconds must be from 1 to 3600")
 	case c.LaterStatus < 0 || c.LaterStatus > 255 || c.GiveUpStatus < 0 || c.GiveUpStatus > 255 || c.LaterStatus > 0 && c.LaterStatus == c.GiveUpStatus:
