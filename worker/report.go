@@ -157,7 +157,7 @@ func (r *reports) take(line []byte) {
 	r.apply(&m)
 }
 
-// pass hands a line to the job of a batch that it is about.
+// pass hands a line to the job of a batch that it names.
 func (r *reports) pass(m *report) {
 	of := r.batch[m.Job]
 	if of == nil {

@@ -17,11 +17,17 @@ type run struct {
 
 // gather makes the run of the first job that waits. A batch takes those of its queue and kind that wait behind it.
 func (w *Worker) gather(first *heldJob) *run {
-	r := &run{batch: w.Program.Batch > 1}
+	if w.Program.Batch <= 1 {
+		w.queue = w.queue[1:]
+		first.reports = &reports{job: first.job.ID}
+		return &run{jobs: []*heldJob{first}}
+	}
+	r := &run{batch: true}
 	left := w.queue[:0]
+	now := time.Now()
 	for _, h := range w.queue {
-		alike := h == first || r.batch && h.job.Kind == first.job.Kind && h.job.Queue == first.job.Queue && time.Now().Before(h.deadline())
-		if !alike || len(r.jobs) >= max(w.Program.Batch, 1) {
+		alike := h.job.Kind == first.job.Kind && h.job.Queue == first.job.Queue && now.Before(h.deadline())
+		if h != first && (!alike || len(r.jobs) >= w.Program.Batch) {
 			left = append(left, h)
 			continue
 		}
@@ -30,11 +36,9 @@ func (w *Worker) gather(first *heldJob) *run {
 	}
 	clear(w.queue[len(left):])
 	w.queue = left
-	if r.batch { // what stops one of them stops the process
-		stop := make(chan stopReason, 2*len(r.jobs))
-		for _, h := range r.jobs {
-			h.stop = stop
-		}
+	stop := make(chan stopReason, 2*len(r.jobs)) // what stops one of them stops the process
+	for _, h := range r.jobs {
+		h.stop = stop
 	}
 	return r
 }
