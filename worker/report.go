@@ -19,7 +19,7 @@ const (
 
 // report is a line that a program writes to the descriptor of its job: a JSON object with one or more members.
 type report struct {
-	Job string `json:"job"` // the job that it is about; a program that has one need not name it
+	Job string `json:"job"` // the job that it names; a program that has one need not name it
 
 	Progress *progress `json:"progress"`
 
