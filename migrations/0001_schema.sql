@@ -2107,6 +2107,9 @@ comment on type weir.line_exit is
   'attempt.';
 create index job_held_line on weir.job_held (queue_id, key, priority, seq) where reason = 'line';
 
+create type weir.event_position as (at timestamptz, id bigint, next_at timestamptz, next_id bigint, key text);
+comment on type weir.event_position is 'Internal. A place among the events: see weir.events_after.';
+
 create type weir.facet_count as (facet text, value text, jobs bigint);
 comment on type weir.facet_count is 'Internal. How many jobs have a value of a facet; value null: any other value.';
 

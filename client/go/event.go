@@ -38,8 +38,11 @@ type EventFilter struct {
 }
 
 // Events are the events that pass a filter, as they happen, until ctx ends or the loop is left. If the stream breaks off, it goes on after the last
-// event; around that place an event may come twice. An error is the last thing that comes: weir refuses the call. It takes a client of [HTTP]; over
-// SQL the error is [ErrUnsupported].
+// event; around that place an event may come twice. An error is the last thing that comes: weir refuses the call.
+//
+// Over SQL it takes a login with access as a reader. There are no events of workers and circuit breakers then, and an event comes once, about half a
+// second after it happened, or when the transactions that wrote before it have ended: see weir.events_after in docs/sql.md. A Position is of use over
+// the way that it came from.
 //
 //	for event, err := range client.Events(ctx, weir.EventFilter{Queue: "mail"}) {
 //		…

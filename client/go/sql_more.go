@@ -60,7 +60,3 @@ func (t *sqlTransport) triggerSchedule(ctx context.Context, name string) (ID, er
 	id, err := one[int64](ctx, t, "select weir.trigger_schedule($1)", name)
 	return ID(id), err
 }
-
-func (t *sqlTransport) events(context.Context, EventFilter, func(Event) bool) error {
-	return fmt.Errorf("events come from a node: use a client of HTTP: %w", ErrUnsupported)
-}

@@ -97,3 +97,131 @@ comment on function weir.events_since(timestamptz, bigint, int, timestamptz, tex
   '`most` rows, and ends early '
   'after most_bytes of errors; null: no bound. To go on from a row, pass its time and, as after_key, its job (or '
   'else workflow), event, attempt (or else 0) and step (if it has one) with spaces between.';
+
+-- For readers that poll: what is settled since a position, so each event comes once and in order. A transaction that
+-- is open and writes holds back the events from its beginning on, for 15 minutes at most.
+--
+-- A position is TIME-ID-TIME2-ID2[/KEY]. Up to TIME everything was read (or with a KEY, that of weir.events_since), and
+-- no job with an id up to ID was created later. The same will hold for ID2 once everything up to TIME2 was read: ID2
+-- was read from the sequence before TIME2, and a job draws its id after it takes its time.
+create or replace function weir.events_after(after text default null, filter jsonb default '{}', most int default 1000)
+returns jsonb language plpgsql set jit = off as $$
+declare
+  drawn bigint := coalesce(pg_sequence_last_value('weir.job_id_seq'), 0);
+  now_at timestamptz := clock_timestamp();
+  until_at timestamptz := weir.settled_now(now_at);
+  bounds jsonb := weir.reader_bounds();
+  at weir.event_position;
+  page jsonb;
+  n int;
+  bytes bigint;
+  upto timestamptz;
+begin
+  if most is null or most not between 1 and 10000 then
+    perform weir.refuse_argument('most', 'must be from 1 to 10000');
+  elsif jsonb_typeof(filter) is distinct from 'object'
+    or filter - '{queue,kind,job_id,workflow_id,events}'::text[] <> '{}'
+    or coalesce(jsonb_typeof(filter -> 'events'), 'array') <> 'array'
+    or coalesce(filter ->> 'job_id', filter ->> 'workflow_id', '0') !~ '^[0-9]{1,18}$' then
+    perform weir.refuse_argument('filter', 'must be an object with queue, kind, job_id, workflow_id or events');
+  end if;
+  if exists (select from jsonb_array_elements_text(filter -> 'events') e(name)
+      where e.name not like 'workflow\_%' and e.name <> all ('{enqueued,started,completed,cancelled,dead}'::text[]
+        || enum_range(null::weir.event_kind)::text[])) then
+    perform weir.refuse_argument('filter.events', 'must be events of jobs or workflows',
+      'Those of workers and circuit breakers come from a node.');
+  end if;
+  if after is null then
+    return jsonb_build_object('events', '[]'::jsonb, 'more', false,
+      'position', weir.print_position((now_at, drawn, now_at, drawn, null)::weir.event_position));
+  end if;
+  at := weir.read_position(after);
+  if at.at < now_at - interval '1 hour' then
+    perform weir.refuse_argument('after', 'is more than an hour old', 'Listen without it, and read the jobs instead.');
+  end if;
+  upto := least(until_at, at.at + interval '1 minute');  -- a page costs no more than the events of a minute
+  if upto <= at.at then
+    return jsonb_build_object('events', '[]'::jsonb, 'more', false, 'position', after);
+  end if;
+  select coalesce(jsonb_agg(jsonb_strip_nulls(jsonb_build_object('at', e.at, 'event', e.event,
+      'job_id', e.job_id::text, 'queue', e.queue, 'kind', e.kind, 'attempt', nullif(e.attempt, 0), 'worker', e.worker,
+      'run_at', e.run_at, 'workflow_id', e.workflow_id::text, 'step', e.step))
+      || case when e.error is not null then jsonb_build_object('error', e.error) else '{}' end
+      || jsonb_build_object('position', weir.print_position((e.at, at.id, at.next_at, at.next_id,
+        concat_ws(' ', coalesce(e.job_id, e.workflow_id), e.event, coalesce(e.attempt, 0), e.step)
+        )::weir.event_position)) order by e.n), '[]'),
+    count(*), coalesce(sum(octet_length(e.error::text)), 0) into page, n, bytes
+  from weir.events_since(at.at, at.id, most, upto, at.key,
+    case when bounds is null then filter else filter || jsonb_build_object('bounds', bounds) end, 4194304)
+    with ordinality e(at, event, job_id, queue, kind, attempt, worker, run_at, error, workflow_id, step, tenant, n);
+  if n = most or bytes > 3145728 then  -- it may have been cut short
+    return jsonb_build_object('events', page, 'more', true, 'position', page -> -1 -> 'position');
+  end if;
+  if upto >= at.next_at then
+    at.id := at.next_id;
+    at.next_at := now_at;
+    at.next_id := drawn;
+  end if;
+  return jsonb_build_object('events', page, 'more', upto < until_at,
+    'position', weir.print_position((upto, at.id, at.next_at, at.next_id, null)::weir.event_position));
+end $$;
+comment on function weir.events_after(text, jsonb, int) is
+  'What happened after a position, oldest first: {events, position, more}. Call it again with the position; at once if '
+  'there is more. after: the position of an answer, or of one of its events; null: from now on, then there are no '
+  'events yet. filter: {queue, kind, job_id, workflow_id, events}, all optional. An event comes once, about half a '
+  'second after it happened, or when the transactions that wrote before it have ended. READ COMMITTED only. Errors: '
+  'WR010.';
+
+-- settled_at of weir.settled is as old as the last tick, this is not. The half second is for the few statements that
+-- tell of something without a lock on a hot table. In a later snapshot than this call everything up to it is visible.
+create or replace function weir.settled_now(now_at timestamptz) returns timestamptz language plpgsql as $$
+declare
+  last weir.watermark;
+  writers text[];
+  since timestamptz;
+begin
+  if current_setting('transaction_isolation') not in ('read committed', 'read uncommitted') then
+    raise exception using errcode = 'WR010', message = 'events_after needs a READ COMMITTED transaction',
+      hint = 'Its statements must each see what was committed before they began.';
+  end if;
+  select * into last from weir.watermark w order by w.tick desc limit 1;
+  writers := weir.writers();
+  -- As in weir.advance_frontier: one that the last tick did not see began to write after it.
+  since := (select min(coalesce(h.since, case when w.name like ':%'
+      then least(last.at, (select min(s) from unnest(last.holder_since) s)) else last.at end))
+    from unnest(writers) w(name) left join unnest(last.holders, last.holder_since) h(name, since) on h.name = w.name);
+  return greatest(least(now_at - interval '500 ms', since), now_at - interval '15 minutes');
+end $$;
+comment on function weir.settled_now(timestamptz) is 'Internal. Every event up to this time is visible.';
+
+create or replace function weir.reader_bounds() returns jsonb language plpgsql stable as $$
+declare
+  a weir_auth.sql_access;
+begin
+  if weir.is_owner() then
+    return null;
+  end if;
+  a := weir.login_as('reader');
+  return nullif(jsonb_strip_nulls(jsonb_build_object('tenant', a.tenant,
+    'queues', case when a.patterns <> '{%}' then to_jsonb(a.patterns) end)), '{}');
+end $$;
+comment on function weir.reader_bounds() is
+  'Internal. The bounds of the session''s login as a reader, as weir.is_within takes them; null: it has none.';
+
+create or replace function weir.print_position(p weir.event_position) returns text language sql immutable as $$
+  select concat_ws('-', (extract(epoch from p.at) * 1000000)::bigint, p.id,
+    (extract(epoch from p.next_at) * 1000000)::bigint, p.next_id) || coalesce('/' || p.key, '')
+$$;
+comment on function weir.print_position(weir.event_position) is 'Internal. A position as text.';
+
+create or replace function weir.read_position(given text) returns weir.event_position language plpgsql immutable as $$
+declare
+  part text[] := regexp_match(given, '^([0-9]{1,16})-([0-9]{1,18})-([0-9]{1,16})-([0-9]{1,18})(?:/(.+))?$');
+begin
+  if part is null then
+    perform weir.refuse_argument('after', 'must be the position of an event');
+  end if;
+  return ('epoch'::timestamptz + part[1]::bigint * interval '1 us', part[2]::bigint,
+    'epoch'::timestamptz + part[3]::bigint * interval '1 us', part[4]::bigint, part[5])::weir.event_position;
+end $$;
+comment on function weir.read_position(text) is 'Internal. A position from its text. Errors: WR010.';

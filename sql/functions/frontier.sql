@@ -14,6 +14,19 @@
 --
 -- Both tables are read "newest first", which costs one index probe however many dead rows lie behind.
 
+create or replace function weir.writers() returns text[] language plpgsql as $$
+begin
+  return array(
+    select distinct coalesce(l.pid::text, '') || ':' || l.virtualtransaction from pg_locks l
+    where l.locktype = 'relation' and l.granted and l.mode = 'RowExclusiveLock' and l.pid is distinct
+      from pg_backend_pid()
+      and l.database = (select d.oid from pg_database d where d.datname = current_database())
+      and l.relation = any (array['weir.job_ready'::regclass, 'weir.job_scheduled'::regclass,
+        'weir.job_lease'::regclass]::oid[]));
+end $$;
+comment on function weir.writers() is
+  'Internal. The transactions of other sessions that write to a hot table. A prepared one begins with a colon.';
+
 -- One session at a time (turn.sql), and not more often than `every`; the others return the
 -- last tick. READ COMMITTED only: each statement must see what was committed before it began.
 create or replace function weir.advance_frontier(every interval default '200 ms', out tick bigint,
@@ -50,13 +63,7 @@ begin
   -- there is. pg_sequence_last_value, because a plain select from the sequence may see a value up to 32 ahead: it
   -- reads a row that nextval is just writing.
   now_seq := coalesce(pg_sequence_last_value('weir.job_id_seq'), 0);
-  now_holders := array(
-    select distinct coalesce(l.pid::text, '') || ':' || l.virtualtransaction from pg_locks l
-    where l.locktype = 'relation' and l.granted and l.mode = 'RowExclusiveLock' and l.pid is distinct
-      from pg_backend_pid()
-      and l.database = (select d.oid from pg_database d where d.datname = current_database())
-      and l.relation = any (array['weir.job_ready'::regclass, 'weir.job_scheduled'::regclass,
-        'weir.job_lease'::regclass]::oid[]));
+  now_holders := weir.writers();
   now_seqs := '{}';
   now_since := '{}';
   if last.holders <> '{}' or now_holders <> '{}' then

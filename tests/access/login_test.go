@@ -17,7 +17,7 @@ var functions = map[string]struct{ all, onlyUnlimited string }{
 		"assert_lease claim claim_refusal complete complete_many fail fail_many heartbeat log park register_worker release release_many report_breaker snooze snooze_many unpark worker_heartbeat", "",
 	},
 	"reader": {
-		"compare current_policy evaluate_alerts forecast_queue iso local_iso merge_histograms percentile preview_schedule schedule_definition similar_jobs time_bucket timeline utc_offset why why_queue",
+		"compare current_policy evaluate_alerts events_after forecast_queue iso local_iso merge_histograms percentile preview_schedule schedule_definition similar_jobs time_bucket timeline utc_offset why why_queue",
 		"count_work dependencies job_facets line_key line_tenant pending_failures pending_rollup preset_filter rate_burst " +
 			"worker_history worker_stats workflow_timeline",
 	},

@@ -276,9 +276,4 @@ func TestEventsComeAsTheyHappen(t *testing.T) {
 	cancel()
 	for range events { //nolint:revive // until it is closed
 	}
-	for _, err := range overSQL(t, s.DB.Pool).Events(t.Context(), weir.EventFilter{}) {
-		if !errors.Is(err, weir.ErrUnsupported) {
-			t.Errorf("the error is %v", err)
-		}
-	}
 }

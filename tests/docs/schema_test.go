@@ -90,6 +90,7 @@ weir.enqueue_batch(jobs jsonb, workflow_id bigint, schedules text[], slots times
 weir.enqueue_many(jobs jsonb)
 weir.error_words(error jsonb)
 weir.evaluate_alerts(rule text, definition jsonb, tenant text)
+weir.events_after(after text, filter jsonb, most integer)
 weir.events_since(after_at timestamp with time zone, after_id bigint, most integer, until_at timestamp with time zone, after_key text, filter jsonb, most_bytes integer)
 weir.expire_leases(max_jobs integer, after timestamp with time zone, OUT expired integer, OUT looked_until timestamp with time zone)
 weir.fail(job_id bigint, token bigint, error jsonb, retry_in interval, retry boolean, cancel boolean)
@@ -224,7 +225,7 @@ func TestCommentsNameTheErrors(t *testing.T) {
 	d := weirtest.New(t)
 	for function, codes := range map[string]string{
 		"enqueue": "WR010 WR019", "dry_run": "WR006 WR010 WR018", "enqueue_many": "WR010 WR019", "claim": "WR010", "complete": "WR001 WR002 WR010", "complete_many": "WR010", "fail": "WR001 WR002 WR010", "snooze": "WR001 WR002 WR010", "release": "WR001 WR002",
-		"heartbeat": "WR010", "log": "WR001 WR002 WR010 WR023", "grant_access": "WR010", "revoke_access": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "why": "WR002", "why_queue": "WR011", "forecast_queue": "WR010 WR011", "compare": "WR002", "similar_jobs": "WR002 WR010", "retry": "WR002 WR005 WR019", "replay": "WR002 WR010 WR019", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
+		"heartbeat": "WR010", "log": "WR001 WR002 WR010 WR023", "grant_access": "WR010", "revoke_access": "WR010", "assert_lease": "WR001 WR002", "cancel": "WR002 WR003", "timeline": "WR002", "events_after": "WR010", "why": "WR002", "why_queue": "WR011", "forecast_queue": "WR010 WR011", "compare": "WR002", "similar_jobs": "WR002 WR010", "retry": "WR002 WR005 WR019", "replay": "WR002 WR010 WR019", "edit": "WR002 WR004 WR010", "set_limit": "WR010 WR011", "admit": "WR010", "set_queue": "WR010", "pause_queue": "WR010 WR011",
 		"resume_queue": "WR011", "purge_queue": "WR010 WR011", "count_waiting": "WR010 WR011", "delete_queue": "WR011 WR012",
 		"register_worker": "WR010", "edit_worker": "WR010 WR015", "worker_heartbeat": "WR010 WR015", "pause_worker": "WR015", "drain_worker": "WR015", "resume_worker": "WR015", "remove_worker": "WR015",
 		"redrive": "WR010 WR014 WR019", "purge_dead": "WR010 WR014", "count_dead": "WR010", "count_jobs": "WR010", "job_facets": "WR010", "preset_filter": "WR093", "set_preset": "WR010 WR011 WR016 WR094 WR095", "delete_preset": "WR093 WR094", "start_operation": "WR010", "cancel_operation": "WR020 WR021", "read_export": "WR022",

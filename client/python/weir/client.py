@@ -7,7 +7,7 @@ import time
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterable, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Generic, Iterable, Iterator, List, Mapping, Optional, Sequence, Tuple, TypeVar, Union
 
 from .backoff import Backoff
 from .codec import from_json, to_json
@@ -15,6 +15,7 @@ from .error import JobFailed, Seconds, WeirError, seconds
 from .kind import NewJob
 
 if TYPE_CHECKING:
+    from .event import Event
     from .workflow import Workflow
 
 R = TypeVar("R")
@@ -144,6 +145,19 @@ class Client:
                     raise
             time.sleep(pause)
 
+    # Events
+
+    def events(self, *, queue: "Union[str, Sequence[str]]" = (), kind: "Union[str, Sequence[str]]" = (), event: Sequence[str] = (),
+               job_id: Optional[int] = None, workflow_id: Optional[int] = None, after: Optional[str] = None) -> "Iterator[Event]":
+        """What happens to jobs, workflows and workers, as it happens, without an end: of all queues and kinds, or of one.
+        When the connection breaks it goes on after the last event that came. ``after`` is the id of an event to go on from.
+
+        Over SQL there are no events of workers and circuit breakers, and an event comes about half a second after it
+        happened, or when the transactions that wrote before it have ended. An id is of use over the way that it came from."""
+        filter = {"queue": _only("queue", queue), "kind": _only("kind", kind), "event": [event] if isinstance(event, str) else list(event),
+                  "job_id": job_id and str(job_id), "workflow_id": workflow_id and str(workflow_id)}
+        return self._events({k: v for k, v in filter.items() if v}, after)
+
     # What each transport does. Ids are ints, and errors are WeirErrors.
 
     def _enqueue(self, jobs: Sequence[Mapping[str, Any]], key: str) -> List[Tuple[int, bool]]:
@@ -170,6 +184,9 @@ class Client:
     def _delete_schedule(self, name: str) -> None:
         raise NotImplementedError
 
+    def _events(self, filter: Mapping[str, Any], after: Optional[str]) -> "Iterator[Event]":
+        raise NotImplementedError
+
     def open_line(self, worker: str) -> "Line":
         """What a worker of this name claims and reports through."""
         raise NotImplementedError
@@ -182,6 +199,13 @@ class Client:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+def _only(name: str, given: "Union[str, Sequence[str]]") -> Optional[str]:
+    values = [given] if isinstance(given, str) else list(given)
+    if len(values) > 1:
+        raise ValueError(f"events are of one {name}, or of all: not of {len(values)}")
+    return values[0] if values else None
 
 
 @dataclass

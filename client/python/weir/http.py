@@ -62,13 +62,9 @@ class HTTP(Client):
             return answer
         return json.loads(answer.data) if answer.data else None
 
-    def events(self, *, queue: Sequence[str] = (), kind: Sequence[str] = (), event: Sequence[str] = (), job_id: Optional[int] = None,
-               after: Optional[str] = None) -> Iterator[Event]:
-        """What happens to jobs and workers, as it happens, without an end. When the connection breaks it goes on after
-        the last event that came. ``after`` is the id of an event to go on from."""
-        query = {"queue": ",".join(queue), "kind": ",".join(kind), "event": ",".join(event), "job_id": job_id}
-        return follow(lambda headers: self.call("GET", "/v1/events", query={k: v for k, v in query.items() if v},
-                                                headers=headers, wait=45.0, stream=True), after)
+    def _events(self, filter: Mapping[str, Any], after: Optional[str]) -> Iterator[Event]:
+        query = {**filter, "event": ",".join(filter["event"])} if "event" in filter else filter
+        return follow(lambda headers: self.call("GET", "/v1/events", query=query, headers=headers, wait=45.0, stream=True), after)
 
     def _enqueue(self, jobs: Sequence[Mapping[str, Any]], key: str) -> List[Tuple[int, bool]]:
         api = weir_rest.JobsApi(self.rest)

@@ -15,9 +15,11 @@ import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Mapping, Optional, Sequence, Set, Tuple, TypeVar, Union
 
+from .backoff import Backoff
 from .client import Ack, Client, Line
 from .codec import dumps
 from .error import Seconds, StaleToken, Unavailable, WeirError
+from .event import Event
 from .kind import NewJob
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 LOOK = 1.0  # seconds between looks for jobs that no notification told of
+EVENTS = 0.25  # seconds between looks for events
 PARK = 30  # seconds that a waiting process is known as one
 
 # What an SQLSTATE means over REST: docs/sql.md.
@@ -261,6 +264,24 @@ class SQL(Client):
 
     def _delete_schedule(self, name: str) -> None:
         self.rows("select weir.delete_schedule(%s)", [name])
+
+    def _events(self, filter: Mapping[str, Any], after: Optional[str]) -> Iterator[Event]:
+        text = dumps({**{k: v for k, v in filter.items() if k != "event"}, **({"events": filter["event"]} if "event" in filter else {})})
+        wait = Backoff()
+        while True:
+            try:
+                page = self.rows("select weir.events_after(%s, %s::jsonb) as page", [after, text])[0]["page"]
+            except WeirError as e:
+                if not e.is_passing:
+                    raise
+                time.sleep(wait.next(e.retry_after))
+                continue
+            wait.reset()
+            for data in page["events"]:
+                yield Event(data.pop("position"), data["event"], data)
+            after = page["position"]
+            if not page["more"]:
+                time.sleep(EVENTS)
 
     def open_line(self, worker: str) -> Line:
         return _SQLLine(self, worker)

@@ -8,7 +8,7 @@ import { problemOfSql } from './sqlstate.js'
 import type { Beat, BeatResult, CallOptions, Claimed, ClaimRequest, Enqueued, EnqueueOptions, Transport } from './transport.js'
 import { bareToken, completeTx, enqueueJobs, run, type Tx } from './tx.js'
 import { Problem } from './problem.js'
-import type { Ack, AckResult, Job, LogLine, NewJob, NewWorkflow, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings } from './wire.js'
+import type { Ack, AckResult, Event, Job, LogLine, NewJob, NewWorkflow, Schedule, ScheduleDefinition, WorkerBeat, WorkerSettings } from './wire.js'
 
 /** What this needs of a connection: a client of `pg` has it. */
 export interface SqlClient extends Tx {
@@ -20,6 +20,13 @@ export interface SqlClient extends Tx {
 export interface SqlPool extends Tx {
   connect(): Promise<SqlClient>
   on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/** An answer of weir.events_after. */
+export interface EventPage {
+  events: (Event & { position: string })[]
+  position: string
+  more: boolean
 }
 
 /** How often a wait for the end of a job looks, in milliseconds: at first, and at last. */
@@ -137,6 +144,12 @@ export class Sql implements Transport {
 
   async unregister(worker: string): Promise<void> {
     await run(this.pool, 'select weir.remove_worker($1)', [worker])
+  }
+
+  /** events reads what happened after a position. `events` of this package does it again and again. */
+  async events(after: string | undefined, filter: Record<string, unknown>): Promise<EventPage> {
+    const values = [after ?? null, JSON.stringify(filter)]
+    return (await run(this.pool, 'select weir.events_after($1, $2::jsonb) as page', values))[0]!['page'] as EventPage
   }
 
   /** close gives the connection that claims back. Stop workers first. */
