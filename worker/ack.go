@@ -10,6 +10,7 @@ type ack struct {
 	Result  json.RawMessage `json:"result,omitempty"`
 	Error   *failure        `json:"error,omitempty"`
 	Retry   *bool           `json:"retry,omitempty"`
+	Cancel  bool            `json:"cancel,omitempty"`
 	Delay   *float64        `json:"delay_seconds,omitempty"`
 
 	jobs  []json.RawMessage // follow-up jobs, stored with a completion

@@ -51,7 +51,7 @@ type claimAnswer struct {
 func newClaimer(c Config) *claimer {
 	ctx, cancel := context.WithCancel(context.Background())
 	return &claimer{
-		client: c.Client, worker: c.Name, queues: c.Queues, slots: c.Slots, leaseSeconds: c.LeaseSeconds,
+		client: c.Client, worker: c.Name, queues: c.Queues, slots: c.jobs(), leaseSeconds: c.LeaseSeconds,
 		answers: make(chan claimAnswer, 1), ctx: ctx, cancel: cancel, outage: outage{log: c.Logger, what: "claiming"},
 	}
 }

@@ -30,6 +30,7 @@ type heldJob struct {
 	stop      chan stopReason // to the program; two fit, and more never come
 	ack       ack             // once it has ended
 	stopped   stopReason
+	told      stopReason // why it was told to stop; notStopped: it was not
 }
 
 func newHeldJob(job *claimedJob, now time.Time, beatInterval time.Duration) *heldJob {
@@ -45,6 +46,7 @@ func (h *heldJob) deadline() time.Time {
 
 // tell gives a running program a reason to stop.
 func (h *heldJob) tell(reason stopReason) {
+	h.told = reason
 	select {
 	case h.stop <- reason:
 	default:
@@ -72,7 +74,7 @@ func (w *Worker) claim() {
 	if w.stopping || len(w.ended) > maxUnacked {
 		return
 	}
-	if limit, patient := w.claimer.wanted(w.running+len(w.queue), time.Now()); limit > 0 {
+	if limit, patient := w.claimer.wanted(w.busy+len(w.queue), time.Now()); limit > 0 {
 		w.claimer.ask(limit, patient)
 	}
 }
@@ -85,21 +87,33 @@ func (w *Worker) start() {
 			w.release(h, notStopped)
 			continue
 		}
-		w.queue = w.queue[1:]
-		h.phase, h.reports = running, &reports{}
+		r := w.gather(h)
 		w.running++
-		w.log.Debug("started", "job", h.job.ID, "kind", h.job.Kind, "queue", h.job.Queue, "attempt", h.job.Attempt)
-		w.starts <- h
+		w.busy += len(r.jobs)
+		for _, h := range r.jobs {
+			h.phase = running
+			w.log.Debug("started", "job", h.job.ID, "kind", h.job.Kind, "queue", h.job.Queue, "attempt", h.job.Attempt)
+		}
+		w.starts <- r
 	}
 }
 
 // runEnded takes in the outcome of a run.
-func (w *Worker) runEnded(r runOutcome) {
-	h, o := r.job, r.outcome
+func (w *Worker) runEnded(r *run, o outcome) {
 	w.running--
+	w.busy -= len(r.jobs)
 	if o.started && o.stopped == notStopped {
 		w.claimer.ran(o.took)
 	}
+	for _, h := range r.jobs {
+		if h.phase == running {
+			w.jobEnded(h, r.outcomeOf(h, o))
+		}
+	}
+}
+
+// jobEnded takes in the outcome of a job.
+func (w *Worker) jobEnded(h *heldJob, o outcome) {
 	switch a, ok := o.ack(h.job, w.Program.Exits); {
 	case ok:
 		w.end(h, a, o.stopped)

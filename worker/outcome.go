@@ -30,6 +30,10 @@ func (o outcome) ack(job *claimedJob, exits Exits) (a ack, ok bool) {
 	if o.told.settled {
 		return a, false
 	}
+	if named := o.told.outcome; named != nil && o.told.err == nil && o.stopped != leaseLost {
+		named.ID, named.Token = a.ID, a.Token
+		return *named, true
+	}
 	switch o.stopped {
 	case leaseLost:
 		return a, false

@@ -22,6 +22,8 @@ type Program struct {
 	KillGrace time.Duration
 	// Envelope gives the program the whole job on standard input, in place of its args.
 	Envelope bool
+	// Batch is the most jobs of a queue and kind that one process gets, as lines of whole jobs. Defaults to 1: each job has a process.
+	Batch int
 	// Exits are the exit statuses that say more than that the attempt failed.
 	Exits Exits
 	// Stderr is where standard error is passed on to. Defaults to nowhere.
@@ -75,10 +77,15 @@ func (r stopReason) String() string {
 // run runs the program for a job until it ends, the deadline passes, or stop gives a reason to stop it. log gets its standard error too, unless
 // it is nil.
 func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReason, told *reports, log io.Writer) outcome {
+	return p.process(p.input(job), job.environment(), func() time.Time { return deadline }, stop, told, log)
+}
+
+// process runs a process of the program. The deadline may come to be later while it runs.
+func (p *Program) process(input io.Reader, env []string, deadline func() time.Time, stop <-chan stopReason, told *reports, log io.Writer) outcome {
 	stdout, stderr := &head{limit: maxResult}, &tail{limit: maxStderr, through: p.Stderr, log: log}
 	cmd := &exec.Cmd{
-		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], job.environment()...),
-		Stdin: p.input(job), Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,
+		Path: p.Path, Args: p.Args, Env: append(p.Env[:len(p.Env):len(p.Env)], env...),
+		Stdin: input, Stdout: stdout, Stderr: stderr, SysProcAttr: processGroup(), WaitDelay: pipeWait,
 	}
 	began := time.Now()
 	channel, err := newChannel(cmd, told)
@@ -107,16 +114,22 @@ func (p *Program) run(job *claimedJob, deadline time.Time, stop <-chan stopReaso
 }
 
 // watch stops the program if there is a reason to before it exits, and returns that reason.
-func (p *Program) watch(pid int, deadline time.Time, stop <-chan stopReason, exited <-chan struct{}) stopReason {
-	timeout := time.NewTimer(time.Until(deadline))
+func (p *Program) watch(pid int, deadline func() time.Time, stop <-chan stopReason, exited <-chan struct{}) stopReason {
+	timeout := time.NewTimer(time.Until(deadline()))
 	defer timeout.Stop()
-	var reason stopReason
-	select {
-	case <-exited:
-		return notStopped
-	case reason = <-stop:
-	case <-timeout.C:
-		reason = timedOut
+	reason := notStopped
+	for reason == notStopped {
+		select {
+		case <-exited:
+			return notStopped
+		case reason = <-stop:
+		case <-timeout.C:
+			if left := time.Until(deadline()); left > 0 {
+				timeout.Reset(left)
+				continue
+			}
+			reason = timedOut
+		}
 	}
 	// Whatever is left of its process group is killed after it.
 	defer func() { _ = syscall.Kill(-pid, syscall.SIGKILL) }()

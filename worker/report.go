@@ -19,6 +19,8 @@ const (
 
 // report is a line that a program writes to the descriptor of its job: a JSON object with one or more members.
 type report struct {
+	Job string `json:"job"` // the job that it names; a program that has one need not name it
+
 	Progress *progress `json:"progress"`
 
 	Log    *string                    `json:"log"`
@@ -30,6 +32,23 @@ type report struct {
 	AddSteps      []json.RawMessage `json:"add_steps"` // to the job's workflow, stored with the completion
 	SnoozeSeconds *float64          `json:"snooze_seconds"`
 	Settled       bool              `json:"settled"` // the program itself has told weir how the job ended
+
+	Outcome string   `json:"outcome"` // in place of what the exit status says: complete, fail or snooze
+	Error   *because `json:"error"`   // with fail: why
+	Retry   *bool    `json:"retry"`   // with fail: false: the job is dead
+	Cancel  bool     `json:"cancel"`  // with fail: the job is cancelled
+}
+
+// because is why an attempt failed: a text, or an object with a message and a type.
+type because failure
+
+// UnmarshalJSON takes a text or an object.
+func (b *because) UnmarshalJSON(text []byte) error {
+	type object because
+	if text[0] == '{' {
+		return json.Unmarshal(text, (*object)(b))
+	}
+	return json.Unmarshal(text, &b.Message)
 }
 
 // progress is how far a job is: a number of percent, or an object with a message too.
@@ -56,7 +75,10 @@ func (p *progress) UnmarshalJSON(text []byte) error {
 
 // reports takes what a program reports of its job, and keeps it for the ack.
 type reports struct {
-	log *jobLog // nil: none
+	log   *jobLog             // nil: none
+	job   string              // the id of the job
+	batch map[string]*reports // those of the jobs of a batch, by id; nil: the program has one job
+	named func()              // called when the program has named the outcome of its job of a batch
 
 	mu       sync.Mutex
 	partial  []byte
@@ -67,6 +89,7 @@ type reports struct {
 	bytes    int // of jobs and steps
 	snooze   *float64
 	settled  bool
+	outcome  *ack  // that the program named
 	err      error // the first line that could not be understood
 }
 
@@ -123,6 +146,38 @@ func (r *reports) take(line []byte) {
 		r.refuse(errors.New("a line has more than one JSON value"))
 		return
 	}
+	if r.batch != nil {
+		r.pass(&m)
+		return
+	}
+	if m.Job != "" && m.Job != r.job {
+		r.refuse(fmt.Errorf("the job %q is not the one that the command has", m.Job))
+		return
+	}
+	r.apply(&m)
+}
+
+// pass hands a line to the job of a batch that it names.
+func (r *reports) pass(m *report) {
+	of := r.batch[m.Job]
+	if of == nil {
+		r.refuse(fmt.Errorf("a line names the job %q, which the command does not have", m.Job))
+		return
+	}
+	of.mu.Lock()
+	ended := of.outcome != nil || of.settled
+	if !ended {
+		of.apply(m)
+	}
+	told := of.outcome != nil || of.settled
+	of.mu.Unlock()
+	if told && !ended {
+		of.named()
+	}
+}
+
+// apply takes in what a line says of the job. Call it with mu held.
+func (r *reports) apply(m *report) {
 	if m.Log != nil && r.log != nil {
 		r.log.note(*m.Log, m.Level, m.Fields)
 	}
@@ -142,6 +197,44 @@ func (r *reports) take(line []byte) {
 	for _, step := range m.AddSteps {
 		r.add(&r.steps, step)
 	}
+	r.conclude(m)
+}
+
+// conclude takes in the outcome that a line names. What follows in other lines does not change it.
+func (r *reports) conclude(m *report) {
+	var a ack
+	switch m.Outcome {
+	case "":
+		if m.Error != nil || m.Retry != nil || m.Cancel {
+			r.refuse(errors.New("error, retry and cancel take the outcome fail"))
+		}
+		return
+	case complete:
+		a = ack{Outcome: complete, Result: r.result, jobs: r.jobs, steps: r.steps}
+	case fail:
+		if m.Error == nil || m.Error.Message == "" {
+			r.refuse(errors.New("the outcome fail takes an error"))
+			return
+		}
+		a = ack{Outcome: fail, Error: (*failure)(m.Error), Retry: m.Retry, Cancel: m.Cancel}
+	case snooze:
+		if r.snooze == nil {
+			r.refuse(errors.New("the outcome snooze takes snooze_seconds"))
+			return
+		}
+		a = ack{Outcome: snooze, Delay: r.snooze}
+	default:
+		r.refuse(errors.New("an outcome is complete, fail or snooze"))
+		return
+	}
+	r.outcome = &a
+}
+
+// concluded says whether the outcome of the job is known before the program ends.
+func (r *reports) concluded() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.outcome != nil || r.settled
 }
 
 func (r *reports) add(to *[]json.RawMessage, text json.RawMessage) {

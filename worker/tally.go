@@ -14,6 +14,9 @@ func (w *Worker) count(h *heldJob) {
 	switch {
 	case h.ack.Outcome == complete:
 		w.tally.done++
+	case h.ack.Cancel:
+		w.tally.cancelled++
+		w.log.Info("a command cancelled its job", "job", h.job.ID, "kind", h.job.Kind)
 	case h.ack.Outcome == fail:
 		w.tally.failed++
 		w.log.Info("a job failed", "job", h.job.ID, "kind", h.job.Kind, "attempt", h.job.Attempt,

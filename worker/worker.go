@@ -53,12 +53,13 @@ type Worker struct {
 
 	held    map[string]*heldJob // all, by token
 	queue   []*heldJob          // those that wait for a slot, in order
-	running int
-	ended   []*heldJob // those whose acks are not sent yet, in order
-	endedAt time.Time  // when the first of them ended
+	running int                 // processes
+	busy    int                 // jobs that they have
+	ended   []*heldJob          // those whose acks are not sent yet, in order
+	endedAt time.Time           // when the first of them ended
 	tally   tally
 
-	starts   chan *heldJob
+	starts   chan *run
 	outcomes chan runOutcome
 
 	stopping bool
@@ -66,11 +67,15 @@ type Worker struct {
 	giveUpAt time.Time // when sending acks is given up; zero: not yet
 }
 
-// runOutcome is the outcome of a run, with its job.
+// runOutcome is the outcome of a run, or before its end that of one of its jobs.
 type runOutcome struct {
-	job     *heldJob
+	run     *run
+	job     *heldJob // nil: the run has ended
 	outcome outcome
 }
+
+// jobs is how many jobs run at once.
+func (c *Config) jobs() int { return c.Slots * max(c.Program.Batch, 1) }
 
 // New makes a Worker; Run makes it work.
 func New(c Config) *Worker {
@@ -78,13 +83,13 @@ func New(c Config) *Worker {
 		Config:     c,
 		log:        c.Logger,
 		claimer:    newClaimer(c),
-		heartbeats: newHeartbeats(c.Client, c.Logger, c.LeaseSeconds, c.Slots),
+		heartbeats: newHeartbeats(c.Client, c.Logger, c.LeaseSeconds, c.jobs()),
 		acker:      newAcker(c.Client, c.Logger),
 		// Room for the jobs that run, those claimed ahead of need, and as many that have ended and whose acks wait to
 		// be sent.
-		registration: newRegistration(c, c.Slots+2*maxAhead(c.Slots)),
+		registration: newRegistration(c, c.jobs()+2*maxAhead(c.jobs())),
 		held:         map[string]*heldJob{},
-		starts:       make(chan *heldJob, c.Slots),
+		starts:       make(chan *run, c.Slots),
 		outcomes:     make(chan runOutcome, c.Slots),
 	}
 	if !c.NoLogs {
@@ -124,7 +129,11 @@ func (w *Worker) Run(asked, insisted context.Context) error {
 			}
 			w.hold(a.jobs)
 		case r := <-w.outcomes:
-			w.runEnded(r)
+			if r.job == nil {
+				w.runEnded(r.run, r.outcome)
+			} else if r.job.phase == running {
+				w.jobEnded(r.job, r.outcome)
+			}
 		case a := <-w.heartbeats.answers:
 			w.beaten(a)
 		case a := <-w.acker.answers:
@@ -150,20 +159,10 @@ func (w *Worker) Run(asked, insisted context.Context) error {
 // that started it ends; see processGroup.
 func (w *Worker) slot() {
 	runtime.LockOSThread()
-	for h := range w.starts {
-		w.outcomes <- runOutcome{h, w.runProgram(h)}
+	for r := range w.starts {
+		o := w.runBatch(r)
+		w.outcomes <- runOutcome{run: r, outcome: o}
 	}
-}
-
-// runProgram runs the program for a job. Its last lines are sent before the outcome is known, because a job that has ended takes none.
-func (w *Worker) runProgram(h *heldJob) outcome {
-	if w.logs == nil {
-		return w.Program.run(h.job, h.deadline(), h.stop, h.reports, nil)
-	}
-	h.reports.log = w.logs.begin(h.job)
-	o := w.Program.run(h.job, h.deadline(), h.stop, h.reports, h.reports.log)
-	h.reports.log.end(o.stopped)
-	return o
 }
 
 // tick does what is due at this time.

@@ -20,6 +20,7 @@ type workCommand struct {
 	KillGraceSeconds float64  `help:"When a command is stopped, the time between SIGTERM and SIGKILL." env:"WEIR_KILL_GRACE_SECONDS" default:"5"`
 	Env              []string `help:"Names of variables that commands get beside those that all get, comma-separated. A * at the end of a name stands for any text." env:"WEIR_ENV" placeholder:"NAME,…"`
 	ShowStderr       bool     `help:"Copy the standard error of commands to that of weir." env:"WEIR_SHOW_STDERR"`
+	Batch            int      `help:"Give a command up to this many jobs of a queue and kind at once: a line each on standard input, with the whole job." env:"WEIR_BATCH" default:"1" placeholder:"N"`
 	Envelope         bool     `help:"Give the command the whole job as one JSON object, in place of its args." env:"WEIR_ENVELOPE"`
 	LaterStatus      int      `help:"Exit status that puts the job back for --later-seconds, at no cost of an attempt; 0 for none." env:"WEIR_LATER_STATUS" default:"75"`
 	LaterSeconds     float64  `help:"Delay after --later-status." env:"WEIR_LATER_SECONDS" default:"60"`
@@ -46,7 +47,12 @@ WEIR_JOB_REPORT_FD (3): {"progress": 40} or {"progress": {"percent": 40, "messag
 "level": "warn", "fields": {…}}; {"result": …}, in place of standard output; {"enqueue": {"kind": …}}, a follow-up
 job, and {"add_steps": […]}, steps of its workflow, which are stored in one transaction with the completion, or not
 at all if the attempt fails; {"snooze_seconds": 300}, to be run again later; {"settled": true}, if it has told weir
-itself how the job ended.
+itself how the job ended; {"outcome": "complete"}, "fail" (with "error", and "retry": false or "cancel": true) or
+"snooze", in place of what the exit status says.
+
+--batch N gives one command up to N jobs of a queue and kind: a line of JSON each, as with --envelope. Each report
+then names its "job". A job whose outcome is reported ends at once; the exit status decides those that are left. A
+job that is cancelled, times out or is no longer leased stops the command; the others go back and lose no attempt.
 
 What the command writes to standard error is the job's log, line by line (weir job logs ID --follow). A line that is
 a JSON object with a message may have a level and a time; its other members are the fields. The rest has the level
@@ -76,6 +82,8 @@ func (c *workCommand) Validate() error {
 	switch {
 	case c.Concurrency < 1 || c.Concurrency > 1000:
 		return errors.New("--concurrency must be from 1 to 1000")
+	case c.Batch < 1 || c.Batch*c.Concurrency > 3000:
+		return errors.New("--batch must be at least 1, and --batch times --concurrency at most 3000")
 	case c.LeaseSeconds < 1 || c.LeaseSeconds > 3600:
 		return errors.New("--lease-seconds must be from 1 to 3600")
 	case c.LaterStatus < 0 || c.LaterStatus > 255 || c.GiveUpStatus < 0 || c.GiveUpStatus > 255 || c.LaterStatus > 0 && c.LaterStatus == c.GiveUpStatus:
@@ -128,7 +136,7 @@ func (c *workCommand) program(std streams, workerName, url string) (worker.Progr
 	}
 	p := worker.Program{
 		Path: path, Args: args, Env: worker.Environment(os.Environ(), c.Env, workerName, url),
-		KillGrace: cli.Seconds(c.KillGraceSeconds), Envelope: c.Envelope,
+		KillGrace: cli.Seconds(c.KillGraceSeconds), Envelope: c.Envelope, Batch: c.Batch,
 		Exits: worker.Exits{Later: c.LaterStatus, GiveUp: c.GiveUpStatus, LaterSeconds: c.LaterSeconds},
 	}
 	if c.ShowStderr {
