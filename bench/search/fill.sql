@@ -182,7 +182,7 @@ begin
     group by grouping sets ((r.tenant), (r.tenant, r.queue_id), (r.tenant, r.kind))
     having r.tenant = '' or grouping(r.queue_id, r.kind) = 3;
     insert into weir.rollup_failure select * from weir.count_failures(hour, hour + interval '1 hour');
-    perform weir.sum_failures(hour, hour + interval '1 hour');
+    perform weir.sum_failures(hour, hour + interval '1 hour', false);
     perform weir.fold_failures(hour + interval '1 hour');
     perform weir.sum_failure_days(hour + interval '1 hour');
     perform weir.sum_days(hour + interval '1 hour');

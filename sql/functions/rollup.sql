@@ -40,7 +40,7 @@ begin
   select coalesce(sum(c.n), 0) into rows from counted c where c.tenant = '';
   insert into weir.rollup_failure select * from weir.count_failures(from_at, until_at);
   perform weir.sum_rollups(from_at, until_at);
-  perform weir.sum_failures(from_at, until_at);
+  perform weir.sum_failures(from_at, until_at, again);
   perform weir.roll_up_work(from_at, until_at);
   return rows;
 end $$;

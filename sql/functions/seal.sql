@@ -9,7 +9,7 @@ language sql immutable as $$
     ('job', 'tags', 'using gin (tags) where tags is not null'), ('job', 'args', 'using gin (args jsonb_path_ops)'),
     ('job', 'words', 'using gin (weir.job_words(kind, args, tags))'),
     ('job_outcome', 'by_state', $i$(state, job_id) where state <> 'completed'$i$),
-    ('job_outcome', 'by_worker', '(worker)'), ('job_outcome', 'attempts', '(attempt) where attempt > 1'),
+    ('job_outcome', 'by_worker', '(worker)'), ('job_outcome', 'attempts', '(job_id, attempt) where attempt > 1'),
     ('job_outcome', 'error_type', $i$((error ->> 'type')) where (error ->> 'type') is not null$i$),
     ('job_outcome', 'error_words', 'using gin (weir.error_words(error)) where error is not null'),
     ('job_event', 'error_type', $i$((detail ->> 'type')) where kind in ('failed', 'timed_out', 'lost')

@@ -179,14 +179,14 @@ $$;
 comment on function weir.next_partition(jsonb, bigint, boolean) is
   'Internal. The next partition with ids after one that may have a match; null: there is none.';
 
--- The first windows are small: where many match, a page is found in one.
+-- The first windows are small: where many match, a page is found in one. They grow up to 20,000 jobs.
 create or replace function weir.search_step(filter jsonb, start bigint, most int, rising boolean default false,
   out ids bigint[], out reached bigint, out is_open boolean) language plpgsql stable as $$
 declare
   until timestamptz := clock_timestamp() + interval '0.1 s';
   here int;
   look boolean := true;  -- until few match: then the others are asked for their indexes at once
-  size int := 2 * most;
+  size int := least(2 * most, 20000);
   found record;
 begin
   filter := jsonb_strip_nulls(filter);  -- also in args, of which less is then asked
@@ -207,10 +207,10 @@ begin
       return;
     end if;
     select p.ids, p.reached, p.found_few into found
-    from weir.search_partition(filter, here, reached, rising, most - cardinality(ids), look, least(size, 20000)) p;
+    from weir.search_partition(filter, here, reached, rising, most - cardinality(ids), look, size) p;
     look := not found.found_few;
     if not found.found_few and cardinality(found.ids) < most / 4 then
-      size := 4 * size;
+      size := least(4 * size, 20000);
     end if;
     ids := ids || found.ids;
     reached := found.reached;

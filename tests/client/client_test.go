@@ -18,8 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childURL) != "" {
-		child()
+	if os.Getenv(driverVariable) != "" {
+		drive(os.Args[1:])
 		return
 	}
 	weirtest.Main(m)

@@ -92,17 +92,3 @@ class Node:
     def kill(self):
         self._process.send_signal(signal.SIGKILL)
         self._process.wait()
-
-
-class Program:
-    """tests/worker_program.py in a process of its own, which prints a line when it is ready."""
-
-    def __init__(self, *args):
-        path = Path(__file__).parent / "worker_program.py"
-        self.process = subprocess.Popen([sys.executable, str(path), *map(str, args)], stdout=subprocess.PIPE, text=True,
-                                        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)})
-        assert self.process.stdout.readline() == "ready\n"
-
-    def end(self, signal_number):
-        self.process.send_signal(signal_number)
-        return self.process.wait(PATIENCE)

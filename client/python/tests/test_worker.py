@@ -136,7 +136,7 @@ def test_timeout_fails_the_attempt_in_time(client, queue):
     with working(client, task, thread, deaf):
         for kind in (task, thread, deaf):
             job = settled(client, client.enqueue(kind.new()), "dead")
-            assert job["errors"][-1]["type"] == "Timeout", kind
+            assert job["errors"][-1]["type"] in ("Timeout", "timeout"), kind  # the service's own word, where the worker is late
 
 
 def test_heartbeats_keep_a_job_and_carry_its_progress(client, queue):

@@ -3,7 +3,7 @@ import { test } from 'node:test'
 
 import { z } from 'zod'
 
-import { cancel, defineJob, discard, http, Invalid, JobFailed, Problem, retryIn, snooze, Stopped, Worker } from '../src/index.js'
+import { cancel, Client, defineJob, discard, http, Invalid, JobFailed, Problem, retryIn, snooze, Stopped, Worker } from '../src/index.js'
 import { bothWays, eventually, latch, untilStopped, weir } from './weir.js'
 
 const greet = defineJob('greet', { args: z.object({ name: z.string() }), result: z.object({ text: z.string() }) })
@@ -250,4 +250,22 @@ bothWays('drain works what there is, and returns', async ({ client, queue, to })
 test('a worker whose first claim is refused ends with the problem', async () => {
   const worker = new Worker(http(weir().url), { queues: ['not a name'] })
   await assert.rejects(worker.run(), (error) => error instanceof Problem && error.status === 422)
+})
+
+test('a worker tells that weir is away and is back, and a job that was enqueued meanwhile is done', async () => {
+  let away = true
+  const to = http(weir().url, { fetch: (request) => (away ? Promise.reject(new TypeError('fetch failed')) : fetch(request)) })
+  const worker = new Worker(to, { queues: ['away'] })
+  const told: string[] = []
+  worker.on('trouble', () => told.push('trouble')).on('recovered', () => told.push('recovered'))
+  worker.handle(plain, ({ args }) => args.n)
+  const running = worker.run()
+  const meanwhile = new Client(to).enqueue(plain, { n: 2 }, { queue: 'away' })
+  await eventually('the worker notices', () => told.length > 0)
+  assert.ok(!told.includes('recovered'))
+  away = false
+  assert.equal(await (await meanwhile).result(), 2)
+  await eventually('it recovers', () => told.includes('recovered'))
+  await worker.stop()
+  await running
 })

@@ -8,11 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/weirhq/weir/tests/client/conformance"
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
-// The Java client compiles without a warning, and one of its jobs lives its life against a node (Life.java).
-func TestJavaClient(t *testing.T) {
+// The Java client compiles without a warning, and does from its jar as all clients do.
+func TestJavaClientConforms(t *testing.T) {
 	weirtest.Long(t, "it compiles the Java client")
 	t.Parallel()
 	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
@@ -20,8 +21,6 @@ func TestJavaClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	jars, javac := jackson(t, root), where(t, root, "javac")
-	classes := t.TempDir()
-	path := strings.Join(append(jars, classes), string(filepath.ListSeparator))
 	var sources []string
 	for _, pattern := range []string{"*.java", "api/*.java", "model/*.java"} {
 		found, err := filepath.Glob(filepath.Join(root, "client/java/src/main/java/io/github/weirhq/weir", pattern))
@@ -30,17 +29,18 @@ func TestJavaClient(t *testing.T) {
 		}
 		sources = append(sources, found...)
 	}
-	sources = append(sources, filepath.Join(root, "tests/client/java/Life.java"), filepath.Join(root, "tests/client/java/Transaction.java"))
-	run(t, javac, append([]string{"-Werror", "-Xlint:all,-processing,-classfile", "-d", classes, "-cp", path}, sources...)...)
-
-	s := weirtest.StartNode(t)
-	if said := run(t, filepath.Join(filepath.Dir(javac), "java"), "-cp", path, "Life", s.URL); !strings.HasSuffix(said, "lived\n") {
-		t.Errorf("it said %q", said)
+	compile := func(to string, path []string, sources ...string) {
+		arguments := []string{"-Werror", "-Xlint:all,-processing,-classfile", "-d", to, "-cp", strings.Join(path, string(filepath.ListSeparator))}
+		run(t, javac, append(arguments, sources...)...)
 	}
-	jobs := weirtest.Decode[struct{ Items []weirtest.Job }](s.Get("/v1/jobs?queue=java")).Items
-	if len(jobs) != 1 || jobs[0].State != "completed" || strings.ReplaceAll(string(jobs[0].Result), " ", "") != `{"sum":9007199254740993}` {
-		t.Errorf("the jobs are %+v, the result is %s", jobs, jobs[0].Result)
-	}
+	folder := t.TempDir()
+	classes, jar := filepath.Join(folder, "classes"), filepath.Join(folder, "weir.jar")
+	compile(classes, jars, sources...)
+	run(t, filepath.Join(filepath.Dir(javac), "jar"), "cf", jar, "-C", classes, ".")
+	path := append(jars, jar, folder)
+	compile(folder, path, "Driver.java")
+	java := []string{filepath.Join(filepath.Dir(javac), "java"), "-cp", strings.Join(path, string(filepath.ListSeparator)), "Driver", jar}
+	conformance.Calls(t, conformance.Driver{Client: "java", Command: java})
 }
 
 // A transaction over JDBC enqueues and completes, or does neither (Transaction.java).

@@ -27,10 +27,7 @@ func TestDataPipeline(t *testing.T) {
 // pytest runs the tests of a folder of the repository.
 func pytest(t *testing.T, folder string) {
 	t.Helper()
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
+	root := root(t)
 	run := exec.CommandContext(t.Context(), python(t), "-m", "pytest", "-q", "-p", "no:cacheprovider", filepath.Join(root, folder))
 	run.Dir = root
 	run.Env = append(os.Environ(), "WEIR_PROGRAM="+weirtest.Program(t, "./cmd/weir"), "PYTHONDONTWRITEBYTECODE=1",
@@ -42,12 +39,35 @@ func pytest(t *testing.T, folder string) {
 	t.Logf("%s", output)
 }
 
+func root(t *testing.T) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", ".."))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
 // python returns a Python that has what the tests need.
 func python(t *testing.T) string {
 	t.Helper()
-	found, err := exec.CommandContext(t.Context(), filepath.Join("..", "..", "..", "scripts", "setup"), "--where", "python").Output()
+	found, err := exec.CommandContext(t.Context(), filepath.Join(root(t), "scripts", "setup"), "--where", "python").Output()
 	if err != nil {
-		t.Skip("Python with urllib3, psycopg, psycopg2 and pytest is missing: run scripts/setup python")
+		t.Skip("Python with pip, setuptools, urllib3, psycopg, psycopg2 and pytest is missing: run scripts/setup python")
 	}
 	return strings.TrimSpace(string(found))
+}
+
+// install installs the package into a folder of the test's own, as a user does, without a look at the network.
+func install(t *testing.T) string {
+	t.Helper()
+	source, installed := filepath.Join(t.TempDir(), "source"), filepath.Join(t.TempDir(), "installed")
+	if err := os.CopyFS(source, os.DirFS(filepath.Join(root(t), "client", "python"))); err != nil { // the build writes there
+		t.Fatal(err)
+	}
+	pip := exec.CommandContext(t.Context(), python(t), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation", "--target", installed, source)
+	if output, err := pip.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	return installed
 }

@@ -91,7 +91,7 @@ public final class ApiClient {
         .addSerializer(OffsetDateTime.class, new JsonSerializer<>() {
           @Override
           public void serialize(OffsetDateTime at, JsonGenerator out, SerializerProvider by) throws IOException {
-            out.writeString(at.toString());
+            out.writeString(Call.text(at));
           }
         })
         .addDeserializer(OffsetDateTime.class, new JsonDeserializer<>() {

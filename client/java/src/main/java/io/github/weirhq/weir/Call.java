@@ -2,6 +2,8 @@ package io.github.weirhq.weir;
 
 import java.net.URLEncoder;
 import java.nio.charset.StandardCharsets;
+import java.time.OffsetDateTime;
+import java.time.format.DateTimeFormatter;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -48,8 +50,12 @@ public final class Call {
     return path + query;
   }
 
-  private static String text(Object value) {
-    return value instanceof List<?> several ? several.stream().map(Object::toString).collect(Collectors.joining(",")) : value.toString();
+  /** How a value is written. Times have their seconds, also on the minute, where toString leaves them out. */
+  static String text(Object value) {
+    if (value instanceof OffsetDateTime at) {
+      return DateTimeFormatter.ISO_OFFSET_DATE_TIME.format(at);
+    }
+    return value instanceof List<?> several ? several.stream().map(Call::text).collect(Collectors.joining(",")) : value.toString();
   }
 
   private static String encode(String text) {
