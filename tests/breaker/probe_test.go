@@ -112,6 +112,22 @@ func TestAnotherSessionTakesOverHalfOpenBreaker(t *testing.T) {
 	})
 }
 
+// A probe whose worker cancels it is cancelled, and not given back as one that failed.
+func TestCancelledProbeStaysCancelled(t *testing.T) {
+	t.Parallel()
+	d := weirtest.New(t)
+	setBreaker(t, d, "b", "{}")
+	trip(t, d, "q", "b")
+	weirtest.Enqueue(t, d, needing("q", "b"))
+	weirtest.Claim(t, d, "q", 10)
+	tickUntil(t, d, "b", "half_open")
+	probe := weirtest.ClaimOne(t, d, "q")
+	if state := weirtest.Value[string](t, d, `select weir.fail($1, $2, '{"message": "not needed"}', cancel => true)`, probe.ID, probe.Token); state != "cancelled" {
+		t.Errorf("the probe is %s", state)
+	}
+	wantBreaker(t, d, "b", "half_open")
+}
+
 func TestLostProbeIsReplaced(t *testing.T) {
 	t.Parallel()
 	d := weirtest.New(t)

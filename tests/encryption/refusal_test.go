@@ -29,7 +29,7 @@ func TestSQLRefusesWhatIsReadable(t *testing.T) {
 	token := strings.Split(c.Token, ".")[0]
 	for _, sql := range []string{
 		fmt.Sprintf(`select weir.complete(%s, %s, '{"r": 1}')`, c.ID, token), fmt.Sprintf(`select weir.complete_many('{%s}', '{%s}', array['1'::jsonb])`, c.ID, token),
-		fmt.Sprintf(`select weir.fail(%s, %s, '{"message": "m"}')`, c.ID, token), fmt.Sprintf(`select weir.log(%s, %s, '[{"message": "m"}]')`, c.ID, token),
+		fmt.Sprintf(`select weir.fail(%s, %s, '{"message": "m"}')`, c.ID, token), fmt.Sprintf(`select weir.fail(%s, %s, '{"message": "m"}', cancel => true)`, c.ID, token), fmt.Sprintf(`select weir.log(%s, %s, '[{"message": "m"}]')`, c.ID, token),
 	} {
 		weirtest.WantSQLState(t, weirtest.TryExec(s.DB, sql), "WR023")
 	}

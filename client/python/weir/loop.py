@@ -221,8 +221,7 @@ class Loop:
             if time.monotonic() > held.deadline + 1:
                 log.warning("the handler of job %d ended %.1f s after its timeout", held.job.id, time.monotonic() - held.deadline)
         elif self._held.get(held.job.id) is not held:
-            log.warning("lost the lease of job %d; another worker may run it", held.job.id)
-            self._told(held.job, "lost")
+            self._settled(held.job, "lost")
         elif ack is not None:
             self._end(held, ack)
         else:
@@ -240,9 +239,12 @@ class Loop:
     def _forget(self, held: Held, outcome: str) -> None:
         if self._held.get(held.job.id) is held:
             del self._held[held.job.id]
+        self._settled(held.job, outcome)
+
+    def _settled(self, job: Job[Any], outcome: str) -> None:
         if outcome == "lost":
-            log.warning("lost the lease of job %d; another worker may run it", held.job.id)
-        self._told(held.job, outcome)
+            log.warning("lost the lease of job %d; another worker may run it", job.id)
+        self._told(job, outcome)
 
     def _told(self, job: Job[Any], outcome: str) -> None:
         try:
@@ -271,8 +273,9 @@ class Loop:
     def _take_acks(self, results: Sequence[Tuple[Ack, str]]) -> None:
         for ack, status in results:
             held = self._held.get(ack.job.id)
-            if held is not None and held.job is ack.job:
-                self._forget(held, ack.outcome if status == "ok" else "lost")
+            if held is not None and held.job is ack.job:  # otherwise it was claimed again meanwhile
+                del self._held[ack.job.id]
+            self._settled(ack.job, ack.outcome if status == "ok" else "lost")
 
     def _take_beats(self, beaten: Sequence[Held], answer: Dict[int, bool]) -> None:
         for held in beaten:
