@@ -102,14 +102,15 @@ func (e *Engine) Heartbeats(ctx context.Context, beats []JobBeat, leaseSeconds i
 	if err != nil {
 		return nil, fromDB("extending leases", err)
 	}
-	held := make(map[int64]db.HeartbeatRow, len(rows))
+	type lease struct{ id, token int64 } // a job may be named twice, with an old and with the current token
+	held := make(map[lease]db.HeartbeatRow, len(rows))
 	for _, r := range rows {
-		held[r.JobID] = r
+		held[lease{params.JobIds[r.Place-1], params.Tokens[r.Place-1]}] = r
 	}
 	results := make([]JobBeatResult, len(beats))
 	for i, b := range beats {
 		results[i] = JobBeatResult{ID: b.ID, Status: BeatLost}
-		if r, ok := held[int64(b.ID)]; ok {
+		if r, ok := held[lease{params.JobIds[i], params.Tokens[i]}]; ok {
 			results[i] = JobBeatResult{ID: b.ID, Status: BeatOK, LeaseExpiresAt: new(r.ExpiresAt.UTC()), CancelRequested: r.CancelRequested}
 		}
 	}

@@ -127,7 +127,10 @@ func (l *lane) take(jobs []*claimedJob, patient bool) {
 	l.dry = !patient && len(jobs) == 0
 	for _, j := range jobs {
 		r := newRun(l, j)
-		w.held[r] = struct{}{}
+		if before := w.latest[j.ID]; before != nil && before.phase != phaseEnded && !before.unverified() {
+			before.lose() // the job was taken back, and comes again before a heartbeat has told
+		}
+		w.held[r], w.latest[j.ID] = struct{}{}, r
 		switch {
 		case w.stopping:
 			l.giveBack(r, ack{Outcome: ackRelease})

@@ -79,6 +79,9 @@ func (r *run) settle(a *ack, cause error, ran time.Duration) {
 func (w *Worker) letGo(r *run) {
 	w.mu.Lock()
 	delete(w.held, r)
+	if w.latest[r.job.ID] == r {
+		delete(w.latest, r.job.ID)
+	}
 	r.lane.acking--
 	w.mu.Unlock()
 	w.touch()

@@ -83,6 +83,7 @@ type Worker struct {
 	runs     bool
 	stopping bool
 	held     map[*run]struct{} // from the claim until the ack is answered
+	latest   map[ID]*run       // of these, the last of each job
 	running  map[string]int    // handlers that run, by kind
 	unsent   int               // acks that were given up
 	refused  error             // why claiming is of no use
@@ -98,7 +99,7 @@ const (
 // NewWorker makes a worker that claims through a client. It panics where the config is not possible.
 func NewWorker(c *Client, config WorkerConfig) *Worker {
 	w := &Worker{
-		client: c, handlers: map[string]*handler{}, held: map[*run]struct{}{}, running: map[string]int{}, changed: make(chan struct{}, 1),
+		client: c, handlers: map[string]*handler{}, held: map[*run]struct{}{}, latest: map[ID]*run{}, running: map[string]int{}, changed: make(chan struct{}, 1),
 	}
 	if config.Name == "" {
 		host, err := os.Hostname()

@@ -165,6 +165,31 @@ func TestLostLeaseEndsHandler(t *testing.T) {
 	})
 }
 
+// The job comes to the same worker again, while its first handler still runs.
+func TestJobClaimedAgainEndsItsFirstHandler(t *testing.T) {
+	bothWays(t, func(t *testing.T, w *way) {
+		causes, runs := make(chan error, 1), atomic.Int32{}
+		w.work(weir.WorkerConfig{}, func(worker *weir.Worker) {
+			weir.Register(worker, func(ctx context.Context, _ *weir.Job[flaky]) error {
+				if runs.Add(1) == 1 {
+					<-ctx.Done()
+					causes <- context.Cause(ctx)
+					return nil
+				}
+				err := <-causes
+				if !errors.Is(err, weir.ErrLeaseLost) {
+					t.Errorf("the cause is %v", err)
+				}
+				return nil
+			})
+		})
+		id := w.enqueue(flaky{})
+		w.until(id, "running")
+		w.Node.Exec("select weir.release(job_id, token) from weir.job_lease where job_id = $1", int64(id))
+		w.until(id, "completed")
+	})
+}
+
 func TestTimeoutEndsHandler(t *testing.T) {
 	bothWays(t, func(t *testing.T, w *way) {
 		w.work(weir.WorkerConfig{}, func(worker *weir.Worker) {

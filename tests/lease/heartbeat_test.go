@@ -145,3 +145,22 @@ func TestHeartbeatsOfManyJobsAnswerOneByOne(t *testing.T) {
 	s.Post("/v1/heartbeats", obj{"heartbeats": []obj{}}).Want(http.StatusOK)
 	s.Post("/v1/heartbeats", obj{"lease_seconds": 0, "heartbeats": []obj{{"id": "1"}}}).Want(http.StatusUnprocessableEntity)
 }
+
+// A worker that lost a job and claimed it again has two runs of it. Each token is answered for itself.
+func TestHeartbeatsOfOneJobAnswerEachToken(t *testing.T) {
+	t.Parallel()
+	s := weirtest.StartNode(t)
+	s.Enqueue(obj{"kind": "k"})
+	lost := s.ClaimOne("default")
+	s.Post("/v1/jobs/"+lost.ID+"/release", obj{"token": lost.Token}).Want(http.StatusOK)
+	held := s.ClaimOne("default")
+	results := weirtest.Decode[struct{ Results []struct{ Status string } }](s.Post("/v1/heartbeats", obj{"heartbeats": []obj{
+		{"id": lost.ID, "token": lost.Token, "progress": obj{"percent": 90}}, {"id": held.ID, "token": held.Token, "progress": obj{"percent": 10}}, {"id": lost.ID, "token": lost.Token}, {"id": held.ID, "token": held.Token},
+	}}).Want(http.StatusOK)).Results
+	if got := fmt.Sprint(results); got != "[{lost} {ok} {lost} {ok}]" {
+		t.Errorf("the answers are %s", got)
+	}
+	if p := s.Job(held.ID).Progress; p == nil || p.Percent != 10 {
+		t.Errorf("the progress is %+v, want that of the current token", p)
+	}
+}

@@ -276,11 +276,18 @@ def test_lost_lease_stops_the_handler_and_changes_nothing(server, client, queue)
             raise
         return "first"
 
+    def remove() -> bool:
+        try:
+            http.call("DELETE", f"/v1/workers/{queue}")
+            return True
+        except weir.WeirError:
+            return False
+
     outcomes: List[str] = []
     with working(client, long, lease=1, concurrency=1, name=queue, on_end=lambda job, outcome: outcomes.append(outcome)), server.http() as http:
         handle = client.enqueue(long.new())
         settled(client, handle, "running")
-        http.call("DELETE", f"/v1/workers/{queue}")  # its jobs go back
+        eventually("it is known, and removed: its jobs go back", remove)
         assert handle.wait(PATIENCE) == "again"
     assert reasons == ["lost"] and outcomes == ["lost", "complete"]
 

@@ -233,6 +233,7 @@ export class Worker extends EventEmitter<WorkerEvents> {
   #hold(lane: Lane, claimed: Claimed): void {
     const now = Date.now()
     for (const job of claimed.jobs) {
+      for (const before of this.#held) if (before.job.id === job.id) this.#lose(before) // it was taken back, and comes again before a heartbeat has told
       const held = new Held(job, now, this.#leases.interval)
       this.#held.add(held)
       if (this.#stopping) this.#end(held, { outcome: 'release' })

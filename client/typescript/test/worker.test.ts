@@ -157,6 +157,26 @@ bothWays('a handler whose job is another worker’s by now is aborted, and what 
   assert.deepEqual(lost, [handle.id])
 })
 
+bothWays('a job that comes to the worker again ends its first run', async ({ client, queue, work, to }) => {
+  const [begun, told] = [latch(), latch()]
+  let attempts = 0
+  const worker = work((worker) =>
+    worker.handle(plain, async (_job, { signal }) => {
+      if (++attempts === 1) {
+        begun.open()
+        await untilStopped(signal).catch((error: unknown) => assert.ok(error instanceof Stopped && error.why === 'lease lost'))
+        told.open()
+        return 'first'
+      }
+      await told.opened
+      return 'second'
+    }), { leaseSeconds: 60 })
+  const handle = await client.enqueue(plain, {}, { queue })
+  await begun.opened
+  await eventually('an operator removes it, and its jobs go back', () => to.unregister(worker.name).then(() => true, () => false))
+  assert.equal(await handle.result(), 'second')
+})
+
 bothWays('jobs of a kind and of a queue keep to their slots', async ({ client, queue, work }) => {
   const counts = { now: { few: 0, many: 0 }, most: { few: 0, many: 0 } }
   const [few, many] = [defineJob('few'), defineJob('many')]
