@@ -54,6 +54,7 @@ func (s *Node) WatchEvents(query, lastID string) (events <-chan Event, hangUp fu
 		defer close(all)
 		defer response.Body.Close()
 		var ev Event
+		var data string
 		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 			field, value, _ := strings.Cut(lines.Text(), ": ")
 			switch field {
@@ -62,18 +63,19 @@ func (s *Node) WatchEvents(query, lastID string) (events <-chan Event, hangUp fu
 			case "event":
 				ev.Name = value
 			case "data":
-				if err := json.Unmarshal([]byte(value), &ev.Data); err != nil {
-					panic(err)
-				}
-			case "":
+				data = value
+			case "": // the event is complete: the last line of a stream that broke may be a part of one
 				if ev.ID != "" {
+					if err := json.Unmarshal([]byte(data), &ev.Data); err != nil {
+						panic(err)
+					}
 					select {
 					case all <- ev:
 					case <-ctx.Done():
 						return
 					}
 				}
-				ev = Event{}
+				ev, data = Event{}, ""
 			}
 		}
 	}()
