@@ -370,3 +370,32 @@ def test_odd_text_stops_no_report(client, queue):
     assert [j["state"] for j in jobs] == ["dead", "dead", "completed"] and handles[2].wait(0) == 1
     assert [j["errors"][-1]["type"] for j in jobs[:2]] == ["UnicodeEncodeError", "ValueError"]
     assert jobs[1]["errors"][-1]["message"] == "a?\ufffdb"
+
+
+class SlowLog:
+    """What sends a job's log, with a wait before it sends."""
+
+    def __init__(self, store):
+        self._store, self.begun = store, threading.Event()
+
+    def __getattr__(self, name):
+        return getattr(self._store, name)
+
+    def log(self, job, lines):
+        self.begun.set()
+        time.sleep(0.5)
+        self._store.log(job, lines)
+
+
+def test_lines_that_are_on_their_way_come_before_the_end(server, client, queue):
+    @weir.job(queue=queue)
+    def talks(job: weir.Job) -> None:
+        job.log("a line")
+        job._store = SlowLog(job._store)
+        threading.Thread(target=job._flush).start()  # as a worker does once a second
+        assert job._store.begun.wait(PATIENCE)
+
+    with working(client, talks), server.sql() as database:
+        handle = client.enqueue(talks.new())
+        settled(client, handle, "completed")
+        assert [r["message"] for r in database.rows("select message from weir.job_logs where job_id = %s", [handle.id])] == ["a line"]

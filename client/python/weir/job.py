@@ -58,6 +58,7 @@ class Job(Generic[A]):
     _lines: List[Dict[str, Any]] = field(default_factory=list, repr=False)
     _dropped: int = field(default=0, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _log_turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _completed_in: bool = field(default=False, repr=False)
     _jobs: List[Mapping[str, Any]] = field(default_factory=list, repr=False)  # to be stored with its completion
     _steps: List[Mapping[str, Any]] = field(default_factory=list, repr=False)
@@ -151,18 +152,19 @@ class Job(Generic[A]):
 
     def _flush(self) -> None:
         """Sends the lines of the log that wait. A job that has ended takes none, so this comes before its end."""
-        lines = self._take_lines() if self._lines else []
-        while lines:
-            some: List[Dict[str, Any]] = []
-            try:
-                size = 0
-                while lines and len(some) < 500 and size < 500_000:
-                    some.append(lines.pop(0))
-                    size += len(dumps(some[-1]))
-                self._store.log(self, some)
-            except Exception as e:  # a log is worth no job
-                log.warning("%d lines of the log of job %d are lost: %s", len(some) + len(lines), self.id, e)
-                return
+        with self._log_turn:  # lines that are on their way come before the end too
+            lines = self._take_lines() if self._lines else []
+            while lines:
+                some: List[Dict[str, Any]] = []
+                try:
+                    size = 0
+                    while lines and len(some) < 500 and size < 500_000:
+                        some.append(lines.pop(0))
+                        size += len(dumps(some[-1]))
+                    self._store.log(self, some)
+                except Exception as e:  # a log is worth no job
+                    log.warning("%d lines of the log of job %d are lost: %s", len(some) + len(lines), self.id, e)
+                    return
 
     def _take_lines(self) -> List[Dict[str, Any]]:
         with self._lock:

@@ -44,12 +44,12 @@ export class JobLog {
     this.#add('error', message, fields)
   }
 
-  /** end sends what is left, and takes no more. It waits for that a little, because a job that has ended takes no lines. */
+  /** end sends what is left, and takes no more. It waits a little for that and for what is on its way, because a job that has ended takes no lines. */
   async end(): Promise<void> {
     if (this.#missing > 0) this.#push(missing(this.#missing), 0)
     const limit = new AbortController()
     const timer = setTimeout(() => limit.abort(), lastSeconds * 1000)
-    while (this.#lines.length > 0 && !limit.signal.aborted) await Promise.race([this.#send(limit.signal), aborted(limit.signal)])
+    while ((this.#lines.length > 0 || this.#sending) && !limit.signal.aborted) await Promise.race([this.#send(limit.signal), aborted(limit.signal)])
     clearTimeout(timer)
     this.discard()
   }
