@@ -89,7 +89,7 @@ var conditions = map[string]condition{
 		clear: exec("update weir.worker_seen set last_seen_at = now()"),
 	},
 	"slow_heartbeats": {
-		settings: obj{}, subject: "w1", summary: "worker w1 sent no heartbeat for 5", /* 50 s or a little more */
+		settings: obj{}, subject: "w1", summary: "worker w1 sent no heartbeat for 5", // 50 s or a little more
 		hold: func(s *weirtest.Node) {
 			worker("w1", "50 s")(s)
 			worker("w2", "10 s")(s)
