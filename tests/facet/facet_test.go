@@ -33,6 +33,7 @@ func fill(t *testing.T, d *weirtest.Database) {
 	weirtest.Exec(t, d, `select weir.enqueue('k' || i % 3, queue => 'q' || i % 4, priority => 1 + i % 10, run_at => case when i % 9 = 0 then now() + interval '1 hour' end,
 		options => jsonb_strip_nulls(jsonb_build_object('tags', jsonb_build_array('t' || i % 2, 'all'), 'tenant', case i % 3 when 0 then 'acme' when 1 then 'umbra' end)))
 		from generate_series(1, 400) i`)
+	weirtest.Tick(t, d) // a node may have ticked while they were stored: then claims find them after the next tick
 	for i, j := range weirtest.Claim(t, d, "q0,q1,q2", 120) {
 		switch i % 6 {
 		case 0, 1:
