@@ -2,6 +2,8 @@ package jobs
 
 import (
 	"context"
+	"errors"
+	"net"
 	"time"
 
 	"github.com/weirhq/weir/db"
@@ -51,9 +53,10 @@ func (s *stride) took(d time.Duration) {
 	}
 }
 
-// failed says whether to try again with fewer candidates after an error.
+// failed says whether to try again with fewer candidates after an error. A statement that took too long was cancelled, or
+// this side has closed its connection.
 func (s *stride) failed(err error) bool {
-	if !db.IsTimeout(err) || s.size == 1 {
+	if !db.IsTimeout(err) && !errors.Is(err, net.ErrClosed) || s.size == 1 {
 		return false
 	}
 	s.size = max(s.size/8, 1)
