@@ -107,3 +107,35 @@ func (q *Queries) EnqueueBatchOnce(ctx context.Context, arg EnqueueBatchOncePara
 	}
 	return items, nil
 }
+
+const enqueueFollowUps = `-- name: EnqueueFollowUps :many
+select job_id::bigint
+from weir.enqueue_batch(weir.follow_ups($1::bigint, $2::jsonb),
+  principals => $3::int[])
+`
+
+type EnqueueFollowUpsParams struct {
+	Parent     int64
+	Jobs       json.RawMessage
+	Principals []int32
+}
+
+func (q *Queries) EnqueueFollowUps(ctx context.Context, arg EnqueueFollowUpsParams) ([]int64, error) {
+	rows, err := q.db.Query(ctx, enqueueFollowUps, arg.Parent, arg.Jobs, arg.Principals)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var items []int64
+	for rows.Next() {
+		var job_id int64
+		if err := rows.Scan(&job_id); err != nil {
+			return nil, err
+		}
+		items = append(items, job_id)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, err
+	}
+	return items, nil
+}

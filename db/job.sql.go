@@ -205,17 +205,6 @@ func (q *Queries) GetJobs(ctx context.Context, ids []int64) ([]WeirJobs, error) 
 	return items, nil
 }
 
-const jobTenant = `-- name: JobTenant :one
-select j.tenant from weir.job j where j.id = $1::bigint
-`
-
-func (q *Queries) JobTenant(ctx context.Context, id int64) (*string, error) {
-	row := q.db.QueryRow(ctx, jobTenant, id)
-	var tenant *string
-	err := row.Scan(&tenant)
-	return tenant, err
-}
-
 const jobsInOrder = `-- name: JobsInOrder :many
 select id, kind, queue, args, priority, state, held_reason, attempt, max_attempts, timeout_seconds, created_at, run_at, started_at, finished_at, worker, lease_expires_at, cancel_requested_at, progress, result, error, errors, tags, metadata, retry, unique_key, tenant, queue_id, workflow_id, step, concurrency_key, breaker, parent_id, result_ttl_seconds, result_until, redrives, redriven_by, schedule, slot, replay_of from weir.jobs j where j.id = any ($1::bigint[])
 order by array_position($1::bigint[], j.id)

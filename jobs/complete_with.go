@@ -1,9 +1,7 @@
 package jobs
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -31,7 +29,7 @@ func (e *Engine) CompleteWith(ctx context.Context, ack Ack, add Additions) (AckR
 	if err := bindSteps(ctx, "add_steps[%d]", add.Steps); err != nil {
 		return AckResult{}, err
 	}
-	calls, err := e.followUps(ctx, ack.ID, add.Jobs)
+	calls, err := followUps(ctx, add.Jobs)
 	if err != nil {
 		return AckResult{}, err
 	}
@@ -59,22 +57,10 @@ func (e *Engine) CompleteWith(ctx context.Context, ack Ack, add Additions) (AckR
 	return result, nil
 }
 
-// followUps are the jobs that a completion enqueues. A job has a parent of its own tenant or none, so one that names
-// another tenant has no parent by default.
-func (e *Engine) followUps(ctx context.Context, parent ID, list []NewJob) ([]enqueue, error) {
-	if len(list) == 0 {
-		return nil, nil
-	}
-	owner, err := db.New(e.pool).JobTenant(ctx, int64(parent))
-	if err != nil && !errors.Is(err, pgx.ErrNoRows) { // no such job: the completion says so
-		return nil, fromDB("reading the tenant of a job", err)
-	}
+// followUps are the jobs that a completion enqueues. The database gives them their parent and tenant (weir.follow_ups).
+func followUps(ctx context.Context, list []NewJob) ([]enqueue, error) {
 	calls := make([]enqueue, len(list))
 	for i, job := range list {
-		job.Tenant = cmp.Or(job.Tenant, value(owner))
-		if job.ParentID == nil && (owner == nil || *owner == job.Tenant) {
-			job.ParentID = &parent
-		}
 		call, err := job.call(ctx)
 		if err != nil {
 			return nil, renamed(err, "", fmt.Sprintf("jobs[%d].", i))
@@ -92,12 +78,18 @@ func (e *Engine) completeWith(ctx context.Context, q *db.Queries, ack []Ack, ste
 	}
 	var ids []ID
 	if len(calls) > 0 {
-		enqueued, err := e.storeCalls(ctx, q, calls)
+		encrypted, err := e.vault.encryptCalls(ctx, calls)
+		if err != nil {
+			return nil, err
+		}
+		stored, err := q.EnqueueFollowUps(ctx, db.EnqueueFollowUpsParams{
+			Parent: int64(ack[0].ID), Jobs: arrayOfJobs(encrypted), Principals: principalsOf(calls),
+		})
 		if err != nil {
 			return nil, fromDB("enqueueing", err)
 		}
-		for _, stored := range enqueued {
-			ids = append(ids, stored.ID)
+		for _, id := range stored {
+			ids = append(ids, ID(id))
 		}
 	}
 	groups, err := groupAcks(ack)

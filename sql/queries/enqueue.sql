@@ -8,3 +8,8 @@ from weir.enqueue_batch(sqlc.arg(jobs)::jsonb, principals => sqlc.narg(principal
 select job_id::bigint, duplicate::boolean
 from weir.enqueue_batch_once(sqlc.arg(key)::text, sqlc.arg(tenant)::text, sqlc.arg(jobs)::jsonb,
   sqlc.narg(principals)::int[]);
+
+-- name: EnqueueFollowUps :many
+select job_id::bigint
+from weir.enqueue_batch(weir.follow_ups(sqlc.arg(parent)::bigint, sqlc.arg(jobs)::jsonb),
+  principals => sqlc.narg(principals)::int[]);

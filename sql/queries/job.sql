@@ -4,9 +4,6 @@ select * from weir.jobs where id = $1;
 -- name: GetJobs :many
 select * from weir.jobs where id = any (sqlc.arg(ids)::bigint[]);
 
--- name: JobTenant :one
-select j.tenant from weir.job j where j.id = sqlc.arg(id)::bigint;
-
 -- name: CreatedFrom :one
 select weir.created_from(sqlc.arg(id)::bigint)::timestamptz;
 

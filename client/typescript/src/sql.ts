@@ -109,8 +109,8 @@ export class Sql implements Transport {
       if (group.length === 0) continue
       const ids = group.map((ack) => ack.id)
       const values = [ids, group.map((ack) => bareToken(ack.token)), ...endings[outcome].values.map((value) => group.map(value))]
-      const taken = new Set((await run(this.pool, endings[outcome].text, values)).map((row) => row['id'] as string))
-      for (const ack of group) if (taken.has(ack.id)) accepted.add(ack)
+      const latest = new Map(group.map((ack) => [ack.id, ack])) // a job that came again has an older ack, which is stale
+      for (const row of await run(this.pool, endings[outcome].text, values)) accepted.add(latest.get(row['id'] as string)!)
     }
     return acks.map((ack) => ({ id: ack.id, status: accepted.has(ack) ? 'ok' : 'stale_token' }))
   }

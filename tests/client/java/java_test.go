@@ -12,15 +12,13 @@ import (
 	"github.com/weirhq/weir/tests/weirtest"
 )
 
+const root = "../../.." // of the repository
+
 // The Java client compiles without a warning, and does from its jar as all clients do.
 func TestJavaClientConforms(t *testing.T) {
 	weirtest.Long(t, "it compiles the Java client")
 	t.Parallel()
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	jars, javac := jackson(t, root), where(t, root, "javac")
+	jars, javac := jackson(t), where(t, "javac")
 	var sources []string
 	for _, pattern := range []string{"*.java", "api/*.java", "model/*.java"} {
 		found, err := filepath.Glob(filepath.Join(root, "client/java/src/main/java/io/github/weirhq/weir", pattern))
@@ -46,11 +44,7 @@ func TestJavaClientConforms(t *testing.T) {
 // A transaction over JDBC enqueues and completes, or does neither (Transaction.java).
 func TestJDBCTransaction(t *testing.T) {
 	t.Parallel()
-	root, err := filepath.Abs(filepath.Join("..", "..", ".."))
-	if err != nil {
-		t.Fatal(err)
-	}
-	driver, javac := where(t, root, "jdbc"), where(t, root, "javac")
+	driver, javac := where(t, "jdbc"), where(t, "javac")
 	classes := t.TempDir()
 	run(t, javac, "-Werror", "-Xlint:all", "-d", classes, filepath.Join(root, "tests/client/java/Transaction.java"))
 	s := weirtest.StartNode(t)
@@ -69,9 +63,9 @@ func TestJDBCTransaction(t *testing.T) {
 }
 
 // jackson returns Jackson's jars.
-func jackson(t *testing.T, root string) (jars []string) {
+func jackson(t *testing.T) (jars []string) {
 	t.Helper()
-	folder := filepath.Dir(where(t, root, "jackson"))
+	folder := filepath.Dir(where(t, "jackson"))
 	for _, name := range []string{"core", "annotations", "databind"} {
 		jars = append(jars, filepath.Join(folder, "jackson-"+name+".jar"))
 	}
@@ -79,7 +73,7 @@ func jackson(t *testing.T, root string) (jars []string) {
 }
 
 // where finds a program that the test needs.
-func where(t *testing.T, root, need string) string {
+func where(t *testing.T, need string) string {
 	t.Helper()
 	found, err := exec.CommandContext(t.Context(), filepath.Join(root, "scripts/setup"), "--where", need).Output()
 	if err != nil {
