@@ -107,7 +107,7 @@ func (q *Queries) FailBatch(ctx context.Context, arg FailBatchParams) ([]FailBat
 }
 
 const heartbeat = `-- name: Heartbeat :many
-select expires_at::timestamptz, cancel_requested::boolean, place::int
+select job_id::bigint, expires_at::timestamptz, cancel_requested::boolean, token::bigint
 from weir.heartbeat($1::bigint[], $2::bigint[], $3::int,
   $4::jsonb[])
 `
@@ -120,9 +120,10 @@ type HeartbeatParams struct {
 }
 
 type HeartbeatRow struct {
+	JobID           int64
 	ExpiresAt       time.Time
 	CancelRequested bool
-	Place           int32
+	Token           int64
 }
 
 func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) ([]HeartbeatRow, error) {
@@ -139,7 +140,12 @@ func (q *Queries) Heartbeat(ctx context.Context, arg HeartbeatParams) ([]Heartbe
 	var items []HeartbeatRow
 	for rows.Next() {
 		var i HeartbeatRow
-		if err := rows.Scan(&i.ExpiresAt, &i.CancelRequested, &i.Place); err != nil {
+		if err := rows.Scan(
+			&i.JobID,
+			&i.ExpiresAt,
+			&i.CancelRequested,
+			&i.Token,
+		); err != nil {
 			return nil, err
 		}
 		items = append(items, i)

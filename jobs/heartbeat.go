@@ -105,7 +105,7 @@ func (e *Engine) Heartbeats(ctx context.Context, beats []JobBeat, leaseSeconds i
 	type lease struct{ id, token int64 } // a job may be named twice, with an old and with the current token
 	held := make(map[lease]db.HeartbeatRow, len(rows))
 	for _, r := range rows {
-		held[lease{params.JobIds[r.Place-1], params.Tokens[r.Place-1]}] = r
+		held[lease{r.JobID, r.Token}] = r
 	}
 	results := make([]JobBeatResult, len(beats))
 	for i, b := range beats {

@@ -36,6 +36,7 @@ declare
     fail_batch,
     filter_dead_letter_ids,
     filter_job_ids,
+    follow_ups,
     is_counted,
     is_within,
     job_filter_problem,

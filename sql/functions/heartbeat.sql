@@ -3,9 +3,8 @@
 -- Locks: the job_lease rows, in the order of their ids.
 create or replace function weir.heartbeat(job_ids bigint[], tokens bigint[], lease_seconds int default null,
   progress jsonb[] default null)
-returns table (job_id bigint, expires_at timestamptz, cancel_requested boolean, place int) language plpgsql
-set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_nestloop = off
-  set enable_mergejoin = off as $$
+returns table (job_id bigint, expires_at timestamptz, cancel_requested boolean, token bigint)
+language plpgsql set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
 #variable_conflict use_column
 declare
   lowest bigint := (select min(i) from unnest(job_ids) i);
@@ -22,26 +21,20 @@ begin
     tokens := weir.own_tokens(job_ids, tokens);
   end if;
   return query
-  with held as (
-    update weir.job_lease l set
-      lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),
-      expires_at = least(clock_timestamp() + make_interval(secs => coalesce(heartbeat.lease_seconds, l.lease_seconds)),
-        l.leased_at + make_interval(secs => (select j.timeout_seconds from weir.job j where j.id = l.job_id
-          and j.id between lowest and highest))),
-      progress = case when heartbeat.progress is null then l.progress
-        else coalesce((select u.progress from unnest(job_ids, tokens, heartbeat.progress) u(id, token, progress)
-          where u.id = l.job_id and u.token = l.token limit 1), l.progress) end
-    where l.job_id = any (job_ids)
-          and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
-            then true end
-    returning l.job_id, l.token, l.expires_at, l.cancel_requested_at is not null as cancel_requested
-  )
-  select h.job_id, h.expires_at, h.cancel_requested, u.n::int
-  from (select x.id, x.token, min(x.n) as n from unnest(job_ids, tokens) with ordinality x(id, token, n)
-    group by x.id, x.token) u join held h on h.job_id = u.id and h.token = u.token;
+  update weir.job_lease l set
+    lease_seconds = coalesce(heartbeat.lease_seconds, l.lease_seconds),
+    expires_at = least(clock_timestamp() + make_interval(secs => coalesce(heartbeat.lease_seconds, l.lease_seconds)),
+      l.leased_at + make_interval(secs => (select j.timeout_seconds from weir.job j where j.id = l.job_id
+        and j.id between lowest and highest))),
+    progress = case when heartbeat.progress is null then l.progress
+      else coalesce((select u.progress from unnest(job_ids, tokens, heartbeat.progress) u(id, token, progress)
+        where u.id = l.job_id and u.token = l.token limit 1), l.progress) end
+  where l.job_id = any (job_ids)
+        and case when (l.job_id, l.token) in (select u.id, u.token from unnest(job_ids, tokens) u(id, token))
+          then true end
+  returning l.job_id, l.expires_at, l.cancel_requested_at is not null, l.token;
 end $$;
 comment on function weir.heartbeat(bigint[], bigint[], int, jsonb[]) is
   'The worker still has these jobs: moves the expiry of each lease held with the token at the same place to '
   'lease_seconds from now (null: its length so far), never past the job''s timeout; progress is {percent, message}. '
-  'Returns a row for each that is still held; cancel_requested: stop working on it; place: where it stands '
-  'first in job_ids, from 1. Errors: WR010.';
+  'Returns a row for each that is still held, with its token; cancel_requested: stop working on it. Errors: WR010.';

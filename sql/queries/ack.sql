@@ -26,7 +26,7 @@ from weir.snooze_batch(sqlc.arg(job_ids)::bigint[], sqlc.arg(tokens)::bigint[], 
 select weir.lock_leases(sqlc.arg(job_ids)::bigint[]);
 
 -- name: Heartbeat :many
-select expires_at::timestamptz, cancel_requested::boolean, place::int
+select job_id::bigint, expires_at::timestamptz, cancel_requested::boolean, token::bigint
 from weir.heartbeat(sqlc.arg(job_ids)::bigint[], sqlc.arg(tokens)::bigint[], sqlc.narg(lease_seconds)::int,
   sqlc.arg(progress)::jsonb[]);
 

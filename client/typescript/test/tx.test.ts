@@ -81,7 +81,7 @@ bothWays('a completion commits with the effects of the handler', async ({ client
   assert.deepEqual(await handle.result(), { message: 'm-1' })
   assert.equal(await receiptOf(mine), 'of attempt 2', 'the first attempt was rolled back')
   await worker.stop()
-  assert.deepEqual(ends, ['fail', 'complete'])
+  assert.deepEqual(ends.sort(), ['complete', 'fail']) // the second attempt may end before the answer to the first ack comes
 })
 
 bothWays('a completion by a worker that has lost the job rolls back what it did', async ({ client, queue, work, to }) => {
